@@ -1,0 +1,118 @@
+"""Layers: the tree of ops, with the paths that the torch model has."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from itertools import product
+
+from vitprof.formulas.op import Op
+from vitprof.formulas.size import Size
+
+
+class Measure(Enum):
+    """What of an op is counted."""
+
+    PARAMS = "params"
+    MACS = "macs"
+
+    def of(self, op: Op) -> Size:
+        """The op's count, with its formula."""
+        return op.params if self is Measure.PARAMS else op.macs
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A module with its ops and layers.
+
+    Attributes:
+        name: last part of the path; empty for the model itself.
+        type: class name of the torch module.
+        children: what it holds, in the order of the torch module.
+        repeat: how many equal layers stand side by side, counted up from `name`.
+    """
+
+    name: str
+    type: str
+    children: tuple[Layer | Op, ...]
+    repeat: Size | None = None
+
+    def total(self, measure: Measure) -> int:
+        """The count of this layer and all below it, times its repeats."""
+        one = sum(
+            child.total(measure) if isinstance(child, Layer) else measure.of(child).value
+            for child in self.children
+        )
+        return one if self.repeat is None else one * self.repeat.value
+
+    def walk(self, *, fold: bool) -> Iterator[Node]:
+        """Yield this layer and all below it, parents first.
+
+        Args:
+            fold: yield equal layers once, named `0-11`, with their number.
+        """
+        yield from _walk(self, parent="", level=0, repeat=1, fold=fold)
+
+    def uncounted(self) -> Counter[str]:
+        """Elements of work outside contractions, by kind."""
+        total: Counter[str] = Counter()
+        for node in self.walk(fold=True):
+            if isinstance(node.item, Op):
+                for work, elements in node.item.uncounted:
+                    total[work] += elements.value * node.repeat
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A layer or an op at its place in the tree.
+
+    Attributes:
+        path: path from the root, that of the torch submodule; `blocks.0-11.norm1`
+            where equal layers are folded.
+        level: depth below the root, which is 0.
+        repeat: how many equal ones this node stands for.
+        item: the layer or op itself.
+    """
+
+    path: str
+    level: int
+    repeat: int
+    item: Layer | Op
+
+    @property
+    def paths(self) -> list[str]:
+        """The paths of all the torch modules that this node stands for."""
+        paths = [""]
+        for part in self.path.split("."):
+            first, _, last = part.partition("-")
+            folded = first.isdigit() and last.isdigit()
+            names = map(str, range(int(first), int(last) + 1)) if folded else [part]
+            paths = [_join(path, name) for path, name in product(paths, names)]
+        return paths
+
+
+def _walk(item: Layer | Op, *, parent: str, level: int, repeat: int, fold: bool) -> Iterator[Node]:
+    if isinstance(item, Op):
+        yield Node(_join(parent, item.name), level, repeat, item)
+        return
+    for name, times in _names(item, fold=fold):
+        path = _join(parent, name)
+        yield Node(path, level, repeat * times, item)
+        for child in item.children:
+            yield from _walk(child, parent=path, level=level + 1, repeat=repeat * times, fold=fold)
+
+
+def _names(layer: Layer, *, fold: bool) -> list[tuple[str, int]]:
+    if layer.repeat is None:
+        return [(layer.name, 1)]
+    first, times = int(layer.name), layer.repeat.value
+    if fold and times > 1:
+        return [(f"{first}-{first + times - 1}", times)]
+    return [(str(first + i), 1) for i in range(times)]
+
+
+def _join(parent: str, name: str) -> str:
+    return f"{parent}.{name}" if parent else name

@@ -1,0 +1,64 @@
+"""What a token mixer is: its options, its formula, and where its torch module lives."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vitprof.formulas.layer import Layer
+from vitprof.formulas.size import Size
+from vitprof.options import Options, Value
+
+
+@dataclass(frozen=True, slots=True)
+class MixerSizes:
+    """The sizes that a mixer works at.
+
+    Attributes:
+        batch: B, images.
+        tokens: N, tokens of an image.
+        dim: D, channels of a token.
+        heads: h, with D divisible by h.
+    """
+
+    batch: Size
+    tokens: Size
+    dim: Size
+    heads: Size
+
+    @property
+    def head_dim(self) -> Size:
+        """d = D / h, channels of a head."""
+        return (self.dim // self.heads).named("head dim")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixer(Options):
+    """A token mixer: (B, N, D) to (B, N, D), mixing along N.
+
+    A mixer is a frozen dataclass: its fields are the options it adds to the
+    model's, its `formula` the paper's equations as ops.
+
+    Attributes:
+        name: what it is called by.
+        aliases: other names for it.
+        summary: one line that says what it does.
+        source: the paper, with its equation.
+        module: `package.module:Class` of the torch module, imported when a running
+            model is asked for.
+    """
+
+    name: ClassVar[str]
+    aliases: ClassVar[tuple[str, ...]] = ()
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    module: ClassVar[str]
+
+    @abstractmethod
+    def formula(self, sizes: MixerSizes) -> Layer:
+        """The mixer's ops under the name `mixer`."""
+
+    def arguments(self, dim: int, heads: int, tokens: int) -> dict[str, Value]:
+        """Keyword arguments that construct the torch module."""
+        return {"dim": dim, "heads": heads, **self.values()}

@@ -1,0 +1,56 @@
+"""Lambda layer with local positions (Bello 2021, LambdaNetworks, sections 3.1 and 3.2).
+
+    Q, K, V = X W_qkv + b            N x hk, N x k, N x v, with v = D / h
+    Q, V = BN(Q), BN(V)
+    L_content = softmax(K)^T V       k x v, the softmax along the tokens
+    L_position[n] = conv(V)          k x v for each token, r x r neighbours
+    Y[n] = (L_content + L_position[n])^T q[n]   for each of h heads, joined to D
+
+The scattered tokens of a masked encoder are no grid: the N tokens form an N x 1 map
+in every model, and the r x r kernel keeps all its weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vitprof.formulas.layer import Layer
+from vitprof.formulas.mixer import Mixer, MixerSizes
+from vitprof.formulas.op import BatchNorm, Conv, Elementwise, Inline, Linear, MatMul
+from vitprof.formulas.size import ONE, Size
+from vitprof.options import whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class LambdaLayer(Mixer):
+    """Lambda layer: a linear map made from the context, applied to each query."""
+
+    name = "lambda"
+    summary = "lambda layer: the context becomes a linear map, applied to each query"
+    source = "Bello 2021, LambdaNetworks, sections 3.1 and 3.2"
+    module = "vitprof.modules.mixers.lambda_layer:LambdaLayer"
+
+    key_depth: int = whole(16, help="lambda: channels k of a query and a key")
+    receptive_field: int = whole(
+        9, odd=True, maximum=10_001, help="lambda: side r of the position kernel"
+    )
+
+    def formula(self, sizes: MixerSizes) -> Layer:
+        B, N, D, h = sizes.batch, sizes.tokens, sizes.dim, sizes.heads
+        k, v = Size(self.key_depth, "k"), sizes.head_dim.named("v")
+        r = Size(self.receptive_field, "r")
+        return Layer(
+            "mixer",
+            "LambdaLayer",
+            (
+                Linear("qkv", (B, N), D, h * k + k + v),
+                BatchNorm("norm_q", B, h * k, N),
+                BatchNorm("norm_v", B, v, N),
+                Elementwise("softmax", "softmax", "Softmax", (B, N, k)),
+                MatMul("content_lambda", (B,), k, N, v),
+                MatMul("content_output", (B,), N * h, k, v),
+                Conv("position_lambdas", B, (N, v), (r * r,), ONE, k, rank=3),
+                MatMul("position_output", (B, N), h, k, v),
+                Inline("sum", "add", (B, N, h, v)),
+            ),
+        )

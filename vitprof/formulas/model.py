@@ -1,0 +1,109 @@
+"""What a model is: its options, its formula, and where its torch module lives."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, ClassVar
+
+from vitprof.errors import SpecError
+from vitprof.formulas.layer import Layer
+from vitprof.formulas.mixer import Mixer
+from vitprof.formulas.mixers.attention import Attention
+from vitprof.options import Options, Value, check_divides, choice, ratio, whole
+
+ACTIVATIONS = {"gelu": "GELU", "relu": "ReLU"}  # option -> class in torch.nn
+
+
+def dim_option(default: int, of: str) -> Any:
+    """Declare a width."""
+    return whole(default, help=f"channels D of {of}")
+
+
+def depth_option(default: int, of: str) -> Any:
+    """Declare a number of blocks."""
+    return whole(default, maximum=10_000, help=f"blocks of {of}")
+
+
+def heads_option(default: int, of: str) -> Any:
+    """Declare a number of heads."""
+    return whole(default, help=f"heads of the mixers of {of}")
+
+
+def image_size_option(default: int) -> Any:
+    """Declare the side of a square image."""
+    return whole(default, help="side of the square image in pixels")
+
+
+def patch_size_option(default: int) -> Any:
+    """Declare the side of a square patch."""
+    return whole(default, help="side of a square patch in pixels")
+
+
+def channels_option(default: int) -> Any:
+    """Declare the channels of an image."""
+    return whole(default, help="channels of the image")
+
+
+def mlp_ratio_option(default: str) -> Any:
+    """Declare how much wider the MLP is than a token."""
+    return ratio(default, minimum="0.001", below="1000", help="width of the MLP over the dim")
+
+
+def activation_option(default: str) -> Any:
+    """Declare the MLP's activation."""
+    return choice(default, names=tuple(ACTIVATIONS), help="activation of the MLP")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model(Options):
+    """A model that a token mixer is put into.
+
+    Attributes:
+        name: what it is called by.
+        summary: one line that says what it is.
+        source: where it comes from.
+        module: `package.module:Class` of the torch module, constructed from the
+            model and imported when a running one is asked for.
+        mixer: the token mixer of every block, with its options.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    module: ClassVar[str]
+
+    mixer: Mixer = field(default_factory=Attention)
+
+    @abstractmethod
+    def formula(self, batch: int = 1) -> Layer:
+        """The whole model's ops on `batch` images, paths as in the torch module."""
+
+    @abstractmethod
+    def input_shape(self, batch: int = 1) -> tuple[int, ...]:
+        """Shape of the tensor that the torch module takes."""
+
+    def conditions(self) -> dict[str, Value]:
+        """Every choice that a count depends on: model, mixer and their options."""
+        return {
+            "model": self.name,
+            "mixer": self.mixer.name,
+            **self.values(),
+            **self.mixer.values(),
+        }
+
+
+def hidden_width(dim: int, mlp_ratio: Fraction) -> int:
+    """Width of an MLP, rounded down as timm does: `int(dim * mlp_ratio)`."""
+    return dim * mlp_ratio.numerator // mlp_ratio.denominator
+
+
+def check_blocks(dim_name: str, dim: int, heads_name: str, heads: int, mlp_ratio: Fraction) -> None:
+    """Raise SpecError unless the heads share out the channels and the MLP has any."""
+    check_divides(dim_name, dim, heads_name, heads)
+    if hidden_width(dim, mlp_ratio) < 1:
+        raise SpecError(
+            f"mlp ratio {float(mlp_ratio)} leaves the MLP no channel of {dim}; "
+            f"give a ratio of at least 1/{dim}"
+        )

@@ -1,0 +1,24 @@
+"""The models, one file each, and the registry that names them."""
+
+from __future__ import annotations
+
+from vitprof.errors import unknown
+from vitprof.formulas.model import Model
+from vitprof.formulas.models.classifier import Classifier
+from vitprof.formulas.models.encoder_layer import EncoderLayer
+from vitprof.formulas.models.mae import MaskedAutoencoder
+
+MODELS: dict[str, type[Model]] = {
+    model.name: model for model in (MaskedAutoencoder, Classifier, EncoderLayer)
+}
+
+
+def find_model(name: str) -> type[Model]:
+    """Return the model of this name.
+
+    Raises:
+        SpecError: there is none.
+    """
+    if name not in MODELS:
+        raise unknown("model", name, MODELS)
+    return MODELS[name]

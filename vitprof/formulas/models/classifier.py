@@ -1,0 +1,94 @@
+"""A vision transformer classifier (Dosovitskiy et al. 2020).
+
+The image's patches, flattened, go through a linear layer; a class token joins them,
+learned positions are added; the class token's output is normalised and classified.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from vitprof.formulas.block import block
+from vitprof.formulas.layer import Layer
+from vitprof.formulas.mixer import MixerSizes
+from vitprof.formulas.model import (
+    Model,
+    activation_option,
+    channels_option,
+    check_blocks,
+    depth_option,
+    dim_option,
+    heads_option,
+    hidden_width,
+    image_size_option,
+    mlp_ratio_option,
+    patch_size_option,
+)
+from vitprof.formulas.op import Inline, LayerNorm, Linear, Parameter
+from vitprof.formulas.size import Size
+from vitprof.options import check_divides, whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classifier(Model):
+    """An image classifier, with the sizes of a report on Fashion-MNIST as defaults."""
+
+    name = "classifier"
+    summary = "vision transformer with a class token and a linear head"
+    source = "Dosovitskiy et al. 2020, An Image Is Worth 16x16 Words, eqs. 1 to 4"
+    module = "vitprof.modules.models.classifier:VisionTransformer"
+
+    image_size: int = image_size_option(28)
+    channels: int = channels_option(1)
+    patch_size: int = patch_size_option(4)
+    dim: int = dim_option(64, "a token")
+    depth: int = depth_option(4, "the encoder")
+    heads: int = heads_option(4, "the encoder")
+    mlp_ratio: Fraction = mlp_ratio_option("4")
+    activation: str = activation_option("relu")
+    classes: int = whole(10, help="classes to tell apart")
+
+    def check(self) -> None:
+        check_divides("image_size", self.image_size, "patch_size", self.patch_size)
+        check_blocks("dim", self.dim, "heads", self.heads, self.mlp_ratio)
+
+    @property
+    def patches(self) -> int:
+        """Patches of an image."""
+        return (self.image_size // self.patch_size) ** 2
+
+    def formula(self, batch: int = 1) -> Layer:
+        B, n, D = Size(batch, "B"), Size(self.patches, "patches"), Size(self.dim, "D")
+        p, C = Size(self.patch_size, "patch"), Size(self.channels, "channels")
+        N = (n + 1).named("N")
+        sizes = MixerSizes(batch=B, tokens=N, dim=D, heads=Size(self.heads, "heads"))
+        return Layer(
+            "",
+            "VisionTransformer",
+            (
+                Parameter("cls_token", (D,), trained=True),
+                Parameter("pos_embed", (n + 1, D), trained=True),
+                Layer("patch_embed", "FlatPatchEmbed", (Linear("proj", (B, n), p * p * C, D),)),
+                Inline("positions", "add", (B, N, D)),
+                Layer(
+                    "blocks",
+                    "ModuleList",
+                    (
+                        block(
+                            "0",
+                            sizes,
+                            mixer=self.mixer,
+                            hidden=hidden_width(self.dim, self.mlp_ratio),
+                            activation=self.activation,
+                            repeat=Size(self.depth, "depth"),
+                        ),
+                    ),
+                ),
+                LayerNorm("norm", (B,), D),
+                Linear("head", (B,), D, Size(self.classes, "classes")),
+            ),
+        )
+
+    def input_shape(self, batch: int = 1) -> tuple[int, ...]:
+        return (batch, self.channels, self.image_size, self.image_size)

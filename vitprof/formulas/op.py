@@ -1,0 +1,334 @@
+"""Ops: the facts of a computation, and the only place where anything is counted.
+
+An op states what nobody disputes: its parameters, its multiply-accumulates, the
+shape of what it writes, and the elements of work that is no contraction. What a
+tool makes of these facts is that tool's convention (`vitprof.counters`).
+
+A MAC is one multiply and one add. Only contractions have any: linear layers,
+convolutions and matrix products. A bias rides on the adds.
+
+Symbols: B images, N tokens; `lead` is every axis before the last one that an op
+treats alike, (B, N) for a layer that works on each token.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vitprof.formulas.size import ZERO, Size, product
+
+Shape = tuple[Size, ...]
+Uncounted = tuple[tuple[str, Size], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Op(ABC):
+    """One operation; its name is that of the submodule that computes it.
+
+    Attributes:
+        name: last part of the path, `qkv` in `blocks.0.mixer.qkv`.
+    """
+
+    name: str
+    kind: ClassVar[str]
+    module: ClassVar[bool] = True
+
+    @property
+    @abstractmethod
+    def type(self) -> str:
+        """Class name of the torch module that computes it; empty where none does."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> Shape:
+        """Shape of what it writes."""
+
+    @property
+    def params(self) -> Size:
+        """Its parameters."""
+        return ZERO
+
+    @property
+    def biases(self) -> Size:
+        """How many of its parameters are added, not multiplied."""
+        return ZERO
+
+    @property
+    def macs(self) -> Size:
+        """Its multiply-accumulates."""
+        return ZERO
+
+    @property
+    def uncounted(self) -> Uncounted:
+        """Its work outside contractions: (kind, elements) pairs."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Linear(Op):
+    """`y = x W + b` on the last axis."""
+
+    lead: Shape
+    inputs: Size
+    outputs: Size
+    bias: bool = True
+    kind = "linear"
+
+    @property
+    def type(self) -> str:
+        return "Linear"
+
+    @property
+    def shape(self) -> Shape:
+        return (*self.lead, self.outputs)
+
+    @property
+    def params(self) -> Size:
+        inputs, outputs = self.inputs.named("in"), self.outputs.named("out")
+        return inputs * outputs + outputs if self.bias else inputs * outputs
+
+    @property
+    def biases(self) -> Size:
+        return self.outputs.named("out") if self.bias else ZERO
+
+    @property
+    def macs(self) -> Size:
+        return product(self.lead) * self.inputs.named("in") * self.outputs.named("out")
+
+    @property
+    def uncounted(self) -> Uncounted:
+        return (("bias", product(self.shape)),) if self.bias else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Conv(Op):
+    """A dense convolution: every output position costs a whole kernel, padding too.
+
+    Attributes:
+        batch: images.
+        positions: the output's spatial axes.
+        kernel: the kernel's spatial axes; an axis of length 1 may be left out.
+        rank: how many spatial axes the torch module has.
+    """
+
+    batch: Size
+    positions: Shape
+    kernel: Shape
+    inputs: Size
+    outputs: Size
+    rank: int
+    kind = "conv"
+
+    @property
+    def type(self) -> str:
+        return f"Conv{self.rank}d"
+
+    @property
+    def shape(self) -> Shape:
+        return (self.batch, self.outputs, *self.positions)
+
+    @property
+    def params(self) -> Size:
+        outputs = self.outputs.named("out")
+        return product(self.kernel) * self.inputs * outputs + outputs
+
+    @property
+    def biases(self) -> Size:
+        return self.outputs.named("out")
+
+    @property
+    def macs(self) -> Size:
+        kernel = product(self.kernel) * self.inputs
+        return product((self.batch, *self.positions)) * kernel * self.outputs.named("out")
+
+    @property
+    def uncounted(self) -> Uncounted:
+        return (("bias", product(self.shape)),)
+
+
+@dataclass(frozen=True, slots=True)
+class MatMul(Op):
+    """A product of two activations, `rows x inner` by `inner x cols`, for each of `lead`."""
+
+    lead: Shape
+    rows: Size
+    inner: Size
+    cols: Size
+    kind = "matmul"
+
+    @property
+    def type(self) -> str:
+        return "MatMul"
+
+    @property
+    def shape(self) -> Shape:
+        return (*self.lead, self.rows, self.cols)
+
+    @property
+    def macs(self) -> Size:
+        return product(self.lead) * self.rows * (self.inner * self.cols)
+
+
+@dataclass(frozen=True, slots=True)
+class FusedAttention(Op):
+    """softmax(Q K^T) V in one kernel: the products' MACs, without the N x N matrix."""
+
+    lead: Shape
+    queries: Size
+    keys: Size
+    head_dim: Size
+    kind = "fused_attention"
+
+    @property
+    def type(self) -> str:
+        return "FusedAttention"
+
+    @property
+    def shape(self) -> Shape:
+        return (*self.lead, self.queries, self.head_dim)
+
+    @property
+    def macs(self) -> Size:
+        heads, n, m, d = product(self.lead), self.queries, self.keys, self.head_dim
+        return heads * n * (d * m) + heads * n * (m * d)
+
+    @property
+    def uncounted(self) -> Uncounted:
+        scores = product(self.lead) * self.queries * self.keys
+        return (("scale", scores), ("softmax", scores))
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNorm(Op):
+    """Layer normalisation of the last axis, with a gain and a bias."""
+
+    lead: Shape
+    dim: Size
+    kind = "layer_norm"
+
+    @property
+    def type(self) -> str:
+        return "LayerNorm"
+
+    @property
+    def shape(self) -> Shape:
+        return (*self.lead, self.dim)
+
+    @property
+    def params(self) -> Size:
+        return 2 * self.dim
+
+    @property
+    def biases(self) -> Size:
+        return self.dim
+
+    @property
+    def uncounted(self) -> Uncounted:
+        return (("layer_norm", product(self.shape)),)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNorm(Op):
+    """Batch normalisation of the channels of (batch, channels, positions)."""
+
+    batch: Size
+    channels: Size
+    positions: Size
+    kind = "batch_norm"
+
+    @property
+    def type(self) -> str:
+        return "BatchNorm1d"
+
+    @property
+    def shape(self) -> Shape:
+        return (self.batch, self.channels, self.positions)
+
+    @property
+    def params(self) -> Size:
+        return 2 * self.channels
+
+    @property
+    def biases(self) -> Size:
+        return self.channels
+
+    @property
+    def uncounted(self) -> Uncounted:
+        return (("batch_norm", product(self.shape)),)
+
+
+@dataclass(frozen=True, slots=True)
+class Elementwise(Op):
+    """Work on each element by a module of its own: softmax, GELU, ReLU.
+
+    Attributes:
+        work: what is listed as not counted, `softmax`.
+        torch_type: class name of the module, `Softmax`.
+    """
+
+    work: str
+    torch_type: str
+    axes: Shape
+    kind = "elementwise"
+
+    @property
+    def type(self) -> str:
+        return self.torch_type
+
+    @property
+    def shape(self) -> Shape:
+        return self.axes
+
+    @property
+    def uncounted(self) -> Uncounted:
+        return ((self.work, product(self.axes)),)
+
+
+@dataclass(frozen=True, slots=True)
+class Inline(Op):
+    """Element-wise work inside a parent's forward: a residual, a scale, a feature map."""
+
+    work: str
+    axes: Shape
+    kind = "inline"
+    module = False
+
+    @property
+    def type(self) -> str:
+        return ""
+
+    @property
+    def shape(self) -> Shape:
+        return self.axes
+
+    @property
+    def uncounted(self) -> Uncounted:
+        return ((self.work, product(self.axes)),)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter(Op):
+    """A parameter that no layer owns: a class token, a table of positions.
+
+    Attributes:
+        trained: False for one that the optimizer leaves alone.
+    """
+
+    axes: Shape
+    trained: bool
+    kind = "parameter"
+    module = False
+
+    @property
+    def type(self) -> str:
+        return "Parameter"
+
+    @property
+    def shape(self) -> Shape:
+        return self.axes
+
+    @property
+    def params(self) -> Size:
+        return product(self.axes)

@@ -1,0 +1,111 @@
+"""Named sizes: plain arithmetic that can also be read.
+
+A `Size` is a number with a name. Adding and multiplying sizes gives sizes that
+remember how they came about, so that one line of arithmetic has three readings:
+
+    >>> B, N = Size(100, "B"), Size(50, "N")
+    >>> macs = B * N * (Size(64, "in") + 1)
+    >>> macs.formula
+    'B × N × (in + 1)'
+    >>> macs.numbers
+    '100 × 50 × (64 + 1)'
+    >>> macs.value
+    325000
+
+The value may be anything that adds and multiplies like an int: a NumPy array
+evaluates a formula on many configurations at once, a SymPy symbol yields it as a
+polynomial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import reduce
+
+_BINDING = {"+": 1, "-": 1, "×": 2, "/": 2}
+
+
+class Size:
+    """A number that knows its name or the arithmetic that it came from."""
+
+    __slots__ = ("_left", "_right", "name", "operator", "value")
+    _left: Size
+    _right: Size
+
+    def __init__(self, value: int, name: str = "") -> None:
+        self.value = value
+        self.name = name
+        self.operator = ""
+
+    @classmethod
+    def _of(cls, value: int, operator: str, left: Size, right: Size) -> Size:
+        made = cls(value)
+        made.operator, made._left, made._right = operator, left, right
+        return made
+
+    def named(self, name: str) -> Size:
+        """The same number under a name of its own, its arithmetic hidden."""
+        return Size(self.value, name)
+
+    def __add__(self, other: Size | int) -> Size:
+        right = _size(other)
+        return Size._of(self.value + right.value, "+", self, right)
+
+    def __radd__(self, other: int) -> Size:
+        return Size(other) + self
+
+    def __sub__(self, other: Size | int) -> Size:
+        right = _size(other)
+        return Size._of(self.value - right.value, "-", self, right)
+
+    def __mul__(self, other: Size | int) -> Size:
+        right = _size(other)
+        if right is ONE:
+            return self
+        if self is ONE:
+            return right
+        return Size._of(self.value * right.value, "×", self, right)
+
+    def __rmul__(self, other: int) -> Size:
+        return _size(other) * self
+
+    def __floordiv__(self, other: Size | int) -> Size:
+        right = _size(other)
+        return Size._of(self.value // right.value, "/", self, right)
+
+    @property
+    def formula(self) -> str:
+        """The arithmetic, with names: `B × N × in × out`."""
+        return self._spell(lambda leaf: leaf.name or str(leaf.value))
+
+    @property
+    def numbers(self) -> str:
+        """The arithmetic, with numbers put in: `100 × 50 × 64 × 192`."""
+        return self._spell(lambda leaf: str(leaf.value))
+
+    def _spell(self, leaf: Callable[[Size], str], binding: int = 0) -> str:
+        if not self.operator:
+            return leaf(self)
+        own = _BINDING[self.operator]
+        # A right operand that binds equally was grouped by whoever wrote the formula.
+        grouped = own if self.operator == "+" else own + 1
+        text = f"{self._left._spell(leaf, own)} {self.operator} {self._right._spell(leaf, grouped)}"
+        return f"({text})" if own < binding else text
+
+    def __repr__(self) -> str:
+        return f"Size({self.formula} = {self.value})"
+
+
+ONE = Size(1)  # the literal: a product does not spell it out
+ZERO = Size(0)
+
+
+def product(sizes: Iterable[Size]) -> Size:
+    """Multiply sizes from left to right; nothing gives the literal 1."""
+    return reduce(Size.__mul__, sizes, ONE)
+
+
+def _size(value: Size | int) -> Size:
+    if isinstance(value, Size):
+        return value
+    return ONE if value == 1 else Size(value)

@@ -1,0 +1,1 @@
+"""The models running: ordinary torch modules whose paths are those of the formulas."""

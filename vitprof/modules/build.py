@@ -1,0 +1,32 @@
+"""From a validated model to a running torch module."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from vitprof.formulas.mixer import Mixer
+    from vitprof.formulas.model import Model
+
+
+def build(model: Model, *, device: str = "cpu") -> nn.Module:
+    """Build the torch module of `model`; on the device `meta` it allocates nothing."""
+    with torch.device(device):
+        module: nn.Module = _load(model.module)(model)
+    return module
+
+
+def build_mixer(mixer: Mixer, *, dim: int, heads: int, tokens: int) -> nn.Module:
+    """Build the torch module of `mixer` for `tokens` tokens of width `dim`."""
+    module: nn.Module = _load(mixer.module)(**mixer.arguments(dim, heads, tokens))
+    return module
+
+
+def _load(reference: str) -> type[nn.Module]:
+    package, _, name = reference.partition(":")
+    loaded: type[nn.Module] = getattr(import_module(package), name)
+    return loaded

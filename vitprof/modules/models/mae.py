@@ -1,0 +1,115 @@
+"""A masked autoencoder; see `vitprof.formulas.models.mae`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from vitprof.modules.block import Block
+from vitprof.modules.patches import patchify, sincos_positions
+
+if TYPE_CHECKING:
+    from vitprof.formulas.models.mae import MaskedAutoencoder
+
+
+class PatchEmbed(nn.Module):
+    """Patches by a convolution whose stride is its kernel."""
+
+    def __init__(self, patch_size: int, channels: int, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(channels, dim, kernel_size=patch_size, stride=patch_size)
+        self.norm = nn.Identity()
+
+    def forward(self, image_BCHW: Tensor) -> Tensor:
+        return self.norm(self.proj(image_BCHW).flatten(2).transpose(1, 2))
+
+
+class MaskedAutoencoderViT(nn.Module):
+    """Images (B, C, H, W) to (loss, predicted patches, mask).
+
+    The mask is (B, patches), 1 where a patch was dropped.
+    """
+
+    def __init__(self, spec: MaskedAutoencoder) -> None:
+        super().__init__()
+        self.spec = spec
+        side = spec.image_size // spec.patch_size
+        self.patch_embed = PatchEmbed(spec.patch_size, spec.channels, spec.dim)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, spec.dim))
+        self.pos_embed = nn.Parameter(sincos_positions(side, spec.dim), requires_grad=False)
+        self.blocks = self._stage(spec.dim, spec.depth, spec.heads, tokens=spec.kept + 1)
+        self.norm = nn.LayerNorm(spec.dim, eps=1e-6)
+        self.decoder_embed = nn.Linear(spec.dim, spec.decoder_dim)
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, spec.decoder_dim))
+        self.decoder_pos_embed = nn.Parameter(
+            sincos_positions(side, spec.decoder_dim), requires_grad=False
+        )
+        self.decoder_blocks = self._stage(
+            spec.decoder_dim, spec.decoder_depth, spec.decoder_heads, tokens=spec.patches + 1
+        )
+        self.decoder_norm = nn.LayerNorm(spec.decoder_dim, eps=1e-6)
+        self.decoder_pred = nn.Linear(spec.decoder_dim, spec.patch_size**2 * spec.channels)
+        nn.init.normal_(self.cls_token, std=0.02)
+        nn.init.normal_(self.mask_token, std=0.02)
+
+    def _stage(self, dim: int, depth: int, heads: int, *, tokens: int) -> nn.ModuleList:
+        return nn.ModuleList(
+            Block(
+                mixer=self.spec.mixer,
+                dim=dim,
+                heads=heads,
+                tokens=tokens,
+                mlp_ratio=self.spec.mlp_ratio,
+                activation=self.spec.activation,
+            )
+            for _ in range(depth)
+        )
+
+    def forward(self, image_BCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        latent_BND, mask_BN, order_BN = self.encode(image_BCHW)
+        prediction_BNP = self.decode(latent_BND, order_BN)
+        return self.loss(image_BCHW, prediction_BNP, mask_BN), prediction_BNP, mask_BN
+
+    def encode(self, image_BCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Encode a random choice of the patches.
+
+        Returns:
+            The encoded class token and kept patches (B, kept + 1, D); the mask
+            (B, patches); for each patch its place in the shuffled order (B, patches).
+        """
+        x_BND = self.patch_embed(image_BCHW) + self.pos_embed[:, 1:]
+        x_BND, mask_BN, order_BN = self._mask(x_BND)
+        cls_B1D = (self.cls_token + self.pos_embed[:, :1]).expand(x_BND.shape[0], -1, -1)
+        x_BND = torch.cat([cls_B1D, x_BND], dim=1)
+        for block in self.blocks:
+            x_BND = block(x_BND)
+        return self.norm(x_BND), mask_BN, order_BN
+
+    def decode(self, latent_BND: Tensor, order_BN: Tensor) -> Tensor:
+        """Predict the pixels of every patch: (B, patches, patch * patch * C)."""
+        x_BND = self.decoder_embed(latent_BND)
+        B, tokens, D = x_BND.shape
+        dropped = self.spec.patches + 1 - tokens
+        shuffled_BND = torch.cat([x_BND[:, 1:], self.mask_token.expand(B, dropped, -1)], dim=1)
+        patches_BND = shuffled_BND.gather(1, order_BN[:, :, None].expand(-1, -1, D))
+        x_BND = torch.cat([x_BND[:, :1], patches_BND], dim=1) + self.decoder_pos_embed
+        for block in self.decoder_blocks:
+            x_BND = block(x_BND)
+        return self.decoder_pred(self.decoder_norm(x_BND))[:, 1:]
+
+    def loss(self, image_BCHW: Tensor, prediction_BNP: Tensor, mask_BN: Tensor) -> Tensor:
+        """Mean squared error of the dropped patches' pixels; 0 where none was dropped."""
+        target_BNP = patchify(image_BCHW, self.spec.patch_size)
+        error_BN = (prediction_BNP - target_BNP).square().mean(dim=-1)
+        return (error_BN * mask_BN).sum() / mask_BN.sum().clamp(min=1)
+
+    def _mask(self, x_BND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Keep a random `spec.kept` of the patches."""
+        B, N, D = x_BND.shape
+        shuffle_BN = torch.rand(B, N, device=x_BND.device).argsort(dim=1)
+        order_BN = shuffle_BN.argsort(dim=1)
+        kept_BN = shuffle_BN[:, : self.spec.kept]
+        mask_BN = (order_BN >= self.spec.kept).to(x_BND.dtype)
+        return x_BND.gather(1, kept_BN[:, :, None].expand(-1, -1, D)), mask_BN, order_BN

@@ -1,0 +1,193 @@
+"""The options of models and mixers: declared once, validated wherever they come from.
+
+A model or a mixer is a frozen dataclass whose fields are declared with `whole`,
+`ratio`, `choice` or `flag`. The same declaration reads a value given in Python, a
+word from the command line or an entry of a file, checks it, and provides the
+command line's help.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from fractions import Fraction
+from math import isqrt
+from typing import Any, ClassVar
+
+from vitprof.errors import SpecError, listing
+
+Value = int | Fraction | str | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole number between two bounds."""
+
+    help: str
+    minimum: int = 1
+    maximum: int = 1_000_000
+    odd: bool = False
+    metavar: ClassVar[str] = "N"
+
+    def read(self, name: str, value: object) -> int:
+        """Return `value` as an int, or raise SpecError."""
+        label = label_of(name)
+        try:
+            number = int(value) if isinstance(value, str) else value
+        except ValueError:
+            number = None
+        if isinstance(number, bool) or not isinstance(number, int):
+            raise SpecError(f"{label} {value} is not a whole number; give {self.bounds()}")
+        if not self.minimum <= number <= self.maximum:
+            raise SpecError(f"{label} {value} is out of range; give {self.bounds()}")
+        if self.odd and number % 2 == 0:
+            raise SpecError(f"{label} {value} is even; give {self.bounds()}")
+        return number
+
+    def bounds(self) -> str:
+        """Say which numbers are allowed."""
+        kind = "an odd number" if self.odd else "a whole number"
+        return f"{kind} from {self.minimum} to {self.maximum}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """An exact fraction, so that no count ever passes through a float."""
+
+    help: str
+    minimum: Fraction
+    below: Fraction
+    metavar: ClassVar[str] = "RATIO"
+
+    def read(self, name: str, value: object) -> Fraction:
+        """Return `value` as the fraction that its decimal notation denotes."""
+        label = label_of(name)
+        try:
+            number = Fraction(str(value))
+        except (ValueError, ZeroDivisionError):
+            raise SpecError(f"{label} {value} is not a number; give {self.bounds()}") from None
+        if not self.minimum <= number < self.below:
+            raise SpecError(f"{label} {value} is out of range; give {self.bounds()}")
+        return number
+
+    def bounds(self) -> str:
+        """Say which numbers are allowed."""
+        return f"a number from {self.minimum} to below {self.below}"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One name out of a closed set."""
+
+    help: str
+    names: tuple[str, ...]
+    metavar: ClassVar[str] = "NAME"
+
+    def read(self, name: str, value: object) -> str:
+        """Return `value` if it is one of the names, or raise SpecError."""
+        if value not in self.names:
+            raise SpecError(f"{label_of(name)} can be {listing(self.names)}, not {value!r}")
+        return str(value)
+
+    def bounds(self) -> str:
+        """Say which names are allowed."""
+        return listing(self.names)
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """On or off."""
+
+    help: str
+    metavar: ClassVar[str | None] = None
+
+    def read(self, name: str, value: object) -> bool:
+        """Return `value` if it is a bool, or raise SpecError."""
+        if not isinstance(value, bool):
+            raise SpecError(f"{label_of(name)} is on or off (true or false), not {value!r}")
+        return value
+
+    def bounds(self) -> str:
+        """Say which values are allowed."""
+        return "true or false"
+
+
+Option = Whole | Ratio | Choice | Flag
+
+
+def whole(
+    default: int, *, help: str, minimum: int = 1, maximum: int = 1_000_000, odd: bool = False
+) -> Any:  # a dataclass field stands where its value's type is declared
+    """Declare a whole number with a default."""
+    return _declare(default, Whole(help, minimum, maximum, odd))
+
+
+def ratio(default: str, *, help: str, minimum: str, below: str) -> Any:
+    """Declare an exact fraction; default and bounds are decimal notation."""
+    return _declare(Fraction(default), Ratio(help, Fraction(minimum), Fraction(below)))
+
+
+def choice(default: str, *, help: str, names: tuple[str, ...]) -> Any:
+    """Declare one name out of a closed set."""
+    return _declare(default, Choice(help, names))
+
+
+def flag(default: bool, *, help: str) -> Any:
+    """Declare a switch."""
+    return _declare(default, Flag(help))
+
+
+def _declare(default: object, option: Option) -> Any:
+    return field(default=default, metadata={"option": option})
+
+
+def label_of(name: str) -> str:
+    """Spell a field's name as in a sentence."""
+    return name.replace("_", " ")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """A frozen set of options; every field is read and checked on construction.
+
+    Raises:
+        SpecError: a value is not what its field allows, or two values do not fit.
+    """
+
+    def __post_init__(self) -> None:
+        for name, option in self.declared().items():
+            object.__setattr__(self, name, option.read(name, getattr(self, name)))
+        self.check()
+
+    def check(self) -> None:
+        """Check what holds between fields; raise SpecError where it does not."""
+
+    @classmethod
+    def declared(cls) -> dict[str, Option]:
+        """Map each field that is an option to its declaration, in order."""
+        return {f.name: f.metadata["option"] for f in fields(cls) if "option" in f.metadata}
+
+    def values(self) -> dict[str, Value]:
+        """Map each option to its value, in order."""
+        return {name: getattr(self, name) for name in self.declared()}
+
+
+def check_divides(whole_name: str, whole_value: int, part_name: str, part_value: int) -> None:
+    """Raise SpecError, naming the values that would do, unless `part` divides `whole`."""
+    if whole_value % part_value:
+        part = label_of(part_name)
+        raise SpecError(
+            f"{label_of(whole_name)} {whole_value} is not divisible by {part} {part_value}; "
+            f"{part} can be {_some(_divisors(whole_value))}"
+        )
+
+
+def _divisors(number: int) -> list[int]:
+    small = [d for d in range(1, isqrt(number) + 1) if number % d == 0]
+    return sorted({*small, *(number // d for d in small)})
+
+
+def _some(numbers: list[int]) -> str:
+    """List numbers for a sentence; of a long list, the first and the last."""
+    if len(numbers) <= 12:
+        return listing(numbers)
+    return f"{', '.join(map(str, numbers[:8]))}, ... {listing(numbers[-2:])}"

@@ -1,0 +1,75 @@
+"""From names and values, wherever they were given, to a validated model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vitprof.errors import SpecError, listing, unknown
+from vitprof.formulas.mixer import Mixer
+from vitprof.formulas.mixers import MIXERS, find_mixer
+from vitprof.formulas.model import Model
+from vitprof.formulas.models import MODELS, find_model
+from vitprof.options import Options, label_of
+
+
+def specify(
+    model: str | Model | None = None,
+    *,
+    mixer: str | None = None,
+    options: Mapping[str, object] | None = None,
+) -> Model:
+    """Build a model from names and option values.
+
+    Args:
+        model: a model's name, or a model, which is returned as it is; None takes
+            `layer` where `tokens` is given and `mae` otherwise.
+        mixer: a mixer's name; None takes `attn`.
+        options: values of the model's and the mixer's options, by field name.
+
+    Raises:
+        SpecError: a name is unknown, the model or the mixer has no such option, or a
+            value is not allowed.
+    """
+    given = dict(options or {})
+    if isinstance(model, Model):
+        if given or mixer is not None:
+            raise SpecError(
+                f"the model is given whole, so {listing([*given, 'mixer'])} cannot change it; "
+                "give its name instead"
+            )
+        return model
+    model_type = find_model(model or ("layer" if "tokens" in given else "mae"))
+    mixer_type = find_mixer(mixer or "attn")
+    for name in given:
+        _check_option(name, model_type, mixer_type)
+    mixer_options = mixer_type.declared()
+    return model_type(
+        mixer=mixer_type(**_subset(given, mixer_options)),
+        **_subset(given, model_type.declared()),
+    )
+
+
+def _subset(given: Mapping[str, object], names: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in given.items() if name in names}
+
+
+def _check_option(name: str, model: type[Model], mixer: type[Mixer]) -> None:
+    own = {**model.declared(), **mixer.declared()}
+    if name in own:
+        return
+    if name == "tokens":
+        raise SpecError(
+            f"the tokens of {model.name} follow from image size and patch size; "
+            "give those, or take the model layer"
+        )
+    owners = [*_owners(name, MODELS), *_owners(name, MIXERS)]
+    if not owners:
+        raise unknown(f"option of {model.name} with {mixer.name} named", name, own)
+    raise SpecError(
+        f"{label_of(name)} is an option of {listing(owners, 'and')}, "
+        f"not of {model.name} with {mixer.name}"
+    )
+
+
+def _owners(name: str, types: Mapping[str, type[Options]]) -> list[str]:
+    return [owner for owner, options in types.items() if name in options.declared()]
