@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
+from functools import cache
 from math import isqrt
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from vitprof.errors import SpecError, listing
+from vitprof.formulas.size import Size
 
 Value = int | Fraction | str | bool
 
@@ -23,6 +25,7 @@ class Whole:
     """A whole number between two bounds."""
 
     help: str
+    symbol: str = ""
     minimum: int = 1
     maximum: int = 1_000_000
     odd: bool = False
@@ -115,10 +118,16 @@ Option = Whole | Ratio | Choice | Flag
 
 
 def whole(
-    default: int, *, help: str, minimum: int = 1, maximum: int = 1_000_000, odd: bool = False
+    default: int,
+    *,
+    help: str,
+    symbol: str = "",
+    minimum: int = 1,
+    maximum: int = 1_000_000,
+    odd: bool = False,
 ) -> Any:  # a dataclass field stands where its value's type is declared
-    """Declare a whole number with a default."""
-    return _declare(default, Whole(help, minimum, maximum, odd))
+    """Declare a whole number with a default, and the symbol it has in formulas."""
+    return _declare(default, Whole(help, symbol, minimum, maximum, odd))
 
 
 def ratio(default: str, *, help: str, minimum: str, below: str) -> Any:
@@ -162,9 +171,26 @@ class Options:
         """Check what holds between fields; raise SpecError where it does not."""
 
     @classmethod
+    @cache
     def declared(cls) -> dict[str, Option]:
         """Map each field that is an option to its declaration, in order."""
         return {f.name: f.metadata["option"] for f in fields(cls) if "option" in f.metadata}
+
+    def size(self, name: str) -> Size:
+        """The option `name` under its symbol, for use in a formula."""
+        option = self.declared()[name]
+        assert isinstance(option, Whole)
+        return Size(getattr(self, name), option.symbol)
+
+    def substitute(self, **values: object) -> Self:
+        """A copy with options, or what follows from them, replaced by arrays or symbols.
+
+        Nothing is checked, and what was derived from the old values is derived anew.
+        """
+        copied = object.__new__(type(self))
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        vars(copied).update({**own, **values})
+        return copied
 
     def values(self) -> dict[str, Value]:
         """Map each option to its value, in order."""
@@ -175,8 +201,9 @@ def check_divides(whole_name: str, whole_value: int, part_name: str, part_value:
     """Raise SpecError, naming the values that would do, unless `part` divides `whole`."""
     if whole_value % part_value:
         part = label_of(part_name)
+        by = f"{part_value} {part}" if part.endswith("s") else f"{part} {part_value}"
         raise SpecError(
-            f"{label_of(whole_name)} {whole_value} is not divisible by {part} {part_value}; "
+            f"{label_of(whole_name)} {whole_value} is not divisible by {by}; "
             f"{part} can be {_some(_divisors(whole_value))}"
         )
 

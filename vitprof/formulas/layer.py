@@ -41,11 +41,15 @@ class Layer:
 
     def total(self, measure: Measure) -> int:
         """The count of this layer and all below it, times its repeats."""
-        one = sum(
+        one = self.of_one(measure)
+        return one if self.repeat is None else one * self.repeat.value
+
+    def of_one(self, measure: Measure) -> int:
+        """The count of one of the equal layers and all below it."""
+        return sum(
             child.total(measure) if isinstance(child, Layer) else measure.of(child).value
             for child in self.children
         )
-        return one if self.repeat is None else one * self.repeat.value
 
     def walk(self, *, fold: bool) -> Iterator[Node]:
         """Yield this layer and all below it, parents first.

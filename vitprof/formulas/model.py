@@ -16,19 +16,19 @@ from vitprof.options import Options, Value, check_divides, choice, ratio, whole
 ACTIVATIONS = {"gelu": "GELU", "relu": "ReLU"}  # option -> class in torch.nn
 
 
-def dim_option(default: int, of: str) -> Any:
+def dim_option(default: int, of: str, symbol: str = "D") -> Any:
     """Declare a width."""
-    return whole(default, help=f"channels D of {of}")
+    return whole(default, symbol=symbol, help=f"channels of {of}")
 
 
-def depth_option(default: int, of: str) -> Any:
+def depth_option(default: int, of: str, symbol: str = "depth") -> Any:
     """Declare a number of blocks."""
-    return whole(default, maximum=10_000, help=f"blocks of {of}")
+    return whole(default, symbol=symbol, maximum=10_000, help=f"blocks of {of}")
 
 
 def heads_option(default: int, of: str) -> Any:
     """Declare a number of heads."""
-    return whole(default, help=f"heads of the mixers of {of}")
+    return whole(default, symbol="heads", help=f"heads of the mixers of {of}")
 
 
 def image_size_option(default: int) -> Any:
@@ -38,12 +38,12 @@ def image_size_option(default: int) -> Any:
 
 def patch_size_option(default: int) -> Any:
     """Declare the side of a square patch."""
-    return whole(default, help="side of a square patch in pixels")
+    return whole(default, symbol="patch", help="side of a square patch in pixels")
 
 
 def channels_option(default: int) -> Any:
     """Declare the channels of an image."""
-    return whole(default, help="channels of the image")
+    return whole(default, symbol="channels", help="channels of the image")
 
 
 def mlp_ratio_option(default: str) -> Any:

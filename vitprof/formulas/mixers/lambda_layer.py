@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from vitprof.formulas.layer import Layer
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.op import BatchNorm, Conv, Elementwise, Inline, Linear, MatMul
-from vitprof.formulas.size import ONE, Size
+from vitprof.formulas.size import ONE
 from vitprof.options import whole
 
 
@@ -30,15 +30,15 @@ class LambdaLayer(Mixer):
     source = "Bello 2021, LambdaNetworks, sections 3.1 and 3.2"
     module = "vitprof.modules.mixers.lambda_layer:LambdaLayer"
 
-    key_depth: int = whole(16, help="lambda: channels k of a query and a key")
+    key_depth: int = whole(16, symbol="k", help="lambda: channels of a query and a key")
     receptive_field: int = whole(
-        9, odd=True, maximum=10_001, help="lambda: side r of the position kernel"
+        9, symbol="r", odd=True, maximum=10_001, help="lambda: side of the position kernel"
     )
 
     def formula(self, sizes: MixerSizes) -> Layer:
         B, N, D, h = sizes.batch, sizes.tokens, sizes.dim, sizes.heads
-        k, v = Size(self.key_depth, "k"), sizes.head_dim.named("v")
-        r = Size(self.receptive_field, "r")
+        k, v = self.size("key_depth"), sizes.head_dim.named("v")
+        r = self.size("receptive_field")
         return Layer(
             "mixer",
             "LambdaLayer",

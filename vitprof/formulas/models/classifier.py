@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
 from vitprof.formulas.block import block
 from vitprof.formulas.layer import Layer
@@ -47,28 +48,26 @@ class Classifier(Model):
     heads: int = heads_option(4, "the encoder")
     mlp_ratio: Fraction = mlp_ratio_option("4")
     activation: str = activation_option("relu")
-    classes: int = whole(10, help="classes to tell apart")
+    classes: int = whole(10, symbol="classes", help="classes to tell apart")
 
     def check(self) -> None:
         check_divides("image_size", self.image_size, "patch_size", self.patch_size)
         check_blocks("dim", self.dim, "heads", self.heads, self.mlp_ratio)
 
-    @property
+    @cached_property
     def patches(self) -> int:
         """Patches of an image."""
         return (self.image_size // self.patch_size) ** 2
 
     def formula(self, batch: int = 1) -> Layer:
-        B, n, D = Size(batch, "B"), Size(self.patches, "patches"), Size(self.dim, "D")
-        p, C = Size(self.patch_size, "patch"), Size(self.channels, "channels")
+        B, n, D = Size(batch, "B"), Size(self.patches, "patches"), self.size("dim")
+        p, C = self.size("patch_size"), self.size("channels")
         N = (n + 1).named("N")
-        sizes = MixerSizes(batch=B, tokens=N, dim=D, heads=Size(self.heads, "heads"))
+        sizes = MixerSizes(batch=B, tokens=N, dim=D, heads=self.size("heads"))
         return Layer(
             "",
             "VisionTransformer",
             (
-                Parameter("cls_token", (D,), trained=True),
-                Parameter("pos_embed", (n + 1, D), trained=True),
                 Layer("patch_embed", "FlatPatchEmbed", (Linear("proj", (B, n), p * p * C, D),)),
                 Inline("positions", "add", (B, N, D)),
                 Layer(
@@ -81,12 +80,14 @@ class Classifier(Model):
                             mixer=self.mixer,
                             hidden=hidden_width(self.dim, self.mlp_ratio),
                             activation=self.activation,
-                            repeat=Size(self.depth, "depth"),
+                            repeat=self.size("depth"),
                         ),
                     ),
                 ),
                 LayerNorm("norm", (B,), D),
-                Linear("head", (B,), D, Size(self.classes, "classes")),
+                Linear("head", (B,), D, self.size("classes")),
+                Parameter("cls_token", (D,), trained=True),
+                Parameter("pos_embed", (n + 1, D), trained=True),
             ),
         )
 

@@ -30,7 +30,7 @@ class EncoderLayer(Model):
     source = "Dosovitskiy et al. 2020, An Image Is Worth 16x16 Words, eqs. 2 and 3"
     module = "vitprof.modules.block:EncoderLayer"
 
-    tokens: int = whole(50, maximum=10_000_000, help="tokens N of the bare layer")
+    tokens: int = whole(50, symbol="N", maximum=10_000_000, help="tokens of the bare layer")
     dim: int = dim_option(64, "a token")
     heads: int = heads_option(4, "the layer")
     mlp_ratio: Fraction = mlp_ratio_option("4")
@@ -42,9 +42,9 @@ class EncoderLayer(Model):
     def formula(self, batch: int = 1) -> Layer:
         sizes = MixerSizes(
             batch=Size(batch, "B"),
-            tokens=Size(self.tokens, "N"),
-            dim=Size(self.dim, "D"),
-            heads=Size(self.heads, "heads"),
+            tokens=self.size("tokens"),
+            dim=self.size("dim"),
+            heads=self.size("heads"),
         )
         hidden = hidden_width(self.dim, self.mlp_ratio)
         return block("", sizes, mixer=self.mixer, hidden=hidden, activation=self.activation)

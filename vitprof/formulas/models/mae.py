@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
 from vitprof.errors import SpecError
 from vitprof.formulas.block import block
@@ -48,8 +49,8 @@ class MaskedAutoencoder(Model):
     dim: int = dim_option(128, "a token")
     depth: int = depth_option(12, "the encoder")
     heads: int = heads_option(8, "the encoder")
-    decoder_dim: int = dim_option(512, "a token in the decoder")
-    decoder_depth: int = depth_option(8, "the decoder")
+    decoder_dim: int = dim_option(512, "a token in the decoder", "decoder D")
+    decoder_depth: int = depth_option(8, "the decoder", "decoder depth")
     decoder_heads: int = heads_option(16, "the decoder")
     mlp_ratio: Fraction = mlp_ratio_option("4")
     mask_ratio: Fraction = ratio(
@@ -71,12 +72,12 @@ class MaskedAutoencoder(Model):
                     f"{(dim // 4 + 1) * 4}"
                 )
 
-    @property
+    @cached_property
     def patches(self) -> int:
         """Patches of an image."""
         return (self.image_size // self.patch_size) ** 2
 
-    @property
+    @cached_property
     def kept(self) -> int:
         """Patches that the encoder sees: all but the masked share, rounded down."""
         seen = 1 - self.mask_ratio
@@ -84,18 +85,14 @@ class MaskedAutoencoder(Model):
 
     def formula(self, batch: int = 1) -> Layer:
         B, n, kept = Size(batch, "B"), Size(self.patches, "patches"), Size(self.kept, "kept")
-        D, D_dec = Size(self.dim, "D"), Size(self.decoder_dim, "decoder D")
-        p, C = Size(self.patch_size, "patch"), Size(self.channels, "channels")
+        D, D_dec = self.size("dim"), self.size("decoder_dim")
+        p, C = self.size("patch_size"), self.size("channels")
         N, N_dec = (kept + 1).named("N"), (n + 1).named("N")
         pixels = p * p * C
         return Layer(
             "",
             "MaskedAutoencoderViT",
             (
-                Parameter("cls_token", (D,), trained=True),
-                Parameter("pos_embed", (n + 1, D), trained=False),
-                Parameter("mask_token", (D_dec,), trained=True),
-                Parameter("decoder_pos_embed", (n + 1, D_dec), trained=False),
                 Layer("patch_embed", "PatchEmbed", (Conv("proj", B, (n,), (p, p), C, D, rank=2),)),
                 Inline("positions", "add", (B, n + 1, D)),
                 self._blocks(
@@ -104,9 +101,9 @@ class MaskedAutoencoder(Model):
                         batch=B,
                         tokens=N,
                         dim=D,
-                        heads=Size(self.heads, "heads"),
+                        heads=self.size("heads"),
                     ),
-                    Size(self.depth, "depth"),
+                    self.size("depth"),
                 ),
                 LayerNorm("norm", (B, N), D),
                 Linear("decoder_embed", (B, N), D, D_dec),
@@ -117,13 +114,17 @@ class MaskedAutoencoder(Model):
                         batch=B,
                         tokens=N_dec,
                         dim=D_dec.named("D"),
-                        heads=Size(self.decoder_heads, "heads"),
+                        heads=self.size("decoder_heads"),
                     ),
-                    Size(self.decoder_depth, "decoder depth"),
+                    self.size("decoder_depth"),
                 ),
                 LayerNorm("decoder_norm", (B, N_dec), D_dec),
                 Linear("decoder_pred", (B, N_dec), D_dec, pixels),
                 Inline("loss", "squared error", (B, n, pixels)),
+                Parameter("cls_token", (D,), trained=True),
+                Parameter("pos_embed", (n + 1, D), trained=False),
+                Parameter("mask_token", (D_dec,), trained=True),
+                Parameter("decoder_pos_embed", (n + 1, D_dec), trained=False),
             ),
         )
 

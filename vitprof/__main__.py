@@ -1,0 +1,5 @@
+"""`python -m vitprof`."""
+
+from vitprof.cli import main
+
+main()

@@ -1,0 +1,89 @@
+"""The command line: one file a command, loaded when the command is called.
+
+Data goes to stdout, talk to stderr. A request that cannot be met is one sentence on
+stderr and exit code 2.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.exceptions import TyperException
+
+from vitprof.errors import VitprofError, unknown
+from vitprof.version import __version__
+
+COMMANDS = ("params", "macs", "models", "mixers")
+BAD_REQUEST, INTERRUPTED = 2, 130
+
+
+class Commands(TyperGroup):
+    """The commands, each imported only when it is called or listed."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand:
+        if cmd_name not in COMMANDS:
+            raise unknown("command", cmd_name, COMMANDS)
+        app = typer.Typer(add_completion=False)
+        app.command(cmd_name)(getattr(import_module(f"vitprof.cli.{cmd_name}"), cmd_name))
+        command = typer.main.get_command(app)
+        assert isinstance(command, TyperCommand)
+        return command
+
+
+app = typer.Typer(cls=Commands, rich_markup_mode="rich", pretty_exceptions_enable=False)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vitprof {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def vitprof(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print it")
+    ] = False,
+) -> None:
+    """What a vision transformer costs, on paper and beside what the tools say."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command line and exit with its code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        code = app(args=list(arguments) or ["--help"], standalone_mode=False)
+        sys.stdout.flush()
+    except VitprofError as error:
+        _say(str(error))
+        return BAD_REQUEST
+    except TyperException as error:
+        _say(error.format_message())
+        return BAD_REQUEST
+    except (KeyboardInterrupt, typer.Abort):
+        _say("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read stdout has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"vitprof: {' '.join(sentence.split())}\n")

@@ -1,0 +1,176 @@
+"""The options that commands share, made from the declarations of models and mixers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from inspect import Parameter, Signature, signature
+from typing import Annotated, Any
+
+import typer
+
+from vitprof.counters import NAMES
+from vitprof.formulas.mixers import MIXERS
+from vitprof.formulas.model import Model
+from vitprof.formulas.models import MODELS
+from vitprof.options import Flag, Option, Options
+from vitprof.report.formats import Format
+from vitprof.specs import specify
+
+_MODELS, _MIXERS, _OUTPUT = "Model", "Options of one mixer", "Output"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The model that was asked for on the command line, in words."""
+
+    model: str | None
+    mixer: str | None
+    options: Mapping[str, object]
+
+    def specify(self) -> Model:
+        """The model itself.
+
+        Raises:
+            SpecError: there is no such model.
+        """
+        return specify(self.model, mixer=self.mixer, options=self.options)
+
+
+def takes_request(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command every option of every model and mixer, gathered as its `request`."""
+    shared = {**_named(), **_sizes(MODELS, _MODELS), **_sizes(MIXERS, _MIXERS)}
+    own = {
+        name: parameter
+        for name, parameter in signature(command, eval_str=True).parameters.items()
+        if name != "request"
+    }
+
+    def run(**values: Any) -> None:
+        given = {name: values.pop(name) for name in shared}
+        model, mixer = given.pop("model"), given.pop("mixer")
+        options = {name: value for name, value in given.items() if value is not None}
+        command(request=Request(model=model, mixer=mixer, options=options), **values)
+
+    parameters = {**shared, **own}
+    run.__signature__ = Signature(list(parameters.values()))  # type: ignore[attr-defined]
+    run.__annotations__ = {name: item.annotation for name, item in parameters.items()}
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    return run
+
+
+def _named() -> dict[str, Parameter]:
+    return {
+        "model": _parameter(
+            "model",
+            str,
+            typer.Option(
+                help=f"what to build: {', '.join(MODELS)}",
+                metavar="NAME",
+                show_default="mae; layer where --tokens is given",
+                rich_help_panel=_MODELS,
+            ),
+        ),
+        "mixer": _parameter(
+            "mixer",
+            str,
+            typer.Option(
+                help=f"token mixer of every block: {', '.join(MIXERS)}",
+                metavar="NAME",
+                show_default="attn",
+                rich_help_panel=_MODELS,
+            ),
+        ),
+    }
+
+
+def _sizes(owners: Mapping[str, type[Options]], panel: str) -> dict[str, Parameter]:
+    parameters: dict[str, Parameter] = {}
+    for owner in owners.values():
+        for name, option in owner.declared().items():
+            parameters.setdefault(name, _size(name, option, owners, panel))
+    return parameters
+
+
+def _size(name: str, option: Option, owners: Mapping[str, type[Options]], panel: str) -> Parameter:
+    info = typer.Option(
+        help=option.help,
+        metavar=option.metavar,
+        show_default=_defaults(name, owners),
+        rich_help_panel=panel,
+    )
+    return _parameter(name, bool if isinstance(option, Flag) else str, info)
+
+
+def _defaults(name: str, owners: Mapping[str, type[Options]]) -> str:
+    """What each owner takes by default, in a line: `mae 128; classifier, layer 64`."""
+    by_value: dict[str, list[str]] = {}
+    for owner, options in owners.items():
+        for default in (field.default for field in fields(options) if field.name == name):
+            shown = f"{float(default):g}" if isinstance(default, Fraction) else str(default)
+            by_value.setdefault(shown, []).append(owner)
+    return "; ".join(f"{', '.join(names)} {value}" for value, names in by_value.items())
+
+
+def _parameter(name: str, type_: type, info: Any) -> Parameter:
+    return Parameter(
+        name,
+        Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[type_ | None, info],
+    )
+
+
+Counters = Annotated[
+    str,
+    typer.Option(
+        help=f"columns, separated by commas: {', '.join(NAMES)}; analytic alone loads no tool",
+        metavar="NAMES",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Fold = Annotated[
+    bool | None,
+    typer.Option(
+        "--fold/--full",
+        help="give equal blocks one row, or each its own",
+        show_default="fold for people, full for csv and json",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+Levels = Annotated[
+    str | None,
+    typer.Option(
+        help="how deep below the model the rows go",
+        metavar="N",
+        show_default="all",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+FormatName = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help=f"how to write it down: {', '.join(Format)}",
+        metavar="NAME",
+        show_default="by the suffix of --output, else table",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+ListFormat = Annotated[
+    str,
+    typer.Option("--format", help="how to write it down: table, json", metavar="NAME"),
+]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        help="file to write, replaced only whole", metavar="FILE", rich_help_panel=_OUTPUT
+    ),
+]
+ALL_COUNTERS = ",".join(NAMES)
+
+
+def split_names(names: str) -> list[str]:
+    """The names in a comma-separated word."""
+    return [name.strip() for name in names.split(",") if name.strip()]

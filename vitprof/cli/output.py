@@ -1,0 +1,116 @@
+"""Where a report goes: to the terminal, or to a file, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING
+
+from vitprof.counters.read import Say
+from vitprof.errors import OutputError, unknown
+from vitprof.report.catalogue import Catalogue
+from vitprof.report.formats import Format, render
+from vitprof.report.report import Report
+
+if TYPE_CHECKING:
+    from rich.console import ConsoleRenderable
+
+
+def show(report: Report, format: Format, output: str | None) -> None:
+    """Print the report, or write it to the file `output`.
+
+    Raises:
+        OutputError: the file cannot be written; one that was there is as it was.
+    """
+    if output is not None:
+        _write(Path(output), render(report, format))
+    elif format is Format.TABLE:
+        _print(report)
+    else:
+        sys.stdout.write(render(report, format))
+
+
+def show_catalogue(catalogue: Catalogue, format: str) -> None:
+    """Print the catalogue as a table or as JSON.
+
+    Raises:
+        SpecError: there is no such format for a catalogue.
+    """
+    if format == Format.JSON:
+        sys.stdout.write(catalogue.to_json())
+    elif format == Format.TABLE:
+        _print(catalogue)
+    else:
+        raise unknown("format of a list", format, (Format.TABLE, Format.JSON))
+
+
+def _print(renderable: ConsoleRenderable) -> None:
+    """Print to the terminal; without trailing blanks where there is none."""
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        Console().print(renderable)
+        return
+    text = StringIO()
+    Console(file=text).print(renderable)
+    sys.stdout.writelines(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
+
+
+@contextmanager
+def progress() -> Iterator[Say]:
+    """Say on stderr what is being done, where a person is watching."""
+    if not sys.stderr.isatty():
+        yield lambda message: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("starting") as status:
+        yield lambda message: status.update(message)
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace the file by a new one only once that is complete."""
+    try:
+        if path.exists() and not path.is_file():  # a pipe or a device takes what it is given
+            path.write_text(text, encoding="utf-8")
+        else:
+            _replace(path.resolve(), text)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {_reason(path, error)}") from error
+
+
+def _replace(target: Path, text: str) -> None:
+    with NamedTemporaryFile(
+        "w", dir=target.parent, prefix=f".{target.name}.", encoding="utf-8", delete=False
+    ) as file:
+        new = Path(file.name)
+        try:
+            file.write(text)
+            file.close()
+            new.chmod(_mode(target))
+            new.replace(target)
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise
+
+
+def _mode(target: Path) -> int:
+    """The permissions of the file that is there, else those that a new file gets."""
+    if target.exists():
+        return target.stat().st_mode & 0o7777
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask
+
+
+def _reason(path: Path, error: OSError) -> str:
+    if not path.parent.is_dir():
+        return f"there is no directory {path.parent}; create it first"
+    if path.is_dir():
+        return "it is a directory; give the name of a file in it"
+    return f"{(error.strerror or str(error)).lower()}; give a file that can be written"

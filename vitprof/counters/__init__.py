@@ -1,0 +1,34 @@
+"""The tools that are laid beside the formulas, one file each.
+
+Importing this package imports no tool; reading a module does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from vitprof.counters.flop_counter_mode import TORCH
+from vitprof.counters.fvcore import FVCORE
+from vitprof.counters.reading import Counter
+from vitprof.counters.torchinfo import TORCHINFO
+from vitprof.errors import SpecError, listing, unknown
+
+ANALYTIC = "analytic"
+COUNTERS: dict[str, Counter] = {tool.name: tool for tool in (TORCHINFO, FVCORE, TORCH)}
+NAMES = (ANALYTIC, *COUNTERS)
+
+
+def find_counters(names: Iterable[str]) -> list[Counter]:
+    """Return the tools of these names, in the order of the columns.
+
+    `analytic` names the formulas, which are always there.
+
+    Raises:
+        SpecError: a name is unknown, or none is given.
+    """
+    chosen = set(names)
+    if not chosen:
+        raise SpecError(f"no counter is named; choose from {listing(NAMES, 'and')}")
+    for name in sorted(chosen - set(NAMES)):
+        raise unknown("counter", name, NAMES)
+    return [tool for name, tool in COUNTERS.items() if name in chosen]

@@ -1,0 +1,53 @@
+"""What a counter is, and what it says of a module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A tool's count of a running module.
+
+    Attributes:
+        total: what the tool prints as its total.
+        by_path: what it says of each submodule, everything below included; a path that
+            the tool does not report is not there.
+        notes: what the tool itself says that it left out.
+    """
+
+    total: int
+    by_path: Mapping[str, int]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """Why a tool gives no reading."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counter:
+    """A tool that reads a module.
+
+    Attributes:
+        name: what it is called by, and the name of its column.
+        package: the package whose version its readings depend on.
+        params: reads the parameters of a module on any device.
+        macs: reads the multiply-accumulates of one forward pass of a module on the meta
+            device.
+        executes: whether `macs` has to run this module with data.
+    """
+
+    name: str
+    package: str
+    params: Callable[[nn.Module], Reading]
+    macs: Callable[[nn.Module, Tensor], Reading]
+    executes: Callable[[nn.Module], bool] = field(default=lambda module: False)

@@ -1,0 +1,70 @@
+"""A formula as a polynomial: the same ops evaluated on SymPy's symbols."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from vitprof.formulas.layer import Layer, Measure
+from vitprof.formulas.mixer import Mixer, MixerSizes
+from vitprof.formulas.model import Model
+from vitprof.formulas.size import Size
+from vitprof.options import Options, Whole
+
+if TYPE_CHECKING:
+    from sympy import Symbol
+
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def mixer_polynomials(mixer: Mixer) -> dict[Measure, str]:
+    """A mixer's counts for B images in B, N, D, heads and its own options' symbols."""
+    B, N, heads, head_dim, D = _symbols("B", "N", "heads", "head_dim", "D")
+    symbolic = mixer.substitute(**_own_symbols(mixer))
+    sizes = MixerSizes(batch=Size(B), tokens=Size(N), dim=Size(heads * head_dim), heads=Size(heads))
+    return _polynomials(symbolic.formula(sizes), {head_dim: D / heads})
+
+
+def model_polynomials(model: Model) -> dict[Measure, str]:
+    """A model's counts for one image in the symbols of its widths, depths and tokens.
+
+    Heads drop out where they only share out channels; ratios keep their values.
+    """
+    symbols = _own_symbols(model)
+    widths = {name: name.removesuffix("dim") + "heads" for name in symbols if name.endswith("dim")}
+    back = {}
+    for dim, heads in widths.items():
+        (share,) = _symbols(f"{dim}_share")
+        back[share] = symbols[dim] / symbols[heads]
+        symbols[dim] = symbols[heads] * share
+    derived = {name: _symbols(name)[0] for name in ("patches", "kept") if hasattr(model, name)}
+    return _polynomials(model.substitute(**symbols, **derived).formula(), back)
+
+
+def _polynomials(layer: Layer, back: dict[Symbol, Any]) -> dict[Measure, str]:
+    from sympy import expand
+
+    return {
+        measure: _spell(expand(expand(layer.of_one(measure)).subs(back))) for measure in Measure
+    }
+
+
+def _own_symbols(options: Options) -> dict[str, Any]:
+    """A symbol for each option that has one, decoder heads apart from the encoder's."""
+    return {
+        name: _symbols(name if name.endswith("heads") else option.symbol.replace(" ", "_"))[0]
+        for name, option in options.declared().items()
+        if isinstance(option, Whole) and option.symbol
+    }
+
+
+def _symbols(*names: str) -> tuple[Any, ...]:
+    from sympy import Symbol
+
+    return tuple(Symbol(name, integer=True, positive=True) for name in names)
+
+
+def _spell(expression: object) -> str:
+    """Write a SymPy expression as formulas are written here: `4 × D² + 4 × D`."""
+    powers = re.sub(r"\*\*(\d+)", lambda power: power[1].translate(_SUPERSCRIPTS), str(expression))
+    return powers.replace("*", " × ").replace("/", " / ")

@@ -1,0 +1,68 @@
+"""Rows as flat records, the same in CSV, DataFrame, Markdown and HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+from vitprof.options import Value
+from vitprof.report.report import Report, Row
+
+Cell = str | int | None
+
+
+def header(report: Report) -> list[str]:
+    """The columns: the row's own, then one a tool."""
+    return ["path", "type", "repeat", "formula", "numbers", "each", "count", *report.counters]
+
+
+def record(report: Report, row: Row) -> list[Cell]:
+    """One row's cells, in the order of `header`."""
+    own: list[Cell] = [
+        row.path,
+        row.type,
+        row.repeat,
+        row.formula,
+        row.numbers,
+        row.each,
+        row.count,
+    ]
+    return own + [row.counters[name] for name in report.counters]
+
+
+def plain(value: Value) -> int | float | str | bool:
+    """An option's value as JSON and people write it."""
+    if not isinstance(value, Fraction):
+        return value
+    if value.denominator == 1:
+        return value.numerator
+    return float(value) if Fraction(str(float(value))) == value else str(value)
+
+
+def facts(report: Report) -> dict[str, str]:
+    """What stands below a table: totals, what is in none of them, and the conditions."""
+    lines = {}
+    if report.not_counted:
+        lines["not counted"] = _counts(report.not_counted) + " (elements)"
+    lines |= {f"{tool}, n/a": reason for tool, reason in report.unavailable.items()}
+    lines |= {f"{tool} says": note for tool, note in report.notes.items()}
+    lines["spec"] = ", ".join(
+        f"{name.replace('_', ' ')} {plain(value)}" for name, value in report.spec.items()
+    )
+    lines["conditions"] = _pairs(report.conditions)
+    lines["versions"] = _pairs(report.versions)
+    lines["convention"] = report.convention
+    return lines
+
+
+def totals(report: Report) -> list[tuple[str, int]]:
+    """The totals by name, as in a sentence."""
+    return [(name.replace("_", " "), count) for name, count in report.totals.items()]
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items())
+
+
+def _pairs(pairs: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in pairs.items())

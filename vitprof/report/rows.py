@@ -1,0 +1,105 @@
+"""From a formula tree and the tools' readings to the rows of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from vitprof.counters.reading import Reading
+from vitprof.formulas.layer import Layer, Measure, Node
+from vitprof.formulas.op import Op
+from vitprof.formulas.size import ZERO, Size
+from vitprof.report.report import Row
+
+
+def rows(
+    tree: Layer,
+    measure: Measure,
+    readings: Mapping[str, Reading],
+    *,
+    fold: bool,
+    levels: int | None,
+) -> tuple[Row, ...]:
+    """The rows that have a count, or that a tool gives one, and the rows that sum them.
+
+    Args:
+        tree: the model's formulas.
+        measure: what is counted.
+        readings: of the tools that have one.
+        fold: show equal layers once.
+        levels: how deep below the model; a layer at the last level stands for all it holds.
+    """
+    nodes = [node for node in tree.walk(fold=fold) if node.level > 0]
+    made = [
+        _row(node, measure, readings, leaf=isinstance(node.item, Op) or node.level == levels)
+        for node in nodes
+    ]
+    kept = [row for row in _summed(made) if row.count or any(row.counters.values())]
+    return tuple(_joined([row for row in kept if levels is None or row.level <= levels]))
+
+
+def _row(node: Node, measure: Measure, readings: Mapping[str, Reading], *, leaf: bool) -> Row:
+    item = node.item
+    formula = measure.of(item) if isinstance(item, Op) else Size(item.of_one(measure))
+    closed = isinstance(item, Op) and formula is not ZERO
+    return Row(
+        path=node.path,
+        name=node.path.rpartition(".")[2],
+        level=node.level,
+        type=item.type,
+        repeat=node.repeat,
+        formula=formula.formula if closed else "",
+        numbers=formula.numbers if closed else "",
+        each=formula.value,
+        count=formula.value * node.repeat,
+        counters={name: _said(reading, node) for name, reading in readings.items()},
+        leaf=leaf,
+    )
+
+
+def _said(reading: Reading, node: Node) -> int | None:
+    said = [reading.by_path[path] for path in node.paths if path in reading.by_path]
+    return sum(said) if said else None
+
+
+def _summed(made: list[Row]) -> list[Row]:
+    """Where a tool skips a container, the sum of what it says of the layers in it."""
+    summed = list(made)
+    for place in reversed(range(len(summed))):
+        row = summed[place]
+        silent = [name for name, said in row.counters.items() if said is None]
+        if not silent:
+            continue
+        inside = _children(summed, place)
+        sums = {name: _sum([child.counters[name] for child in inside]) for name in silent}
+        summed[place] = replace(row, counters={**row.counters, **sums})
+    return summed
+
+
+def _joined(kept: list[Row]) -> list[Row]:
+    """Where a row would sum a single other one, one row in place of the two."""
+    joined: list[Row] = []
+    for row in reversed(kept):
+        if not row.leaf and len(_children([row, *joined], 0)) == 1:
+            below = [inside for inside in joined if inside.path.startswith(f"{row.path}.")]
+            only = replace(below[0], name=f"{row.name}.{below[0].name}")
+            raised = [replace(inside, level=inside.level - 1) for inside in (only, *below[1:])]
+            joined = [*raised, *joined[len(below) :]]
+        else:
+            joined = [row, *joined]
+    return joined
+
+
+def _children(rows: list[Row], place: int) -> list[Row]:
+    level, children = rows[place].level, []
+    for row in rows[place + 1 :]:
+        if row.level <= level:
+            break
+        if row.level == level + 1:
+            children.append(row)
+    return children
+
+
+def _sum(said: list[int | None]) -> int | None:
+    known = [count for count in said if count is not None]
+    return sum(known) if known else None

@@ -1,0 +1,44 @@
+"""A report as JSON, the contract for other programs."""
+
+from __future__ import annotations
+
+import json
+
+from vitprof.report.records import plain
+from vitprof.report.report import Report
+
+SCHEMA = "vitprof/1"
+
+
+def to_json(report: Report) -> str:
+    """The whole report; counts are exact integers, a silent tool is null."""
+    document: dict[str, object] = {
+        "schema": SCHEMA,
+        "command": report.command,
+        "spec": {name: plain(value) for name, value in report.spec.items()},
+        "conditions": dict(report.conditions),
+        "versions": dict(report.versions),
+        "convention": report.convention,
+        "totals": dict(report.totals),
+    }
+    if report.not_counted:
+        document["not_counted"] = dict(report.not_counted)
+    document |= {
+        "counters": dict(report.counters),
+        "unavailable": dict(report.unavailable),
+        "notes": dict(report.notes),
+        "rows": [
+            {
+                "path": row.path,
+                "type": row.type,
+                "repeat": row.repeat,
+                "formula": row.formula,
+                "numbers": row.numbers,
+                "each": row.each,
+                "count": row.count,
+                "counters": dict(row.counters),
+            }
+            for row in report.rows
+        ],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
