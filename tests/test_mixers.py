@@ -1,32 +1,199 @@
 """Each mixer's numbers against its paper's equations, computed token by token.
 
-The loops below are written from the papers, on the modules' weights, and share no line
-with the modules. Sizes are odd and unequal, so that no axis can stand for another.
+The loops below are written from the papers, on the modules' weights. Sizes are odd and
+unequal, so that no axis can stand in for another.
 """
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
-from math import exp, sqrt
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.mixers import MIXERS
+from vitprof.modules.build import build_mixer
 from vitprof.modules.mixers.attention import Attention
 from vitprof.modules.mixers.lambda_layer import LambdaLayer
 from vitprof.modules.mixers.linear_attention import LinearAttention
+from vitprof.options import Flag
 
 B, N, HEADS, HEAD_DIM = 2, 7, 3, 5
 DIM = HEADS * HEAD_DIM
 
-MIXER_MODULES: dict[str, Callable[[], nn.Module]] = {
-    "attn": lambda: Attention(DIM, HEADS),
-    "attn-fused": lambda: Attention(DIM, HEADS, fused=True),
-    "lambda": lambda: LambdaLayer(DIM, HEADS, key_depth=11, receptive_field=3),
-    "linear": lambda: LinearAttention(DIM, HEADS),
-}
-...
+
+def prepare(module: nn.Module) -> None:
+    """Give every weight and running statistic a value of its own, in double precision."""
+    module.double().eval()
+    for name, tensor in module.state_dict().items():
+        if name.endswith("running_var"):
+            tensor.uniform_(0.5, 2)
+        elif tensor.is_floating_point():  # a count of batches is not
+            tensor.uniform_(-1, 1)
+
+
+@pytest.fixture
+def x() -> Tensor:
+    torch.manual_seed(0)
+    return torch.randn(B, N, DIM, dtype=torch.float64)
+
+
+def columns(linear: nn.Linear, x: Tensor, start: int, width: int) -> Tensor:
+    """Outputs `start` to `start + width` of a linear layer."""
+    rows = slice(start, start + width)
+    return x @ linear.weight[rows].T + linear.bias[rows]
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_attention_is_torchs(x: Tensor, fused: bool) -> None:
+    mixer = Attention(DIM, HEADS, fused=fused)
+    prepare(mixer)
+    reference = nn.MultiheadAttention(DIM, HEADS, batch_first=True, dtype=torch.float64)
+    reference.load_state_dict(
+        {
+            "in_proj_weight": mixer.qkv.weight,
+            "in_proj_bias": mixer.qkv.bias,
+            "out_proj.weight": mixer.fc_out.weight,
+            "out_proj.bias": mixer.fc_out.bias,
+        }
+    )
+    assert_close(mixer(x), reference(x, x, x)[0])
+
+
+def phi(x: Tensor) -> Tensor:
+    """elu(x) + 1."""
+    return torch.where(x > 0, x + 1, x.exp())
+
+
+@torch.no_grad()
+def test_linear_attention_is_a_weighted_mean_of_values(x: Tensor) -> None:
+    """Katharopoulos et al. 2020, eq. 4: before the sums are rearranged into a state."""
+    mixer = LinearAttention(DIM, HEADS)
+    prepare(mixer)
+    y = torch.empty_like(x)
+    for b, head in product(range(B), range(HEADS)):
+        first = head * HEAD_DIM
+        q, k, v = (columns(mixer.qkv, x[b], part * DIM + first, HEAD_DIM) for part in range(3))
+        for n in range(N):
+            weights = torch.stack([phi(q[n]) @ phi(k[m]) for m in range(N)])
+            y[b, n, first : first + HEAD_DIM] = weights @ v / weights.sum()
+    assert_close(mixer(x), columns(mixer.fc_out, y, 0, DIM))
+
+
+def normalised(norm: nn.BatchNorm1d, x: Tensor) -> Tensor:
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None
+    assert variance is not None
+    return (x - mean) / (variance + norm.eps).sqrt() * norm.weight + norm.bias
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("receptive_field", [1, 5, 2 * N + 1])
+def test_lambda_layer_applies_a_map_to_each_query(x: Tensor, receptive_field: int) -> None:
+    """Bello 2021, section 3.1; the position lambdas as the convolution of section 3.2."""
+    K, V, reach = 11, HEAD_DIM, receptive_field // 2
+    mixer = LambdaLayer(DIM, HEADS, key_depth=K, receptive_field=receptive_field)
+    prepare(mixer)
+    kernel, bias = mixer.position_lambdas.weight, mixer.position_lambdas.bias
+    assert bias is not None
+    y = torch.empty_like(x)
+    for b in range(B):
+        q = normalised(mixer.norm_q, columns(mixer.qkv, x[b], 0, HEADS * K))
+        k = columns(mixer.qkv, x[b], HEADS * K, K)
+        v = normalised(mixer.norm_v, columns(mixer.qkv, x[b], HEADS * K + K, V))
+        shares = k.exp() / k.exp().sum(0)  # softmax along the tokens
+        for n in range(N):
+            lambda_n = bias[:, None].expand(K, V)
+            for m in range(N):
+                lambda_n = lambda_n + torch.outer(shares[m], v[m])
+                if abs(m - n) <= reach:
+                    # On an N × 1 map neighbours differ in the first axis alone.
+                    lambda_n = lambda_n + torch.outer(kernel[:, 0, m - n + reach, reach, 0], v[m])
+            for head in range(HEADS):
+                query = q[n, head * K : (head + 1) * K]
+                y[b, n, head * V : (head + 1) * V] = lambda_n.T @ query
+    assert_close(mixer(x), y)
+
+
+def test_lambda_kernel_touches_data_in_its_central_column_alone(x: Tensor) -> None:
+    mixer = LambdaLayer(DIM, HEADS, key_depth=11, receptive_field=5)
+    prepare(mixer)
+    weight = mixer.position_lambdas.weight
+    (gradient,) = torch.autograd.grad(mixer(x).square().sum(), weight)
+    touched = gradient.abs().amax(dim=(0, 1, 2, 4)) > 0
+    assert touched.tolist() == [False, False, True, False, False]
+
+
+def specs() -> Iterator[Mixer]:
+    """Every registered mixer, and with each of its switches on."""
+    for mixer in MIXERS.values():
+        yield mixer()
+        for name, option in mixer.declared().items():
+            if isinstance(option, Flag):
+                switch: Any = {name: True}
+                yield mixer(**switch)
+
+
+every_mixer = pytest.mark.parametrize("spec", list(specs()), ids=str)
+
+
+def build(spec: Mixer) -> nn.Module:
+    module = build_mixer(spec, dim=DIM, heads=HEADS, tokens=N)
+    prepare(module)
+    return module
+
+
+@every_mixer
+def test_gradients_reach_every_parameter(spec: Mixer, x: Tensor) -> None:
+    # In evaluation: in training, a batch norm takes out the bias that comes before it.
+    mixer = build(spec)
+    names, parameters = zip(*mixer.named_parameters(), strict=True)
+    gradients = torch.autograd.grad(mixer(x).square().sum(), parameters)
+    for name, gradient in zip(names, gradients, strict=True):
+        assert gradient.abs().max() > 1e-6, name
+
+
+@every_mixer
+def test_a_token_hears_every_token_of_its_image_and_none_of_another(spec: Mixer, x: Tensor) -> None:
+    x.requires_grad_()
+    y: Tensor = build(spec)(x)
+    assert y.shape == x.shape
+    for n in range(N):
+        (gradient,) = torch.autograd.grad(y[0, n].square().sum(), x, retain_graph=True)
+        assert gradient[0].any(dim=-1).all()
+        assert not gradient[1].any()
+
+
+@every_mixer
+def test_weights_move_to_another_one(spec: Mixer, x: Tensor) -> None:
+    mixer, other = build(spec), build(spec)
+    assert not torch.equal(other(x), mixer(x))
+    other.load_state_dict(mixer.state_dict())
+    assert torch.equal(other(x), mixer(x))
+
+
+@every_mixer
+def test_a_mixer_can_be_pickled(spec: Mixer, x: Tensor) -> None:
+    mixer = build(spec)
+    assert torch.equal(pickle.loads(pickle.dumps(mixer))(x), mixer(x))
+
+
+@every_mixer
+def test_a_mixer_can_be_subclassed(spec: Mixer, x: Tensor) -> None:
+    mixer = build(spec)
+    plain: Any = type(mixer)
+
+    class Doubled(plain):  # type: ignore[misc]
+        def forward(self, x: Tensor) -> Tensor:
+            doubled: Tensor = 2 * super().forward(x)
+            return doubled
+
+    doubled = Doubled(**spec.arguments(DIM, HEADS, N)).double().eval()
+    doubled.load_state_dict(mixer.state_dict())
+    assert torch.equal(doubled(x), 2 * mixer(x))

@@ -18,8 +18,7 @@ from vitprof.cli.options import (
     split_names,
     takes_request,
 )
-from vitprof.cli.output import progress, show
-from vitprof.report.formats import find_format
+from vitprof.cli.output import destination, progress
 
 
 @takes_request
@@ -37,15 +36,15 @@ def macs(
     output: Output = None,
 ) -> None:
     """Count multiply-accumulates of a forward pass, layer by layer, beside the tools."""
-    chosen = find_format(format, output)
+    target = destination(format, output)
     with progress() as say:
         report = profile.macs(
             request.specify(),
             batch=batch,
             counters=split_names(counters),
             force=force,
-            fold=chosen.for_people if fold is None else fold,
+            fold=target.format.for_people if fold is None else fold,
             levels=levels,
             say=say,
         )
-    show(report, chosen, output)
+    target.show(report)

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -14,25 +15,46 @@ from typing import TYPE_CHECKING
 from vitprof.counters.read import Say
 from vitprof.errors import OutputError, unknown
 from vitprof.report.catalogue import Catalogue
-from vitprof.report.formats import Format, render
+from vitprof.report.formats import Format, find_format, render
 from vitprof.report.report import Report
 
 if TYPE_CHECKING:
     from rich.console import ConsoleRenderable
 
 
-def show(report: Report, format: Format, output: str | None) -> None:
-    """Print the report, or write it to the file `output`.
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a report goes, and how it is written down; checked before any work is done."""
+
+    format: Format
+    path: Path | None
+
+    def show(self, report: Report) -> None:
+        """Print the report, or write it to the file.
+
+        Raises:
+            OutputError: the file cannot be written; one that was there is as it was.
+        """
+        if self.path is not None:
+            _write(self.path, render(report, self.format))
+        elif self.format is Format.TABLE:
+            _print(report)
+        else:
+            sys.stdout.write(render(report, self.format))
+
+
+def destination(format: str | None, output: str | None) -> Destination:
+    """Where `--format` and `--output` send a report.
 
     Raises:
-        OutputError: the file cannot be written; one that was there is as it was.
+        SpecError: there is no such format.
+        OutputError: there is no such directory.
     """
-    if output is not None:
-        _write(Path(output), render(report, format))
-    elif format is Format.TABLE:
-        _print(report)
-    else:
-        sys.stdout.write(render(report, format))
+    chosen = find_format(format, output)
+    path = None if output is None else Path(output)
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise OutputError(f"cannot write {path}: {_obstacle(path)}")
+    return Destination(chosen, path)
 
 
 def show_catalogue(catalogue: Catalogue, format: str) -> None:
@@ -81,7 +103,8 @@ def _write(path: Path, text: str) -> None:
         else:
             _replace(path.resolve(), text)
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {_reason(path, error)}") from error
+        reason = (error.strerror or str(error)).lower()
+        raise OutputError(f"cannot write {path}: {reason}; give another file") from error
 
 
 def _replace(target: Path, text: str) -> None:
@@ -108,9 +131,7 @@ def _mode(target: Path) -> int:
     return 0o666 & ~umask
 
 
-def _reason(path: Path, error: OSError) -> str:
-    if not path.parent.is_dir():
-        return f"there is no directory {path.parent}; create it first"
+def _obstacle(path: Path) -> str:
     if path.is_dir():
         return "it is a directory; give the name of a file in it"
-    return f"{(error.strerror or str(error)).lower()}; give a file that can be written"
+    return f"there is no directory {path.parent}; create it first"

@@ -14,8 +14,7 @@ from vitprof.cli.options import (
     split_names,
     takes_request,
 )
-from vitprof.cli.output import progress, show
-from vitprof.report.formats import find_format
+from vitprof.cli.output import destination, progress
 
 
 @takes_request
@@ -29,13 +28,13 @@ def params(
     output: Output = None,
 ) -> None:
     """Count parameters, layer by layer, beside what the tools say."""
-    chosen = find_format(format, output)
+    target = destination(format, output)
     with progress() as say:
         report = profile.params(
             request.specify(),
             counters=split_names(counters),
-            fold=chosen.for_people if fold is None else fold,
+            fold=target.format.for_people if fold is None else fold,
             levels=levels,
             say=say,
         )
-    show(report, chosen, output)
+    target.show(report)

@@ -21,7 +21,11 @@ def params(module: nn.Module) -> Reading:
 
 
 def macs(module: nn.Module, inputs: Tensor) -> Reading:
-    """FlopCounterMode's FLOPs, halved: it counts 2 for each multiply-add."""
+    """FlopCounterMode's FLOPs, halved: it counts 2 for each multiply-add.
+
+    It reports the modules that are called; a list of modules is not.
+    """
+    from torch.nn import ModuleDict, ModuleList
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as mode:
@@ -32,10 +36,14 @@ def macs(module: nn.Module, inputs: Tensor) -> Reading:
         for path, ops in mode.get_flop_counts().items()
         if path != "Global"
     }
-    called = {path: flops.get(path, 0) for path, _ in module.named_modules()}
+    called = [
+        path
+        for path, submodule in module.named_modules()
+        if not isinstance(submodule, ModuleList | ModuleDict)
+    ]
     return Reading(
         total=mode.get_total_flops() // 2,
-        by_path={path: count // 2 for path, count in (called | flops).items()},
+        by_path={path: flops.get(path, 0) // 2 for path in called},
     )
 
 

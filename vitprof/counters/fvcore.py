@@ -23,16 +23,20 @@ def macs(module: nn.Module, inputs: Tensor) -> Reading:
     """Flops, of which one is a multiply-add, as `FlopCountAnalysis` counts them."""
     from fvcore.nn import FlopCountAnalysis
 
+    notes = []
     if executes(module):
         module, inputs = _with_data(module, inputs)
+        notes.append("executed on the CPU, since a convolution cannot be traced without data")
     analysis = FlopCountAnalysis(module, inputs).tracer_warnings("none")
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     by_path = {path: int(flops) for path, flops in analysis.by_module().items()}
     without_rule = sorted(op.removeprefix("aten::") for op in analysis.unsupported_ops())
+    if without_rule:
+        notes.append(f"no rule for {', '.join(without_rule)}")
     return Reading(
         total=int(analysis.total()),
         by_path=by_path,
-        notes=(f"no rule for {', '.join(without_rule)}",) if without_rule else (),
+        notes=tuple(notes),
     )
 
 

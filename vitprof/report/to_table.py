@@ -1,8 +1,8 @@
-"""A report as tables for a terminal."""
+"""Reports and catalogues as tables for a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -16,22 +16,47 @@ from vitprof.report.report import Report, Row
 
 _TITLES = {"params": "Parameters", "macs": "Multiply-accumulates"}
 _FORMULA_WIDTH = 38  # a longer formula wraps before it pushes the counters off the screen
+_ANY_WIDTH = 10_000
 
 
 def to_table(report: Report, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-    """One table where it fits, else the counts and the formulas in one each."""
+    """One table where it fits; else counts and formulas apart, and no figure cut."""
+    tools = (*report.counters, *report.unavailable)
+
+    def fits(table: Table) -> bool:
+        natural = Measurement.get(console, options.update(max_width=_ANY_WIDTH), table)
+        return natural.maximum <= options.max_width
+
     yield Text(_title(report), style="bold")
     yield ""
-    whole = _table(report, formulas=True, counts=True)
-    needed = Measurement.get(console, options.update(max_width=10_000), whole).maximum
-    if needed <= options.max_width:
+    whole = _table(report, tools, formulas=True)
+    if fits(whole):
         yield whole
     else:
-        yield _table(report, formulas=False, counts=True)
-        yield ""
-        yield _table(report, formulas=True, counts=False)
+        for table in _counts_apart(report, tools, fits):
+            yield table
+            yield ""
+        yield _table(report, None, formulas=True)
     yield ""
-    yield _facts(report)
+    yield _grid(facts(report))
+
+
+def catalogue_to_table(catalogue: Catalogue) -> Iterator[RenderableType]:
+    """Each entry's name and summary, and below them its formulas, options and source."""
+    for entry in catalogue.entries:
+        options = [f"--{name.replace('_', '-')} {value}" for name, value in entry.options.items()]
+        lines = {
+            "  params": entry.params,
+            "  MACs": entry.macs,
+            "  options": ", ".join(options) or "none of its own",
+            "  source": entry.source,
+        }
+        if entry.aliases:
+            lines["  also"] = ", ".join(entry.aliases)
+        yield Text.assemble((entry.name, "bold"), f"  {entry.summary}")
+        yield _grid(lines)
+        yield ""
+    yield Text(catalogue.symbols, style="dim")
 
 
 def _title(report: Report) -> str:
@@ -39,54 +64,91 @@ def _title(report: Report) -> str:
     return f"{title}, batch {report.spec['batch']}" if "batch" in report.spec else title
 
 
-def _table(report: Report, *, formulas: bool, counts: bool) -> Table:
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("layer", no_wrap=True)
+def _counts_apart(
+    report: Report, tools: tuple[str, ...], fits: Callable[[Table], bool]
+) -> Iterator[Table]:
+    """Tables of the counts, each beside as many of the tools as fit."""
+    while True:
+        table = _table(report, tools[:1], tight=True)
+        shown = 1
+        for some in range(len(tools), 0, -1):
+            loose = _table(report, tools[:some])
+            tight = _table(report, tools[:some], tight=True)
+            if fits(tight):
+                table, shown = (loose if fits(loose) else tight), some
+                break
+        yield table
+        tools = tools[shown:]
+        if not tools:
+            return
+
+
+def _table(
+    report: Report,
+    tools: tuple[str, ...] | None,
+    *,
+    formulas: bool = False,
+    tight: bool = False,
+) -> Table:
+    """Rows with their formulas, and with their counts beside `tools` unless that is None."""
+    padding = (0, 0 if tight else 1, 0, 0)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=padding)
     folded = any(row.repeat > 1 for row in report.tree)
+    table.add_column("layer", no_wrap=formulas, overflow="fold")
     if formulas:
         table.add_column("type", style="dim", no_wrap=True)
         table.add_column("formula", max_width=_FORMULA_WIDTH)
         table.add_column("numbers", max_width=_FORMULA_WIDTH, style="dim")
-    if folded and formulas:
-        table.add_column("of one", justify="right", no_wrap=True)
-    if counts:
-        for name in ("count", *report.counters, *report.unavailable):
-            table.add_column(name, justify="right", no_wrap=True)
+        if folded:
+            table.add_column("of one", justify="right", no_wrap=True)
+    if tools is not None:
+        for name in ("count", *tools):
+            width = max(len(cell) for cell in _figures(report, name))
+            table.add_column(name, justify="right", no_wrap=True, min_width=width)
     for row in report.tree:
-        cells: list[Text | str] = [_label(row)]
+        cells: list[str | Text] = [_label(row)]
         if formulas:
             cells += [row.type, row.formula, row.numbers]
-        if folded and formulas:
-            cells.append(f"{row.each:,}")
-        if counts:
-            cells += _counts(row.count, row.counters, report)
+            if folded:
+                cells.append(f"{row.each:,}")
+        if tools is not None:
+            cells += [f"{row.count:,}", *_said(row.counters, tools, row.count)]
         table.add_row(*cells, style=None if row.leaf else "bold")
-    if counts:
-        _add_totals(table, report, blanks=(3 + folded) * formulas)
+    if tools is not None:
+        _add_totals(table, report, tools)
     return table
 
 
-def _add_totals(table: Table, report: Report, *, blanks: int) -> None:
+def _add_totals(table: Table, report: Report, tools: tuple[str, ...]) -> None:
     table.add_section()
+    blanks = [""] * (len(table.columns) - 2 - len(tools))
     for name, count in report.totals.items():
         headline = name == report.headline
-        cells = _counts(count, report.counters, report) if headline else [f"{count:,}"]
+        said = _said(report.counters, tools, count) if headline else []
         style = "bold" if headline else None
-        table.add_row(name.replace("_", " "), *[""] * blanks, *cells, style=style)
+        table.add_row(name.replace("_", " "), *blanks, f"{count:,}", *said, style=style)
 
 
-def _counts(count: int, readings: Mapping[str, int | None], report: Report) -> list[Text | str]:
-    return [
-        f"{count:,}",
-        *(_reading(readings[tool], count) for tool in report.counters),
-        *("n/a" for _ in report.unavailable),
-    ]
+def _figures(report: Report, column: str) -> list[str]:
+    """Every cell of a column of figures."""
+    if column == "count":
+        return [
+            f"{count:,}" for count in (*(r.count for r in report.tree), *report.totals.values())
+        ]
+    said = [*(row.counters.get(column) for row in report.tree), report.counters.get(column)]
+    return ["n/a", *(f"{count:,}" for count in said if count is not None)]
 
 
-def _reading(reading: int | None, count: int) -> Text:
-    if reading is None:
-        return Text("")
-    return Text(f"{reading:,}", style="" if reading == count else "yellow")
+def _said(readings: Mapping[str, int | None], tools: tuple[str, ...], count: int) -> list[Text]:
+    """What each tool says of a count, marked where it differs; n/a where it cannot."""
+    cells = []
+    for tool in tools:
+        reading = readings.get(tool)
+        missing = "" if tool in readings else "n/a"
+        differs = reading is not None and reading != count
+        text = missing if reading is None else f"{reading:,}"
+        cells.append(Text(text, style="yellow" if differs else ""))
+    return cells
 
 
 def _label(row: Row) -> str:
@@ -94,31 +156,10 @@ def _label(row: Row) -> str:
     return "  " * (row.level - 1) + row.name + times
 
 
-def _facts(report: Report) -> Table:
+def _grid(lines: Mapping[str, str]) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
-    for name, text in facts(report).items():
+    for name, text in lines.items():
         grid.add_row(name, text)
     return grid
-
-
-def catalogue_to_table(catalogue: Catalogue) -> Iterator[RenderableType]:
-    """Each entry's name and summary, and below them its formulas, options and source."""
-    for entry in catalogue.entries:
-        grid = Table.grid(padding=(0, 2, 0, 0))
-        grid.add_column(style="dim", no_wrap=True)
-        grid.add_column()
-        grid.add_row("  params", entry.params)
-        grid.add_row("  MACs", entry.macs)
-        options = ", ".join(
-            f"--{name.replace('_', '-')} {value}" for name, value in entry.options.items()
-        )
-        grid.add_row("  options", options or "none of its own")
-        if entry.aliases:
-            grid.add_row("  also", ", ".join(entry.aliases))
-        grid.add_row("  source", entry.source)
-        yield Text.assemble((entry.name, "bold"), f"  {entry.summary}")
-        yield grid
-        yield ""
-    yield Text(catalogue.symbols, style="dim")
