@@ -82,6 +82,9 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # whoever read stdout has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        _say(f"cannot write to stdout: {(error.strerror or str(error)).lower()}")
+        return BAD_REQUEST
     return code if isinstance(code, int) else 0
 
 

@@ -50,11 +50,10 @@ def destination(format: str | None, output: str | None) -> Destination:
         SpecError: there is no such format.
         OutputError: there is no such directory.
     """
-    chosen = find_format(format, output)
     path = None if output is None else Path(output)
     if path is not None and (path.is_dir() or not path.parent.is_dir()):
         raise OutputError(f"cannot write {path}: {_obstacle(path)}")
-    return Destination(chosen, path)
+    return Destination(find_format(format, output), path)
 
 
 def show_catalogue(catalogue: Catalogue, format: str) -> None:
