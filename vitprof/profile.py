@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from vitprof.counters import NAMES, find_counters
-from vitprof.counters.read import Say, read
+from vitprof.counters.convention import Setting
+from vitprof.counters.read import Say, read_macs, read_params
 from vitprof.counters.reading import Counter, Reading, Unavailable
-from vitprof.formulas.layer import Layer, Measure
+from vitprof.formulas.layer import Measure
 from vitprof.formulas.model import Model
-from vitprof.formulas.op import Op, Parameter
+from vitprof.formulas.totals import HEADLINES, totals
 from vitprof.options import Whole
+from vitprof.reconcile import reconcile_macs, reconcile_params
 from vitprof.report.report import Report
 from vitprof.report.rows import rows
 from vitprof.specs import specify
@@ -20,16 +22,14 @@ from vitprof.version import __version__
 BATCH = Whole("images at a time", maximum=1_000_000_000)
 _LEVELS = Whole("how deep below the model the rows go", maximum=100)
 
-_CONVENTIONS = {
-    Measure.PARAMS: (
-        "layers own parameters; tokens and positions are parameters that no layer owns; "
-        "fixed parameters are not trained"
-    ),
-    Measure.MACS: (
-        "a MAC is one multiply and one add of a contraction (linear layer, convolution, "
-        "matrix product); nothing else is counted; FLOPs = 2 × MACs"
-    ),
-}
+_PARAMS_CONVENTION = (
+    "layers own parameters, and are all that torchinfo before 1.7 counted; tokens and "
+    "positions are parameters that no layer owns; fixed parameters are not trained"
+)
+_MACS_CONVENTION = (
+    "a MAC is one multiply and one add of a contraction (linear layer, convolution, "
+    "matrix product); nothing else is counted; FLOPs = 2 × MACs"
+)
 
 
 def _quiet(message: str) -> None:
@@ -65,8 +65,27 @@ def params(
     spec = specify(model, mixer=mixer, options=options)
     tools = find_counters(counters)
     tree = spec.formula()
-    readings = read(tools, Measure.PARAMS, spec, 1, force=False, say=say) if tools else {}
-    return _report(Measure.PARAMS, spec, None, tree, tools, readings, fold=fold, levels=levels)
+    readings = read_params(tools, spec, say=say) if tools else {}
+    given = _given(readings)
+    return Report(
+        command="params",
+        spec=spec.conditions(),
+        conditions={"dtype": "float32"},
+        versions=_versions(tools),
+        convention=_PARAMS_CONVENTION,
+        totals=totals(tree, Measure.PARAMS),
+        headline=HEADLINES[Measure.PARAMS],
+        not_counted={},
+        counters={name: reading.total for name, reading in given.items()},
+        differences={
+            tool.name: reconcile_params(tree, tool, given[tool.name])
+            for tool in tools
+            if tool.name in given
+        },
+        unavailable=_reasons(readings),
+        notes=_notes(given),
+        tree=rows(tree, Measure.PARAMS, given, fold=fold, levels=_levels(levels)),
+    )
 
 
 def macs(
@@ -75,6 +94,9 @@ def macs(
     mixer: str | None = None,
     batch: int | str = 1,
     counters: Iterable[str] = NAMES,
+    device: str = "meta",
+    train: bool = False,
+    grad: bool = False,
     force: bool = False,
     fold: bool = False,
     levels: int | str | None = None,
@@ -89,7 +111,10 @@ def macs(
         batch: images at a time.
         counters: of `analytic`, `torchinfo`, `fvcore`, `torch`; the formulas are always
             there, and alone they import nothing heavy.
-        force: let a tool execute the model whatever that costs.
+        device: where the tools find the model: `meta`, where it is not executed, or `cpu`.
+        train: in train mode, not eval.
+        grad: with gradients.
+        force: execute the model whatever that costs.
         fold: give equal layers one row.
         levels: how deep below the model the rows go.
         say: told what is being done.
@@ -101,65 +126,46 @@ def macs(
     """
     spec = specify(model, mixer=mixer, options=options)
     images = BATCH.read("batch", batch)
+    setting = Setting(device=device, train=train, grad=grad)
     tools = find_counters(counters)
     tree = spec.formula(images)
-    readings = read(tools, Measure.MACS, spec, images, force=force, say=say) if tools else {}
-    return _report(Measure.MACS, spec, images, tree, tools, readings, fold=fold, levels=levels)
-
-
-def _report(
-    measure: Measure,
-    spec: Model,
-    batch: int | None,
-    tree: Layer,
-    tools: list[Counter],
-    readings: dict[str, Reading | Unavailable],
-    *,
-    fold: bool,
-    levels: int | str | None,
-) -> Report:
-    given = {name: said for name, said in readings.items() if isinstance(said, Reading)}
-    macs = measure is Measure.MACS
+    readings = read_macs(tools, spec, images, setting, force=force, say=say) if tools else {}
+    given = _given(readings)
     return Report(
-        command=measure.value,
-        spec={**spec.conditions(), **({} if batch is None else {"batch": batch})},
-        conditions={"dtype": "float32", **({"mode": "eval", "gradients": "off"} if macs else {})},
+        command="macs",
+        spec={**spec.conditions(), "batch": images},
+        conditions={"dtype": "float32", **setting.conditions()},
         versions=_versions(tools),
-        convention=_CONVENTIONS[measure],
-        totals=_macs_totals(tree) if macs else _params_totals(tree),
-        headline="macs" if macs else "all",
-        not_counted=tree.uncounted() if macs else {},
+        convention=_MACS_CONVENTION,
+        totals=totals(tree, Measure.MACS),
+        headline=HEADLINES[Measure.MACS],
+        not_counted=tree.uncounted(),
         counters={name: reading.total for name, reading in given.items()},
-        unavailable={
-            name: said.reason for name, said in readings.items() if isinstance(said, Unavailable)
+        differences={
+            tool.name: reconcile_macs(tree, tool.convention(setting), given[tool.name])
+            for tool in tools
+            if tool.name in given
         },
-        notes={name: "; ".join(said.notes) for name, said in given.items() if said.notes},
-        tree=rows(
-            tree,
-            measure,
-            given,
-            fold=fold,
-            levels=None if levels is None else _LEVELS.read("levels", levels),
-        ),
+        unavailable=_reasons(readings),
+        notes=_notes(given),
+        tree=rows(tree, Measure.MACS, given, fold=fold, levels=_levels(levels)),
     )
 
 
-def _params_totals(tree: Layer) -> dict[str, int]:
-    owned = dict.fromkeys(("layers", "tokens_and_positions", "all", "trainable", "fixed"), 0)
-    for node in tree.walk(fold=True):
-        if isinstance(node.item, Op):
-            count = node.item.params.value * node.repeat
-            fixed = isinstance(node.item, Parameter) and not node.item.trained
-            unowned = isinstance(node.item, Parameter)
-            owned["tokens_and_positions" if unowned else "layers"] += count
-            owned["fixed" if fixed else "trainable"] += count
-            owned["all"] += count
-    return owned
+def _given(readings: Mapping[str, Reading | Unavailable]) -> dict[str, Reading]:
+    return {name: said for name, said in readings.items() if isinstance(said, Reading)}
 
 
-def _macs_totals(tree: Layer) -> dict[str, int]:
-    macs = tree.total(Measure.MACS)
-    return {"macs": macs, "flops": 2 * macs}
+def _reasons(readings: Mapping[str, Reading | Unavailable]) -> dict[str, str]:
+    return {name: said.reason for name, said in readings.items() if isinstance(said, Unavailable)}
+
+
+def _notes(readings: Mapping[str, Reading]) -> dict[str, str]:
+    return {name: "; ".join(said.notes) for name, said in readings.items() if said.notes}
+
+
+def _levels(levels: int | str | None) -> int | None:
+    return None if levels is None else _LEVELS.read("levels", levels)
 
 
 def _versions(tools: list[Counter]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from vitprof.cli.options import (
     Levels,
     Output,
     Request,
+    Why,
     split_names,
     takes_request,
 )
@@ -27,9 +28,19 @@ def macs(
     request: Request,
     batch: Annotated[str, typer.Option(help=profile.BATCH.help, metavar="N")] = "1",
     counters: Counters = ALL_COUNTERS,
+    device: Annotated[
+        str,
+        typer.Option(
+            help="where the tools find the model: meta, where nothing is executed, or cpu",
+            metavar="NAME",
+        ),
+    ] = "meta",
+    train: Annotated[bool, typer.Option("--train/--eval", help="mode of the model")] = False,
+    grad: Annotated[bool, typer.Option("--grad/--no-grad", help="gradients on or off")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="let fvcore execute a model however large")
+        bool, typer.Option("--force", help="execute a model on the CPU however large")
     ] = False,
+    why: Why = False,
     fold: Fold = None,
     levels: Levels = None,
     format: FormatName = None,
@@ -42,9 +53,12 @@ def macs(
             request.specify(),
             batch=batch,
             counters=split_names(counters),
+            device=device,
+            train=train,
+            grad=grad,
             force=force,
             fold=target.format.for_people if fold is None else fold,
             levels=levels,
             say=say,
         )
-    target.show(report)
+    target.show(report, with_why=why)

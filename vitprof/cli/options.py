@@ -130,6 +130,12 @@ Counters = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
+Why = Annotated[
+    bool,
+    typer.Option(
+        "--why", help="list the causes of every difference, layer by layer", rich_help_panel=_OUTPUT
+    ),
+]
 Fold = Annotated[
     bool | None,
     typer.Option(

@@ -12,6 +12,8 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
 
+import typer
+
 from vitprof.counters.read import Say
 from vitprof.errors import OutputError, unknown
 from vitprof.report.catalogue import Catalogue
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from rich.console import ConsoleRenderable
 
 
+UNMET = 1  # exit code: what was asked for was found out, and does not hold
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
     """Where a report goes, and how it is written down; checked before any work is done."""
@@ -29,18 +34,21 @@ class Destination:
     format: Format
     path: Path | None
 
-    def show(self, report: Report) -> None:
-        """Print the report, or write it to the file.
+    def show(self, report: Report, *, with_why: bool = False) -> None:
+        """Print the report, or write it to the file, for people with every cause if asked.
 
         Raises:
             OutputError: the file cannot be written; one that was there is as it was.
+            typer.Exit: a tool's reading is not explained to the last unit.
         """
         if self.path is not None:
-            _write(self.path, render(report, self.format))
+            write(self.path, render(report, self.format, with_why=with_why))
         elif self.format is Format.TABLE:
-            _print(report)
+            _print(report, *([report.why()] if with_why else []))
         else:
-            sys.stdout.write(render(report, self.format))
+            sys.stdout.write(render(report, self.format, with_why=with_why))
+        if not report.explained:
+            raise typer.Exit(UNMET)
 
 
 def destination(format: str | None, output: str | None) -> Destination:
@@ -70,15 +78,15 @@ def show_catalogue(catalogue: Catalogue, format: str) -> None:
         raise unknown("format of a list", format, (Format.TABLE, Format.JSON))
 
 
-def _print(renderable: ConsoleRenderable) -> None:
+def _print(*renderables: ConsoleRenderable) -> None:
     """Print to the terminal; without trailing blanks where there is none."""
     from rich.console import Console
 
     if sys.stdout.isatty():
-        Console().print(renderable)
+        Console().print(*renderables, sep="\n")
         return
     text = StringIO()
-    Console(file=text).print(renderable)
+    Console(file=text).print(*renderables, sep="\n")
     sys.stdout.writelines(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 
 
@@ -94,7 +102,7 @@ def progress() -> Iterator[Say]:
         yield lambda message: status.update(message)
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
     """Replace the file by a new one only once that is complete."""
     try:
         if path.exists() and not path.is_file():  # a pipe or a device takes what it is given

@@ -11,6 +11,7 @@ from vitprof.cli.options import (
     Levels,
     Output,
     Request,
+    Why,
     split_names,
     takes_request,
 )
@@ -22,6 +23,7 @@ def params(
     *,
     request: Request,
     counters: Counters = ALL_COUNTERS,
+    why: Why = False,
     fold: Fold = None,
     levels: Levels = None,
     format: FormatName = None,
@@ -37,4 +39,4 @@ def params(
             levels=levels,
             say=say,
         )
-    target.show(report)
+    target.show(report, with_why=why)

@@ -1,10 +1,18 @@
-"""How PyTorch reads a module: its tensors' numel, and FlopCounterMode."""
+"""How PyTorch reads a module: its tensors' numel, and FlopCounterMode.
+
+FlopCounterMode sees the kernels that run. It counts contractions alone, exactly; but of a
+fused attention only the kernels that are registered, which depends on the platform.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vitprof.counters.convention import Causes, Convention, Rule, Setting
+from vitprof.counters.parts import each_tensor_once
 from vitprof.counters.reading import Counter, Reading
+from vitprof.counters.undisturbed import undisturbed
+from vitprof.formulas.op import FusedAttention
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -20,7 +28,7 @@ def params(module: nn.Module) -> Reading:
     return Reading(total=by_path[""], by_path=by_path)
 
 
-def macs(module: nn.Module, inputs: Tensor) -> Reading:
+def macs(module: nn.Module, *inputs: Tensor) -> Reading:
     """FlopCounterMode's FLOPs, halved: it counts 2 for each multiply-add.
 
     It reports the modules that are called; a list of modules is not.
@@ -29,7 +37,7 @@ def macs(module: nn.Module, inputs: Tensor) -> Reading:
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as mode:
-        module(inputs)
+        module(*inputs)
     root = type(module).__name__
     flops = {
         path.removeprefix(root).removeprefix("."): sum(ops.values())
@@ -47,4 +55,36 @@ def macs(module: nn.Module, inputs: Tensor) -> Reading:
     )
 
 
-TORCH = Counter(name="torch", package="torch", params=params, macs=macs)
+def convention(setting: Setting) -> Convention:
+    """PyTorch's rules: exact, but for a fused kernel that is not registered."""
+    rules: dict[str, Rule] = {}
+    if not counts_fused_attention(setting.device):
+        rules["fused_attention"] = _fused_attention
+    return Convention(rules)
+
+
+def counts_fused_attention(device: str) -> bool:
+    """Whether the kernel that a fused attention takes on `device` is registered."""
+    import torch
+
+    from vitprof.modules.mixers.attention import FusedAttention
+
+    attend = FusedAttention()
+    tokens = torch.zeros(1, 1, 2, 1, device=device)
+    with undisturbed(attend):
+        return macs(attend, tokens, tokens, tokens).total > 0
+
+
+def _fused_attention(op: FusedAttention) -> Causes:
+    return {"the fused kernel of this device is not registered": -op.macs.value}
+
+
+TORCH = Counter(
+    name="torch",
+    package="torch",
+    params=params,
+    macs=macs,
+    weighs=each_tensor_once,
+    convention=convention,
+    needs_data=lambda module: False,
+)

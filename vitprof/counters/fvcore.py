@@ -1,11 +1,19 @@
-"""How fvcore reads a module: by a trace of its forward pass."""
+"""How fvcore reads a module: by a trace of its forward pass.
+
+It counts a multiply-add of a contraction as one flop, and adds flops for norms, so its
+total has two units. An operator without a rule counts nothing.
+"""
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING
 
+from vitprof.counters.convention import Causes, Convention, Rule, Setting
+from vitprof.counters.parts import each_tensor_once
 from vitprof.counters.reading import Counter, Reading
+from vitprof.counters.undisturbed import undisturbed
+from vitprof.formulas.op import BatchNorm, FusedAttention, LayerNorm
+from vitprof.formulas.size import product
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -19,42 +27,73 @@ def params(module: nn.Module) -> Reading:
     return Reading(total=by_path[""], by_path=by_path)
 
 
-def macs(module: nn.Module, inputs: Tensor) -> Reading:
+def macs(module: nn.Module, *inputs: Tensor) -> Reading:
     """Flops, of which one is a multiply-add, as `FlopCountAnalysis` counts them."""
     from fvcore.nn import FlopCountAnalysis
 
-    notes = []
-    if executes(module):
-        module, inputs = _with_data(module, inputs)
-        notes.append("executed on the CPU, since a convolution cannot be traced without data")
     analysis = FlopCountAnalysis(module, inputs).tracer_warnings("none")
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     by_path = {path: int(flops) for path, flops in analysis.by_module().items()}
     without_rule = sorted(op.removeprefix("aten::") for op in analysis.unsupported_ops())
-    if without_rule:
-        notes.append(f"no rule for {', '.join(without_rule)}")
     return Reading(
         total=int(analysis.total()),
         by_path=by_path,
-        notes=tuple(notes),
+        notes=(f"no rule for {', '.join(without_rule)}",) if without_rule else (),
     )
 
 
-def executes(module: nn.Module) -> bool:
+def needs_data(module: nn.Module) -> bool:
     """Whether there is a convolution, which torch's tracer cannot trace without data."""
     from torch.nn.modules.conv import _ConvNd
 
     return any(isinstance(submodule, _ConvNd) for submodule in module.modules())
 
 
-def _with_data(module: nn.Module, inputs: Tensor) -> tuple[nn.Module, Tensor]:
-    """A copy of the module and its inputs on the CPU, all zeros."""
+def convention(setting: Setting) -> Convention:
+    """fvcore's rules: norms by the element, batch norms by their mode."""
+    rules: dict[str, Rule] = {
+        "layer_norm": _layer_norm,
+        "batch_norm": _batch_norm_in_training if setting.train else _batch_norm_in_eval,
+    }
+    if not knows_fused_attention():
+        rules["fused_attention"] = _fused_attention
+    return Convention(rules)
+
+
+def knows_fused_attention() -> bool:
+    """Whether this fvcore has a rule for scaled_dot_product_attention."""
     import torch
 
-    copied = copy.deepcopy(module).to_empty(device="cpu")
-    for tensor in (*copied.parameters(), *copied.buffers()):
-        tensor.detach().zero_()
-    return copied, torch.zeros(inputs.shape, dtype=inputs.dtype)
+    from vitprof.modules.mixers.attention import FusedAttention
+
+    attend = FusedAttention()
+    tokens = torch.empty(1, 1, 2, 1, device="meta")
+    with undisturbed(attend):
+        return macs(attend, tokens, tokens, tokens).total > 0
 
 
-FVCORE = Counter(name="fvcore", package="fvcore", params=params, macs=macs, executes=executes)
+def _layer_norm(op: LayerNorm) -> Causes:
+    return {"LayerNorm, 5 per element": 5 * product(op.shape).value}
+
+
+def _batch_norm_in_training(op: BatchNorm) -> Causes:
+    return {"BatchNorm in train mode, 5 per element": 5 * product(op.shape).value}
+
+
+def _batch_norm_in_eval(op: BatchNorm) -> Causes:
+    return {"BatchNorm in eval mode, 2 per element": 2 * product(op.shape).value}
+
+
+def _fused_attention(op: FusedAttention) -> Causes:
+    return {"fused attention has no rule": -op.macs.value}
+
+
+FVCORE = Counter(
+    name="fvcore",
+    package="fvcore",
+    params=params,
+    macs=macs,
+    weighs=each_tensor_once,
+    convention=convention,
+    needs_data=needs_data,
+)

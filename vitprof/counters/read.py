@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
+from vitprof.counters.convention import Setting
 from vitprof.counters.reading import Counter, Reading, Unavailable
 from vitprof.counters.undisturbed import undisturbed
 from vitprof.formulas.layer import Layer, Measure
@@ -17,22 +20,46 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 
-# What a tool that has to execute the model may cost before it has to be forced.
+# What executing a model may cost before it has to be forced.
 RUN_MACS = 100_000_000_000
 RUN_BYTES = 512 * 2**20
 
 
-def read(
-    tools: Iterable[Counter], measure: Measure, spec: Model, batch: int, *, force: bool, say: Say
+def read_params(
+    tools: Iterable[Counter], spec: Model, *, say: Say
 ) -> dict[str, Reading | Unavailable]:
-    """Let each tool read the model, in eval mode, without gradients, on the meta device.
+    """Let each tool count the model's parameters, on the meta device.
 
     Args:
         tools: which tools.
-        measure: what they are to count.
+        spec: the model.
+        say: told what is being done.
+    """
+    from vitprof.modules.build import build
+
+    say("building the model")
+    module = build(spec, device="meta")
+    readings: dict[str, Reading | Unavailable] = {}
+    for tool in tools:
+        say(f"{tool.name} reads the model")
+        readings[tool.name] = _try(partial(tool.params, module), module, Setting())
+    return readings
+
+
+def read_macs(
+    tools: Iterable[Counter], spec: Model, batch: int, setting: Setting, *, force: bool, say: Say
+) -> dict[str, Reading | Unavailable]:
+    """Let each tool count the multiply-accumulates of one forward pass.
+
+    On the meta device nothing is executed or allocated, but for a tool that fails there:
+    it executes a copy on the CPU.
+
+    Args:
+        tools: which tools.
         spec: the model.
         batch: images at a time.
-        force: let a tool execute the model whatever that costs.
+        setting: how the model is run.
+        force: execute the model whatever that costs.
         say: told what is being done.
     """
     import torch
@@ -40,35 +67,47 @@ def read(
     from vitprof.modules.build import build
 
     say("building the model")
-    module = build(spec, device="meta").eval()
+    module = build(spec, device="meta").train(setting.train)
     inputs = torch.empty(spec.input_shape(batch), device="meta")
+    excess = "" if force else _excess(spec.formula(batch))
     readings: dict[str, Reading | Unavailable] = {}
     for tool in tools:
         say(f"{tool.name} reads the model")
-        excess = "" if force else _excess(tool, measure, spec, batch, module)
-        readings[tool.name] = Unavailable(excess) if excess else _try(tool, measure, module, inputs)
+        executed = setting.device == "cpu" or tool.needs_data(module)
+        if executed and excess:
+            readings[tool.name] = Unavailable(excess)
+        else:
+            subject, given = _with_data(module, inputs) if executed else (module, inputs)
+            readings[tool.name] = _try(partial(tool.macs, subject, given), subject, setting)
     return readings
 
 
 def _try(
-    tool: Counter, measure: Measure, module: nn.Module, inputs: Tensor
+    reading: Callable[[], Reading], module: nn.Module, setting: Setting
 ) -> Reading | Unavailable:
     try:
-        with undisturbed(module):
-            if measure is Measure.PARAMS:
-                return tool.params(module)
-            return tool.macs(module, inputs)
+        with undisturbed(module, grad=setting.grad):
+            return reading()
     except ImportError as error:
         return Unavailable(f"cannot be imported: {error}")
     except Exception as error:  # a tool may raise anything, and only its own column goes
-        return Unavailable(f"raises {type(error).__name__}: {str(error).strip().splitlines()[0]}")
+        first = next(iter(str(error).strip().splitlines()), "")
+        return Unavailable(f"raises {type(error).__name__}: {first}")
 
 
-def _excess(tool: Counter, measure: Measure, spec: Model, batch: int, module: nn.Module) -> str:
-    """Why the tool would cost too much, or nothing."""
-    if measure is not Measure.MACS or not tool.executes(module):
-        return ""
-    tree = spec.formula(batch)
+def _with_data(module: nn.Module, inputs: Tensor) -> tuple[nn.Module, Tensor]:
+    """A copy of the module and its inputs on the CPU, all zeros."""
+    import torch
+
+    copied = copy.deepcopy(module).to_empty(device="cpu")
+    with torch.no_grad():
+        for tensor in (*copied.parameters(), *copied.buffers()):
+            tensor.zero_()
+    return copied, torch.zeros(inputs.shape, dtype=inputs.dtype)
+
+
+def _excess(tree: Layer) -> str:
+    """Why executing the model would cost too much, or nothing."""
     macs, needed = tree.total(Measure.MACS), _bytes(tree)
     if macs <= RUN_MACS and needed <= RUN_BYTES:
         return ""

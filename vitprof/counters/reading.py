@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vitprof.counters.convention import Convention, Setting
+from vitprof.counters.parts import Part
+
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,19 +38,23 @@ class Unavailable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counter:
-    """A tool that reads a module.
+    """A tool that reads a module, and the rules that its readings follow.
 
     Attributes:
         name: what it is called by, and the name of its column.
         package: the package whose version its readings depend on.
         params: reads the parameters of a module on any device.
-        macs: reads the multiply-accumulates of one forward pass of a module on the meta
-            device.
-        executes: whether `macs` has to run this module with data.
+        macs: reads the multiply-accumulates of a forward pass of a module on its inputs.
+        weighs: what it counts for a model's parameters, in total.
+        convention: its rules for multiply-accumulates; where they changed between
+            releases or depend on the platform, found out by trying.
+        needs_data: whether `macs` fails for this module on the meta device.
     """
 
     name: str
     package: str
     params: Callable[[nn.Module], Reading]
-    macs: Callable[[nn.Module, Tensor], Reading]
-    executes: Callable[[nn.Module], bool] = field(default=lambda module: False)
+    macs: Callable[..., Reading]
+    weighs: Callable[[list[Part]], int]
+    convention: Callable[[Setting], Convention]
+    needs_data: Callable[[nn.Module], bool]

@@ -1,10 +1,21 @@
-"""How torchinfo reads a module: by hooks on its leaves."""
+"""How torchinfo reads a module: by hooks on its leaves.
+
+For a leaf it multiplies the size of its weights and biases with the first axis of its
+output, for a convolution with the positions too. What is no module with weights it does
+not see.
+"""
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from vitprof.counters.convention import Causes, Convention, Setting
+from vitprof.counters.parts import Part, each_tensor_once
 from vitprof.counters.reading import Counter, Reading
+from vitprof.counters.undisturbed import undisturbed
+from vitprof.formulas.op import BatchNorm, Conv, LayerNorm, Linear, Op
+from vitprof.formulas.size import product
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,7 +36,7 @@ def params(module: nn.Module) -> Reading:
     return Reading(total=statistics.total_params, by_path=by_path)
 
 
-def macs(module: nn.Module, inputs: Tensor) -> Reading:
+def macs(module: nn.Module, *inputs: Tensor) -> Reading:
     """Mult-adds, total and per leaf, as `torchinfo.summary(module, input_data=...)` does.
 
     torchinfo sums its total over leaves alone, so a module's figure is that of the
@@ -36,7 +47,7 @@ def macs(module: nn.Module, inputs: Tensor) -> Reading:
 
     cached = dict(engine._cached_forward_pass)
     try:
-        statistics = torchinfo.summary(module, input_data=inputs, verbose=0)
+        statistics = torchinfo.summary(module, input_data=list(inputs), verbose=0)
     finally:
         engine._cached_forward_pass.clear()
         engine._cached_forward_pass.update(cached)
@@ -77,4 +88,80 @@ def _ancestors(path: str) -> list[str]:
     return [".".join(parts[:end]) for end in range(len(parts) + 1)]
 
 
-TORCHINFO = Counter(name="torchinfo", package="torchinfo", params=params, macs=macs)
+def convention(setting: Setting) -> Convention:
+    """torchinfo's rules, whatever the device and the mode."""
+    return Convention(
+        {
+            "linear": _linear_by_tokens if counts_tokens() else _linear_by_images,
+            "conv": _conv,
+            "matmul": _unseen,
+            "fused_attention": _unseen,
+            "layer_norm": _norm,
+            "batch_norm": _norm,
+        }
+    )
+
+
+def counts_tokens() -> bool:
+    """Whether this torchinfo multiplies a linear layer with its tokens.
+
+    The release 1.8.0 does not; its development version does, under the same number.
+    """
+    import torch
+
+    layer = torch.nn.Linear(1, 1, bias=False, device="meta")
+    with undisturbed(layer):
+        return macs(layer, torch.empty(1, 2, 1, device="meta")).total == 2
+
+
+def weighs(parts: list[Part]) -> int:
+    """Each leaf's tensors, and of every other module what its insides leave over.
+
+    A module met again counts nothing. A tensor tied to two leaves counts in both; what
+    the module around them holds is then less than its leaves, and what it leaves over
+    counts nothing instead of less.
+    """
+    amounts: dict[str, int] = {}
+    places = {part.module: place for place, part in reversed(list(enumerate(parts)))}
+    for place in sorted(places.values(), reverse=True):
+        inside = list(takewhile(parts[place].holds, parts[place:]))
+        below = sum(amounts.get(part.path, 0) for part in inside)
+        amounts[parts[place].path] = each_tensor_once(inside) - below
+    return sum(max(amount, 0) for amount in amounts.values())
+
+
+def _linear_by_images(op: Linear) -> Causes:
+    images = op.lead[0].value
+    seen = images * (op.params - op.biases).value
+    return {
+        "token axis of Linear ignored": seen - op.macs.value,
+        "biases of Linear": images * op.biases.value,
+    }
+
+
+def _linear_by_tokens(op: Linear) -> Causes:
+    return {"biases of Linear": product(op.lead).value * op.biases.value}
+
+
+def _conv(op: Conv) -> Causes:
+    positions = product((op.batch, *op.positions)).value
+    return {"biases of convolutions": positions * op.biases.value}
+
+
+def _unseen(op: Op) -> Causes:
+    return {"products of activations have no weights": -op.macs.value}
+
+
+def _norm(op: LayerNorm | BatchNorm) -> Causes:
+    return {"weights and biases of norms": op.shape[0].value * op.params.value}
+
+
+TORCHINFO = Counter(
+    name="torchinfo",
+    package="torchinfo",
+    params=params,
+    macs=macs,
+    weighs=weighs,
+    convention=convention,
+    needs_data=lambda module: False,
+)

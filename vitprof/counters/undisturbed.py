@@ -14,8 +14,8 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 
 
 @contextmanager
-def undisturbed(module: nn.Module) -> Iterator[None]:
-    """Run the body without gradients or warnings; restore module and process after it.
+def undisturbed(module: nn.Module, *, grad: bool = False) -> Iterator[None]:
+    """Run the body with or without gradients; restore module and process after it.
 
     Restored, also when the body raises: each submodule's mode and hooks, torch's global
     module hooks, random state, default dtype and device, grad mode, warning filters.
@@ -31,7 +31,11 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
     dtype = torch.get_default_dtype()
     device = torch.get_default_device()
     try:
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.no_grad():
+        with (
+            warnings.catch_warnings(),
+            torch.random.fork_rng(devices=[]),
+            torch.set_grad_enabled(grad),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -57,8 +57,8 @@ def find_format(name: str | None, file: str | None) -> Format:
     return _SUFFIXES[suffix]
 
 
-def render(report: Report, format: Format) -> str:
-    """The report as the text of a file."""
+def render(report: Report, format: Format, *, with_why: bool = False) -> str:
+    """The report as the text of a file, for people with every cause if asked for."""
     if format is Format.CSV:
         return to_csv(report)
     if format is Format.JSON:
@@ -66,9 +66,12 @@ def render(report: Report, format: Format) -> str:
     if format is Format.MARKDOWN:
         from vitprof.report.to_markup import to_markdown
 
-        return to_markdown(report)
+        return to_markdown(report, with_why=with_why)
     from rich.console import Console
 
     text = StringIO()
-    Console(file=text, width=_FILE_WIDTH, color_system=None).print(report)
+    console = Console(file=text, width=_FILE_WIDTH, color_system=None)
+    console.print(report)
+    if with_why:
+        console.print("", report.why())
     return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from vitprof.options import Value
 from vitprof.report.report import Report, Row
+from vitprof.report.verdict import verdict
 
 Cell = str | int | None
 
@@ -41,7 +42,8 @@ def plain(value: Value) -> int | float | str | bool:
 
 def facts(report: Report) -> dict[str, str]:
     """What stands below a table: totals, what is in none of them, and the conditions."""
-    lines = {}
+    lines: dict[str, str] = {}
+    lines |= {tool: verdict(difference) for tool, difference in report.differences.items()}
     if report.not_counted:
         lines["not counted"] = _counts(report.not_counted) + " (elements)"
     lines |= {f"{tool}, n/a": reason for tool, reason in report.unavailable.items()}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vitprof.options import Value
+from vitprof.reconcile import Difference
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -59,6 +60,7 @@ class Report:
         headline: the name of the total that the rows add up to.
         not_counted: elements of work that is in no total, by kind.
         counters: each tool's total.
+        differences: why each tool's total is what it is.
         unavailable: why a tool gives none.
         notes: what a tool itself says that it left out, by tool.
         tree: rows and the rows that sum them, parents first.
@@ -73,6 +75,7 @@ class Report:
     headline: str
     not_counted: Mapping[str, int]
     counters: Mapping[str, int]
+    differences: Mapping[str, Difference]
     unavailable: Mapping[str, str]
     notes: Mapping[str, str]
     tree: tuple[Row, ...]
@@ -86,6 +89,15 @@ class Report:
     def total(self) -> int:
         """The total that the rows add up to: all parameters, or all MACs."""
         return self.totals[self.headline]
+
+    @property
+    def explained(self) -> bool:
+        """Whether every tool's reading follows to the last unit from its convention."""
+        return all(difference.explained for difference in self.differences.values())
+
+    def why(self) -> Explanation:
+        """Every cause of every difference, path by path, to be printed."""
+        return Explanation(self)
 
     def to_frame(self) -> DataFrame:
         """The rows as a pandas DataFrame, equal to what the CSV holds."""
@@ -102,3 +114,15 @@ class Report:
         from vitprof.report.to_table import to_table
 
         yield from to_table(self, console, options)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The causes of a report's differences, path by path."""
+
+    report: Report
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from vitprof.report.to_table import why_to_table
+
+        yield from why_to_table(self.report)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
+from vitprof.reconcile import Difference
 from vitprof.report.records import plain
 from vitprof.report.report import Report
 
@@ -25,6 +27,9 @@ def to_json(report: Report) -> str:
         document["not_counted"] = dict(report.not_counted)
     document |= {
         "counters": dict(report.counters),
+        "differences": {
+            name: _difference(difference) for name, difference in report.differences.items()
+        },
         "unavailable": dict(report.unavailable),
         "notes": dict(report.notes),
         "rows": [
@@ -42,3 +47,13 @@ def to_json(report: Report) -> str:
         ],
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _difference(difference: Difference) -> dict[str, object]:
+    return {
+        "reading": difference.reading,
+        "predicted": difference.predicted,
+        "causes": [asdict(cause) for cause in difference.causes],
+        "unexplained": difference.unexplained,
+        "mismatches": [asdict(mismatch) for mismatch in difference.mismatches],
+    }

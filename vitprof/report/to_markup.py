@@ -6,14 +6,16 @@ from html import escape
 
 from vitprof.report.records import Cell, facts, header, record, totals
 from vitprof.report.report import Report
+from vitprof.report.verdict import why
 
 
-def to_markdown(report: Report) -> str:
-    """The rows as a GitHub table, then totals and conditions as a list."""
+def to_markdown(report: Report, *, with_why: bool = False) -> str:
+    """The rows as a GitHub table, then totals and conditions as a list, then the causes."""
     sums = [f"- {name}: {count:,}" for name, count in totals(report)]
     sums += [f"- {tool} says: {count:,}" for tool, count in report.counters.items()]
     below = [f"- {name}: {text}" for name, text in facts(report).items()]
-    return "\n".join([_tabulate(report, "github"), "", *sums, *below]) + "\n"
+    causes = ["", _tabulate_why(report)] if with_why else []
+    return "\n".join([_tabulate(report, "github"), "", *sums, *below, *causes]) + "\n"
 
 
 def to_html(report: Report) -> str:
@@ -34,6 +36,14 @@ def _tabulate(report: Report, style: str) -> str:
     numeric = {"repeat", "each", "count", *report.counters}
     align = ["right" if name in numeric else "left" for name in names]
     return tabulate(rows, names, tablefmt=style, colalign=align, disable_numparse=True)
+
+
+def _tabulate_why(report: Report) -> str:
+    from tabulate import tabulate
+
+    names = ["tool", "cause", "layer", "amount"]
+    align = ["left", "left", "left", "right"]
+    return tabulate(why(report), names, tablefmt="github", colalign=align, disable_numparse=True)
 
 
 def _cell(cell: Cell) -> str:

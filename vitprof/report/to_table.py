@@ -13,6 +13,7 @@ from rich.text import Text
 from vitprof.report.catalogue import Catalogue
 from vitprof.report.records import facts
 from vitprof.report.report import Report, Row
+from vitprof.report.verdict import why
 
 _TITLES = {"params": "Parameters", "macs": "Multiply-accumulates"}
 _FORMULA_WIDTH = 38  # a longer formula wraps before it pushes the counters off the screen
@@ -39,6 +40,20 @@ def to_table(report: Report, console: Console, options: ConsoleOptions) -> Itera
         yield _table(report, None, formulas=True)
     yield ""
     yield _grid(facts(report))
+
+
+def why_to_table(report: Report) -> Iterator[RenderableType]:
+    """Each tool's causes, path by path, with their sums."""
+    yield ""
+    yield Text("Why the tools differ", style="bold")
+    yield ""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("tool", "cause", "layer"):
+        table.add_column(name, overflow="fold")
+    table.add_column("amount", justify="right", no_wrap=True)
+    for tool, cause, path, amount in why(report):
+        table.add_row(tool, cause, path, amount, style="bold" if cause else None)
+    yield table
 
 
 def catalogue_to_table(catalogue: Catalogue) -> Iterator[RenderableType]:

@@ -1,0 +1,25 @@
+"""The totals of a formula tree, by name."""
+
+from __future__ import annotations
+
+from vitprof.formulas.layer import Layer, Measure
+from vitprof.formulas.op import Op, Parameter
+
+HEADLINES = {Measure.PARAMS: "all", Measure.MACS: "macs"}  # what the rows add up to
+
+
+def totals(tree: Layer, measure: Measure) -> dict[str, int]:
+    """Parameters by who owns them and whether they are trained, or MACs and FLOPs."""
+    if measure is Measure.MACS:
+        macs = tree.total(measure)
+        return {"macs": macs, "flops": 2 * macs}
+    owned = dict.fromkeys(("layers", "tokens_and_positions", "all", "trainable", "fixed"), 0)
+    for node in tree.walk(fold=True):
+        if isinstance(node.item, Op):
+            count = node.item.params.value * node.repeat
+            raw = isinstance(node.item, Parameter)
+            fixed = isinstance(node.item, Parameter) and not node.item.trained
+            owned["tokens_and_positions" if raw else "layers"] += count
+            owned["fixed" if fixed else "trainable"] += count
+            owned["all"] += count
+    return owned
