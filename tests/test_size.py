@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixer import MixerSizes
 from vitprof.formulas.mixers import MIXERS
+from vitprof.formulas.mixers.attention import Attention
+from vitprof.formulas.models import MODELS
 from vitprof.formulas.size import ONE, ZERO, Size, product
+from vitprof.specs import specify
 
 a, b, c = Size(5, "a"), Size(7, "b"), Size(11, "c")
 
@@ -149,21 +152,21 @@ def test_symbols_give_what_ints_give(expression: str) -> None:
     assert value.subs({symbols[name]: values[name] for name in values}) == expected
 
 
-def macs(mixer: str, B: Any, N: Any, D: Any, h: Any) -> Any:
-    sizes = MixerSizes(batch=Size(B), tokens=Size(N), dim=Size(D), heads=Size(h))
-    return MIXERS[mixer]().formula(sizes).total(Measure.MACS)
-
-
 @pytest.mark.parametrize("mixer", MIXERS)
-def test_a_whole_mixer_sums_over_arrays_of_sizes(mixer: str) -> None:
-    tokens, dims = np.array([7, 257, 1025]), np.array([15, 33, 51])
-    summed = macs(mixer, 5, tokens, dims, 3)
-    assert list(summed) == [
-        macs(mixer, 5, N, D, 3) for N, D in zip(tokens.tolist(), dims.tolist(), strict=True)
-    ]
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("measure", Measure)
+def test_a_whole_model_is_counted_at_many_widths_at_once(
+    model: str, mixer: str, measure: Measure
+) -> None:
+    dims = [8, 24, 136]
+    one_by_one = [specify(model, mixer=mixer, options={"dim": dim}) for dim in dims]
+    sweep: Any = specify(model, mixer=mixer).substitute(dim=np.array(dims)).formula(3)
+    assert list(sweep.total(measure)) == [spec.formula(3).total(measure) for spec in one_by_one]
 
 
 def test_attention_is_a_polynomial_of_its_sizes() -> None:
     B, N, h, d = sympy.symbols("B N h d", integer=True, positive=True)
     D = h * d
-    assert sympy.expand(macs("attn", B, N, D, h) - B * (4 * N * D**2 + 2 * N**2 * D)) == 0
+    sizes = MixerSizes(batch=Size(B), tokens=Size(N), dim=Size(D), heads=Size(h))
+    macs = Attention().formula(sizes).total(Measure.MACS)
+    assert sympy.expand(macs - B * (4 * N * D**2 + 2 * N**2 * D)) == 0

@@ -6,14 +6,15 @@ import ast
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
 
-from vitprof.errors import SpecError, unknown
+from vitprof.errors import SpecError
 from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.op import Op
 from vitprof.formulas.totals import totals
 
-_MAX_POWER = 64  # an exponent beyond this is a mistake, and would take for ever
+_LARGEST = 10**30  # no count comes near; a slip in a power would take for ever
 _OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -21,6 +22,14 @@ _OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
     ast.FloorDiv: operator.floordiv,
     ast.Pow: operator.pow,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A count with its formula and numbers, where one formula gives it."""
+
+    count: int
+    formula: str = ""
 
 
 class Relation(StrEnum):
@@ -40,6 +49,7 @@ class Expectation:
         relation: equal, or a budget.
         derivation: the expected value as it was written down.
         expected: its value.
+        line: where it stands in its file; 0 where there is none.
     """
 
     measure: Measure
@@ -47,6 +57,7 @@ class Expectation:
     relation: Relation
     derivation: str
     expected: int
+    line: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +71,7 @@ class Outcome:
         found: the value, or the sentence that is.
         formula: our formula for the row with its numbers, where it has one.
         holds: whether it came out.
+        line: where the expectation stands in its file; 0 where there is none.
     """
 
     what: str
@@ -68,6 +80,7 @@ class Outcome:
     found: int | str
     formula: str
     holds: bool
+    line: int = 0
 
     @property
     def difference(self) -> int | None:
@@ -78,7 +91,12 @@ class Outcome:
 
 
 def expect(
-    measure: Measure, key: str, value: object, relation: Relation = Relation.EQUAL
+    measure: Measure,
+    key: str,
+    value: object,
+    relation: Relation = Relation.EQUAL,
+    *,
+    line: int = 0,
 ) -> Expectation:
     """An expectation from a number or a derivation.
 
@@ -91,6 +109,7 @@ def expect(
         relation=relation,
         derivation=str(value),
         expected=derive(value),
+        line=line,
     )
 
 
@@ -126,9 +145,9 @@ def evaluate(tree: Layer, expectations: list[Expectation]) -> list[Outcome]:
     return [_outcome(expectation, found[expectation.measure]) for expectation in expectations]
 
 
-def counts(tree: Layer, measure: Measure) -> dict[str, tuple[int, str]]:
-    """Every total by name and every layer by path, folded and not: (count, formula)."""
-    known = {name: (count, "") for name, count in totals(tree, measure).items()}
+def counts(tree: Layer, measure: Measure) -> dict[str, Known]:
+    """Every total by name and every layer by path, equal ones folded and not."""
+    known = {name: Known(count) for name, count in totals(tree, measure).items()}
     for fold in (True, False):
         for node in tree.walk(fold=fold):
             if node.path in known:
@@ -137,24 +156,39 @@ def counts(tree: Layer, measure: Measure) -> dict[str, tuple[int, str]]:
                 size = measure.of(node.item)
                 times = f"{node.repeat} × ({{}})" if node.repeat > 1 else "{}"
                 formula = f"{times.format(size.formula)} = {times.format(size.numbers)}"
-                known[node.path] = (size.value * node.repeat, formula)
+                known[node.path] = Known(size.value * node.repeat, formula)
             elif node.path:
-                known[node.path] = (node.item.of_one(measure) * node.repeat, "")
+                known[node.path] = Known(node.item.of_one(measure) * node.repeat)
     return known
 
 
-def _outcome(expectation: Expectation, known: Mapping[str, tuple[int, str]]) -> Outcome:
-    if expectation.key not in known:
-        raise unknown(f"total or layer for {expectation.measure.value}", expectation.key, known)
-    count, formula = known[expectation.key]
+def find(known: Mapping[str, Known], measure: Measure, key: str) -> Known:
+    """The count of the total or layer `key`.
+
+    Raises:
+        SpecError: there is neither.
+    """
+    if key in known:
+        return known[key]
+    near = get_close_matches(key, known, n=1)
+    guess = f"did you mean {near[0]}? " if near else ""
+    raise SpecError(
+        f"there is no total or layer {key!r} in the {measure.value} of this model; {guess}"
+        f"`vitprof {measure.value} --full` lists the layers"
+    )
+
+
+def _outcome(expectation: Expectation, known: Mapping[str, Known]) -> Outcome:
+    found = find(known, expectation.measure, expectation.key)
     equal = expectation.relation is Relation.EQUAL
     return Outcome(
         what=f"{expectation.measure.value} {expectation.key}",
         relation=expectation.relation,
         expected=expectation.expected,
-        found=count,
-        formula=formula,
-        holds=count == expectation.expected if equal else count <= expectation.expected,
+        found=found.count,
+        formula=found.formula,
+        holds=found.count == expectation.expected if equal else found.count <= expectation.expected,
+        line=expectation.line,
     )
 
 
@@ -165,7 +199,10 @@ def _compute(node: ast.expr) -> int:
         return -_compute(node.operand)
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
         left, right = _compute(node.left), _compute(node.right)
-        if isinstance(node.op, ast.Pow) and not 0 <= right <= _MAX_POWER:
+        if isinstance(node.op, ast.Pow) and not 0 <= right <= 100:
             raise ValueError(right)
-        return _OPERATORS[type(node.op)](left, right)
+        value = _OPERATORS[type(node.op)](left, right)
+        if abs(value) > _LARGEST:
+            raise ValueError(value)
+        return value
     raise ValueError(ast.dump(node))

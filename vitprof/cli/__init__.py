@@ -19,7 +19,7 @@ from typer.exceptions import TyperException
 from vitprof.errors import VitprofError, unknown
 from vitprof.version import __version__
 
-COMMANDS = ("params", "macs", "models", "mixers")
+COMMANDS = ("params", "macs", "check", "models", "mixers")
 BAD_REQUEST, INTERRUPTED = 2, 130
 
 

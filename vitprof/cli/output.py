@@ -44,7 +44,7 @@ class Destination:
         if self.path is not None:
             write(self.path, render(report, self.format, with_why=with_why))
         elif self.format is Format.TABLE:
-            _print(report, *([report.why()] if with_why else []))
+            print_table(report, *([report.why()] if with_why else []))
         else:
             sys.stdout.write(render(report, self.format, with_why=with_why))
         if not report.explained:
@@ -73,12 +73,12 @@ def show_catalogue(catalogue: Catalogue, format: str) -> None:
     if format == Format.JSON:
         sys.stdout.write(catalogue.to_json())
     elif format == Format.TABLE:
-        _print(catalogue)
+        print_table(catalogue)
     else:
         raise unknown("format of a list", format, (Format.TABLE, Format.JSON))
 
 
-def _print(*renderables: ConsoleRenderable) -> None:
+def print_table(*renderables: ConsoleRenderable) -> None:
     """Print to the terminal; without trailing blanks where there is none."""
     from rich.console import Console
 

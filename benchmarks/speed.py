@@ -1,0 +1,166 @@
+"""How fast vitprof answers, as ratios within one run, so that the machine cancels out.
+
+    python benchmarks/speed.py --runs 15
+
+Whole processes: the analytic command, over importing torch and over a script that asks
+three tools about the same model. In one process: each tool on a model's module, which is
+built beforehand, over the model's formulas, from the spec's names to the total.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import platform
+import subprocess
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median, quantiles
+from time import perf_counter
+
+import torch
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import track
+from rich.table import Column, Table
+from three_tools import DEVICES, TOOLS, prepare
+
+from vitprof import specify
+from vitprof.formulas.layer import Measure
+
+Times = dict[str, list[float]]
+Goal = tuple[str, float]
+
+MACS = [sys.executable, "-m", "vitprof", "macs", "--counters", "analytic", "--format"]
+COMMANDS = {f"macs, {name}": [*MACS, name] for name in ("table", "csv", "json")}
+RIVALS = {
+    "import torch": [sys.executable, "-c", "import torch"],
+    "three tools": [sys.executable, str(Path(__file__).with_name("three_tools.py"))],
+}
+GOALS: dict[str, Goal] = {"import torch": ("<", 0.15), "formulas": (">", 1000)}
+COUNTS = 100  # by formulas in a run, each of a width that comes once
+PACKAGES = ("vitprof", "typer", "rich", "torch", "torchinfo", "fvcore")
+
+
+def time_processes(runs: int) -> Times:
+    """Seconds of each process, all of them in turn in every run; run 0 warms up."""
+    commands = COMMANDS | RIVALS
+    times: Times = {name: [] for name in commands}
+    for run in watched(runs, "processes"):
+        for name, command in commands.items():
+            start = perf_counter()
+            subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+            if run:
+                times[name].append(perf_counter() - start)
+    return times
+
+
+@torch.no_grad()
+def time_counts(runs: int) -> Times:
+    """Seconds of one count, by formulas and by each tool in every run; run 0 warms up.
+
+    The tools read the first of the models that the formulas count in that run.
+    """
+    times: Times = {name: [] for name in ("formulas", *TOOLS)}
+    for run in watched(runs, "counts"):
+        widths = [128 + 8 * (run + (runs + 1) * count) for count in range(COUNTS)]
+        modules = {name: prepare(name, widths[0]) for name in TOOLS}
+        gc.collect()
+        start = perf_counter()
+        for dim in widths:
+            specify("mae", options={"dim": dim}).formula().total(Measure.MACS)
+        elapsed = {"formulas": (perf_counter() - start) / COUNTS}
+        for name, macs in TOOLS.items():
+            gc.collect()
+            start = perf_counter()
+            macs(*modules[name])
+            elapsed[name] = perf_counter() - start
+        if run:
+            for name, taken in elapsed.items():
+                times[name].append(taken)
+    return times
+
+
+def watched(runs: int, what: str) -> Iterable[int]:
+    """Run 0 and `runs` more, with a bar where a person is watching."""
+    console = Console(stderr=True)
+    return track(range(runs + 1), what, console=console, disable=not console.is_terminal)
+
+
+def add_ratio(table: Table, times: Times, upper: str, lower: str) -> None:
+    """A row: the times of both, and the quartiles of their ratios run by run."""
+    ratios = [one / other for one, other in zip(times[upper], times[lower], strict=True)]
+    low, middle, high = quantiles(ratios, method="inclusive")
+    table.add_row(
+        *(upper, seconds(median(times[upper]))),
+        *(lower, seconds(median(times[lower]))),
+        *(figure(middle), f"{figure(low)} to {figure(high)}"),
+        *verdict(middle, GOALS.get(lower)),
+    )
+
+
+def verdict(ratio: float, goal: Goal | None) -> tuple[str, str]:
+    """The goal, and whether the ratio meets it."""
+    if goal is None:
+        return "", ""
+    sign, limit = goal
+    met = ratio < limit if sign == "<" else ratio > limit
+    return f"{sign} {limit:,}", "yes" if met else "NO"
+
+
+def seconds(time: float) -> str:
+    if time < 0.001:
+        return f"{time * 1e6:.0f} µs"
+    return f"{time * 1e3:.0f} ms" if time < 1 else f"{time:.2f} s"
+
+
+def figure(ratio: float) -> str:
+    return f"{ratio:.3f}" if ratio < 10 else f"{ratio:,.0f}"
+
+
+def conditions(runs: int) -> Table:
+    """What was measured, with what, and where."""
+    devices = ", ".join(f"{tool} on {device}" for tool, device in DEVICES.items())
+    facts = {
+        "macs": "vitprof macs --counters analytic, in each format",
+        "three tools": "a script that asks all three about the same model",
+        "formulas": f"from spec to total, mean of {COUNTS} models that differ in width",
+        "the tools": f"{devices}; on modules that are built beforehand",
+        "runs": f"{runs} after a warm-up, all in turn in each; quartiles of the runs' ratios",
+        "versions": ", ".join(f"{package} {version(package)}" for package in PACKAGES),
+        "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}, "
+        f"{os.cpu_count()} cores, {torch.get_num_threads()} threads in torch",
+    }
+    grid = Table.grid(Column(style="dim", no_wrap=True), Column(), padding=(0, 2, 0, 0))
+    for name, text in facts.items():
+        grid.add_row(name, text)
+    return grid
+
+
+def main() -> None:
+    parser = ArgumentParser(description="Measure how fast vitprof answers, as ratios in one run.")
+    parser.add_argument("--runs", type=int, default=15, help="at least 2 (default: %(default)s)")
+    runs: int = parser.parse_args().runs
+    if runs < 2:
+        parser.error("quartiles need at least 2 runs")
+    processes, counts = time_processes(runs), time_counts(runs)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
+    for name in ("this", "takes", "over this", "takes", "ratio", "quartiles", "goal", "met"):
+        text = name in ("this", "over this", "met")
+        table.add_column(name, justify="left" if text else "right", no_wrap=True)
+    for command in COMMANDS:
+        for rival in RIVALS:
+            add_ratio(table, processes, command, rival)
+    table.add_section()
+    for tool in TOOLS:
+        add_ratio(table, counts, tool, "formulas")
+    console = Console(highlight=False)
+    console.print(table, "", sep="\n")
+    console.print(conditions(runs))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,406 @@
+"""The command line: what it prints, what it refuses and in which words, and how it writes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from shlex import split
+from typing import IO
+
+import pytest
+import typer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vitprof.cli import COMMANDS, Commands, app, run
+from vitprof.formulas.mixers import MIXERS
+from vitprof.formulas.models import MODELS
+from vitprof.options import Flag, Option
+from vitprof.report.formats import Format
+from vitprof.version import __version__
+
+Capture = pytest.CaptureFixture[str]
+
+OPTIONS: dict[str, Option] = {
+    name: option
+    for owner in (*MODELS.values(), *MIXERS.values())
+    for name, option in owner.declared().items()
+}
+
+
+def flag_of(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def is_a_sentence(said: str) -> bool:
+    return said.startswith("vitprof: ") and said.endswith("\n") and len(said.splitlines()) == 1
+
+
+def refused(capsys: Capture, *words: str | Path) -> str:
+    """Run a command line that cannot be met; return what it says."""
+    code = run([str(word) for word in words])
+    out, err = capsys.readouterr()
+    assert is_a_sentence(err), err
+    assert (code, out) == (2, "")
+    return err
+
+
+def printed(capsys: Capture, *words: str | Path) -> str:
+    """Run a command line that can be met; return what it prints."""
+    code = run([str(word) for word in words])
+    out, err = capsys.readouterr()
+    assert (code, err) == (0, "")
+    return out
+
+
+def in_a_process(
+    *words: str, stdout: int | IO[str] = subprocess.PIPE
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "vitprof", *words],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=10,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        # Names that are not there, with the nearest that is.
+        ("parms", "'parms'.*did you mean params"),
+        ("params --mixer lamda", "'lamda'.*did you mean lambda"),
+        ("params --mixer softmax", "'softmax'.*known are attn, lambda and linear"),
+        ("macs --model clasifier", "'clasifier'.*did you mean classifier"),
+        ("params --model ''", "no model ''"),
+        ("params --mixer ''", "no mixer ''"),
+        ("params --counters analytic,trchinfo", "'trchinfo'.*did you mean torchinfo"),
+        ("params --counters ,", "no counter is named.*analytic, torchinfo, fvcore and torch"),
+        ("params --format jsn", "'jsn'.*did you mean json"),
+        ("mixers --format jsn", "'jsn'.*did you mean json"),
+        ("models --format csv", "'csv'.*table and json"),
+        ("params --decoder-dims 64", "--decoder-dims.*--decoder-dim"),
+        ("params --dim", "--dim.*argument"),
+        ("params default", r"\(default\)"),
+        ("--verbose", "--verbose"),
+        # Numbers that are none, or too small, or too large.
+        ("params --dim 0", "dim 0 .*from 1 to"),
+        ("params --dim -8", "dim -8 .*from 1 to"),
+        ("params --dim=-8", "dim -8 .*from 1 to"),
+        ("params --dim 64.0", r"dim 64\.0 is not a whole number"),
+        ("params --dim large", "dim large is not a whole number"),
+        ("params --dim nan", "dim nan is not a whole number"),
+        ("params --dim 1_000_001", "dim 1_000_001 is out of range"),
+        (f"params --dim 1{'0' * 40}", "dim 10{40} is out of range"),
+        # Python itself refuses to read an int of so many digits.
+        (f"params --dim {'9' * 5000}", "is not a whole number"),
+        ("params --depth 10001", "depth 10001 .*from 1 to 10000"),
+        ("macs --batch 0", "batch 0 .*from 1 to"),
+        ("macs --batch two", "batch two is not a whole number"),
+        ("params --levels 0", "levels 0 .*from 1 to"),
+        ("params --levels all", "levels all is not a whole number"),
+        ("macs --tokens 0", "tokens 0 .*from 1 to"),
+        ("params --mixer lambda --receptive-field 8", "receptive field 8 is even.*odd"),
+        # Ratios.
+        ("params --mask-ratio 1", "mask ratio 1 .*from 0 to below 1"),
+        ("params --mask-ratio -0.1", r"mask ratio -0\.1 .*from 0 to below 1"),
+        ("params --mask-ratio half", "mask ratio half is not a number"),
+        ("params --mask-ratio nan", "mask ratio nan is not a number"),
+        ("params --mask-ratio 1/0", "mask ratio 1/0 is not a number"),
+        ("params --mlp-ratio 0", "mlp ratio 0 is out of range"),
+        ("params --mlp-ratio 0.001 --dim 8", r"mlp ratio 0\.001 .*at least 1/8"),
+        # Sizes that do not fit together, with those that would.
+        ("params --dim 100", "dim 100 .*8 heads.*1, 2, 4, 5, 10, 20, 25, 50 or 100"),
+        ("params --decoder-heads 7", "decoder dim 512 .*7 decoder heads.*1, 2, 4, 8"),
+        ("params --image-size 30", "image size 30 .*patch size 8.*1, 2, 3, 5, 6, 10, 15 or 30"),
+        ("params --dim 6 --heads 2", "dim 6 .*by 4.*4 and 8"),
+        # Options of another model or mixer.
+        ("params --mixer lambda --fused", "fused is an option of attn, not of mae with lambda"),
+        ("params --key-depth 8", "key depth is an option of lambda, not of mae with attn"),
+        ("params --classes 7", "classes is an option of classifier, not of mae"),
+        ("params --model layer --depth 2", "depth is an option of mae and classifier"),
+        ("params --model mae --tokens 50", "tokens of mae follow from image size and patch size"),
+        ("macs --model classifier --tokens 50", "tokens of classifier follow from image size"),
+        ("params --batch 3", "--batch"),
+        ("params --activation tanh", "activation can be gelu or relu, not 'tanh'"),
+        # Files.
+        ("params --output report.xls", r"'report\.xls'.*\.csv.*--format"),
+        ("params --output report", "'report'.*--format"),
+    ],
+)
+def test_bad_request(capsys: Capture, line: str, sentence: str) -> None:
+    command = split(line)
+    # Nothing heavy is loaded for a request that is refused.
+    analytic = ["--counters=analytic"] if {"params", "macs"} & {*command} else []
+    assert re.search(sentence, refused(capsys, *command[:1], *analytic, *command[1:]))
+
+
+@pytest.mark.parametrize("ratio", ["1e-5000", "1e5000", "1e-999999999", "1e999999999"])
+def test_ratio_of_a_million_digits(ratio: str) -> None:
+    # In a process of its own, which can be ended: nobody waits for a million digits.
+    ended = in_a_process("params", "--counters=analytic", "--mask-ratio", ratio)
+    assert is_a_sentence(ended.stderr)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert f"mask ratio {ratio}" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("gone/report.csv", "no directory .*gone; create it first"),
+        ("there.csv/report.csv", r"no directory .*there\.csv"),
+        ("", "is a directory"),
+        ("loop.csv", r"loop\.csv"),
+        (f"{'long' * 100}.csv", r"long\.csv.*file name too long"),
+    ],
+)
+def test_file_that_cannot_be(capsys: Capture, tmp_path: Path, name: str, sentence: str) -> None:
+    (tmp_path / "there.csv").touch()
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    before = sorted(tmp_path.iterdir())
+    said = refused(capsys, "params", "--counters=analytic", "--output", tmp_path / name)
+    assert re.search(f"cannot write .*{sentence}", said)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_directory_that_is_closed(capsys: Capture, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    file = tmp_path / "report.csv"
+    said = refused(capsys, "params", "--counters=analytic", "--output", file)
+    assert f"cannot write {file}: permission denied" in said
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("format", Format)
+def test_no_space_left(format: Format) -> None:
+    words = ("params", "--counters=analytic", "--format", format)
+    with Path("/dev/full").open("w") as full:
+        to_stdout = in_a_process(*words, stdout=full)
+    to_file = in_a_process(*words, "--output", "/dev/full")
+    for ended, place in ((to_stdout, "stdout"), (to_file, "/dev/full")):
+        assert is_a_sentence(ended.stderr)
+        assert f"cannot write {'to ' * (place == 'stdout')}{place}: no space left" in ended.stderr
+        assert ended.returncode == 2
+
+
+def test_reader_that_leaves() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = in_a_process("params", "--counters=analytic", stdout=writer)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+# Depths are few, so that a report stays short; those beyond the bounds are refused.
+SIZES = st.integers(1, 9).map(str) | st.sampled_from(
+    ["0", "-1", "12", "64", "96", "128", "1000000", "1000001", "9" * 20, "9" * 5000]
+)
+JUNK = st.text(st.characters(exclude_characters="\0"), max_size=4) | st.sampled_from(
+    ["", "--", "--dim", "1.5", "½", "٣", "0x10", "1_0", " 8 ", "nan", "-inf", "None", "[red]"]
+)
+RATIOS = st.sampled_from(["0", "0.5", "0.999999", "1", "2.7", "1/3", "-0.5", "1e-9", "1e9"])
+VALUES = st.one_of(SIZES, SIZES, RATIOS, JUNK)
+NAMES = {
+    "--model": st.sampled_from([*MODELS, "vit"]),
+    "--mixer": st.sampled_from([*MIXERS, "attention", "lamda"]),
+    "--activation": st.sampled_from(["gelu", "relu", "tanh"]),
+}
+
+
+@st.composite
+def command_lines(draw: st.DrawFn) -> list[str]:
+    """Draw a command with options of all models and mixers, most of them in bounds."""
+    named = [flag_of(name) for name, option in OPTIONS.items() if not isinstance(option, Flag)]
+    valued = [*named, "--model", "--mixer", "--batch", "--levels"]
+    words = [draw(st.sampled_from(["params", "macs"])), "--counters=analytic"]
+    for option in draw(st.lists(st.sampled_from(valued), max_size=5, unique=True)):
+        value = draw(NAMES.get(option, VALUES))
+        words += draw(st.sampled_from([[option, value], [f"{option}={value}"]]))
+    words += draw(st.lists(st.sampled_from(["--fused", "--no-fused", "--fold", "--full"])))
+    return words + draw(st.lists(JUNK, max_size=1))
+
+
+def parse(text: str, format: Format) -> None:
+    """Raise unless the text is of this format."""
+    if format is Format.JSON:
+        report = json.loads(text)
+        counts = [row["count"] for row in report["rows"]]
+        assert sum(counts) == report["totals"]["all" if report["command"] == "params" else "macs"]
+    elif format is Format.CSV:
+        header, *rows = csv.reader(StringIO(text), strict=True)
+        assert all(len(row) == len(header) and row[-1].isdecimal() for row in rows)
+    elif format is Format.MARKDOWN:
+        cells = [line.count("|") for line in text.splitlines() if line.startswith("|")]
+        assert len(cells) > 2
+        assert len(set(cells)) == 1
+    else:
+        assert text.startswith(("Parameters of ", "Multiply-accumulates of "))
+        assert "─" in text
+
+
+@pytest.mark.parametrize("format", Format)
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(words=command_lines())
+def test_any_command_line_is_met_or_refused(format: Format, words: list[str]) -> None:
+    out, err = StringIO(), StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = run([*words[:1], f"--format={format}", *words[1:]])
+    if code == 0:
+        assert err.getvalue() == ""
+        parse(out.getvalue(), format)
+    else:
+        assert is_a_sentence(err.getvalue())
+        assert (code, out.getvalue()) == (2, "")
+
+
+def test_version(capsys: Capture) -> None:
+    assert printed(capsys, "--version") == f"vitprof {__version__}\n"
+    ended = in_a_process("--version")
+    assert (ended.returncode, ended.stdout) == (0, f"vitprof {__version__}\n")
+
+
+def test_no_arguments_help(capsys: Capture) -> None:
+    assert printed(capsys) == printed(capsys, "--help")
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help(capsys: Capture, monkeypatch: pytest.MonkeyPatch, command: str | None) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    group = typer.main.get_command(app)
+    assert isinstance(group, Commands)
+    shown = printed(capsys, *([command] if command else []), "--help")
+    for parameter in (group.get_command(None, command) if command else group).params:
+        assert parameter.help  # type: ignore[attr-defined]
+        assert all(flag in shown for flag in parameter.opts)
+    assert command is not None or all(name in shown for name in COMMANDS)
+
+
+def test_sizes_of_all_models_and_mixers_are_options(capsys: Capture) -> None:
+    for command in ("params", "macs"):
+        shown = printed(capsys, command, "--help")
+        assert [name for name in OPTIONS if flag_of(name) not in shown] == []
+
+
+def test_tokens_name_the_layer(capsys: Capture) -> None:
+    given = ("--counters=analytic", "--tokens=50", "--format=json")
+    assert json.loads(printed(capsys, "macs", *given))["spec"]["model"] == "layer"
+
+
+def test_attention_has_two_names(capsys: Capture) -> None:
+    given = ("params", "--counters=analytic", "--mixer")
+    assert printed(capsys, *given, "attention") == printed(capsys, *given, "attn")
+
+
+@pytest.mark.parametrize("format", Format)
+def test_people_see_blocks_folded_and_programs_do_not(capsys: Capture, format: Format) -> None:
+    given = ("params", "--counters=analytic", "--depth=3", "--format", format)
+    for words, fold in (((), format.for_people), (("--fold",), True), (("--full",), False)):
+        assert ("blocks.0-2" in printed(capsys, *given, *words)) is fold
+
+
+SUFFIXES = {
+    "report.csv": Format.CSV,
+    "report.json": Format.JSON,
+    "report.md": Format.MARKDOWN,
+    "REPORT.MARKDOWN": Format.MARKDOWN,
+}
+
+
+@pytest.mark.parametrize("name", SUFFIXES)
+def test_suffix_chooses_the_format(capsys: Capture, tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    assert printed(capsys, "params", "--counters=analytic", "--output", file) == ""
+    on_stdout = printed(capsys, "params", "--counters=analytic", "--format", SUFFIXES[name])
+    assert file.read_text(encoding="utf-8") == on_stdout
+
+
+def test_format_outweighs_the_suffix(capsys: Capture, tmp_path: Path) -> None:
+    file = tmp_path / "report.csv"
+    printed(capsys, "params", "--counters=analytic", "--format=json", "--output", file)
+    assert json.loads(file.read_text(encoding="utf-8"))["command"] == "params"
+
+
+def test_table_in_a_file_is_as_wide_as_it_likes(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    file = tmp_path / "report.txt"
+    printed(capsys, "macs", "--counters=analytic", "--tokens=50", "--output", file)
+    assert "B × heads × N × (head dim × N)" in file.read_text(encoding="utf-8")
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Let every write beyond `size` bytes of a file fail, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_file_is_replaced_whole_or_not_at_all(capsys: Capture, tmp_path: Path) -> None:
+    file = tmp_path / "report.csv"
+    file.write_text("as it was")
+    words = ("params", "--counters=analytic", "--output", file)
+    with files_of_at_most(100):
+        said = refused(capsys, *words)
+    assert f"cannot write {file}: file too large" in said
+    assert file.read_text() == "as it was"
+    assert [*tmp_path.iterdir()] == [file]
+    printed(capsys, *words)
+    assert file.read_text(encoding="utf-8").startswith("path,type,")
+    assert [*tmp_path.iterdir()] == [file]
+
+
+def test_file_that_half_succeeds_is_not_left(capsys: Capture, tmp_path: Path) -> None:
+    with files_of_at_most(100):
+        refused(capsys, "params", "--counters=analytic", "--output", tmp_path / "report.csv")
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_permissions(capsys: Capture, tmp_path: Path) -> None:
+    old, new, ordinary = (tmp_path / f"{name}.csv" for name in ("old", "new", "ordinary"))
+    for file in (old, ordinary):
+        file.touch()
+    old.chmod(0o640)
+    for file in (old, new):
+        printed(capsys, "params", "--counters=analytic", "--output", file)
+    assert old.stat().st_mode & 0o777 == 0o640
+    assert new.stat().st_mode == ordinary.stat().st_mode
+
+
+def test_link_stays_a_link(capsys: Capture, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    target, link = tmp_path / "elsewhere/report.csv", tmp_path / "link.csv"
+    target.write_text("as it was")
+    link.symlink_to(target)
+    printed(capsys, "params", "--counters=analytic", "--output", link)
+    assert link.readlink() == target
+    assert target.read_text(encoding="utf-8").startswith("path,type,")
+
+
+def test_catalogues(capsys: Capture) -> None:
+    for command, names in (("models", MODELS), ("mixers", MIXERS)):
+        table = printed(capsys, command)
+        entries = json.loads(printed(capsys, command, "--format=json"))["entries"]
+        assert [entry["name"] for entry in entries] == [*names]
+        for entry in entries:
+            assert entry["summary"]
+            assert entry["source"]
+            assert entry["name"] in table
+        for owner, entry in zip(names.values(), entries, strict=True):
+            assert entry["options"].keys() == owner.declared().keys()

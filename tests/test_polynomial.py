@@ -1,0 +1,186 @@
+"""The polynomials that `vitprof mixers` and `vitprof models` print, read back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import sympy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vitprof.formulas.layer import Measure
+from vitprof.formulas.mixer import MixerSizes
+from vitprof.formulas.mixers import MIXERS
+from vitprof.formulas.models import MODELS
+from vitprof.formulas.size import Size
+from vitprof.options import Whole
+from vitprof.report import catalogue
+from vitprof.specs import specify
+
+MIXER_ENTRIES = {entry.name: entry for entry in catalogue.mixers(MIXERS.values()).entries}
+MODEL_ENTRIES = {entry.name: entry for entry in catalogue.models(MODELS.values()).entries}
+SETTINGS = settings(max_examples=20, deadline=None, derandomize=True, database=None)
+
+SYMBOLS: dict[str, Any] = {
+    name: sympy.Symbol(name, integer=True, positive=True)
+    for name in (
+        *("B", "N", "D", "heads", "k", "r"),
+        *("depth", "channels", "patch", "patches", "kept", "classes", "decoder_D", "decoder_depth"),
+    )
+}
+B, N, D, h, k, r, depth, C, p, patches, kept, classes, D_dec, depth_dec = SYMBOLS.values()
+v = D / h  # channels of a head
+
+_POWERS = {ord(power): f"**{digit}" for digit, power in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
+
+
+def read(text: str) -> Any:
+    """A printed polynomial as a SymPy expression, in the symbols above and no other."""
+    expression = sympy.sympify(text.replace("×", "*").translate(_POWERS), locals=SYMBOLS)
+    assert expression.free_symbols <= {*SYMBOLS.values()}
+    return expression
+
+
+def test_attention_as_printed() -> None:
+    # Three projections in and one out, each D × D and a bias; N × N scores, used once.
+    assert MIXER_ENTRIES["attn"].params == "4 × D² + 4 × D"
+    assert MIXER_ENTRIES["attn"].macs == "4 × B × D² × N + 2 × B × D × N²"
+
+
+ATTENTION = 3 * (D * D + D) + (D * D + D)
+LAMBDA_WIDTH = h * k + k + v  # queries of every head, one key, one value
+MIXERS_BY_HAND: dict[str, tuple[Any, Any]] = {
+    "attn": (ATTENTION, B * (N * D * 3 * D + h * N * v * N + h * N * N * v + N * D * D)),
+    "lambda": (
+        D * LAMBDA_WIDTH + LAMBDA_WIDTH + 2 * h * k + 2 * v + (r * r * k + k),
+        # Projection; the content lambda; its use by every head; position lambdas; their use.
+        B * N * (D * LAMBDA_WIDTH + k * v + h * k * v + v * k * r * r + h * k * v),
+    ),
+    # The state is v × v for each head, the normalizer one number for each token and head.
+    "linear": (ATTENTION, B * N * (D * 3 * D + h * v * v + h * v + h * v * v + D * D)),
+}
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_mixer_by_hand(mixer: str) -> None:
+    params, macs = MIXERS_BY_HAND[mixer]
+    assert sympy.expand(read(MIXER_ENTRIES[mixer].params) - params) == 0
+    assert sympy.expand(read(MIXER_ENTRIES[mixer].macs) - macs) == 0
+
+
+def block_params(D: Any) -> Any:
+    """Two norms, attention, and an MLP of 4 D channels."""
+    return 2 * 2 * D + 4 * (D * D + D) + (D * 4 * D + 4 * D) + (4 * D * D + D)
+
+
+def block_macs(N: Any, D: Any) -> Any:
+    """Attention's four projections and two products, and the MLP."""
+    return 4 * N * D * D + 2 * N * N * D + 2 * N * D * 4 * D
+
+
+PIXELS = p * p * C
+MODELS_BY_HAND: dict[str, tuple[Any, Any]] = {
+    "layer": (block_params(D), block_macs(N, D)),
+    "classifier": (
+        # Patches; class token and positions; blocks; norm and head.
+        (PIXELS * D + D)
+        + (D + (patches + 1) * D)
+        + depth * block_params(D)
+        + (2 * D + D * classes + classes),
+        patches * PIXELS * D + depth * block_macs(patches + 1, D) + D * classes,
+    ),
+    "mae": (
+        (PIXELS * D + D)
+        + depth * block_params(D)
+        + (2 * D + D * D_dec + D_dec)
+        + depth_dec * block_params(D_dec)
+        + (2 * D_dec + D_dec * PIXELS + PIXELS)
+        # A token and a table of positions for each stage.
+        + (1 + patches + 1) * (D + D_dec),
+        patches * PIXELS * D
+        + depth * block_macs(kept + 1, D)
+        + (kept + 1) * D * D_dec
+        + depth_dec * block_macs(patches + 1, D_dec)
+        + (patches + 1) * D_dec * PIXELS,
+    ),
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_model_by_hand(model: str) -> None:
+    params, macs = MODELS_BY_HAND[model]
+    assert sympy.expand(read(MODEL_ENTRIES[model].params) - params) == 0
+    assert sympy.expand(read(MODEL_ENTRIES[model].macs) - macs) == 0
+
+
+def at(text: str, values: dict[str, int]) -> Any:
+    """A printed polynomial's value."""
+    return read(text).subs({SYMBOLS[name]: value for name, value in values.items()})
+
+
+@pytest.mark.parametrize("name", MIXERS)
+@SETTINGS
+@given(data=st.data())
+def test_mixer_at_any_size(name: str, data: st.DataObject) -> None:
+    sizes = {symbol: data.draw(st.integers(1, 40), symbol) for symbol in ("B", "N", "heads")}
+    sizes["D"] = sizes["heads"] * data.draw(st.integers(1, 40), "head dim")
+    whole = {
+        option: declared
+        for option, declared in MIXERS[name].declared().items()
+        if isinstance(declared, Whole)
+    }
+    options = {option: data.draw(st.integers(0, 9), option) * 2 + 1 for option in whole}
+    values = sizes | {declared.symbol: options[option] for option, declared in whole.items()}
+    formula = MIXERS[name](**options).formula(
+        MixerSizes(
+            batch=Size(sizes["B"]),
+            tokens=Size(sizes["N"]),
+            dim=Size(sizes["D"]),
+            heads=Size(sizes["heads"]),
+        )
+    )
+    entry = MIXER_ENTRIES[name]
+    assert at(entry.params, values) == formula.total(Measure.PARAMS)
+    assert at(entry.macs, values) == formula.total(Measure.MACS)
+
+
+# What each symbol stands for: an option of the model, or what follows from its options.
+STANDS_FOR = {
+    **{"N": "tokens", "D": "dim", "decoder_D": "decoder_dim", "patch": "patch_size"},
+    **{name: name for name in ("depth", "decoder_depth", "channels", "classes", "patches", "kept")},
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@SETTINGS
+@given(data=st.data())
+def test_model_at_any_size(name: str, data: st.DataObject) -> None:
+    def draw(option: str, times: int = 1) -> int:
+        return times * data.draw(st.integers(1, 12), option)
+
+    heads, decoder_heads, patch_size = draw("heads"), draw("decoder heads"), draw("patch")
+    drawn: dict[str, object] = {
+        "tokens": draw("tokens"),
+        "patch_size": patch_size,
+        "image_size": draw("patches of a side", patch_size),
+        "channels": draw("channels"),
+        "heads": heads,
+        "dim": draw("dim", 4 * heads),
+        "depth": draw("depth"),
+        "decoder_heads": decoder_heads,
+        "decoder_dim": draw("decoder dim", 4 * decoder_heads),
+        "decoder_depth": draw("decoder depth"),
+        "mask_ratio": data.draw(st.sampled_from(["0", "0.3", "0.75"]), "mask ratio"),
+        "classes": draw("classes"),
+    }
+    known = MODELS[name].declared().keys() & drawn.keys()
+    model = specify(name, options={option: drawn[option] for option in known})
+    values = {
+        symbol: getattr(model, attribute)
+        for symbol, attribute in STANDS_FOR.items()
+        if hasattr(model, attribute)
+    }
+    entry = MODEL_ENTRIES[name]
+    assert at(entry.params, values) == model.formula().total(Measure.PARAMS)
+    assert at(entry.macs, values) == model.formula().total(Measure.MACS)

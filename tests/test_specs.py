@@ -1,0 +1,324 @@
+"""What may be asked for, what is refused, and the sentence that says so."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from fractions import Fraction
+
+import pytest
+
+from vitprof.errors import SpecError
+from vitprof.formulas.mixers import MIXERS
+from vitprof.formulas.mixers.attention import Attention
+from vitprof.formulas.mixers.lambda_layer import LambdaLayer
+from vitprof.formulas.model import hidden_width
+from vitprof.formulas.models import MODELS
+from vitprof.formulas.models.encoder_layer import EncoderLayer
+from vitprof.formulas.models.mae import MaskedAutoencoder
+from vitprof.options import Options, Whole
+from vitprof.specs import specify
+
+
+def refused(sentence: str, *, exact: bool = True) -> AbstractContextManager[object]:
+    """Expect a SpecError that says `sentence`, or begins with it."""
+    return pytest.raises(SpecError, match=f"^{re.escape(sentence)}{'$' if exact else ''}")
+
+
+def test_nothing_asked_for_is_the_report_on_mae_token_mixers() -> None:
+    assert specify() == MaskedAutoencoder(mixer=Attention())
+    assert specify().conditions() == {
+        "model": "mae",
+        "mixer": "attn",
+        "image_size": 256,
+        "channels": 1,
+        "patch_size": 8,
+        "dim": 128,
+        "depth": 12,
+        "heads": 8,
+        "decoder_dim": 512,
+        "decoder_depth": 8,
+        "decoder_heads": 16,
+        "mlp_ratio": 4,
+        "mask_ratio": Fraction(3, 4),
+        "activation": "gelu",
+        "fused": False,
+    }
+
+
+def test_tokens_ask_for_the_bare_layer() -> None:
+    assert specify(options={"tokens": 7}) == EncoderLayer(tokens=7)
+
+
+def test_attention_is_another_name_of_attn() -> None:
+    assert specify(mixer="attention") == specify(mixer="attn")
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_every_model_takes_every_mixer(model: str, mixer: str) -> None:
+    spec = specify(model, mixer=mixer)
+    assert (spec.name, spec.mixer.name) == (model, mixer)
+
+
+def test_a_whole_model_is_returned_as_it_is() -> None:
+    model = EncoderLayer(tokens=7)
+    assert specify(model) is model
+    with refused("the model is given whole", exact=False):
+        specify(model, options={"dim": 8})
+    with refused("the model is given whole", exact=False):
+        specify(model, mixer="linear")
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ("vit", "there is no model 'vit'; known are mae, classifier and layer"),
+        ("", "there is no model ''; known are mae, classifier and layer"),
+        (
+            "clasifier",
+            "there is no model 'clasifier'; did you mean classifier? "
+            "known are mae, classifier and layer",
+        ),
+    ],
+)
+def test_unknown_model(model: str, sentence: str) -> None:
+    with refused(sentence):
+        specify(model)
+
+
+@pytest.mark.parametrize(
+    ("mixer", "sentence"),
+    [
+        ("conv", "there is no mixer 'conv'; known are attn, lambda and linear"),
+        ("", "there is no mixer ''; known are attn, lambda and linear"),
+        (
+            "lamda",
+            "there is no mixer 'lamda'; did you mean lambda? known are attn, lambda and linear",
+        ),
+    ],
+)
+def test_unknown_mixer(mixer: str, sentence: str) -> None:
+    with refused(sentence):
+        specify(mixer=mixer)
+
+
+@pytest.mark.parametrize(
+    ("model", "mixer", "option", "sentence"),
+    [
+        ("mae", "attn", "key_depth", "key depth is an option of lambda, not of mae with attn"),
+        ("mae", "linear", "fused", "fused is an option of attn, not of mae with linear"),
+        ("mae", "attn", "classes", "classes is an option of classifier, not of mae with attn"),
+        (
+            "layer",
+            "lambda",
+            "depth",
+            "depth is an option of mae and classifier, not of layer with lambda",
+        ),
+        (
+            "mae",
+            "attn",
+            "tokens",
+            "the tokens of mae follow from image size and patch size; "
+            "give those, or take the model layer",
+        ),
+        (
+            "classifier",
+            "attn",
+            "tokens",
+            "the tokens of classifier follow from image size and patch size; "
+            "give those, or take the model layer",
+        ),
+        (
+            "layer",
+            "attn",
+            "token",
+            "there is no option of layer with attn named 'token'; did you mean tokens? "
+            "known are tokens, dim, heads, mlp_ratio, activation and fused",
+        ),
+    ],
+)
+def test_option_of_something_else(model: str, mixer: str, option: str, sentence: str) -> None:
+    with refused(sentence):
+        specify(model, mixer=mixer, options={option: 8})
+
+
+OUT_OF_RANGE = "depth {} is out of range; give a whole number from 1 to 10000"
+NOT_WHOLE = "depth {} is not a whole number; give a whole number from 1 to 10000"
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        *[(value, OUT_OF_RANGE) for value in (0, "0", -3, "-3", 10_001, 10**30, "9" * 30)],
+        *[(value, NOT_WHOLE) for value in ("1.5", 1.5, 8.0, "abc", "1e3", True, None, "nan")],
+    ],
+)
+def test_a_depth_that_cannot_be(value: object, sentence: str) -> None:
+    with refused(sentence.format(value)):
+        specify(options={"depth": value})
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (owner, name)
+        for owner in (*MODELS.values(), *MIXERS.values())
+        for name, option in owner.declared().items()
+        if isinstance(option, Whole)
+    ],
+)
+def test_every_whole_number_has_its_bounds(owner: type[Options], name: str) -> None:
+    option = owner.declared()[name]
+    assert isinstance(option, Whole)
+    for value in (0, option.maximum + 1):
+        values: dict[str, int] = {name: value}
+        with refused(f"{name.replace('_', ' ')} {value} is out of range; give {option.bounds()}"):
+            owner(**values)
+
+
+@pytest.mark.parametrize("value", [2, "8", 10_000])
+def test_a_receptive_field_has_a_centre(value: object) -> None:
+    with refused(f"receptive field {value} is even; give an odd number from 1 to 10001"):
+        specify(mixer="lambda", options={"receptive_field": value})
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        *[(value, "out of range") for value in (1, "1", 1.5, -0.1, "-0.1", "1e400", "7/3")],
+        *[(value, "not a number") for value in ("nan", float("nan"), "inf", "x", "", "1/0", True)],
+    ],
+)
+def test_a_mask_ratio_that_cannot_be(value: object, fault: str) -> None:
+    with refused(f"mask ratio {value} is {fault}; give a number from 0 to below 1"):
+        specify(options={"mask_ratio": value})
+
+
+@pytest.mark.parametrize("exponent", ["1000000000", "-1000000000"])
+def test_a_ratio_of_a_billion_digits_is_refused_at_once(exponent: str) -> None:
+    # In a process of its own: a number that is being computed cannot be interrupted.
+    asked = f"specify(options={{'mask_ratio': '1e{exponent}'}})"
+    ran = subprocess.run(
+        [sys.executable, "-c", f"from vitprof.specs import specify; {asked}"],
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=False,
+    )
+    assert f"SpecError: mask ratio 1e{exponent} is " in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"activation": "tanh"}, "activation can be gelu or relu, not 'tanh'"),
+        ({"activation": None}, "activation can be gelu or relu, not None"),
+        ({"fused": "yes"}, "fused is on or off (true or false), not 'yes'"),
+        ({"fused": 1}, "fused is on or off (true or false), not 1"),
+        ({"mlp_ratio": 0}, "mlp ratio 0 is out of range; give a number from 1/1000 to below 1000"),
+        (
+            {"mlp_ratio": "0.01", "dim": 64},
+            "mlp ratio 0.01 leaves the MLP no channel of 64; give a ratio of at least 1/64",
+        ),
+    ],
+)
+def test_other_values_that_cannot_be(options: Mapping[str, object], sentence: str) -> None:
+    with refused(sentence):
+        specify(options=options)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "sentence"),
+    [
+        (
+            "classifier",
+            {"patch_size": 5},
+            "image size 28 is not divisible by patch size 5; "
+            "patch size can be 1, 2, 4, 7, 14 or 28",
+        ),
+        (
+            "layer",
+            {"dim": 100, "heads": 8},
+            "dim 100 is not divisible by 8 heads; heads can be 1, 2, 4, 5, 10, 20, 25, 50 or 100",
+        ),
+        (
+            "layer",
+            {"dim": 360, "heads": 7},
+            "dim 360 is not divisible by 7 heads; "
+            "heads can be 1, 2, 3, 4, 5, 6, 8, 9, ... 180 or 360",
+        ),
+        (
+            "mae",
+            {"decoder_dim": 44, "decoder_heads": 8},
+            "decoder dim 44 is not divisible by 8 decoder heads; "
+            "decoder heads can be 1, 2, 4, 11, 22 or 44",
+        ),
+    ],
+)
+def test_sizes_that_do_not_divide(model: str, options: Mapping[str, object], sentence: str) -> None:
+    with refused(sentence):
+        specify(model, options=options)
+
+
+@pytest.mark.parametrize(
+    ("options", "culprit"),
+    [
+        ({"dim": 102, "heads": 1}, "dim"),
+        ({"dim": 6, "heads": 3}, "dim"),
+        ({"dim": 2, "heads": 1}, "dim"),
+        ({"decoder_dim": 30, "decoder_heads": 5}, "decoder_dim"),
+        ({"dim": 100, "heads": 8}, "heads"),
+        ({"image_size": 30, "patch_size": 4}, "patch_size"),
+    ],
+)
+def test_what_a_refusal_suggests_is_taken(options: dict[str, object], culprit: str) -> None:
+    with pytest.raises(SpecError, match="not divisible by") as refusal:
+        specify("mae", options=options)
+    suggested = re.findall(r"\d+", re.split("can be|are:", str(refusal.value))[-1])
+    assert len(set(suggested)) == len(suggested) > 0
+    for value in suggested:
+        specify("mae", options={**options, culprit: value})
+
+
+def test_sines_and_cosines_of_two_axes_come_in_fours() -> None:
+    with refused("dim 102 is not divisible by 4", exact=False):
+        specify("mae", options={"dim": 102, "heads": 1})
+    with refused("decoder dim 30 is not divisible by 4", exact=False):
+        specify("mae", options={"decoder_dim": 30, "decoder_heads": 5})
+
+
+@pytest.mark.parametrize("ratio", ["0.9", 0.9, Fraction(9, 10), "9/10", "9e-1"])
+def test_words_and_values_give_the_same_model(ratio: object) -> None:
+    words = {"dim": "64", "mask_ratio": ratio, "key_depth": "8", "receptive_field": "5"}
+    by_words = specify("mae", mixer="lambda", options=words)
+    by_values = MaskedAutoencoder(
+        dim=64,
+        mask_ratio=Fraction(9, 10),
+        mixer=LambdaLayer(key_depth=8, receptive_field=5),
+    )
+    assert by_words == by_values
+    assert hash(by_words) == hash(by_values)
+
+
+def test_kept_patches_are_counted_without_floats() -> None:
+    # 100 patches, a tenth of them kept: in floats 1 - 0.9 is a little less than a tenth.
+    assert int(100 * (1 - 0.9)) == 9
+    options = {"image_size": 80, "patch_size": 8, "mask_ratio": 0.9}
+    model = specify("mae", options=options)
+    assert isinstance(model, MaskedAutoencoder)
+    assert (model.patches, model.kept) == (10 * 10, 100 // 10)
+
+
+def test_kept_patches_are_rounded_down() -> None:
+    model = MaskedAutoencoder(image_size=40, patch_size=8, mask_ratio=Fraction("0.3"))
+    assert model.kept == 25 * 7 // 10 == 17
+
+
+def test_the_mlp_is_counted_without_floats() -> None:
+    assert int(100 * 0.29) == 28
+    assert hidden_width(100, Fraction("0.29")) == 29
+    assert hidden_width(10, Fraction("2.59")) == 25

@@ -1,0 +1,95 @@
+"""Assertions for tests that hold a model against hand-derived counts.
+
+from vitprof.testing import assert_macs, assert_params
+
+def test_my_encoder_layer():
+    assert_params("layer", "2*64 + 64*192+192 + 64*64+64 + 2*64 + 64*256+256 + 256*64+64")
+    assert_macs("layer", {"mixer.qkv": "100*50*64*192"}, batch=100, tokens=50)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vitprof.expectations import evaluate, expect
+from vitprof.formulas.layer import Layer, Measure
+from vitprof.formulas.model import Model
+from vitprof.formulas.op import Op
+from vitprof.formulas.totals import HEADLINES
+from vitprof.profile import BATCH
+from vitprof.report.check import describe
+from vitprof.specs import specify
+
+Expected = int | str | Mapping[str, int | str]
+
+
+def assert_params(
+    model: str | Model, expected: Expected, *, mixer: str | None = None, **options: object
+) -> None:
+    """Assert a model's parameters.
+
+    Args:
+        model: a model's name, or a model that `specify` made.
+        expected: all parameters as a number or a derivation (`"128*512 + 512"`); or a
+            mapping from totals and layers' paths to such.
+        mixer: the mixer's name.
+        **options: the model's and the mixer's options.
+
+    Raises:
+        AssertionError: a count differs; the message shows each, and the layers' formulas.
+        SpecError: there is no such model, option, total or layer.
+    """
+    tree = specify(model, mixer=mixer, options=options).formula()
+    _assert(tree, Measure.PARAMS, expected)
+
+
+def assert_macs(
+    model: str | Model,
+    expected: Expected,
+    *,
+    mixer: str | None = None,
+    batch: int = 1,
+    **options: object,
+) -> None:
+    """Assert a model's multiply-accumulates in a forward pass.
+
+    Args:
+        model: a model's name, or a model that `specify` made.
+        expected: all MACs as a number or a derivation (`"100*50*64*192"`); or a mapping
+            from totals and layers' paths to such.
+        mixer: the mixer's name.
+        batch: images at a time.
+        **options: the model's and the mixer's options.
+
+    Raises:
+        AssertionError: a count differs; the message shows each, and the layers' formulas.
+        SpecError: there is no such model, option, total or layer.
+    """
+    images = BATCH.read("batch", batch)
+    tree = specify(model, mixer=mixer, options=options).formula(images)
+    _assert(tree, Measure.MACS, expected)
+
+
+def _assert(tree: Layer, measure: Measure, expected: Expected) -> None:
+    by_key = expected if isinstance(expected, Mapping) else {HEADLINES[measure]: expected}
+    outcomes = evaluate(tree, [expect(measure, key, value) for key, value in by_key.items()])
+    failures = [outcome for outcome in outcomes if not outcome.holds]
+    if failures:
+        rows = [describe(outcome) for outcome in failures]
+        if any(not outcome.formula for outcome in failures):
+            rows += ["the layers' counts:", *_layers(tree, measure)]
+        raise AssertionError("\n  ".join(rows))
+
+
+def _layers(tree: Layer, measure: Measure) -> list[str]:
+    sizes = [
+        (node.path, node.repeat, measure.of(node.item))
+        for node in tree.walk(fold=True)
+        if isinstance(node.item, Op)
+    ]
+    return [
+        f"{path}: {size.formula} = {size.numbers} = {size.value:,}"
+        + (f" (×{repeat} = {size.value * repeat:,})" if repeat > 1 else "")
+        for path, repeat, size in sizes
+        if size.value
+    ]
