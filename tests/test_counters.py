@@ -375,6 +375,25 @@ def test_tool_that_is_not_installed(
     assert tool not in report.versions
 
 
+@pytest.mark.parametrize(
+    ("line", "silent"),
+    [
+        # Tensors of more bytes than 64 bits can count: of the input, and of a weight.
+        ("macs --tokens=10000000 --dim=1000000 --batch=1000000000", set(COUNTERS)),
+        ("params --image-size=1000000 --patch-size=1000000 --channels=1000000", set(COUNTERS)),
+        # Positions of 512 TB, which the other tools need not write down.
+        ("macs --image-size=1000000 --patch-size=1 --force", {"fvcore"}),
+    ],
+)
+def test_model_too_large_for_torch(
+    capsys: pytest.CaptureFixture[str], line: str, silent: set[str]
+) -> None:
+    code = run([*line.split(), "--format=json"])
+    out, err = capsys.readouterr()
+    assert (code, err) == (0, "")
+    assert json.loads(out)["unavailable"].keys() == silent
+
+
 @pytest.mark.parametrize("options", [{"image_size": 1024}, {"batch": 100}])
 def test_fvcore_does_not_run_a_large_model(
     monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]

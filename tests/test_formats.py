@@ -311,7 +311,7 @@ WIDE: dict[str, Callable[[], Report]] = {
     "full": lambda: profile("macs", "classifier", "lambda", False),
     "batch": lambda: vitprof.macs("layer", batch=100, tokens=50),
     "absurd": lambda: vitprof.macs(
-        "layer", batch=10**9, tokens=10**7, dim=10**6, counters=["analytic"]
+        "layer", batch=10**6, tokens=10**5, dim=10**4, counters=["torch"]
     ),
 }
 
@@ -327,10 +327,14 @@ def test_no_width_cuts_a_figure(make: Callable[[], Report], width: int) -> None:
     columns = {"count": [f"{row.count:,}" for row in report.tree]} | {
         tool: [f"{row.counters[tool]:,}" for row in report.tree] for tool in report.counters
     }
+    if any(row.repeat > 1 for row in report.tree):
+        assert {f"{row.each:,}" for row in report.tree} <= {*re.findall(r"[\d,]+", text)}
+    labels = [f"{row.name}×{row.repeat}" if "-" in row.name else row.name for row in report.tree]
     shown = [*tables(text)]
     tools = [name for table in shown for name in table.rows[0] if name in report.counters]
     assert sorted(tools) == sorted(report.counters)
     for table in shown:
+        assert ["".join(row["layer"].split()) for row in table.rows] == labels
         for name in ("count", *report.counters):
             if name in table.rows[0]:
                 assert [row[name] for row in table.rows] == columns[name]

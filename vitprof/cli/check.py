@@ -27,6 +27,9 @@ def check(
     format: Annotated[
         str, typer.Option(help=f"how to write it down: {', '.join(_FORMATS)}", metavar="NAME")
     ] = "table",
+    summary: Annotated[
+        bool, typer.Option("--summary", help="of a table, show only what fails")
+    ] = False,
     first: Annotated[
         bool, typer.Option("--write", help="make FILE from the model's formulas, for review")
     ] = False,
@@ -53,7 +56,7 @@ def check(
     with progress() as say:
         result = checking.check(path, say=say)
     if format == "table":
-        print_table(result)
+        print_table(result.only_failures() if summary else result)
     else:
         sys.stdout.write(result.to_json() if format == "json" else result.to_junit())
     if os.environ.get("GITHUB_ACTIONS") == "true":

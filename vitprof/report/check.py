@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
@@ -33,10 +33,17 @@ class CaseResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """All outcomes of a file."""
+    """All outcomes of a file.
+
+    Attributes:
+        file: the file.
+        cases: one a model.
+        listed: whether a table lists what holds, too.
+    """
 
     file: str
     cases: tuple[CaseResult, ...]
+    listed: bool = True
 
     @property
     def failures(self) -> list[tuple[CaseResult, Outcome]]:
@@ -103,11 +110,16 @@ class Check:
 
     def annotations(self) -> list[str]:
         """The failures as GitHub's workflow commands, which mark lines of the file."""
+        file = _escape(self.file, inside_property=True)
         return [
-            f"::error file={_escape(self.file, inside_property=True)},line={outcome.line or case.line},"
+            f"::error file={file},line={outcome.line or case.line},"
             f"title={_escape(case.name, inside_property=True)}::{_escape(describe(outcome))}"
             for case, outcome in self.failures
         ]
+
+    def only_failures(self) -> Check:
+        """The same with none of what holds listed."""
+        return replace(self, listed=False)
 
     def _all(self) -> Iterator[tuple[CaseResult, Outcome]]:
         return ((case, outcome) for case in self.cases for outcome in case.outcomes)

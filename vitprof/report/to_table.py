@@ -77,7 +77,7 @@ def catalogue_to_table(catalogue: Catalogue) -> Iterator[RenderableType]:
 
 def check_to_table(check: Check) -> Iterator[RenderableType]:
     """What was expected of each model and what was found; then each failure in words."""
-    for case in check.cases:
+    for case in check.cases if check.listed else ():
         yield Text(case.name, style="bold")
         table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
         table.add_column("expectation", overflow="fold")
