@@ -382,7 +382,7 @@ def test_tool_that_is_not_installed(
         ("macs --tokens=10000000 --dim=1000000 --batch=1000000000", set(COUNTERS)),
         ("params --image-size=1000000 --patch-size=1000000 --channels=1000000", set(COUNTERS)),
         # Positions of 512 TB, which the other tools need not write down.
-        ("macs --image-size=1000000 --patch-size=1 --force", {"fvcore"}),
+        ("macs --mixer=linear --image-size=1000000 --patch-size=1 --force", {"fvcore"}),
     ],
 )
 def test_model_too_large_for_torch(

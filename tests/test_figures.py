@@ -11,8 +11,9 @@ import pytest
 
 from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.model import Model
-from vitprof.formulas.op import Op, Parameter
+from vitprof.formulas.op import Op
 from vitprof.formulas.size import Size
+from vitprof.formulas.totals import totals
 from vitprof.specs import specify
 
 # A report on MAE token mixers trains two versions of one model.
@@ -39,15 +40,9 @@ def macs(model: Model, batch: int) -> dict[str, Size]:
     }
 
 
-def loose_params(model: Model) -> int:
-    """Parameters that no layer owns: tokens and positions."""
-    items = [node.item for node in model.formula().walk(fold=True)]
-    return sum(item.params.value for item in items if isinstance(item, Parameter))
-
-
 def layer_params(model: Model) -> int:
-    """The sum over layers, as the report's tables have it."""
-    return model.formula().total(Measure.PARAMS) - loose_params(model)
+    """The sum over layers, as the report's tables have it: no tokens, no positions."""
+    return totals(model.formula(), Measure.PARAMS)["layers"]
 
 
 def mae(mixer: str, options: dict[str, object]) -> Model:
@@ -157,8 +152,14 @@ def test_mae_tokens_and_positions_come_on_top_of_the_layers() -> None:
     }
     counted = params(model)
     assert {path: counted[path] for path in expected} == expected
-    assert loose_params(model) == sum(expected.values()) == 656_640
-    assert counted[""] == 27_706_816 + 656_640
+    assert sum(expected.values()) == 656_640
+    assert totals(model.formula(), Measure.PARAMS) == {
+        "layers": 27_706_816,
+        "tokens_and_positions": 656_640,
+        "all": 27_706_816 + 656_640,
+        "trainable": 27_706_816 + 128 + 512,
+        "fixed": (32 * 32 + 1) * (128 + 512),
+    }
 
 
 @pytest.mark.parametrize(

@@ -311,7 +311,7 @@ WIDE: dict[str, Callable[[], Report]] = {
     "full": lambda: profile("macs", "classifier", "lambda", False),
     "batch": lambda: vitprof.macs("layer", batch=100, tokens=50),
     "absurd": lambda: vitprof.macs(
-        "layer", batch=10**6, tokens=10**5, dim=10**4, counters=["torch"]
+        "layer", batch=10**6, tokens=10**5, dim=10**4, counters=["analytic"]
     ),
 }
 

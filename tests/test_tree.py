@@ -24,6 +24,7 @@ from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import ACTIVATIONS, Model
 from vitprof.formulas.models import MODELS
 from vitprof.formulas.op import Conv, Op, Parameter
+from vitprof.formulas.totals import totals
 from vitprof.modules.build import build
 from vitprof.options import Flag
 from vitprof.specs import specify
@@ -131,11 +132,16 @@ def test_parameters_add_up(model: Model) -> None:
 
 
 @on_models
-def test_fixed_parameters(model: Model) -> None:
-    parameters = build(model, device="meta").named_parameters()
-    assert [
-        path for path, op in ops(model).items() if isinstance(op, Parameter) and not op.trained
-    ] == [name for name, parameter in parameters if not parameter.requires_grad]
+def test_trained_and_fixed_parameters(model: Model) -> None:
+    parameters = dict(build(model, device="meta").named_parameters())
+    fixed = {name: p.numel() for name, p in parameters.items() if not p.requires_grad}
+    on_paper = ops(model).items()
+    assert fixed.keys() == {
+        path for path, op in on_paper if isinstance(op, Parameter) and not op.trained
+    }
+    total = totals(model.formula(), Measure.PARAMS)
+    assert total["all"] == sum(parameter.numel() for parameter in parameters.values())
+    assert total["fixed"] == sum(fixed.values()) == total["all"] - total["trainable"]
 
 
 @on_models

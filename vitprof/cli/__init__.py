@@ -33,7 +33,8 @@ class Commands(TyperGroup):
         if cmd_name not in COMMANDS:
             raise unknown("command", cmd_name, COMMANDS)
         app = typer.Typer(add_completion=False)
-        app.command(cmd_name)(getattr(import_module(f"vitprof.cli.{cmd_name}"), cmd_name))
+        name = cmd_name.replace("-", "_")
+        app.command(cmd_name)(getattr(import_module(f"vitprof.cli.{name}"), name))
         command = typer.main.get_command(app)
         assert isinstance(command, TyperCommand)
         return command

@@ -1,0 +1,83 @@
+"""One step of training or inference, as it is run, traced and timed."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
+
+from vitprof.modules.block import Block
+from vitprof.modules.build import build
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vitprof.formulas.model import Model
+    from vitprof.workload import Workload
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Step:
+    """A model with its optimizer and its inputs on a device; calling it makes one step.
+
+    Attributes:
+        module: the torch model.
+        optimizer: None in inference.
+    """
+
+    def __init__(self, model: Model, workload: Workload, *, device: str) -> None:
+        self.workload = workload
+        self.device = torch.device(device)
+        self.dtype = _DTYPES[workload.dtype]
+        weights = torch.float32 if workload.autocast else self.dtype
+        self.module = build(model, device=device).to(weights).train(not workload.inference)
+        self.inputs = torch.randn(model.input_shape(workload.batch), device=device, dtype=weights)
+        self.labels = torch.zeros(workload.batch, dtype=torch.int64, device=device)
+        self.optimizer = None if workload.inference else optimizer(self.module, workload)
+        if workload.checkpoint:
+            for submodule in self.module.modules():
+                if isinstance(submodule, Block):
+                    submodule.forward = partial(  # type: ignore[method-assign]
+                        checkpoint, submodule.forward, use_reentrant=False
+                    )
+
+    def __call__(self) -> None:
+        """Make one step."""
+        if self.optimizer is None:
+            with torch.no_grad():
+                self.forward()
+            return
+        self.optimizer.zero_grad(set_to_none=True)
+        self.forward().backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+
+    def forward(self) -> Tensor:
+        """The loss: the model's own, cross entropy of logits, or the mean of the tokens."""
+        with torch.autocast(self.device.type, self.dtype, enabled=self.workload.autocast):
+            output = self.module(self.inputs)
+            if isinstance(output, tuple):
+                loss = output[0]
+            elif output.dim() == 2:
+                loss = cross_entropy(output, self.labels)
+            else:
+                loss = output.mean()
+        assert isinstance(loss, Tensor)
+        return loss
+
+
+def optimizer(module: nn.Module, workload: Workload) -> torch.optim.Optimizer:
+    """The workload's optimizer of the trained parameters."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    make: dict[str, Callable[..., torch.optim.Optimizer]] = {
+        "sgd": partial(torch.optim.SGD, lr=1e-3),
+        "momentum": partial(torch.optim.SGD, lr=1e-3, momentum=0.9),
+        "adam": partial(torch.optim.Adam, lr=1e-3),
+        "adamw": partial(torch.optim.AdamW, lr=1e-3),
+    }
+    kernel = workload.kernel
+    return make[workload.optimizer](trained, foreach=kernel == "foreach", fused=kernel == "fused")
