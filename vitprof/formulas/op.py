@@ -231,11 +231,10 @@ class LayerNorm(Op):
 
 @dataclass(frozen=True, slots=True)
 class BatchNorm(Op):
-    """Batch normalisation of the channels of (batch, channels, positions)."""
+    """Batch normalisation of the channels of (rows, channels), a row a token."""
 
-    batch: Size
+    rows: Size
     channels: Size
-    positions: Size
     kind = "batch_norm"
 
     @property
@@ -244,7 +243,7 @@ class BatchNorm(Op):
 
     @property
     def shape(self) -> Shape:
-        return (self.batch, self.channels, self.positions)
+        return (self.rows, self.channels)
 
     @property
     def params(self) -> Size:

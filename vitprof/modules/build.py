@@ -13,10 +13,15 @@ if TYPE_CHECKING:
     from vitprof.formulas.model import Model
 
 
-def build(model: Model, *, device: str = "cpu") -> nn.Module:
+def build(model: Model, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> nn.Module:
     """Build the torch module of `model`; on the device `meta` it allocates nothing."""
-    with torch.device(device):
-        module: nn.Module = _load(model.module)(model)
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device(device):
+            module: nn.Module = _load(model.module)(model)
+    finally:
+        torch.set_default_dtype(default)
     return module
 
 

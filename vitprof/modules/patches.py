@@ -29,10 +29,10 @@ def sincos_positions(side: int, dim: int) -> Tensor:
         (1, side * side + 1, dim)
     """
     quarter = dim // 4
-    frequency = 10000 ** -(torch.arange(quarter) / quarter)
+    frequency = 10000 ** -(torch.arange(quarter, dtype=torch.float32) / quarter)
     angle = torch.arange(side)[:, None] * frequency  # (side, quarter)
     wave = torch.cat([angle.sin(), angle.cos()], dim=1)  # (side, dim / 2)
     columns = wave[None, :, :].expand(side, -1, -1)
     rows = wave[:, None, :].expand(-1, side, -1)
     table = torch.cat([columns, rows], dim=2).reshape(side * side, dim)
-    return torch.cat([torch.zeros(1, dim), table])[None]
+    return torch.cat([torch.zeros(1, dim), table])[None].to(torch.get_default_dtype())

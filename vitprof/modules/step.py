@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,12 +16,16 @@ from vitprof.modules.block import Block
 from vitprof.modules.build import build
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from vitprof.formulas.model import Model
     from vitprof.workload import Workload
 
+Phase = Callable[[str], AbstractContextManager[None]]
+
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def _unwatched(name: str) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 class Step:
@@ -35,7 +41,7 @@ class Step:
         self.device = torch.device(device)
         self.dtype = _DTYPES[workload.dtype]
         weights = torch.float32 if workload.autocast else self.dtype
-        self.module = build(model, device=device).to(weights).train(not workload.inference)
+        self.module = build(model, device=device, dtype=weights).train(not workload.inference)
         self.inputs = torch.randn(model.input_shape(workload.batch), device=device, dtype=weights)
         self.labels = torch.zeros(workload.batch, dtype=torch.int64, device=device)
         self.optimizer = None if workload.inference else optimizer(self.module, workload)
@@ -43,18 +49,26 @@ class Step:
             for submodule in self.module.modules():
                 if isinstance(submodule, Block):
                     submodule.forward = partial(  # type: ignore[method-assign]
-                        checkpoint, submodule.forward, use_reentrant=False
+                        checkpoint,
+                        submodule.forward,
+                        use_reentrant=False,
+                        preserve_rng_state=False,  # there is nothing random in a block
                     )
 
-    def __call__(self) -> None:
-        """Make one step."""
+    def __call__(self, phase: Phase = _unwatched) -> None:
+        """Make one step, each part of it within `phase(name)`."""
         if self.optimizer is None:
-            with torch.no_grad():
+            with phase("forward"), torch.no_grad():
                 self.forward()
             return
         self.optimizer.zero_grad(set_to_none=True)
-        self.forward().backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
+        with phase("forward"):
+            loss = self.forward()
+        with phase("backward"):
+            loss.backward()
+        del loss
+        with phase("optimizer"):
+            self.optimizer.step()
 
     def forward(self) -> Tensor:
         """The loss: the model's own, cross entropy of logits, or the mean of the tokens."""

@@ -44,8 +44,8 @@ class LambdaLayer(Mixer):
             "LambdaLayer",
             (
                 Linear("qkv", (B, N), D, h * k + k + v),
-                BatchNorm("norm_q", B, h * k, N),
-                BatchNorm("norm_v", B, v, N),
+                BatchNorm("norm_q", B * N, h * k),
+                BatchNorm("norm_v", B * N, v),
                 Elementwise("softmax", "softmax", "Softmax", (B, N, k)),
                 MatMul("content_lambda", (B,), k, N, v),
                 MatMul("content_output", (B,), N * h, k, v),

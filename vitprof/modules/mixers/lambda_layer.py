@@ -36,8 +36,8 @@ class LambdaLayer(nn.Module):
         B, N, D = x_BND.shape
         H, K, V = self.heads, self.key_depth, self.value_depth
         q_BND, k_BNK, v_BNV = self.qkv(x_BND).split(self.widths, dim=-1)
-        q_BNHK = self.norm_q(q_BND.transpose(1, 2)).transpose(1, 2).reshape(B, N, H, K)
-        v_BNV = self.norm_v(v_BNV.transpose(1, 2)).transpose(1, 2)
+        q_BNHK = self.norm_q(q_BND.flatten(0, 1)).reshape(B, N, H, K)
+        v_BNV = self.norm_v(v_BNV.flatten(0, 1)).reshape(B, N, V)
         content_BKV = self.content_lambda(self.softmax(k_BNK).transpose(1, 2), v_BNV)
         # Every head reads the same lambdas, so the heads are rows of one product.
         content_BNHV = self.content_output(q_BNHK.reshape(B, N * H, K), content_BKV)

@@ -1,0 +1,23 @@
+"""The devices of this machine, by name."""
+
+from __future__ import annotations
+
+import torch
+
+from vitprof.errors import SpecError, listing
+
+
+def find_device(name: str) -> torch.device:
+    """The CPU or a CUDA GPU that is there.
+
+    Raises:
+        SpecError: there is none of this name.
+    """
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    names = ["cpu", *(["cuda", *gpus] if gpus else [])]
+    if name not in names:
+        raise SpecError(
+            f"there is no device {name!r} here; PyTorch {torch.__version__} sees "
+            f"{listing(names, 'and')}"
+        )
+    return torch.device(name)

@@ -1,0 +1,110 @@
+"""The memory of a step, traced with fake tensors: no data, no GPU, any size.
+
+A fake tensor has a shape, a dtype and a storage, but no data. Every storage is counted
+from the operation that makes it until nothing refers to it any more, as PyTorch's
+allocators do; so what is counted is exactly the tensors that eager PyTorch holds. What a
+library allocates inside one kernel (oneDNN's reordered weights, a convolution's
+workspace) is no tensor and is not in it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+from vitprof.modules.step import Step
+
+if TYPE_CHECKING:
+    from vitprof.formulas.model import Model
+    from vitprof.workload import Workload
+
+_STEPS = 2  # the optimizer's states are there from the second step on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """The most that the tensors of a step take at once, in bytes.
+
+    Attributes:
+        by_phase: the peak of each phase: forward, backward, optimizer.
+    """
+
+    by_phase: dict[str, int]
+
+    @property
+    def phase(self) -> str:
+        """The phase with the highest peak."""
+        return max(self.by_phase, key=lambda phase: self.by_phase[phase])
+
+    @property
+    def peak_bytes(self) -> int:
+        """The highest peak."""
+        return self.by_phase[self.phase]
+
+
+def trace(model: Model, workload: Workload) -> Trace:
+    """Trace the step of `model` under `workload`, on fake tensors of the CPU."""
+    ledger = _Ledger()
+    with FakeTensorMode(), ledger:
+        step = Step(model, workload, device="cpu")
+        for _ in range(_STEPS):
+            step(phase=ledger.phase)
+    return Trace(by_phase=dict(ledger.peaks))
+
+
+class _Ledger(TorchDispatchMode):
+    """Follows every storage from its first sight to its end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peaks: dict[str, int] = {}
+        self._live: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._bytes = 0
+        self._phase = ""
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Book what happens in the body under a phase."""
+        self._phase = name
+        self._book(0)
+        yield
+        self._phase = ""
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        tree_map_only(Tensor, self._see, result)
+        return result
+
+    def _see(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        known = self._live.get(key)
+        if known is not None and known() is not None:
+            return
+
+        def end(_: object) -> None:
+            self._bytes -= size
+            self._live.pop(key, None)
+
+        self._live[key] = weakref.ref(storage, end)
+        self._book(size)
+
+    def _book(self, size: int) -> None:
+        self._bytes += size
+        if self._phase:
+            self.peaks[self._phase] = max(self._bytes, self.peaks.get(self._phase, 0))
