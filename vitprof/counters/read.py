@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ Say = Callable[[str], None]
 # What executing a model may cost before it has to be forced.
 RUN_MACS = 100_000_000_000
 RUN_BYTES = 512 * 2**20
+_EXECUTED = "executed on the CPU, since a convolution cannot be traced without data"
 
 
 def read_params(
@@ -78,7 +80,10 @@ def read_macs(
             readings[tool.name] = Unavailable(excess)
         else:
             subject, given = _with_data(module, inputs) if executed else (module, inputs)
-            readings[tool.name] = _try(partial(tool.macs, subject, given), subject, setting)
+            said = _try(partial(tool.macs, subject, given), subject, setting)
+            if executed and setting.device == "meta" and isinstance(said, Reading):
+                said = replace(said, notes=(_EXECUTED, *said.notes))
+            readings[tool.name] = said
     return readings
 
 

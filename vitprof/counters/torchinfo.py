@@ -47,7 +47,8 @@ def macs(module: nn.Module, *inputs: Tensor) -> Reading:
 
     cached = dict(engine._cached_forward_pass)
     try:
-        statistics = torchinfo.summary(module, input_data=list(inputs), verbose=0)
+        mode = "train" if module.training else "eval"
+        statistics = torchinfo.summary(module, input_data=list(inputs), mode=mode, verbose=0)
     finally:
         engine._cached_forward_pass.clear()
         engine._cached_forward_pass.update(cached)
