@@ -24,8 +24,8 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, encoding="utf-8", env=env, check=False)
 
 
-def test_every_example_is_run() -> None:
-    assert {path.name for path in (HOME / "examples").glob("*.py")} == set(FIGURES)
+def test_every_report_is_run() -> None:
+    assert {path.name for path in (HOME / "examples").glob("report_*.py")} == set(FIGURES)
 
 
 @every_example

@@ -1,6 +1,6 @@
 """The formula tree against the torch module, path by path, on the meta device.
 
-Sizes are drawn from distinct primes, so that no two of them can be taken for each other.
+Sizes are drawn odd and unequal, so that none can be taken for another.
 """
 
 from __future__ import annotations
@@ -190,18 +190,20 @@ def test_macs(model: Model) -> None:
         assert 2 * model.formula(batch).total(Measure.MACS) == counter.get_total_flops()
 
 
+def record(
+    written: dict[str, tuple[int, ...]], path: str, part: nn.Module, given: object, output: Tensor
+) -> None:
+    written[path] = tuple(output.shape)
+
+
 @on_models
 def test_shapes(model: Model) -> None:
     module = build(model, device="meta")
     for batch in (1, 3):
         on_paper = {path: op for path, op in ops(model, batch).items() if op.module}
         written: dict[str, tuple[int, ...]] = {}
-
-        def record(path: str, part: nn.Module, inputs: object, output: Tensor) -> None:
-            written[path] = tuple(output.shape)  # noqa: B023
-
         hooks = [
-            module.get_submodule(path).register_forward_hook(partial(record, path))
+            module.get_submodule(path).register_forward_hook(partial(record, written, path))
             for path in on_paper
         ]
         run(model, module, batch)

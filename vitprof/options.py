@@ -8,6 +8,7 @@ command line's help.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from functools import cache
@@ -16,6 +17,8 @@ from typing import Any, ClassVar, Self
 
 from vitprof.errors import SpecError, listing
 from vitprof.formulas.size import Size
+
+_HUGE_EXPONENT = re.compile(r"[eE][+-]?\d{3}")
 
 Value = int | Fraction | str | bool
 
@@ -63,9 +66,10 @@ class Ratio:
 
     def read(self, name: str, value: object) -> Fraction:
         """Return `value` as the fraction that its decimal notation denotes."""
-        label = label_of(name)
+        label, text = label_of(name), str(value)
         try:
-            number = Fraction(str(value))
+            # An exponent of more digits than these would be computed for ever.
+            number = self.below if _HUGE_EXPONENT.search(text) else Fraction(text)
         except (ValueError, ZeroDivisionError):
             raise SpecError(f"{label} {value} is not a number; give {self.bounds()}") from None
         if not self.minimum <= number < self.below:

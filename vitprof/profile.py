@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from vitprof.counters import NAMES, find_counters
 from vitprof.counters.convention import Setting
@@ -171,8 +172,9 @@ def _levels(levels: int | str | None) -> int | None:
 def _versions(tools: list[Counter]) -> dict[str, str]:
     versions = {"vitprof": __version__, "python": platform.python_version()}
     if tools:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        packages = ["torch", *(tool.package for tool in tools)]
-        versions |= {package: version(package) for package in dict.fromkeys(packages)}
+        for package in dict.fromkeys(("torch", *(tool.package for tool in tools))):
+            with suppress(PackageNotFoundError):
+                versions[package] = version(package)
     return versions

@@ -38,8 +38,9 @@ def specify(
                 "give its name instead"
             )
         return model
-    model_type = find_model(model or ("layer" if "tokens" in given else "mae"))
-    mixer_type = find_mixer(mixer or "attn")
+    default = "layer" if "tokens" in given else "mae"
+    model_type = find_model(default if model is None else model)
+    mixer_type = find_mixer("attn" if mixer is None else mixer)
     for name in given:
         _check_option(name, model_type, mixer_type)
     mixer_options = mixer_type.declared()

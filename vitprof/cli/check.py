@@ -13,7 +13,7 @@ from vitprof import check as checking
 from vitprof import profile
 from vitprof.checkfile import first_cases
 from vitprof.cli.options import Request, takes_request
-from vitprof.cli.output import UNMET, print_table, progress, write
+from vitprof.cli.output import UNMET, emit, print_table, progress, write
 from vitprof.errors import OutputError, SpecError, unknown
 
 _FORMATS = ("table", "json", "junit")
@@ -58,7 +58,7 @@ def check(
     if format == "table":
         print_table(result.only_failures() if summary else result)
     else:
-        sys.stdout.write(result.to_json() if format == "json" else result.to_junit())
+        emit(result.to_json() if format == "json" else result.to_junit())
     if os.environ.get("GITHUB_ACTIONS") == "true":
         sys.stderr.writelines(f"{line}\n" for line in result.annotations())
     if result.failures:

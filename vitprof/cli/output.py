@@ -46,7 +46,7 @@ class Destination:
         elif self.format is Format.TABLE:
             print_table(report, *([report.why()] if with_why else []))
         else:
-            sys.stdout.write(render(report, self.format, with_why=with_why))
+            emit(render(report, self.format, with_why=with_why))
         if not report.explained:
             raise typer.Exit(UNMET)
 
@@ -59,8 +59,12 @@ def destination(format: str | None, output: str | None) -> Destination:
         OutputError: there is no such directory.
     """
     path = None if output is None else Path(output)
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
-        raise OutputError(f"cannot write {path}: {_obstacle(path)}")
+    if path is not None:
+        try:
+            if path.is_dir() or not path.parent.is_dir():
+                raise OutputError(f"cannot write {path}: {_obstacle(path)}")
+        except OSError as error:
+            raise _cannot_write(path, error) from error
     return Destination(find_format(format, output), path)
 
 
@@ -71,7 +75,7 @@ def show_catalogue(catalogue: Catalogue, format: str) -> None:
         SpecError: there is no such format for a catalogue.
     """
     if format == Format.JSON:
-        sys.stdout.write(catalogue.to_json())
+        emit(catalogue.to_json())
     elif format == Format.TABLE:
         print_table(catalogue)
     else:
@@ -87,7 +91,24 @@ def print_table(*renderables: ConsoleRenderable) -> None:
         return
     text = StringIO()
     Console(file=text).print(*renderables, sep="\n")
-    sys.stdout.writelines(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
+    emit("".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines()))
+
+
+class ReaderGoneError(Exception):
+    """Whoever read stdout has seen enough and closed it."""
+
+
+def emit(text: str) -> None:
+    """Write data to stdout, now.
+
+    Raises:
+        ReaderGoneError: nobody reads it any more.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise ReaderGoneError from None
 
 
 @contextmanager
@@ -109,9 +130,8 @@ def write(path: Path, text: str) -> None:
             path.write_text(text, encoding="utf-8")
         else:
             _replace(path.resolve(), text)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise OutputError(f"cannot write {path}: {reason}; give another file") from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
+        raise _cannot_write(path, error) from error
 
 
 def _replace(target: Path, text: str) -> None:
@@ -136,6 +156,13 @@ def _mode(target: Path) -> int:
     umask = os.umask(0)
     os.umask(umask)
     return 0o666 & ~umask
+
+
+def _cannot_write(path: Path, error: OSError | RuntimeError) -> OutputError:
+    strerror = error.strerror if isinstance(error, OSError) else None
+    return OutputError(
+        f"cannot write {path}: {(strerror or str(error)).lower()}; give another file"
+    )
 
 
 def _obstacle(path: Path) -> str:

@@ -37,15 +37,11 @@ def read_params(
         spec: the model.
         say: told what is being done.
     """
-    from vitprof.modules.build import build
 
-    say("building the model")
-    module = build(spec, device="meta")
-    readings: dict[str, Reading | Unavailable] = {}
-    for tool in tools:
-        say(f"{tool.name} reads the model")
-        readings[tool.name] = _try(partial(tool.params, module), module, Setting())
-    return readings
+    def read(tool: Counter, module: nn.Module, inputs: Tensor) -> Reading | Unavailable:
+        return _try(partial(tool.params, module), module, Setting())
+
+    return _read_each(tools, spec, 1, Setting(), read, say)
 
 
 def read_macs(
@@ -64,26 +60,43 @@ def read_macs(
         force: execute the model whatever that costs.
         say: told what is being done.
     """
+    excess = "" if force else _excess(spec.formula(batch))
+
+    def read(tool: Counter, module: nn.Module, inputs: Tensor) -> Reading | Unavailable:
+        if setting.device == "meta" and not tool.needs_data(module):
+            return _try(partial(tool.macs, module, inputs), module, setting)
+        if excess:
+            return Unavailable(excess)
+        said = _try(partial(_execute, tool, module, inputs), module, setting)
+        if setting.device == "meta" and isinstance(said, Reading):
+            return replace(said, notes=(_EXECUTED, *said.notes))
+        return said
+
+    return _read_each(tools, spec, batch, setting, read, say)
+
+
+def _read_each(
+    tools: Iterable[Counter],
+    spec: Model,
+    batch: int,
+    setting: Setting,
+    read: Callable[[Counter, nn.Module, Tensor], Reading | Unavailable],
+    say: Say,
+) -> dict[str, Reading | Unavailable]:
     import torch
 
     from vitprof.modules.build import build
 
     say("building the model")
-    module = build(spec, device="meta").train(setting.train)
-    inputs = torch.empty(spec.input_shape(batch), device="meta")
-    excess = "" if force else _excess(spec.formula(batch))
-    readings: dict[str, Reading | Unavailable] = {}
+    try:
+        module = build(spec, device="meta").train(setting.train)
+        inputs = torch.empty(spec.input_shape(batch), device="meta")
+    except RuntimeError as error:  # a tensor of more bytes than 64 bits can count
+        return {tool.name: Unavailable(f"torch cannot build it: {_line(error)}") for tool in tools}
+    readings = {}
     for tool in tools:
         say(f"{tool.name} reads the model")
-        executed = setting.device == "cpu" or tool.needs_data(module)
-        if executed and excess:
-            readings[tool.name] = Unavailable(excess)
-        else:
-            subject, given = _with_data(module, inputs) if executed else (module, inputs)
-            said = _try(partial(tool.macs, subject, given), subject, setting)
-            if executed and setting.device == "meta" and isinstance(said, Reading):
-                said = replace(said, notes=(_EXECUTED, *said.notes))
-            readings[tool.name] = said
+        readings[tool.name] = read(tool, module, inputs)
     return readings
 
 
@@ -96,8 +109,16 @@ def _try(
     except ImportError as error:
         return Unavailable(f"cannot be imported: {error}")
     except Exception as error:  # a tool may raise anything, and only its own column goes
-        first = next(iter(str(error).strip().splitlines()), "")
-        return Unavailable(f"raises {type(error).__name__}: {first}")
+        return Unavailable(f"raises {type(error).__name__}: {_line(error)}")
+
+
+def _line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "")
+
+
+def _execute(tool: Counter, module: nn.Module, inputs: Tensor) -> Reading:
+    """Let the tool read a copy of the module on the CPU."""
+    return tool.macs(*_with_data(module, inputs))
 
 
 def _with_data(module: nn.Module, inputs: Tensor) -> tuple[nn.Module, Tensor]:

@@ -5,49 +5,72 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import nn
-
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    from torch import Tensor, nn
 
 
 @contextmanager
 def undisturbed(module: nn.Module, *, grad: bool = False) -> Iterator[None]:
     """Run the body with or without gradients; restore module and process after it.
 
-    Restored, also when the body raises: each submodule's mode and hooks, torch's global
-    module hooks, random state, default dtype and device, grad mode, warning filters.
+    Restored, also when the body raises: each submodule's mode, hooks and buffers, torch's
+    global module hooks, random state, default dtype and device, grad mode, warning filters.
     """
     import torch
     from torch.nn.modules import module as torch_module
 
-    modes = {submodule: submodule.training for submodule in module.modules()}
-    own = [vars(submodule) for submodule in module.modules()]
-    registries = [space[name] for space in own for name in _HOOKS if name in space]
-    registries += [value for name, value in vars(torch_module).items() if _is_registry(name)]
-    contents = [dict(registry) for registry in registries]
-    dtype = torch.get_default_dtype()
-    device = torch.get_default_device()
+    parts = list(module.modules())
+    modes = [part.training for part in parts]
+    buffers = [{name: _copy(buffer) for name, buffer in part._buffers.items()} for part in parts]
+    spaces = [vars(torch_module), *(vars(part) for part in parts)]
+    hooks = [_hooks(space) for space in spaces]
+    dtype, device = torch.get_default_dtype(), torch.get_default_device()
     try:
-        with (
-            warnings.catch_warnings(),
-            torch.random.fork_rng(devices=[]),
-            torch.set_grad_enabled(grad),
-        ):
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")
-            yield
+            with torch.set_grad_enabled(grad):
+                yield
     finally:
         torch.set_default_dtype(dtype)
         if torch.get_default_device() != device:
             torch.set_default_device(device)
-        for registry, content in zip(registries, contents, strict=True):
-            registry.clear()
-            registry.update(content)
-        for submodule, training in modes.items():
-            submodule.training = training
+        for space, known in zip(spaces, hooks, strict=True):
+            _restore(space, known)
+        for part, training, known_buffers in zip(parts, modes, buffers, strict=True):
+            part.training = training
+            _restore_buffers(part, known_buffers)
 
 
-def _is_registry(name: str) -> bool:
-    return name.startswith("_global_") and name.endswith("hooks")
+def _hooks(space: dict[str, Any]) -> dict[str, Any]:
+    """Registries of hooks, copied, and the flags beside them."""
+    return {
+        name: dict(value) if isinstance(value, dict) else value
+        for name, value in space.items()
+        if "_hook" in name and isinstance(value, dict | bool | None)
+    }
+
+
+def _restore(space: dict[str, Any], known: dict[str, Any]) -> None:
+    for name, value in known.items():
+        if isinstance(value, dict):
+            space[name].clear()
+            space[name].update(value)
+        else:
+            space[name] = value
+
+
+def _copy(buffer: Tensor | None) -> tuple[Tensor, Tensor] | None:
+    return None if buffer is None else (buffer, buffer.detach().clone())
+
+
+def _restore_buffers(part: nn.Module, known: dict[str, tuple[Tensor, Tensor] | None]) -> None:
+    import torch
+
+    part._buffers.clear()
+    for name, pair in known.items():
+        part._buffers[name] = None if pair is None else pair[0]
+        if pair is not None:
+            with torch.no_grad():
+                pair[0].copy_(pair[1])

@@ -21,12 +21,13 @@ def block(
     hidden: int,
     activation: str,
     repeat: Size | None = None,
+    type: str = "Block",
 ) -> Layer:
-    """The ops of `repeat` equal blocks at the given sizes."""
+    """The ops of `repeat` equal blocks at the given sizes; `type` is the torch class."""
     B, N, D, H = sizes.batch, sizes.tokens, sizes.dim, Size(hidden, "hidden")
     return Layer(
         name,
-        "Block",
+        type,
         (
             LayerNorm("norm1", (B, N), D),
             mixer.formula(sizes),

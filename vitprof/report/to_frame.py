@@ -10,11 +10,22 @@ from vitprof.report.report import Report
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+_LARGEST = 2**63 - 1
+
 
 def to_frame(report: Report) -> DataFrame:
-    """The rows; columns of tools are nullable integers."""
+    """The rows, equal to what pandas reads from the CSV.
+
+    Columns of tools are nullable integers; a column with a count beyond 64 bits holds
+    Python's own.
+    """
     import pandas
 
     records = [record(report, row) for row in report.rows]
     frame = pandas.DataFrame(records, columns=header(report))
-    return frame.astype(dict.fromkeys(report.counters, "Int64"))
+    small = [
+        tool
+        for tool in report.counters
+        if all((row.counters[tool] or 0) <= _LARGEST for row in report.rows)
+    ]
+    return frame.astype(dict.fromkeys(small, "Int64"))

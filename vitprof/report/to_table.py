@@ -131,11 +131,11 @@ def _table(
     padding = (0, 0 if tight else 1, 0, 0)
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=padding)
     folded = any(row.repeat > 1 for row in report.tree)
-    table.add_column("layer", no_wrap=formulas, overflow="fold")
+    table.add_column("layer", overflow="fold")
     if formulas:
-        table.add_column("type", style="dim", no_wrap=True)
-        table.add_column("formula", max_width=_FORMULA_WIDTH)
-        table.add_column("numbers", max_width=_FORMULA_WIDTH, style="dim")
+        table.add_column("type", style="dim", overflow="fold")
+        table.add_column("formula", max_width=_FORMULA_WIDTH, overflow="fold")
+        table.add_column("numbers", max_width=_FORMULA_WIDTH, style="dim", overflow="fold")
         if folded:
             table.add_column("of one", justify="right", no_wrap=True)
     if tools is not None:

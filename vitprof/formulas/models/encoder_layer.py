@@ -47,7 +47,14 @@ class EncoderLayer(Model):
             heads=self.size("heads"),
         )
         hidden = hidden_width(self.dim, self.mlp_ratio)
-        return block("", sizes, mixer=self.mixer, hidden=hidden, activation=self.activation)
+        return block(
+            "",
+            sizes,
+            mixer=self.mixer,
+            hidden=hidden,
+            activation=self.activation,
+            type="EncoderLayer",
+        )
 
     def input_shape(self, batch: int = 1) -> tuple[int, ...]:
         return (batch, self.tokens, self.dim)

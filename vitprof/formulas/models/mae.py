@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from math import lcm
 
-from vitprof.errors import SpecError
+from vitprof.errors import SpecError, listing
 from vitprof.formulas.block import block
 from vitprof.formulas.layer import Layer
 from vitprof.formulas.mixer import MixerSizes
@@ -64,12 +65,16 @@ class MaskedAutoencoder(Model):
         check_blocks(
             "decoder_dim", self.decoder_dim, "decoder_heads", self.decoder_heads, self.mlp_ratio
         )
-        for name, dim in (("dim", self.dim), ("decoder dim", self.decoder_dim)):
+        for name, dim, heads in (
+            ("dim", self.dim, self.heads),
+            ("decoder dim", self.decoder_dim, self.decoder_heads),
+        ):
             if dim % 4:
+                step = lcm(4, heads)
+                near = [n for n in (dim // step * step, (dim // step + 1) * step) if n]
                 raise SpecError(
                     f"{name} {dim} is not divisible by 4, as the sines and cosines of two "
-                    f"axes need; the nearest that are: {max(dim // 4, 1) * 4} and "
-                    f"{(dim // 4 + 1) * 4}"
+                    f"axes need; with these heads {name} can be {listing(near)}"
                 )
 
     @cached_property
