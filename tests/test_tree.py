@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -79,7 +79,10 @@ def models(draw: st.DrawFn, model: str, mixer: str, switches: Choices) -> Model:
 SPELLINGS = [
     pytest.param(*spelling, id="-".join((spelling[0], *spelling[1]))) for spelling in spellings()
 ]
-SETTINGS = settings(max_examples=6, deadline=None, derandomize=True, database=None)
+# No shrinking: a drawn model is small as it is.
+SETTINGS = settings(
+    max_examples=6, deadline=None, derandomize=True, database=None, phases=[Phase.generate]
+)
 
 
 def on_models(test: Callable[[Model], None]) -> Any:

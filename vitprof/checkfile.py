@@ -81,18 +81,21 @@ def read_cases(path: Path) -> list[Case]:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise CheckFileError(f"cannot read {path}: {reason}; give a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise CheckFileError(f"{path} is not TOML: {error}") from error
-    place = _Place(path, text.splitlines(), 1)
+    place = _Place(path, text.split("\n"), 1, whole=True)
     for key in document:
         with place.at(key):
             _known(key, ("expect",))
-    tables = document.get("expect", [])
     starts = [line for line, words in enumerate(place.lines, 1) if _HEADER.match(words)]
-    if not isinstance(tables, list) or not tables or len(tables) != len(starts):
+    if not document:
         raise CheckFileError(f"{path} has no [[expect]] table; write one for each model")
+    with place.at("expect"):
+        tables = document["expect"]
+        if not isinstance(tables, list) or len(tables) != len(starts):
+            raise SpecError("what is expected of a model stands below a line [[expect]]")
     return [
-        _case(_Place(path, place.lines, start), table)
+        _case(replace(place, start=start, whole=False), table)
         for start, table in zip(starts, tables, strict=True)
     ]
 
@@ -123,11 +126,12 @@ def first_cases(spec: Model, batch: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A table of the file, to say where in it something is wrong."""
+    """A table of the file, or the whole of it, to say where something is wrong."""
 
     path: Path
     lines: list[str]
     start: int
+    whole: bool = False
 
     @contextmanager
     def at(self, key: str) -> Iterator[int]:
@@ -141,17 +145,17 @@ class _Place:
     def within(self, section: str) -> _Place:
         """The part of the table that begins with `[expect.section]`."""
         heading = re.compile(rf"\s*\[\s*expect\.{section}\s*\]")
-        starts = (line for line, words in self._own() if heading.match(words))
+        starts = (line + 1 for line, words in self._own() if heading.match(words))
         return replace(self, start=next(starts, self.start))
 
     def _line(self, key: str) -> int:
-        name = re.compile(rf"(?<![\w.-]){re.escape(key)}(?![\w.-])")
+        name = re.compile(rf"(?:(?<![\w.-])|\[\s*expect\.){re.escape(key)}(?![\w.-])")
         found = (line for line, words in self._own() if name.search(words.partition("#")[0]))
         return next(found, self.start)
 
     def _own(self) -> Iterator[tuple[int, str]]:
         for line, words in enumerate(self.lines[self.start - 1 :], self.start):
-            if line > self.start and _HEADER.match(words):
+            if line > self.start and _HEADER.match(words) and not self.whole:
                 return
             yield line, words
 
@@ -165,6 +169,8 @@ def _case(place: _Place, table: Mapping[str, object]) -> Case:
     with place.at("batch"):
         batch = BATCH.read("batch", options.pop("batch", 1))
     spec = _spec(place, options)
+    with place.at("name"):
+        name = _name(dict(table), "name") or f"{spec.name} with {spec.mixer.name}"
     with place.at("reconciled"):
         reconciled = _RECONCILED.read("reconciled", table.get("reconciled", False))
     tree = spec.formula(batch)
@@ -182,8 +188,11 @@ def _case(place: _Place, table: Mapping[str, object]) -> Case:
             with place.at(budget) as line:
                 headline, most = HEADLINES[measure], table[budget]
                 expectations.append(expect(measure, headline, most, Relation.AT_MOST, line=line))
+    if not expectations and not reconciled:
+        with place.at("expect"):
+            raise SpecError("the table expects nothing; give params, macs, budgets or reconciled")
     return Case(
-        name=str(table.get("name", f"{spec.name} with {spec.mixer.name}")),
+        name=name,
         line=place.start,
         spec=spec,
         batch=batch,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -15,6 +16,7 @@ from vitprof.formulas.op import Op
 from vitprof.formulas.totals import totals
 
 _LARGEST = 10**30  # no count comes near; a slip in a power would take for ever
+_ARITHMETIC = re.compile(r"[\d_+\-*/() ]+", re.ASCII)
 _OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -103,12 +105,13 @@ def expect(
     Raises:
         SpecError: the value is neither.
     """
+    expected = derive(value)
     return Expectation(
         measure=measure,
         key=key,
         relation=relation,
         derivation=str(value),
-        expected=derive(value),
+        expected=expected,
         line=line,
     )
 
@@ -123,12 +126,16 @@ def derive(value: object) -> int:
         SpecError: it is neither.
     """
     if isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) > _LARGEST:
+            raise SpecError("a number of more than 30 digits is no count; give a whole number")
         return value
     if not isinstance(value, str):
         raise SpecError(f"{value!r} is no count; give a whole number or a derivation in quotes")
     try:
-        tree = ast.parse(value.replace("×", "*").strip(), mode="eval")
-        return _compute(tree.body)
+        text = value.replace("×", "*").strip()
+        if not _ARITHMETIC.fullmatch(text):
+            raise ValueError(text)
+        return _compute(ast.parse(text, mode="eval").body)
     except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError):
         raise SpecError(
             f"{value!r} is no derivation; give whole numbers with + - * // ** and parentheses"

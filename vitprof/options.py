@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Self
 from vitprof.errors import SpecError, listing
 from vitprof.formulas.size import Size
 
-_HUGE_EXPONENT = re.compile(r"[eE][+-]?\d{3}")
+_HUGE_EXPONENT = re.compile(r"[eE][+-]?[\d_]{3}")
 
 Value = int | Fraction | str | bool
 
@@ -36,17 +36,17 @@ class Whole:
 
     def read(self, name: str, value: object) -> int:
         """Return `value` as an int, or raise SpecError."""
-        label = label_of(name)
+        given = f"{label_of(name)} {_shown(value)}"
         try:
             number = int(value) if isinstance(value, str) else value
         except ValueError:
             number = None
         if isinstance(number, bool) or not isinstance(number, int):
-            raise SpecError(f"{label} {value} is not a whole number; give {self.bounds()}")
+            raise SpecError(f"{given} is not a whole number; give {self.bounds()}")
         if not self.minimum <= number <= self.maximum:
-            raise SpecError(f"{label} {value} is out of range; give {self.bounds()}")
+            raise SpecError(f"{given} is out of range; give {self.bounds()}")
         if self.odd and number % 2 == 0:
-            raise SpecError(f"{label} {value} is even; give {self.bounds()}")
+            raise SpecError(f"{given} is even; give {self.bounds()}")
         return number
 
     def bounds(self) -> str:
@@ -66,14 +66,15 @@ class Ratio:
 
     def read(self, name: str, value: object) -> Fraction:
         """Return `value` as the fraction that its decimal notation denotes."""
-        label, text = label_of(name), str(value)
+        text = _shown(value)
+        given = f"{label_of(name)} {text}"
         try:
             # An exponent of more digits than these would be computed for ever.
             number = self.below if _HUGE_EXPONENT.search(text) else Fraction(text)
         except (ValueError, ZeroDivisionError):
-            raise SpecError(f"{label} {value} is not a number; give {self.bounds()}") from None
+            raise SpecError(f"{given} is not a number; give {self.bounds()}") from None
         if not self.minimum <= number < self.below:
-            raise SpecError(f"{label} {value} is out of range; give {self.bounds()}")
+            raise SpecError(f"{given} is out of range; give {self.bounds()}")
         return number
 
     def bounds(self) -> str:
@@ -151,6 +152,14 @@ def flag(default: bool, *, help: str) -> Any:
 
 def _declare(default: object, option: Option) -> Any:
     return field(default=default, metadata={"option": option})
+
+
+def _shown(value: object) -> str:
+    """The value in words; Python refuses to spell an int of thousands of digits."""
+    try:
+        return str(value)
+    except ValueError:
+        return "of thousands of digits"
 
 
 def label_of(name: str) -> str:

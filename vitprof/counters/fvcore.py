@@ -24,7 +24,7 @@ def params(module: nn.Module) -> Reading:
     from fvcore.nn import parameter_count
 
     by_path = dict(parameter_count(module))
-    return Reading(total=by_path[""], by_path=by_path)
+    return Reading(total=by_path.get("", 0), by_path=by_path)
 
 
 def macs(module: nn.Module, *inputs: Tensor) -> Reading:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from vitprof.report.verdict import signed
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
+
+_NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +93,7 @@ class Check:
             suite = ElementTree.SubElement(
                 root,
                 "testsuite",
-                name=case.name,
+                name=_printable(case.name),
                 tests=str(len(case.outcomes)),
                 failures=str(failed),
             )
@@ -98,13 +101,13 @@ class Check:
                 test = ElementTree.SubElement(
                     suite,
                     "testcase",
-                    classname=case.name,
+                    classname=_printable(case.name),
                     name=outcome.what,
                     file=self.file,
                     line=str(outcome.line or case.line),
                 )
                 if not outcome.holds:
-                    ElementTree.SubElement(test, "failure", message=describe(outcome))
+                    ElementTree.SubElement(test, "failure", message=_printable(describe(outcome)))
         ElementTree.indent(root)
         return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
@@ -153,3 +156,8 @@ def _escape(text: str, *, inside_property: bool = False) -> str:
     for sign, code in codes:
         text = text.replace(sign, code)
     return text
+
+
+def _printable(text: str) -> str:
+    """The text without the characters that XML cannot hold."""
+    return _NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -53,7 +53,7 @@ def why_to_table(report: Report) -> Iterator[RenderableType]:
         table.add_column(name, overflow="fold")
     table.add_column("amount", justify="right", no_wrap=True)
     for tool, cause, path, amount in why(report):
-        table.add_row(tool, cause, path, amount, style="bold" if cause else None)
+        _add_row(table, (tool, cause, path, amount), style="bold" if cause else "")
     yield table
 
 
@@ -88,7 +88,7 @@ def check_to_table(check: Check) -> Iterator[RenderableType]:
         for outcome in case.outcomes:
             cells = (outcome.what, outcome.relation, show(outcome.expected), show(outcome.found))
             verdict = "ok" if outcome.holds else "FAILS"
-            table.add_row(*cells, verdict, style=None if outcome.holds else "bold red")
+            _add_row(table, (*cells, verdict), style="" if outcome.holds else "bold red")
         yield table
         yield ""
     for case, outcome in check.failures:
@@ -150,7 +150,7 @@ def _table(
                 cells.append(f"{row.each:,}")
         if tools is not None:
             cells += [f"{row.count:,}", *_said(row.counters, tools, row.count)]
-        table.add_row(*cells, style=None if row.leaf else "bold")
+        _add_row(table, cells, style="" if row.leaf else "bold")
     if tools is not None:
         _add_totals(table, report, tools)
     return table
@@ -162,8 +162,8 @@ def _add_totals(table: Table, report: Report, tools: tuple[str, ...]) -> None:
     for name, count in report.totals.items():
         headline = name == report.headline
         said = _said(report.counters, tools, count) if headline else []
-        style = "bold" if headline else None
-        table.add_row(name.replace("_", " "), *blanks, f"{count:,}", *said, style=style)
+        cells: list[str | Text] = [name.replace("_", " "), *blanks, f"{count:,}", *said]
+        _add_row(table, cells, style="bold" if headline else "")
 
 
 def _figures(report: Report, column: str) -> list[str]:
@@ -198,5 +198,10 @@ def _grid(lines: Mapping[str, str]) -> Table:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column()
     for name, text in lines.items():
-        grid.add_row(name, text)
+        _add_row(grid, (name, text))
     return grid
+
+
+def _add_row(table: Table, cells: Iterable[str | Text], style: str = "") -> None:
+    """Add a row; a word in brackets is a word, not markup."""
+    table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells), style=style)

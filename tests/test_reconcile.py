@@ -1,0 +1,639 @@
+"""Every tool's reading follows to the last unit from its convention, and no other one does.
+
+Sizes are small, odd and unequal. Where a figure of the classifier's report is compared, its
+derivation stands here.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import cache, partial
+from importlib import import_module
+from itertools import product
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils.flop_counter import flop_registry
+from torchinfo.layer_info import LayerInfo
+
+import vitprof
+from vitprof.cli import run
+from vitprof.counters import COUNTERS
+from vitprof.counters.convention import Causes, Convention, Rule, Setting
+from vitprof.counters.flop_counter_mode import counts_fused_attention
+from vitprof.counters.fvcore import knows_fused_attention
+from vitprof.counters.parts import each_tensor_once, parts_of, parts_on_paper
+from vitprof.counters.read import read_macs, read_params
+from vitprof.counters.reading import Reading
+from vitprof.counters.torchinfo import counts_tokens
+from vitprof.formulas.layer import Layer
+from vitprof.formulas.mixers import MIXERS
+from vitprof.formulas.model import Model
+from vitprof.formulas.models import MODELS
+from vitprof.formulas.op import Op
+from vitprof.modules.build import build
+from vitprof.options import Flag
+from vitprof.reconcile import Difference, reconcile_macs, reconcile_params
+from vitprof.report.formats import Format
+from vitprof.report.report import Report
+from vitprof.specs import specify
+
+Capture = pytest.CaptureFixture[str]
+Patch = pytest.MonkeyPatch
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # its import warns of a deprecated torch.jit
+    fvcore_handlers = import_module("fvcore.nn.flop_count")._DEFAULT_SUPPORTED_OPS
+    fvcore_shape = import_module("fvcore.nn.jit_handles").get_shape
+
+SIZES: dict[str, object] = {
+    **{"image_size": 9, "patch_size": 3, "channels": 5, "mask_ratio": "0.3", "tokens": 7},
+    **{"dim": 12, "depth": 1, "heads": 3, "mlp_ratio": "0.75", "classes": 11},
+    **{"decoder_dim": 20, "decoder_depth": 1, "decoder_heads": 5},
+    **{"key_depth": 2, "receptive_field": 3},
+}
+SETTINGS = [
+    Setting(device=device, train=train, grad=grad)
+    for device, train, grad in product(("meta", "cpu"), (False, True), (False, True))
+]
+
+every_tool = pytest.mark.parametrize("tool", COUNTERS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small sizes: threads would spend their time on waiting for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def spellings(model: str, mixer: str) -> list[Model]:
+    """The model with the mixer as it is, and with each of the mixer's switches on."""
+    own = {**MODELS[model].declared(), **MIXERS[mixer].declared()}
+    sizes = {name: SIZES[name] for name in own if name in SIZES}
+    switches = [
+        name for name, option in MIXERS[mixer].declared().items() if isinstance(option, Flag)
+    ]
+    return [
+        specify(model, mixer=mixer, options={**sizes, **switched})
+        for switched in ({}, *({name: True} for name in switches))
+    ]
+
+
+SPELLINGS = [spec for model, mixer in product(MODELS, MIXERS) for spec in spellings(model, mixer)]
+every_spelling = pytest.mark.parametrize(
+    "spec", SPELLINGS, ids=lambda spec: f"{spec.name}-{spec.mixer.name}"
+)
+
+
+def macs(spec: Model, batch: int, setting: Setting, counters: Iterable[str] = COUNTERS) -> Report:
+    modes: Any = {"device": setting.device, "train": setting.train, "grad": setting.grad}
+    return vitprof.macs(spec, batch=batch, counters=counters, **modes)
+
+
+def ops(tree: Layer) -> list[Op]:
+    return [node.item for node in tree.walk(fold=True) if isinstance(node.item, Op)]
+
+
+def check_adds_up(report: Report, counters: Iterable[str] = COUNTERS) -> None:
+    """Every tool has spoken, and nothing of what it said is left over."""
+    assert report.unavailable == {}
+    assert report.differences.keys() == report.counters.keys() == set(counters)
+    for tool, difference in report.differences.items():
+        assert (difference.unexplained, difference.mismatches) == (0, ()), tool
+        assert difference.explained
+        assert difference.count == report.total
+        assert difference.reading == report.counters[tool]
+        amounts = {cause.cause: cause.amount for cause in difference.causes}
+        assert sum(amounts.values()) == difference.reading - difference.count
+        assert len(amounts) == len(difference.causes)
+        assert all(amounts.values())
+        assert amounts == {cause.cause: sum(cause.paths.values()) for cause in difference.causes}
+    assert report.explained
+
+
+# The matrix.
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+@pytest.mark.parametrize("model", MODELS)
+def test_every_reading_is_explained_and_the_count_does_not_move(model: str, mixer: str) -> None:
+    totals = defaultdict(set)
+    for spec, batch, setting in product(spellings(model, mixer), (1, 3), SETTINGS):
+        report = macs(spec, batch, setting)
+        check_adds_up(report)
+        totals[batch].add(report.total)
+    (one,), (three,) = totals[1], totals[3]
+    assert three == 3 * one
+
+
+@every_spelling
+def test_every_parameter_is_explained(spec: Model) -> None:
+    report = vitprof.params(spec)
+    check_adds_up(report)
+    assert report.counters == dict.fromkeys(COUNTERS, report.total)
+
+
+# Nothing but the convention explains a reading.
+
+
+@cache
+def read(spec: Model, setting: Setting) -> Mapping[str, object]:
+    """What the tools say of three images."""
+    return read_macs(COUNTERS.values(), spec, 3, setting, force=False, say=lambda message: None)
+
+
+def more_by_one(convention: Convention, op: Op) -> Causes:
+    return {**convention.causes(op), "one more": 1}
+
+
+def without(cause: str, convention: Convention, op: Op) -> Causes:
+    return {name: amount for name, amount in convention.causes(op).items() if name != cause}
+
+
+def broken(tree: Layer, convention: Convention) -> Iterator[tuple[str, str, Convention]]:
+    """The convention with one coefficient off: (kind of op, cause left out or none, broken).
+
+    A kind without a rule is counted by its MACs, which is a coefficient too.
+    """
+    for kind in {op.kind for op in ops(tree)}:
+        yield kind, "", replaced(convention, kind, partial(more_by_one, convention))
+    for kind, cause in {(op.kind, cause) for op in ops(tree) for cause in convention.causes(op)}:
+        yield kind, cause, replaced(convention, kind, partial(without, cause, convention))
+
+
+def replaced(convention: Convention, kind: str, rule: Rule) -> Convention:
+    return Convention({**convention.rules, kind: rule})
+
+
+@pytest.mark.parametrize(
+    "setting", [Setting(), Setting(device="cpu", train=True)], ids=["", "train"]
+)
+@every_tool
+def test_no_coefficient_of_a_convention_can_be_another(tool: str, setting: Setting) -> None:
+    convention = COUNTERS[tool].convention(setting)
+    ruled = set()
+    for spec in SPELLINGS:
+        tree, reading = spec.formula(3), read(spec, setting)[tool]
+        assert isinstance(reading, Reading)
+        assert reconcile_macs(tree, convention, reading).explained
+        for kind, cause, wrong in broken(tree, convention):
+            difference = reconcile_macs(tree, wrong, reading)
+            assert not difference.explained, (kind, cause)
+            assert difference.unexplained, (kind, cause)
+            assert difference.mismatches, (kind, cause)
+            ruled |= {kind} if cause else set()
+    assert ruled == convention.rules.keys(), "a rule says nothing of any model, so none tests it"
+
+
+@every_tool
+def test_no_other_way_to_count_parameters_explains_a_reading(tool: str) -> None:
+    counter, (spec, *_) = COUNTERS[tool], spellings("mae", "lambda")
+    reading = read_params([counter], spec, say=lambda message: None)[tool]
+    assert isinstance(reading, Reading)
+
+    def five_more(parts: Any) -> int:
+        return counter.weighs(parts) + 5
+
+    def reconciled(reading: Reading) -> Difference:
+        return reconcile_params(spec.formula(), replace(counter, weighs=five_more), reading)
+
+    assert reconciled(reading).unexplained == -5
+    after = reconciled(replace(reading, total=reading.total + 5))
+    assert after.explained
+    assert [cause.amount for cause in after.causes] == [5]
+
+
+# The classifier report's encoder layer, batch 100, 50 tokens, dim 64, 4 heads of 16, MLP 256.
+
+TRUE = 277_760_000
+PRODUCTS = 100 * 4 * 50 * (16 * 50) + 100 * 4 * 50 * (50 * 16)
+WEIGHTS = {"mixer.qkv": 64 * 192, "mixer.fc_out": 64 * 64, "mlp.fc1": 64 * 256, "mlp.fc2": 256 * 64}
+BIASES = {"mixer.qkv": 192, "mixer.fc_out": 64, "mlp.fc1": 256, "mlp.fc2": 64}
+NORMS = ("norm1", "norm2")
+
+TOKENS_IGNORED = "token axis of Linear ignored"
+UNSEEN = "products of activations have no weights"
+IMAGES_ONLY = {path: 100 * weights - 100 * 50 * weights for path, weights in WEIGHTS.items()}
+
+
+def causes_of(report: Report) -> dict[str, dict[str, int]]:
+    return {
+        tool: {cause.cause: cause.amount for cause in difference.causes}
+        for tool, difference in report.differences.items()
+    }
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+@pytest.mark.parametrize("fused", [False, True])
+def test_the_causes_of_one_encoder_layer(fused: bool, device: str) -> None:
+    report = vitprof.macs("layer", batch=100, tokens=50, fused=fused, device=device)
+    check_adds_up(report)
+    assert report.total == TRUE
+    unregistered = fused and device == "cpu"
+    assert causes_of(report) == {
+        "torchinfo": {
+            TOKENS_IGNORED: -(TRUE - 32_000_000) + 100 * (64 * 192 + 64 * 64 + 64 * 256 + 256 * 64),
+            UNSEEN: -32_000_000,
+            "biases of Linear": 100 * (192 + 64 + 256 + 64),
+            "weights and biases of norms": 100 * 2 * 128,
+        },
+        "fvcore": {"LayerNorm, 5 per element": 2 * 5 * 100 * 50 * 64}
+        | ({"fused attention has no rule": -PRODUCTS} if fused else {}),
+        "torch": {"the fused kernel of this device is not registered": -PRODUCTS}
+        if unregistered
+        else {},
+    }
+    assert report.counters == {
+        "torchinfo": 4_998_400,
+        "fvcore": 248_960_000 if fused else 280_960_000,
+        "torch": 245_760_000 if unregistered else 277_760_000,
+    }
+
+
+def test_where_the_causes_of_one_encoder_layer_lie() -> None:
+    paths = {
+        (tool, cause.cause): cause.paths
+        for tool, difference in vitprof.macs("layer", batch=100, tokens=50).differences.items()
+        for cause in difference.causes
+    }
+    one_product = 100 * 4 * 50 * (16 * 50)
+    assert paths == {
+        ("torchinfo", TOKENS_IGNORED): IMAGES_ONLY,
+        ("torchinfo", UNSEEN): {"mixer.scores": -one_product, "mixer.output": -one_product},
+        ("torchinfo", "biases of Linear"): {path: 100 * out for path, out in BIASES.items()},
+        ("torchinfo", "weights and biases of norms"): dict.fromkeys(NORMS, 100 * 128),
+        ("fvcore", "LayerNorm, 5 per element"): dict.fromkeys(NORMS, 5 * 100 * 50 * 64),
+    }
+
+
+def test_equal_blocks_share_a_path_and_count_each() -> None:
+    (cause,) = vitprof.macs("classifier", batch=3, counters=["fvcore"]).differences["fvcore"].causes
+    four_blocks = 4 * (5 * 3 * 50 * 64)
+    last = 5 * 3 * 64  # of the class token alone
+    assert cause.paths == {
+        "blocks.0-3.norm1": four_blocks,
+        "blocks.0-3.norm2": four_blocks,
+        "norm": last,
+    }
+
+
+# What is left over is loud.
+
+
+def doctor(monkeypatch: Patch, tool: str, change: Callable[[Reading], Reading]) -> None:
+    """Let a tool say something else than it does."""
+    counter = COUNTERS[tool]
+
+    def doctored(read: Callable[..., Reading], *given: object) -> Reading:
+        return change(read(*given))
+
+    changed = replace(
+        counter, params=partial(doctored, counter.params), macs=partial(doctored, counter.macs)
+    )
+    monkeypatch.setitem(COUNTERS, tool, changed)
+
+
+def five_in_total(reading: Reading) -> Reading:
+    return replace(reading, total=reading.total + 5)
+
+
+def five_in_a_submodule(reading: Reading) -> Reading:
+    return replace(reading, by_path={**reading.by_path, "mlp.fc1": reading.by_path["mlp.fc1"] + 5})
+
+
+every_command = pytest.mark.parametrize("command", ["params", "macs"])
+
+
+def unexplained(capsys: Capture, command: str, *words: str) -> list[list[str]]:
+    """The words of the lines that say so; a command that has any exits with 1."""
+    code = run([command, "--tokens=7", *words])
+    out, err = capsys.readouterr()
+    assert (code, err) == (1, "")
+    return [line.split() for line in out.splitlines() if "UNEXPLAINED" in line]
+
+
+@every_command
+@every_tool
+def test_a_total_that_is_off_is_loud(
+    capsys: Capture, monkeypatch: Patch, tool: str, command: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "500")
+    doctor(monkeypatch, tool, five_in_total)
+    (verdict,) = unexplained(capsys, command)
+    assert (verdict[0], verdict[-2:]) == (tool, ["+5", "UNEXPLAINED"])
+    assert unexplained(capsys, command, "--why") == [verdict, [tool, "UNEXPLAINED", "+5"]]
+
+
+@every_command
+@every_tool
+def test_a_submodule_that_is_off_is_loud(
+    capsys: Capture, monkeypatch: Patch, tool: str, command: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "500")
+    doctor(monkeypatch, tool, five_in_a_submodule)
+    (verdict,) = unexplained(capsys, command)
+    seen = {"params": 64 * 256 + 256, "macs": 7 * 64 * 256}[command]
+    if (command, tool) == ("macs", "torchinfo"):
+        seen = 64 * 256 + 256
+    assert verdict[0] == tool
+    assert verdict[-5:] == ["mlp.fc1", "reads", f"{seen + 5:,},", "predicted", f"{seen:,}"]
+    assert unexplained(capsys, command, "--why") == [
+        verdict,
+        [tool, "UNEXPLAINED", "mlp.fc1", "+5"],
+    ]
+
+
+@every_command
+@every_tool
+def test_json_holds_what_is_unexplained(
+    capsys: Capture, monkeypatch: Patch, tool: str, command: str
+) -> None:
+    def difference() -> dict[str, Any]:
+        run([command, "--tokens=7", "--format=json"])
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)["differences"][tool]
+        return found
+
+    honest = difference()
+    assert honest["reading"] == honest["predicted"]
+    assert (honest["unexplained"], honest["mismatches"]) == (0, [])
+    with monkeypatch.context() as patch:
+        doctor(patch, tool, five_in_total)
+        assert difference() == {**honest, "reading": honest["reading"] + 5, "unexplained": 5}
+    doctor(monkeypatch, tool, five_in_a_submodule)
+    doctored = difference()
+    (mismatch,) = doctored.pop("mismatches")
+    assert {**doctored, "mismatches": []} == honest
+    assert (mismatch["path"], mismatch["reading"] - mismatch["predicted"]) == ("mlp.fc1", 5)
+
+
+@pytest.mark.parametrize("off", [five_in_total, five_in_a_submodule])
+@pytest.mark.parametrize("format", Format)
+def test_every_format_exits_with_1(
+    monkeypatch: Patch, tmp_path: Path, format: Format, off: Callable[[Reading], Reading]
+) -> None:
+    words = ["macs", "--tokens=7", "--counters=torch", f"--format={format}"]
+    file = tmp_path / "report"
+    assert [run(words), run([*words, f"--output={file}"])] == [0, 0]
+    file.unlink()
+    doctor(monkeypatch, "torch", off)
+    assert [run(words), run([*words, f"--output={file}"])] == [1, 1]
+    assert "fc1" in file.read_text(encoding="utf-8")
+
+
+# What each tool does today, and what vitprof does when that has changed.
+
+
+@pytest.mark.parametrize(
+    ("probe", "today", "news"),
+    [
+        (
+            counts_tokens,
+            False,
+            "torchinfo multiplies a Linear with its tokens now, and its predictions follow: "
+            "correct its published readings (README, test_counters), and turn this line round",
+        ),
+        (
+            knows_fused_attention,
+            False,
+            "fvcore has a rule for scaled_dot_product_attention now, and its predictions follow: "
+            "correct its published readings (README, test_counters), and turn this line round",
+        ),
+        (
+            partial(counts_fused_attention, "cpu"),
+            False,
+            "torch counts the CPU's fused attention now, and its predictions follow: correct its "
+            "published readings (README, test_counters), and turn this line round",
+        ),
+        (
+            partial(counts_fused_attention, "meta"),
+            True,
+            "torch no longer counts fused attention on the meta device, and its predictions "
+            "follow: say so in the README, and turn this line round",
+        ),
+    ],
+)
+def test_the_tools_are_as_they_were(probe: Callable[[], bool], today: bool, news: str) -> None:
+    assert probe() is today, news
+
+
+def torchinfo_sees_tokens(monkeypatch: Patch) -> None:
+    """As torchinfo's development version: a Linear's parameters times all axes but the last."""
+    calculate = LayerInfo.calculate_macs
+
+    def calculate_macs(self: LayerInfo) -> None:
+        if isinstance(self.module, nn.Linear):
+            self.macs += prod(self.output_size[:-1]) * self.num_params
+        else:
+            calculate(self)
+
+    monkeypatch.setattr(LayerInfo, "calculate_macs", calculate_macs)
+
+
+def fvcore_knows_fused_attention(monkeypatch: Patch) -> None:
+    def flops(inputs: list[Any], outputs: list[Any]) -> int:
+        (batch, heads, queries, width), keys = fvcore_shape(inputs[0]), fvcore_shape(inputs[1])[2]
+        return int(2 * batch * heads * queries * keys * width)
+
+    monkeypatch.setitem(fvcore_handlers, "aten::scaled_dot_product_attention", flops)
+
+
+def torch_registers_the_cpu_kernel(monkeypatch: Patch) -> None:
+    aten = torch.ops.aten
+    registered = flop_registry[aten._scaled_dot_product_flash_attention]
+    kernel = aten._scaled_dot_product_flash_attention_for_cpu
+    monkeypatch.setitem(flop_registry, kernel, registered)
+
+
+Change = Callable[[Patch], None]
+every_change = pytest.mark.parametrize(
+    ("change", "probe", "tool", "reading"),
+    [
+        (
+            torchinfo_sees_tokens,
+            counts_tokens,
+            "torchinfo",
+            TRUE - PRODUCTS + 100 * 50 * sum(BIASES.values()) + 100 * 2 * 128,
+        ),
+        (fvcore_knows_fused_attention, knows_fused_attention, "fvcore", TRUE + 5 * 100 * 50 * 128),
+        (
+            torch_registers_the_cpu_kernel,
+            partial(counts_fused_attention, "cpu"),
+            "torch",
+            TRUE,
+        ),
+    ],
+    ids=["torchinfo", "fvcore", "torch"],
+)
+
+
+@every_change
+def test_a_tool_that_was_changed_is_recognised(
+    monkeypatch: Patch, change: Change, probe: Callable[[], bool], tool: str, reading: int
+) -> None:
+    before = vitprof.macs("layer", batch=100, tokens=50, fused=True, device="cpu")
+    change(monkeypatch)
+    assert probe()
+    after = vitprof.macs("layer", batch=100, tokens=50, fused=True, device="cpu")
+    check_adds_up(after)
+    assert before.counters != after.counters == {**before.counters, tool: reading}
+    assert after.total == TRUE
+
+
+@every_change
+def test_a_tool_that_was_changed_is_still_explained(
+    monkeypatch: Patch, change: Change, probe: Callable[[], bool], tool: str, reading: int
+) -> None:
+    change(monkeypatch)
+    for spec in SPELLINGS:
+        check_adds_up(macs(spec, 3, Setting(device="cpu"), [tool]), [tool])
+
+
+@every_change
+def test_a_change_that_is_not_recognised_is_loud(
+    monkeypatch: Patch, change: Change, probe: Callable[[], bool], tool: str, reading: int
+) -> None:
+    old = COUNTERS[tool].convention(Setting(device="cpu"))
+    change(monkeypatch)
+    monkeypatch.setitem(COUNTERS, tool, replace(COUNTERS[tool], convention=lambda setting: old))
+    report = vitprof.macs("layer", batch=100, tokens=50, fused=True, device="cpu")
+    assert not report.explained
+    assert report.differences[tool].unexplained
+    assert report.differences[tool].mismatches
+
+
+# Parameters that a tool meets again.
+
+
+def around(*modules: nn.Module, raw: int = 0) -> nn.Module:
+    """A module that holds others, and `raw` elements of its own."""
+    module = nn.Module()
+    for place, inner in enumerate(modules):
+        module.add_module(f"m{place}", inner)
+    if raw:
+        module.register_parameter("raw", nn.Parameter(torch.zeros(raw)))
+    return module
+
+
+def fc() -> nn.Linear:
+    """15 weights and 5 biases."""
+    return nn.Linear(3, 5)
+
+
+def tied() -> tuple[nn.Linear, nn.Linear]:
+    """Two of them, with 15 weights between them."""
+    one, other = fc(), fc()
+    other.weight = one.weight
+    return one, other
+
+
+def frozen() -> nn.Module:
+    return around(fc(), raw=7).requires_grad_(False)
+
+
+def twice(module: nn.Module) -> nn.Module:
+    return around(module, module)
+
+
+def met_again_in_another() -> nn.Module:
+    inner = around(fc(), raw=7)
+    return around(inner, around(inner, raw=11))
+
+
+def raw_that_is_a_weight() -> nn.Module:
+    inner = fc()
+    module = around(inner)
+    module.register_parameter("raw", inner.get_parameter("weight"))
+    return module
+
+
+def one_raw_in_two() -> nn.Module:
+    one, other = around(fc(), raw=7), around(fc())
+    other.register_parameter("raw", one.get_parameter("raw"))
+    return around(one, other)
+
+
+FC = 15 + 5
+TIED = 2 * FC  # as the two leaves have it
+ALL_OF_TIED = 15 + 2 * 5  # as the module around them has it
+
+
+@pytest.mark.parametrize(
+    ("module", "once", "by_torchinfo"),
+    [
+        (nn.Module(), 0, 0),
+        (fc(), FC, FC),
+        (frozen(), FC + 7, FC + 7),
+        (around(around(fc(), raw=7), raw=11), FC + 7 + 11, FC + 7 + 11),
+        # One module in two places counts in the first alone.
+        (twice(fc()), FC, FC),
+        (twice(around(fc(), raw=7)), FC + 7, FC + 7),
+        (twice(twice(around(fc(), raw=7))), FC + 7, FC + 7),
+        # But one around it that is met for the first time has all of it left over.
+        (met_again_in_another(), FC + 7 + 11, FC + 7 + (FC + 7 + 11)),
+        # One tensor in two leaves counts in both for torchinfo.
+        (around(*tied()), ALL_OF_TIED, TIED),
+        (around(fc(), *tied()), FC + ALL_OF_TIED, FC + TIED),
+        (twice(around(*tied())), ALL_OF_TIED, TIED),
+        # What the module around them holds beyond them is 25 + 7 - 40: nothing; 25 + 17 - 40: 2.
+        (around(*tied(), raw=7), ALL_OF_TIED + 7, TIED),
+        (around(*tied(), raw=17), ALL_OF_TIED + 17, TIED + 2),
+        # The inner one's 25 - 40 counts nothing, and yet leaves the outer one its 7.
+        (around(around(*tied()), raw=7), ALL_OF_TIED + 7, TIED + 7),
+        (raw_that_is_a_weight(), FC, FC),
+        (one_raw_in_two(), 2 * FC + 7, 2 * FC + 2 * 7),
+    ],
+)
+def test_parameters_met_again(module: nn.Module, once: int, by_torchinfo: int) -> None:
+    expected = {"torchinfo": by_torchinfo, "fvcore": once, "torch": once}
+    assert {name: tool.params(module).total for name, tool in COUNTERS.items()} == expected
+    assert {name: tool.weighs(parts_of(module)) for name, tool in COUNTERS.items()} == expected
+
+
+@st.composite
+def modules(draw: st.DrawFn) -> nn.Module:
+    """A module of modules, any of which, and any tensor, may stand in several places."""
+    tensors = [nn.Parameter(torch.zeros(size)) for size in (1, 2, 5, 11, 23)]
+    made: list[nn.Module] = []
+    for _ in range(draw(st.integers(1, 6))):
+        module = nn.Module()
+        for place, tensor in enumerate(draw(st.lists(st.sampled_from(tensors), max_size=3))):
+            module.register_parameter(f"p{place}", tensor)
+        inner = st.lists(st.sampled_from(made), max_size=3) if made else st.just([])
+        for place, submodule in enumerate(draw(inner)):
+            module.add_module(f"m{place}", submodule)
+        made.append(module)
+    return made[-1]
+
+
+@every_tool
+@settings(max_examples=100, deadline=None)
+@given(module=modules())
+def test_whatever_is_met_again(tool: str, module: nn.Module) -> None:
+    parts = parts_of(module)
+    assert COUNTERS[tool].params(module).total == COUNTERS[tool].weighs(parts)
+    assert each_tensor_once(parts) == sum(tensor.numel() for tensor in module.parameters())
+
+
+@every_spelling
+def test_a_model_has_the_same_parts_on_paper(spec: Model) -> None:
+    paper = [(part.path, sum(part.tensors.values())) for part in parts_on_paper(spec.formula())]
+    running = [
+        (part.path, sum(part.tensors.values())) for part in parts_of(build(spec, device="meta"))
+    ]
+    there = {path for path, _ in paper}
+    assert [part for part in running if part[0] in there] == paper
+    assert [part for part in running if part[0] not in there and part[1]] == []
+    assert each_tensor_once(parts_on_paper(spec.formula())) == sum(size for _, size in paper)

@@ -1,0 +1,129 @@
+"""The assertions that a user's tests make: they hold, or say which rows do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import vitprof
+from vitprof.errors import SpecError
+from vitprof.specs import specify
+from vitprof.testing import assert_macs, assert_params
+
+# One encoder layer of the default width 64, 4 heads of 16, MLP 256.
+WEIGHTS = "64*192 + 64*64 + 64*256 + 256*64"
+PARAMS = f"{WEIGHTS} + 192 + 64 + 256 + 64 + 2 * 2*64"
+MACS = f"100*50*({WEIGHTS}) + 2 * 100*4*50*50*16"
+
+Assert = Callable[..., None]
+each = pytest.mark.parametrize("assertion", [assert_params, assert_macs])
+
+
+def message(assertion: Assert, *given: object, **options: object) -> list[str]:
+    """The lines of what a failing assertion says."""
+    with pytest.raises(AssertionError) as failure:
+        assertion(*given, **options)
+    return [line.strip() for line in str(failure.value).splitlines()]
+
+
+@pytest.mark.parametrize("expected", [49_984, PARAMS, {"all": 49_984, "norm1": "64 + 64"}])
+def test_parameters_that_are_as_expected(expected: Any) -> None:
+    assert_params("layer", expected)
+    assert_params(specify("layer"), expected)
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [277_760_000, MACS, {"flops": f"2 * ({MACS})", "mixer.qkv": "100 × 50 × 64 × 192"}],
+)
+def test_macs_that_are_as_expected(expected: Any) -> None:
+    assert_macs("layer", expected, batch=100, tokens=50)
+    assert_macs(specify("layer", options={"tokens": 50}), expected, batch=100)
+
+
+def test_mixer_and_options_are_those_of_the_model() -> None:
+    qkv = 128 * (8 * 16 + 16 + 16) + (8 * 16 + 16 + 16)
+    assert_params(
+        "mae", {"blocks.11.mixer.qkv": qkv, "blocks.0-11.mixer.qkv": 12 * qkv}, mixer="lambda"
+    )
+    assert_params("layer", {"mlp.fc2": "21*7 + 7"}, dim=7, heads=1, mlp_ratio=3)
+    assert_macs(
+        "layer", {"mixer.attend": "2 * 3*5*5*15"}, batch=1, tokens=5, dim=45, heads=3, fused=True
+    )
+
+
+def test_batch_is_one_image_unless_given() -> None:
+    assert_macs("layer", {"mlp.fc1": "50*64*256"}, tokens=50)
+
+
+def test_a_failure_shows_the_row_that_differs_and_no_other() -> None:
+    expected = {"norm1": 128, "mixer.qkv": "64*192", "mlp.fc2": "256*64 + 65"}
+    assert message(assert_params, "layer", expected) == [
+        "params mixer.qkv: expected 12,288, found 12,480 (+192); in × out + out = 64 × 192 + 192",
+        "params mlp.fc2: expected 16,449, found 16,448 (−1); in × out + out = 256 × 64 + 64",
+    ]
+
+
+def test_a_failing_total_shows_every_row_that_it_adds_up() -> None:
+    assert message(assert_macs, "layer", "277760000 + 5", batch=100, tokens=50) == [
+        "macs macs: expected 277,760,005, found 277,760,000 (−5)",
+        "the layers' counts:",
+        "mixer.qkv: B × N × in × out = 100 × 50 × 64 × 192 = 61,440,000",
+        "mixer.scores: B × heads × N × (head dim × N) = 100 × 4 × 50 × (16 × 50) = 16,000,000",
+        "mixer.output: B × heads × N × (N × head dim) = 100 × 4 × 50 × (50 × 16) = 16,000,000",
+        "mixer.fc_out: B × N × in × out = 100 × 50 × 64 × 64 = 20,480,000",
+        "mlp.fc1: B × N × in × out = 100 × 50 × 64 × 256 = 81,920,000",
+        "mlp.fc2: B × N × in × out = 100 × 50 × 256 × 64 = 81,920,000",
+    ]
+
+
+def test_equal_blocks_are_one_row_with_their_number() -> None:
+    rows = message(assert_params, "classifier", 0)
+    weight = "blocks.0-3.mlp.fc1: in × out + out = 64 × 256 + 256 = 16,640 (×4 = 66,560)"
+    assert weight in rows
+    assert rows[0].startswith("params all: expected 0, found ")
+    assert "head: in × out + out = 64 × 10 + 10 = 650" in rows
+
+
+@each
+@pytest.mark.parametrize(
+    ("expected", "options", "sentence"),
+    [
+        (1, {"dims": 64}, "'dims'.*did you mean dim?"),
+        (1, {"patch_size": 4}, "patch size is an option of mae and classifier, not of layer"),
+        (1, {"key_depth": 4}, "key depth is an option of lambda, not of layer with attn"),
+        (1, {"dim": 63}, "dim 63 is not divisible by 4 heads"),
+        (1, {"mixer": "lamda"}, "'lamda'.*did you mean lambda"),
+        ({"mixer.qvk": 1}, {}, "no total or layer 'mixer.qvk'.*did you mean mixer.qkv"),
+        ("64 * x", {}, r"'64 \* x' is no derivation"),
+        ("1e3", {}, "'1e3' is no derivation"),
+        (1.0, {}, r"1\.0 is no count"),
+        (True, {}, "True is no count"),
+        ({"norm1": None}, {}, "None is no count"),
+    ],
+)
+def test_a_slip_is_an_error_and_no_failure(
+    assertion: Assert, expected: object, options: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(SpecError, match=sentence):
+        assertion("layer", expected, **options)
+
+
+@each
+def test_a_model_that_there_is_not(assertion: Assert) -> None:
+    with pytest.raises(SpecError, match=r"'layr'.*did you mean layer"):
+        assertion("layr", 1)
+
+
+@pytest.mark.parametrize("batch", [0, -1, True, 1.5])
+def test_a_batch_that_is_none(batch: Any) -> None:
+    with pytest.raises(SpecError, match=f"batch {batch} is"):
+        assert_macs("layer", 1, batch=batch)
+
+
+@pytest.mark.parametrize("model", ["mae", "classifier", "layer"])
+def test_a_report_says_what_is_asserted(model: str) -> None:
+    assert_params(model, vitprof.params(model, counters=["analytic"]).total)
+    assert_macs(model, vitprof.macs(model, counters=["analytic"], batch=3).total, batch=3)
