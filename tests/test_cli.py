@@ -183,7 +183,7 @@ def test_directory_that_is_closed(capsys: Capture, tmp_path: Path) -> None:
 
 
 # Longer than a buffer, which fails at once, and shorter, which fails at the end.
-LONG_AND_SHORT = [["params", "--counters=analytic", "--full"], ["--version"]]
+LONG_AND_SHORT = [["params", "--counters=analytic", "--full"], ["mixers", "--format=json"]]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")

@@ -521,7 +521,7 @@ def around(*modules: nn.Module, raw: int = 0) -> nn.Module:
     """A module that holds others, and `raw` elements of its own."""
     module = nn.Module()
     for place, inner in enumerate(modules):
-        module.add_module(f"m{place}", inner)
+        module.add_module("m" * (place + 1), inner)
     if raw:
         module.register_parameter("raw", nn.Parameter(torch.zeros(raw)))
     return module
@@ -613,7 +613,7 @@ def modules(draw: st.DrawFn) -> nn.Module:
             module.register_parameter(f"p{place}", tensor)
         inner = st.lists(st.sampled_from(made), max_size=3) if made else st.just([])
         for place, submodule in enumerate(draw(inner)):
-            module.add_module(f"m{place}", submodule)
+            module.add_module("m" * (place + 1), submodule)
         made.append(module)
     return made[-1]
 

@@ -16,10 +16,11 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
+from vitprof.cli.output import ReaderGoneError, emit
 from vitprof.errors import VitprofError, unknown
 from vitprof.version import __version__
 
-COMMANDS = ("params", "macs", "check", "models", "mixers")
+COMMANDS = ("params", "macs", "bench", "batch-size", "check", "models", "mixers")
 BAD_REQUEST, INTERRUPTED = 2, 130
 
 
@@ -45,7 +46,7 @@ app = typer.Typer(cls=Commands, rich_markup_mode="rich", pretty_exceptions_enabl
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"vitprof {__version__}")
+        emit(f"vitprof {__version__}\n")
         raise typer.Exit
 
 
@@ -77,15 +78,17 @@ def run(arguments: Sequence[str]) -> int:
     except TyperException as error:
         _say(error.format_message())
         return BAD_REQUEST
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort):  # before a command or after it
         _say("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:  # whoever read stdout has seen enough
+    except (ReaderGoneError, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
         _say(f"cannot write to stdout: {(error.strerror or str(error)).lower()}")
         return BAD_REQUEST
+    if code == INTERRUPTED:  # Typer's answer to a KeyboardInterrupt within a command
+        _say("interrupted")
     return code if isinstance(code, int) else 0
 
 

@@ -40,29 +40,50 @@ class Request:
 
 def takes_request(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command every option of every model and mixer, gathered as its `request`."""
+
+    def gather(given: dict[str, Any]) -> Request:
+        model, mixer = given.pop("model", None), given.pop("mixer", None)
+        return Request(model=model, mixer=mixer, options=given)
+
     shared = {**_named(), **_sizes(MODELS, _MODELS), **_sizes(MIXERS, _MIXERS)}
+    return gathering(command, "request", shared, gather)
+
+
+def gathering(
+    command: Callable[..., None],
+    name: str,
+    options: Mapping[str, Parameter],
+    gather: Callable[[dict[str, Any]], object],
+) -> Callable[..., None]:
+    """Replace a command's parameter by command-line options.
+
+    Args:
+        command: the command.
+        name: the parameter that is replaced.
+        options: what replaces it, None by default.
+        gather: makes the parameter's value from those options that were given.
+    """
     own = {
-        name: parameter
-        for name, parameter in signature(command, eval_str=True).parameters.items()
-        if name != "request"
+        own_name: parameter
+        for own_name, parameter in signature(command, eval_str=True).parameters.items()
+        if own_name != name
     }
 
     def run(**values: Any) -> None:
-        given = {name: values.pop(name) for name in shared}
-        model, mixer = given.pop("model"), given.pop("mixer")
-        options = {name: value for name, value in given.items() if value is not None}
-        command(request=Request(model=model, mixer=mixer, options=options), **values)
+        popped = {option: values.pop(option) for option in options}
+        given = {option: value for option, value in popped.items() if value is not None}
+        command(**{name: gather(given)}, **values)
 
-    parameters = {**shared, **own}
+    parameters = {**options, **own}
     run.__signature__ = Signature(list(parameters.values()))  # type: ignore[attr-defined]
-    run.__annotations__ = {name: item.annotation for name, item in parameters.items()}
+    run.__annotations__ = {option: item.annotation for option, item in parameters.items()}
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     return run
 
 
 def _named() -> dict[str, Parameter]:
     return {
-        "model": _parameter(
+        "model": parameter(
             "model",
             str,
             typer.Option(
@@ -72,7 +93,7 @@ def _named() -> dict[str, Parameter]:
                 rich_help_panel=_MODELS,
             ),
         ),
-        "mixer": _parameter(
+        "mixer": parameter(
             "mixer",
             str,
             typer.Option(
@@ -100,7 +121,7 @@ def _size(name: str, option: Option, owners: Mapping[str, type[Options]], panel:
         show_default=_defaults(name, owners),
         rich_help_panel=panel,
     )
-    return _parameter(name, bool if isinstance(option, Flag) else str, info)
+    return parameter(name, bool if isinstance(option, Flag) else str, info)
 
 
 def _defaults(name: str, owners: Mapping[str, type[Options]]) -> str:
@@ -113,7 +134,8 @@ def _defaults(name: str, owners: Mapping[str, type[Options]]) -> str:
     return "; ".join(f"{', '.join(names)} {value}" for value, names in by_value.items())
 
 
-def _parameter(name: str, type_: type, info: Any) -> Parameter:
+def parameter(name: str, type_: type, info: Any) -> Parameter:
+    """An option of the command line that is None where it is not given."""
     return Parameter(
         name,
         Parameter.KEYWORD_ONLY,

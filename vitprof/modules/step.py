@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Phase = Callable[[str], AbstractContextManager[None]]
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def _unwatched(name: str) -> AbstractContextManager[None]:
@@ -39,7 +39,7 @@ class Step:
     def __init__(self, model: Model, workload: Workload, *, device: str) -> None:
         self.workload = workload
         self.device = torch.device(device)
-        self.dtype = _DTYPES[workload.dtype]
+        self.dtype = DTYPES[workload.dtype]
         weights = torch.float32 if workload.autocast else self.dtype
         self.module = build(model, device=device, dtype=weights).train(not workload.inference)
         self.inputs = torch.randn(model.input_shape(workload.batch), device=device, dtype=weights)

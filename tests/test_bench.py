@@ -1,0 +1,473 @@
+"""`vitprof bench`: its statistics by a clock that is set by hand, and its command for real."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from io import StringIO
+from itertools import chain, cycle, repeat
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+import vitprof
+from vitprof import timing
+from vitprof.cli import run
+from vitprof.modules import step
+from vitprof.options import Value
+from vitprof.report.bench import Benchmark, Measured, Speed
+from vitprof.timing import MIN_TURNS, Peak, Protocol, Timing, take_turns
+
+Capture = pytest.CaptureFixture[str]
+
+TINY = ("bench", "--tokens=9", "--dim=16", "--heads=2", "--threads=1", "--budget=1")
+ALL = "--mixers=attn,lambda,linear"
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short turns and one small matrix product."""
+    monkeypatch.setattr(timing, "TURN", 0.001)
+    monkeypatch.setattr(timing, "_SIDES", (32,))
+
+
+def said(capsys: Capture, *words: str, code: int) -> str:
+    """Run a command line that cannot be met; return the sentence that it says."""
+    assert run(words) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("vitprof: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def measured(capsys: Capture, *words: str) -> dict[str, Any]:
+    """What a command line prints as JSON."""
+    assert run([*words, "--format=json"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    document: dict[str, Any] = json.loads(out)
+    return document
+
+
+class Clock:
+    """A clock that stands still, but for calls that say how long they take."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.made: list[str] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def call(self, name: str, seconds: Iterator[float]) -> Callable[[], None]:
+        def pass_time() -> None:
+            self.made.append(name)
+            self.now += next(seconds)
+
+        return pass_time
+
+    def measure(self, calls: dict[str, Iterator[float]], **limits: Any) -> dict[str, Timing]:
+        """Time calls of these seconds; each is made once before each time it is measured."""
+        made = {name: self.call(name, seconds) for name, seconds in calls.items()}
+        protocol = Protocol(threads=1, **limits)
+        return take_turns(made, protocol, say=lambda message: None, clock=self)
+
+
+def test_turns() -> None:
+    clock = Clock()
+    timings = clock.measure({"a": repeat(1.0), "b": repeat(2.0)})
+    assert clock.made == ["a", "a", "b", "b"] * MIN_TURNS
+    assert timings == {"a": Timing((1.0,) * 3), "b": Timing((2.0,) * 3)}
+
+
+def test_calls_that_warm_up_are_not_measured() -> None:
+    assert Clock().measure({"a": cycle([5.0, 1.0])}) == {"a": Timing((1.0,) * 3)}
+
+
+def test_short_calls_are_measured_many_at_a_time() -> None:
+    clock = Clock()
+    (timing,) = clock.measure({"a": repeat(1e-5)}).values()
+    assert timing.quartiles == pytest.approx((1e-5,) * 3)
+    assert clock.now > 3 * 0.2
+
+
+def test_turns_end_when_the_spread_is_small() -> None:
+    # Measured are 9, 1, 1, 1, ...: with five, three quarters are at most 1.
+    seconds = chain([1.0, 9.0], repeat(1.0))
+    timings = Clock().measure({"steady": repeat(1.0), "late": seconds})
+    assert timings["late"].samples == (9.0, 1.0, 1.0, 1.0, 1.0)
+    assert timings["steady"].samples == (1.0,) * 5
+
+
+def test_turns_end_when_the_time_is_over() -> None:
+    clock = Clock()
+    (timing,) = clock.measure({"a": cycle([1.0, 1.0, 1.0, 3.0])}, budget=30).values()
+    # Two turns take 6 s; the first turn after which 30 s are over is the tenth.
+    assert (clock.now, len(timing.samples)) == (30.0, 10)
+    assert timing.spread > 0.05
+
+
+def test_three_turns_whatever_the_time() -> None:
+    (timing,) = Clock().measure({"a": repeat(100.0)}, budget=1).values()
+    assert timing.samples == (100.0,) * MIN_TURNS
+
+
+def test_quartiles() -> None:
+    timing = Timing((5.0, 1.0, 4.0, 2.0, 3.0))
+    assert timing.quartiles == (2.0, 3.0, 4.0)
+    assert timing.median == 3.0
+    assert timing.spread == 2 / 3
+
+
+def test_peak_is_the_fastest_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "_SIDES", (8, 64, 16))
+    monkeypatch.setattr(timing, "TURN", 0.001)
+    seen: list[str] = []
+    limits = Protocol(threads=1)
+    peak = timing.matrix_peak(torch.device("cpu"), torch.float32, limits, say=seen.append)
+    assert [message.split()[2] for message in seen] == ["8", "64", "16"]
+    assert peak.side == 64  # more work for the same call
+    assert peak.macs_per_second == 64**3 / peak.seconds
+    monkeypatch.setattr(timing, "_LONG", 0)
+    seen.clear()
+    timing.matrix_peak(torch.device("cpu"), torch.float32, limits, say=seen.append)
+    assert len(seen) == 1
+
+
+def speed(*samples: float, first: float, macs: int | None, peak_bytes: int | None) -> Speed:
+    return Speed(
+        timing=Timing(samples),
+        images=6,
+        macs=macs,
+        first=first,
+        peak=1e9,
+        peak_bytes=peak_bytes,
+    )
+
+
+@pytest.fixture
+def benchmark() -> Benchmark:
+    """Two mixers, the second twice as slow; the first one's training is unsteady."""
+    spec: dict[str, Value] = {
+        "model": "mae",
+        "mixer": "attn",
+        "mask_ratio": Fraction("0.75"),
+        "fused": False,
+    }
+    attn = {
+        "forward": speed(0.002, 0.002, first=0.002, macs=400_000, peak_bytes=3 * 2**20),
+        "training step": speed(1.0, 2.0, 3.0, first=2.0, macs=None, peak_bytes=None),
+    }
+    other = {
+        "forward": speed(0.004, 0.004, first=0.002, macs=600_000, peak_bytes=2**20 // 2),
+        "training step": speed(4.0, 4.0, first=2.0, macs=None, peak_bytes=None),
+    }
+    changed: dict[str, Value] = {
+        "model": "mae",
+        "mixer": "lambda",
+        "mask_ratio": Fraction("0.75"),
+        "key_depth": 16,
+    }
+    return Benchmark(
+        model="mae",
+        workload={"batch": 6, "dtype": "bf16"},
+        conditions={"device": "a card", "threads": "3"},
+        versions={"torch": "2"},
+        protocol="how",
+        bound=0.05,
+        peak=Peak(1000, 0.5),
+        mixers=(
+            Measured(mixer="attn", spec=spec, params=1234, macs=400_000, speeds=attn),
+            Measured(mixer="lambda", spec=changed, params=999, macs=600_000, speeds=other),
+        ),
+        unavailable={"memory": "a reason"},
+    )
+
+
+def test_figures_follow_from_the_medians(benchmark: Benchmark) -> None:
+    document = json.loads(benchmark.to_json())
+    assert document["matrix_product"] == {"side": 1000, "seconds": 0.5, "macs_per_second": 2e9}
+    attn, other = document["mixers"]
+    assert attn["forward"] == {
+        "median_seconds": 0.002,
+        "lower_quartile_seconds": 0.002,
+        "upper_quartile_seconds": 0.002,
+        "spread": 0,
+        "samples": 2,
+        "ratio": 1,
+        "images_per_second": 3000,  # 6 in 2 ms
+        "macs_per_second": 2e8,  # 400,000 in 2 ms
+        "share_of_peak": 0.2,
+        "peak_bytes": 3145728,
+    }
+    assert (other["forward"]["ratio"], other["training_step"]["ratio"]) == (2, 2)
+    assert other["training_step"]["images_per_second"] == 1.5
+    assert other["training_step"]["macs_per_second"] is None
+    assert attn["spec"]["mask_ratio"] == 0.75
+    assert (document["settled"], document["unsettled"]) == (False, {"attn, training step": 0.5})
+
+
+def test_csv(benchmark: Benchmark) -> None:
+    rows = list(csv.DictReader(StringIO(benchmark.to_csv()), strict=True))
+    assert [(row["mixer"], row["step"], row["ratio"]) for row in rows] == [
+        ("attn", "forward", "1.0"),
+        ("attn", "training step", "1.0"),
+        ("lambda", "forward", "2.0"),
+        ("lambda", "training step", "2.0"),
+    ]
+    assert {row["batch"] for row in rows} == {"6"}
+    assert [row["macs_per_second"] for row in rows] == ["200000000.0", "", "150000000.0", ""]
+
+
+def test_table(benchmark: Benchmark) -> None:
+    text = StringIO()
+    Console(file=text, width=80).print(benchmark)
+    lines = [line.rstrip() for line in text.getvalue().splitlines()]
+    cells = [re.split(r"  +", line.strip()) for line in lines]
+    assert lines[0] == "Speed of mae, batch 6, on a card"
+    for row in (
+        ["attn", "lambda"],
+        ["params", "1,234", "999"],
+        ["forward MACs", "400,000", "600,000"],
+        ["median", "2.00 ms", "4.00 ms"],
+        ["over attn", "1.00", "2.00"],
+        ["images/s", "3,000", "1,500"],
+        ["GMAC/s", "0.20", "0.15"],
+        ["of matrix product", "20.0%", "15.0%"],
+        ["peak memory", "3.00 MiB", "0.50 MiB"],
+        ["lower quartile", "1.50 s", "4.00 s"],
+        ["upper quartile", "2.50 s", "4.00 s"],
+        ["peak memory", "n/a", "n/a"],
+        ["memory, n/a", "a reason"],
+        ["unsettled", "interquartile range over median: attn, training step 50%"],
+        ["spec", "model mae, mask ratio 0.75"],
+        ["attn", "fused False"],
+        ["lambda", "key depth 16"],
+    ):
+        assert row in cells
+    assert sum(row[0] == "GMAC/s" for row in cells) == 1  # of the forward pass alone
+    assert max(map(len, lines)) <= 80
+
+
+def test_narrow_table_cuts_no_figure(benchmark: Benchmark) -> None:
+    text = StringIO()
+    Console(file=text, width=30).print(benchmark)
+    assert "…" not in text.getvalue()
+    assert max(len(line.rstrip()) for line in text.getvalue().splitlines()) <= 30
+
+
+def test_table_of_one_has_no_ratios(benchmark: Benchmark) -> None:
+    text = StringIO()
+    one = Benchmark(
+        **{name: getattr(benchmark, name) for name in Benchmark.__slots__ if name != "mixers"},
+        mixers=benchmark.mixers[:1],
+    )
+    Console(file=text, width=80).print(one)
+    assert "over attn" not in text.getvalue()
+    assert "mixer attn, mask ratio 0.75, fused False" in text.getvalue()
+
+
+@pytest.mark.usefixtures("quick")
+def test_three_mixers_in_one_command(capsys: Capture) -> None:
+    threads = torch.get_num_threads()
+    document = measured(capsys, *TINY, ALL, "--batch=3", "--spread=5")
+    assert torch.get_num_threads() == threads
+    assert (document["schema"], document["command"]) == ("vitprof/1", "bench")
+    assert document["conditions"]["threads"] == "1"
+    assert document["workload"]["batch"] == 3
+    assert document["settled"] is (document["unsettled"] == {})
+    assert [one["mixer"] for one in document["mixers"]] == ["attn", "lambda", "linear"]
+    options: dict[str, Any] = {"tokens": 9, "dim": 16, "heads": 2, "counters": ["analytic"]}
+    first, peak = document["mixers"][0], document["matrix_product"]["macs_per_second"]
+    for one in document["mixers"]:
+        assert one["params"] == vitprof.params("layer", mixer=one["mixer"], **options).total
+        assert one["macs"] == vitprof.macs("layer", mixer=one["mixer"], batch=3, **options).total
+        for kind in ("forward", "training_step"):
+            found = one[kind]
+            median = found["median_seconds"]
+            assert 0 < found["lower_quartile_seconds"] <= median
+            assert median <= found["upper_quartile_seconds"]
+            assert found["samples"] >= MIN_TURNS
+            assert found["ratio"] == pytest.approx(median / first[kind]["median_seconds"])
+            assert found["images_per_second"] == pytest.approx(3 / median)
+            assert found["peak_bytes"] is None
+        forward = one["forward"]
+        speed = one["macs"] / forward["median_seconds"]
+        assert forward["macs_per_second"] == pytest.approx(speed)
+        assert forward["share_of_peak"] == pytest.approx(speed / peak)
+    assert document["unavailable"].keys() == {"memory"}
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--dtype=bf16",),
+        ("--dtype=bf16", "--autocast", "--optimizer=momentum", "--kernel=loop", "--checkpoint"),
+        ("--optimizer=sgd", "--kernel=fused"),
+    ],
+)
+def test_steps_of_every_kind(capsys: Capture, words: tuple[str, ...]) -> None:
+    document = measured(capsys, *TINY, *words)
+    for word in words:
+        name, _, value = word.removeprefix("--").partition("=")
+        assert document["workload"][name] == (value or True)
+
+
+@pytest.mark.usefixtures("quick")
+def test_mixers_share_the_options_that_they_have(capsys: Capture) -> None:
+    document = measured(capsys, *TINY, "--mixers=attention,lambda,attn", "--fused", "--key-depth=5")
+    attn, other = (one["spec"] for one in document["mixers"])
+    assert (attn["mixer"], attn["fused"]) == ("attn", True)
+    assert (other["mixer"], other["key_depth"]) == ("lambda", 5)
+    assert "key_depth" not in attn
+    assert "fused" not in other
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_reports_configuration(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example, on smaller images and fewer blocks."""
+    example = Path(__file__).parents[1] / "examples" / "bench_mixers.py"
+    words = "--image-size=16 --depth=1 --decoder-depth=1 --threads=1 --budget=1 --format=json"
+    monkeypatch.setattr(sys, "argv", [str(example), *words.split()])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(example), run_name="__main__")
+    assert ended.value.code == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [one["mixer"] for one in document["mixers"]] == ["attn", "lambda", "linear"]
+    assert document["workload"]["batch"] == 10
+    spec = document["mixers"][0]["spec"]
+    report = {"patch_size": 8, "dim": 128, "heads": 8, "decoder_dim": 128, "decoder_heads": 8}
+    assert spec | report == spec
+
+
+class Recorded(step.Step):
+    """A step that remembers all that were made, and how often each was."""
+
+    made: list[Recorded] = []  # noqa: RUF012
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self.calls = 0
+        self.made.append(self)
+
+    def __call__(self, *given: Any) -> None:
+        self.calls += 1
+        super().__call__(*given)
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[Recorded]:
+    monkeypatch.setattr(Recorded, "made", [])
+    monkeypatch.setattr(step, "Step", Recorded)
+    return Recorded.made
+
+
+@pytest.mark.usefixtures("quick")
+def test_forward_is_inference_and_training_is_not(capsys: Capture, steps: list[Recorded]) -> None:
+    measured(capsys, *TINY, "--mixers=attn,linear", "--checkpoint", "--dtype=bf16")
+    kinds = [(one.workload.inference, one.workload.checkpoint) for one in steps]
+    assert kinds == [(True, False)] * 2 + [(False, True)] * 2
+    assert [one.module.training for one in steps] == [False, False, True, True]
+    assert {one.dtype for one in steps} == {torch.bfloat16}
+    # Twice to warm up, and in each turn once before it is measured.
+    assert all(one.calls >= 2 + 2 * MIN_TURNS for one in steps)
+
+
+@pytest.mark.usefixtures("quick")
+def test_compile(capsys: Capture, monkeypatch: pytest.MonkeyPatch, steps: list[Recorded]) -> None:
+    compiled: list[torch.nn.Module] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(self))
+    assert measured(capsys, *TINY)["conditions"]["compiled"] == "no"
+    assert compiled == []
+    steps.clear()
+    assert measured(capsys, *TINY, "--compile")["conditions"]["compiled"] == "yes"
+    assert compiled == [one.module for one in steps]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (RuntimeError("can't allocate memory\nand more"), "on cpu: can't allocate memory$"),
+        (ValueError("Expected more than 1 value"), "on cpu: Expected more than 1 value$"),
+        (torch.OutOfMemoryError(), "on cpu: OutOfMemoryError$"),
+    ],
+)
+def test_step_that_cannot_be_made(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, error: Exception, sentence: str
+) -> None:
+    def fail(self: step.Step) -> None:
+        raise error
+
+    monkeypatch.setattr(step.Step, "__call__", fail)
+    message = said(capsys, *TINY, "--mixer=linear", code=2)
+    assert re.search(f"linear, forward cannot be run at batch 1 in fp32 {sentence}", message)
+
+
+@pytest.mark.usefixtures("quick")
+def test_interrupted(
+    capsys: Capture, steps: list[Recorded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(self: Recorded) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Recorded, "__call__", interrupt)
+    threads = torch.get_num_threads()
+    assert said(capsys, *TINY, code=130) == "vitprof: interrupted\n"
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--batch=0", "batch 0 is out of range"),
+        ("--dtype=fp8", "dtype can be fp32, bf16 or fp16, not 'fp8'"),
+        ("--autocast", "autocast to fp32 changes nothing"),
+        ("--optimizer=adm", "optimizer can be sgd, .* not 'adm'"),
+        ("--kernel=fast", "kernel can be foreach, fused or loop, not 'fast'"),
+        ("--device=cuda:99", "no device 'cuda:99' here; PyTorch .* sees cpu"),
+        ("--device=meta", "no device 'meta' here"),
+        ("--device=", "no device '' here"),
+        ("--threads=-1", "threads -1 is out of range"),
+        ("--spread=0", "spread 0 is out of range"),
+        ("--spread=nan", "spread nan is not a number"),
+        ("--budget=soon", "budget soon is not a whole number"),
+        ("--format=markdown", "no format of a benchmark 'markdown'.*table, csv and json"),
+        ("--mixers=attn,lamda", "no mixer 'lamda'; did you mean lambda"),
+        ("--mixers=,", "no mixer is named; known are attn, lambda, linear"),
+        ("--mixers=attn --mixer=attn", "--mixer is one, --mixers are several"),
+        ("--mixers=attn,linear --key-depth=5", "key depth is an option of lambda"),
+        ("--mixers=attn --classes=5", "classes is an option of classifier, not of layer"),
+        ("--heads=3", "dim 16 is not divisible by 3 heads"),
+    ],
+)
+def test_bad_request(capsys: Capture, words: str, sentence: str) -> None:
+    assert re.search(sentence, said(capsys, *TINY, *words.split(), code=2))
+
+
+def test_refusal_loads_no_torch() -> None:
+    code = (
+        "import sys; from vitprof.cli import run; assert run(['bench', '--batch=0']) == 2;"
+        "assert 'vitprof.bench' in sys.modules; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_gpu(capsys: Capture) -> None:
+    document = measured(capsys, *TINY, ALL, "--device=cuda", "--dim=256", "--batch=64")
+    assert document["unavailable"] == {}
+    for one in document["mixers"]:
+        assert one["forward"]["peak_bytes"] > 4 * one["params"]
+        assert one["training_step"]["peak_bytes"] > 16 * one["params"]  # AdamW's states, too

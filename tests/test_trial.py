@@ -1,0 +1,469 @@
+"""Trials in processes of their own: real ones on the CPU, and scripted ones that die.
+
+Real ones are of a tiny layer: most of their time is Python's, importing torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from vitprof import trial as trials
+from vitprof.cli import run
+from vitprof.formulas.layer import Measure
+from vitprof.formulas.totals import totals
+from vitprof.largest import largest_batch
+from vitprof.modules import trial as child
+from vitprof.search import Trial, TrialError, TrialTimeoutError
+from vitprof.specs import specify
+from vitprof.trial import FAILED, OUT_OF_MEMORY, RAN, Trials, probe
+from vitprof.workload import Workload
+
+Capture = pytest.CaptureFixture[str]
+MIB = 1024**2
+LAYER = specify("layer", options={"tokens": 16, "dim": 32, "heads": 4})
+WORDS = ("--model", "layer", "--tokens", "16", "--dim", "32", "--heads", "4")
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiny sizes: threads would spend their time on waiting for each other."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def trials_of(limit_mib: int = 64, timeout: float = 120) -> Trials:
+    return Trials(
+        model=LAYER,
+        workload=Workload(optimizer="adam", kernel="loop"),
+        device="cpu",
+        budget_bytes=limit_mib * MIB,
+        limited=True,
+        timeout=timeout,
+    )
+
+
+def scripted(code: str, limit_mib: int = 64, timeout: float = 60) -> Trials:
+    """Trials whose process runs this code instead."""
+    return replace(trials_of(limit_mib, timeout), command=(sys.executable, "-c", code))
+
+
+# For real.
+
+
+def test_peak_is_measured_and_affine_in_the_batch() -> None:
+    peaks = {}
+    for batch in (2, 4, 8):
+        done = trials_of()(batch)
+        assert done.fits
+        assert done.seconds is not None
+        assert 0 < done.seconds < 60
+        peaks[batch] = done.peak_bytes or 0
+    assert peaks[8] - peaks[4] == 2 * (peaks[4] - peaks[2])
+    # What the layer keeps of one image for its backward pass alone: the input and both
+    # residuals, two norms' outputs, q, k and v, the weights, their sum, and the MLP's two.
+    kept = 4 * 16 * (32 * (1 + 2 + 2 + 3 + 1 + 2 * 4) + 4 * 16)
+    assert kept < (peaks[4] - peaks[2]) // 2 < 2 * kept
+    # Besides it, the weights and what Adam keeps from its first step on: three times them.
+    weights = totals(LAYER.formula(), Measure.PARAMS)["all"]
+    assert peaks[2] - (peaks[4] - peaks[2]) > 3 * 4 * weights
+
+
+def test_peak_decides_not_the_absence_of_an_exception() -> None:
+    done = trials_of(limit_mib=2)(256)
+    assert not done.fits
+    assert done.peak_bytes is not None
+    assert done.peak_bytes > 2 * MIB
+    assert "above the budget" in done.reason
+
+
+def test_out_of_memory() -> None:
+    # Its input alone is 16 × 32 × 4 × 400,000 bytes, 781 MiB.
+    done = trials_of(limit_mib=1)(400_000)
+    assert (done.fits, done.peak_bytes, done.seconds) == (False, None, None)
+    assert "DefaultCPUAllocator: can't allocate memory" in done.reason
+
+
+def test_another_failure() -> None:
+    """Batch statistics of a single token do not exist, which is no matter of memory."""
+    single = specify("layer", mixer="lambda", options={"tokens": 1, "dim": 32, "heads": 4})
+    with pytest.raises(
+        TrialError, match=r"^the trial of batch 1 failed: ValueError: Expected more"
+    ):
+        replace(trials_of(), model=single)(1)
+
+
+def test_no_process_is_left_by_a_parent_that_died() -> None:
+    """The other end of the pipe closes while 10,000 blocks are being built."""
+    read, write = os.pipe()
+    request = {
+        "task": "trial",
+        "device": "cpu",
+        "limit_bytes": None,
+        "spec": {"model": "mae", "mixer": "attn", "image_size": 8, "depth": 10_000},
+        "workload": {},
+        "lifeline": read,
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "vitprof.modules.trial"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        pass_fds=(read,),
+    ) as process:
+        os.close(read)
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(request).encode())
+        process.stdin.close()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=1)
+        os.close(write)
+        try:
+            assert process.wait(timeout=30) == FAILED
+        finally:
+            process.kill()
+
+
+def test_command(capsys: Capture) -> None:
+    words = ("batch-size", *WORDS, "--device=cpu", "--limit=320kB", "--start=4", "--max-batch=4")
+    code = run([*words, "--format=json"])
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    assert (code, err.splitlines()[0]) == (0, "batch_size=4 => NG")
+    assert 1 <= document["largest"] < 4
+    assert document["budget_bytes"] == 320_000
+    assert err.splitlines()[-1] == f"=> batch_size = {document['largest']}"
+    for tried in document["trials"]:
+        assert f"batch_size={tried['batch']} => {'OK' if tried['fits'] else 'NG'}\n" in err
+        assert (tried["peak_bytes"] <= 320_000) is tried["fits"]
+        assert tried["seconds"] > 0
+
+
+def test_ctrl_c_keeps_what_was_found() -> None:
+    words = ("batch-size", *WORDS, "--device=cpu", "--limit=1GiB", "--start=1", "--format=json")
+    with subprocess.Popen(
+        [sys.executable, "-m", "vitprof", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "batch_size=1 => OK\n"
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+    document = json.loads(out)
+    assert process.returncode == 130
+    assert document["stopped"] == "interrupted"
+    assert document["largest"] == document["trials"][-1]["batch"]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_card() -> None:
+    card = probe("cuda", timeout=120)
+    assert card.memory_bytes > MIB
+    on_card = replace(trials_of(limit_mib=256), device="cuda")
+    fitting = on_card(4)
+    assert fitting.fits
+    assert 0 < (fitting.peak_bytes or 0) <= 256 * MIB
+    assert not on_card(1_000_000).fits
+
+
+# Scripted: processes that end in other ways.
+
+ANSWER = f'print(\'{{"peak_bytes": {MIB}, "seconds": 0.5}}\')'
+
+
+def test_answer_is_the_last_line() -> None:
+    done = scripted(f"print('a library says hello'); {ANSWER}")(7)
+    assert done == Trial(batch=7, fits=True, peak_bytes=MIB, seconds=0.5)
+
+
+@pytest.mark.parametrize(("limit_mib", "fits"), [(1, True), (0, False)])
+def test_budget_itself_fits(limit_mib: int, fits: bool) -> None:
+    assert scripted(ANSWER, limit_mib)(7).fits is fits
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", "killed"),
+        ("import os, sys; print('what(): std::bad_alloc', file=sys.stderr); os.abort()", "bad_a"),
+        (f'print(\'{{"error": "CUDA out of memory"}}\'); exit({OUT_OF_MEMORY})', "CUDA out of"),
+    ],
+)
+def test_ways_of_running_out_of_memory(code: str, reason: str) -> None:
+    done = scripted(f"import resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); {code}")(7)
+    assert (done.fits, done.peak_bytes) == (False, None)
+    assert reason in done.reason
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", "ended by SIGTERM$"),
+        ("import os; os.abort()", "ended by SIGABRT$"),
+        ("import torch_is_not_there", "ModuleNotFoundError: No module named"),
+        ("exit(5)", "exit code 5$"),
+        (f'print(\'{{"error": "no such\\\\nkernel"}}\'); exit({FAILED})', "no such kernel$"),
+        ("raise ValueError('x' * 5000)", r"xxx \.\.\.$"),
+    ],
+)
+def test_ways_of_failing(code: str, sentence: str) -> None:
+    quiet = "import resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); "
+    with pytest.raises(TrialError, match=f"^the trial of batch 7 failed: .*{sentence}") as caught:
+        scripted(quiet + code)(7)
+    assert len(str(caught.value)) < 400
+
+
+def test_time_limit() -> None:
+    with pytest.raises(TrialTimeoutError, match=r"^batch 7 was stopped after 0\.2 s"):
+        scripted("import time; time.sleep(60)", timeout=0.2)(7)
+    with pytest.raises(TrialError, match=r"did not answer in 0\.2 s"):
+        probe("cuda", timeout=0.2, command=(sys.executable, "-c", "import time; time.sleep(60)"))
+
+
+def test_process_finds_what_this_one_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing beside it: a `json.py` in the folder at hand is not the library's."""
+    monkeypatch.syspath_prepend("/of/a/plugin")
+    code = "import json, sys; print(json.dumps({'error': str(sys.path)})); exit(4)"
+    with pytest.raises(TrialError, match="/of/a/plugin"):
+        scripted(code)(7)
+    assert "-P" in trials_of().command
+
+
+def test_ctrl_c_in_a_terminal_reaches_this_process_alone() -> None:
+    code = 'import os; print(f\'{{"error": "{os.getsid(0) == os.getpid()}"}}\'); exit(4)'
+    with pytest.raises(TrialError, match=r"failed: True$"):
+        scripted(code)(7)
+
+
+# The child's own parts, in this process.
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: not enough memory: you"),
+        RuntimeError("std::bad_alloc"),
+    ],
+)
+def test_out_of_memory_is_told_from_its_words(error: Exception) -> None:
+    assert child.is_out_of_memory(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: device-side assert triggered"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_NOT_SUPPORTED"),
+        RuntimeError("the size of tensor a must match"),
+    ],
+)
+def test_other_errors(error: Exception) -> None:
+    assert not child.is_out_of_memory(error)
+
+
+def test_peak_is_the_most_held_at_once() -> None:
+    def steps() -> float:
+        held = torch.empty(3 * MIB, dtype=torch.uint8)
+        torch.empty(5 * MIB, dtype=torch.uint8)
+        held = torch.empty(MIB, dtype=torch.uint8)
+        assert held.numel() == MIB
+        return 0.25
+
+    # 3 and 5; while the third is made, the first is still held, 3 and 1.
+    assert child._on_cpu(steps, None) == (8 * MIB, 0.25)
+
+
+def test_limit_holds_while_it_is_set() -> None:
+    def steps() -> float:
+        torch.empty(child._BESIDE_BYTES + 64 * MIB, dtype=torch.uint8)
+        return 0
+
+    assert child._on_cpu(steps, 65 * MIB)[0] == child._BESIDE_BYTES + 64 * MIB
+    with pytest.raises(RuntimeError) as caught:
+        child._on_cpu(steps, MIB)
+    assert child.is_out_of_memory(caught.value)
+    steps()
+
+
+# The command, with processes that say what they are told to.
+
+Request = Mapping[str, Any]
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Request]]:
+    """Answer every trial by a function of its batch; the requests are returned, as they come."""
+
+    def answer_by(by: Callable[[int], tuple[int, dict[str, object]]]) -> list[Request]:
+        requests: list[Request] = []
+
+        def fake_run(
+            command: tuple[str, ...], request: Request, timeout: float
+        ) -> subprocess.CompletedProcess[str]:
+            requests.append(request)
+            if request["task"] == "probe":
+                code, answer = RAN, {"name": "a card", "memory_bytes": 100 * MIB}
+            else:
+                code, answer = by(request["workload"]["batch"])
+            return subprocess.CompletedProcess(command, code, json.dumps(answer), "")
+
+        monkeypatch.setattr(trials, "_run", fake_run)
+        return requests
+
+    return answer_by
+
+
+def a_mib_each(batch: int) -> tuple[int, dict[str, object]]:
+    if batch > 200:
+        return OUT_OF_MEMORY, {"error": "CUDA out of memory"}
+    return RAN, {"peak_bytes": batch * MIB, "seconds": 0.1}
+
+
+def test_options_reach_the_trial(answers: Callable[..., list[Request]], capsys: Capture) -> None:
+    requests = answers(a_mib_each)
+    step = "--dtype=bf16 --autocast --optimizer=sgd --kernel=loop --checkpoint --mask-ratio=0.3"
+    words = ["batch-size", "--mixer=lambda", "--device=cuda", "--limit=23MiB", *step.split()]
+    assert run(words) == 0
+    out, err = capsys.readouterr()
+    assert err.endswith("batch_size=23 => OK\n\n=> batch_size = 23\n")
+    assert "23 fits and 24 does not" in out
+    assert requests[0] == {"task": "probe", "device": "cuda"}
+    assert requests[-1]["limit_bytes"] == 23 * MIB
+    assert requests[-1]["spec"]["mixer"] == "lambda"
+    assert requests[-1]["spec"]["mask_ratio"] == 0.3
+    assert requests[-1]["workload"] == {
+        "batch": 23,
+        "dtype": "bf16",
+        "autocast": True,
+        "optimizer": "sgd",
+        "kernel": "loop",
+        "checkpoint": True,
+        "inference": False,
+    }
+
+
+def test_card_without_a_limit(answers: Callable[..., list[Request]], capsys: Capture) -> None:
+    requests = answers(a_mib_each)
+    assert run(["batch-size", "--device=cuda", "--format=json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert requests[-1]["limit_bytes"] is None
+    assert (document["largest"], document["budget_bytes"]) == (100, 100 * MIB)
+    assert document["device"]["name"] == "a card"
+    assert "batch" not in document["workload"]
+
+
+def test_prediction_is_asked_for_the_budget(answers: Callable[..., list[Request]]) -> None:
+    answers(a_mib_each)
+    told: list[Trial] = []
+    found = largest_batch(
+        LAYER,
+        Workload(),
+        device="cuda",
+        predicted=lambda budget: budget // MIB,
+        say=lambda message: None,
+        tell=told.append,
+    )
+    assert [trial.batch for trial in told] == [100, 101]
+    assert (found.largest, found.search.strategy) == (100, "predict")
+
+
+@pytest.mark.parametrize(
+    ("words", "by", "code", "said"),
+    [
+        ("--start=1", lambda batch: (OUT_OF_MEMORY, {"error": "CUDA out of memory"}), 1, "none"),
+        ("--max-batch=9", a_mib_each, 0, "no more than that was to be tried"),
+    ],
+)
+def test_ends_of_a_search(
+    answers: Callable[..., list[Request]],
+    capsys: Capture,
+    words: str,
+    by: Callable[[int], tuple[int, dict[str, object]]],
+    code: int,
+    said: str,
+) -> None:
+    answers(by)
+    assert run(["batch-size", "--device=cuda", words]) == code
+    assert said in capsys.readouterr().out
+
+
+def test_timeout_of_the_command(answers: Callable[..., list[Request]], capsys: Capture) -> None:
+    def slow_from_8(batch: int) -> tuple[int, dict[str, object]]:
+        if batch >= 8:
+            raise subprocess.TimeoutExpired("a trial", 3)
+        return a_mib_each(batch)
+
+    answers(slow_from_8)
+    words = ["batch-size", "--device=cpu", "--limit=1GiB", "--timeout=3", "--start=4"]
+    assert run([*words, "--format=json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert (document["largest"], document["stopped"]) == (4, "timeout")
+    assert "batch 8 was stopped after 3 s" in document["why"]
+
+
+def test_failure_of_the_command(answers: Callable[..., list[Request]], capsys: Capture) -> None:
+    answers(lambda batch: (FAILED, {"error": "no such kernel"}) if batch > 4 else a_mib_each(batch))
+    assert run(["batch-size", "--device=cuda", "--start=4"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-1].startswith(
+        "vitprof: the trial of batch 8 failed: no such kernel; 4"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("", "no device to try on; give --device cuda, or cpu with --limit"),
+        ("--device tpu", "no device 'tpu'.*cpu and cuda"),
+        ("--device cpu", "CPU has no memory of its own.*give a limit"),
+        ("--device cpu --limit 24G", "limit '24G' is no size of memory"),
+        ("--device cpu --limit 0", "limit '0' is no memory at all"),
+        ("--device cuda --limit 101MiB", r"limit 101\.0 MiB is above the 100\.0 MiB .* a card"),
+        ("--device cpu --limit 1GiB --strategy guess", "no strategy 'guess'.*bisect and predict"),
+        ("--device cpu --limit 1GiB --strategy predict", "no prediction to start from"),
+        ("--device cpu --limit 1GiB --start 0", "start 0 is out of range"),
+        ("--device cpu --limit 1GiB --max-batch x", "max batch x is not a whole number"),
+        ("--device cpu --limit 1GiB --timeout 0", "timeout 0 is out of range"),
+        ("--device cpu --limit 1GiB --format csv", "format of a search 'csv'.*table and json"),
+        ("--device cpu --limit 1GiB --optimizer lion", "optimizer can be sgd.*not 'lion'"),
+        ("--device cpu --limit 1GiB --autocast", "autocast to fp32 changes nothing"),
+        ("--device cpu --limit 1GiB --batch 3", "--batch"),
+    ],
+)
+def test_refused(
+    answers: Callable[..., list[Request]], capsys: Capture, words: str, sentence: str
+) -> None:
+    requests = answers(a_mib_each)
+    code = run(["batch-size", *words.split()])
+    out, err = capsys.readouterr()
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert [request for request in requests if request["task"] == "trial"] == []
+    assert err.startswith("vitprof: ")
+    assert re.search(sentence, err), err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_no_card(capsys: Capture) -> None:
+    assert run(["batch-size", "--device=cuda", "--limit=24GiB"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("vitprof: there is no CUDA device that PyTorch can use here; take the")

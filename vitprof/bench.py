@@ -1,0 +1,185 @@
+"""Measure how fast models run and train, those with different mixers in turn."""
+
+from __future__ import annotations
+
+import gc
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from vitprof.counters.read import Say
+from vitprof.errors import VitprofError
+from vitprof.formulas.layer import Measure
+from vitprof.formulas.model import Model
+from vitprof.formulas.totals import totals
+from vitprof.report.bench import FORWARD, TRAINING, Benchmark, Measured, Speed
+from vitprof.timing import Peak, Protocol, Timing, matrix_peak, take_turns
+from vitprof.version import __version__
+from vitprof.workload import Workload
+
+if TYPE_CHECKING:
+    import torch
+
+    from vitprof.modules.step import Step
+
+_NO_MEMORY = "PyTorch keeps no peak of what it allocates on the CPU"
+
+
+class BenchError(VitprofError):
+    """A step that cannot be run here."""
+
+
+def bench(
+    models: Sequence[Model],
+    workload: Workload,
+    protocol: Protocol,
+    *,
+    device: str,
+    compiled: bool,
+    say: Say,
+) -> Benchmark:
+    """Measure the forward pass and the training step of models that differ in their mixer.
+
+    Args:
+        models: what is measured; the ratios are to the first.
+        workload: how they are trained; the forward pass is its inference.
+        protocol: how long is measured.
+        device: `cpu`, `cuda` or `cuda:1`.
+        compiled: let `torch.compile` compile the modules.
+        say: told what is being done.
+
+    Raises:
+        SpecError: there is no such device.
+        BenchError: a step cannot be run, for want of memory or of a kernel.
+    """
+    import torch
+    from torch.utils.benchmark.utils.common import set_torch_threads
+
+    from vitprof.modules.device import find_device
+    from vitprof.modules.step import DTYPES
+
+    place = find_device(device)
+    protocol = replace(protocol, threads=protocol.threads or torch.get_num_threads())
+    steps: dict[str, Step] = {}
+    memory: dict[str, int | None] = {}
+    with set_torch_threads(protocol.threads):
+        peak = matrix_peak(place, DTYPES[workload.dtype], protocol, say=say)
+        for phase in (FORWARD, TRAINING):
+            for model in models:
+                name = _name(model, phase)
+                say(f"warming up: {name}")
+                with _explained(name, workload, device):
+                    steps[name], memory[name] = _prepared(model, workload, phase, place, compiled)
+        with _explained("one of them", workload, device):
+            timings = take_turns(steps, protocol, say=say)
+    return Benchmark(
+        model=models[0].name,
+        workload={name: value for name, value in workload.values().items() if name != "inference"},
+        conditions=_conditions(place, protocol, compiled),
+        versions=_versions(),
+        protocol=str(protocol),
+        bound=float(protocol.spread),
+        peak=peak,
+        mixers=_measured(models, workload, timings, memory, peak),
+        unavailable={} if place.type == "cuda" else {"memory": _NO_MEMORY},
+    )
+
+
+def _name(model: Model, phase: str) -> str:
+    return f"{model.mixer.name}, {phase}"
+
+
+def _prepared(
+    model: Model, workload: Workload, phase: str, device: torch.device, compiled: bool
+) -> tuple[Step, int | None]:
+    """A step that has been made twice, and the bytes that it took at most.
+
+    The second step has the optimizer's states, which the first one makes.
+    """
+    import torch
+
+    from vitprof.modules.step import Step
+
+    gc.collect()
+    on_gpu = device.type == "cuda"
+    before = torch.cuda.memory_allocated(device) if on_gpu else 0
+    forward = replace(workload, inference=True, checkpoint=False)
+    step = Step(model, forward if phase == FORWARD else workload, device=str(device))
+    if compiled:
+        step.module.compile()
+    step()
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(device)
+    step()
+    return step, torch.cuda.max_memory_allocated(device) - before if on_gpu else None
+
+
+@contextmanager
+def _explained(what: str, workload: Workload, device: str) -> Iterator[None]:
+    """Say in a sentence what PyTorch raises where it lacks memory, a kernel or a compiler."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise BenchError(
+            f"{what} cannot be run at batch {workload.batch} in {workload.dtype} on {device}: "
+            f"{first}"
+        ) from error
+
+
+def _measured(
+    models: Sequence[Model],
+    workload: Workload,
+    timings: dict[str, Timing],
+    memory: dict[str, int | None],
+    peak: Peak,
+) -> tuple[Measured, ...]:
+    return tuple(
+        Measured(
+            mixer=model.mixer.name,
+            spec=model.conditions(),
+            params=totals(model.formula(), Measure.PARAMS)["all"],
+            macs=model.formula(workload.batch).total(Measure.MACS),
+            speeds={
+                phase: Speed(
+                    timing=timings[_name(model, phase)],
+                    images=workload.batch,
+                    macs=model.formula(workload.batch).total(Measure.MACS)
+                    if phase == FORWARD
+                    else None,
+                    first=timings[_name(models[0], phase)].median,
+                    peak=peak.macs_per_second,
+                    peak_bytes=memory[_name(model, phase)],
+                )
+                for phase in (FORWARD, TRAINING)
+            },
+        )
+        for model in models
+    )
+
+
+def _conditions(device: torch.device, protocol: Protocol, compiled: bool) -> dict[str, str]:
+    import torch
+
+    on_gpu = device.type == "cuda"
+    capability = torch.backends.cpu.get_cpu_capability()
+    cpu = f"{platform.machine()} with {capability}, {os.cpu_count()} cores"
+    return {
+        "device": torch.cuda.get_device_name(device) if on_gpu else cpu,
+        "threads": str(protocol.threads),
+        "compiled": "yes" if compiled else "no",
+        "float32 products": torch.get_float32_matmul_precision(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {
+        "vitprof": __version__,
+        "python": platform.python_version(),
+        "torch": version("torch"),
+    }

@@ -1,0 +1,123 @@
+"""`vitprof batch-size`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from vitprof import largest
+from vitprof.bytes import read_bytes
+from vitprof.cli import INTERRUPTED
+from vitprof.cli.options import ListFormat, Request, takes_request
+from vitprof.cli.output import UNMET, print_table, progress
+from vitprof.cli.workload_options import takes_workload
+from vitprof.errors import SpecError, unknown
+from vitprof.options import Whole
+from vitprof.search import MAX_BATCH, START, STRATEGIES, Stopped, Trial
+from vitprof.workload import Workload
+
+_FORMATS = ("table", "json")
+_SEARCH = "Search"
+_MAXIMUM = 1_000_000_000
+_START = Whole("first batch to try", maximum=_MAXIMUM)
+_MAX_BATCH = Whole("cap on the batch", maximum=_MAXIMUM)
+_TIMEOUT = Whole("seconds that a trial may take")
+
+
+@takes_request
+@takes_workload(without=("batch",))
+def batch_size(
+    *,
+    request: Request,
+    workload: Workload,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help=f"where to try: {', '.join(largest.DEVICES)}",
+            metavar="NAME",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
+    limit: Annotated[
+        str | None,
+        typer.Option(
+            help="memory that a batch may take, such as 24GiB: a smaller card, or a CPU for one",
+            metavar="SIZE",
+            show_default="what is free on the card; none of a CPU",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            help="bisect, from --start by halves; or predict, from a prediction by small steps",
+            metavar="NAME",
+            show_default="predict where there is a prediction, else bisect",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help=_START.help,
+            metavar=_START.metavar,
+            show_default=f"bisect {START}; predict the prediction",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
+    max_batch: Annotated[
+        str,
+        typer.Option(help=_MAX_BATCH.help, metavar=_MAX_BATCH.metavar, rich_help_panel=_SEARCH),
+    ] = str(MAX_BATCH),
+    timeout: Annotated[
+        str, typer.Option(help=_TIMEOUT.help, metavar=_TIMEOUT.metavar, rich_help_panel=_SEARCH)
+    ] = str(largest.TIMEOUT),
+    format: ListFormat = "table",
+) -> None:
+    """Find the largest batch that fits a device by trying: real steps, each try a process.
+
+    A batch fits where two steps run through and their measured peak is within the budget.
+    One that runs out of memory does not; any other failure ends the search.
+
+    Exits with 0 where a largest batch is found, 1 where not even 1 fits or a trial takes
+    too long, 2 where a trial fails otherwise, 130 where it is interrupted, and then shows
+    what was found until then.
+    """
+    if format not in _FORMATS:
+        raise unknown("format of a search", format, _FORMATS)
+    if strategy is not None and strategy not in STRATEGIES:
+        raise unknown("strategy", strategy, STRATEGIES)
+    model = request.specify()
+    if device is None:
+        raise SpecError("there is no device to try on; give --device cuda, or cpu with --limit")
+    limit_bytes = None if limit is None else read_bytes("limit", limit)
+    with progress() as say:
+        result = largest.largest_batch(
+            model,
+            workload,
+            device=device,
+            strategy=strategy,
+            start=None if start is None else _START.read("start", start),
+            limit_bytes=limit_bytes,
+            max_batch=_MAX_BATCH.read("max_batch", max_batch),
+            timeout=_TIMEOUT.read("timeout", timeout),
+            say=say,
+            tell=_log,
+        )
+    found = "none" if result.largest is None else result.largest
+    sys.stderr.write(f"\n=> batch_size = {found}\n")
+    if format == "table":
+        print_table(result)
+    else:
+        sys.stdout.write(result.to_json())
+    if result.search.stopped is Stopped.INTERRUPTED:
+        raise typer.Exit(INTERRUPTED)
+    if result.largest is None or not result.search.complete:
+        raise typer.Exit(UNMET)
+
+
+def _log(trial: Trial) -> None:
+    sys.stderr.write(f"{trial.line}\n")
+    sys.stderr.flush()

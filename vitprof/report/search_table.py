@@ -1,0 +1,73 @@
+"""A search for the largest batch as a table for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from vitprof.bytes import show_bytes
+from vitprof.report.records import plain
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from vitprof.options import Value
+    from vitprof.report.search import BatchSize
+    from vitprof.search import Trial
+
+
+def search_to_table(report: BatchSize) -> Iterator[RenderableType]:
+    """The trials in the order in which they were made, and below them what was found."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    spec = report.spec
+    title = f"Largest batch of {spec['model']} with {spec['mixer']}, by trial"
+    yield Text(title, style="bold")
+    yield ""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("batch", "fits", "peak", "step, s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("why not", overflow="fold")
+    for trial in report.search.trials:
+        table.add_row(*_cells(trial), style="bold" if trial.batch == report.largest else None)
+    yield table
+    yield ""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column()
+    for name, text in _facts(report).items():
+        grid.add_row(name, text)
+    yield grid
+
+
+def _cells(trial: Trial) -> tuple[str, ...]:
+    return (
+        f"{trial.batch:,}",
+        "OK" if trial.fits else "NG",
+        "" if trial.peak_bytes is None else show_bytes(trial.peak_bytes),
+        "" if trial.seconds is None else f"{trial.seconds:.3f}",
+        trial.reason,
+    )
+
+
+def _facts(report: BatchSize) -> dict[str, str]:
+    search, device = report.search, report.device
+    return {
+        "largest": "none" if search.largest is None else f"{search.largest:,}",
+        "recommended": f"{'none' if search.recommended is None else f'{search.recommended:,}'}"
+        f" ({report.margin})",
+        "stopped": search.why,
+        "budget": show_bytes(search.budget_bytes),
+        "device": f"{device.type} {device.name}".rstrip(),
+        "strategy": f"{search.strategy} from {search.start:,}, up to {search.most:,}",
+        "workload": _pairs(report.workload),
+        "spec": _pairs(report.spec),
+        "versions": ", ".join(f"{name} {text}" for name, text in report.versions.items()),
+        "convention": report.convention,
+    }
+
+
+def _pairs(values: Mapping[str, Value]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {plain(value)}" for name, value in values.items())
