@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
@@ -342,6 +343,25 @@ def test_no_width_cuts_a_figure(make: Callable[[], Report], width: int) -> None:
     for tool, total in report.counters.items():
         said = [row[tool] for table in shown for row in table.totals if row.get(tool)]
         assert said == [f"{total:,}"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "tools"),
+    [
+        ({"batch": 10**6, "tokens": 10**5, "dim": 10**4}, ["torch"]),  # two of 27 characters
+        ({"batch": 10**9, "tokens": 10**7, "dim": 10**6}, ["analytic"]),  # one of 39
+    ],
+)
+def test_figures_as_wide_as_the_screen(sizes: dict[str, Any], tools: list[str]) -> None:
+    """A column of figures leaves no room for another, or for anything else."""
+    report = vitprof.macs("layer", counters=tools, **sizes)
+    text = printed(report, 40)
+    assert max(map(len, text.splitlines())) <= 40
+    assert "…" not in text
+    said = [count for row in report.tree for count in (row.count, *row.counters.values())]
+    below = [*report.totals.values(), *report.counters.values()]
+    figures = Counter(f"{count:,}" for count in (*said, *below))
+    assert figures <= Counter(re.findall(r"\d+(?:,\d{3})*", text))
 
 
 def test_counts_beyond_64_bits() -> None:

@@ -11,10 +11,14 @@ from vitprof import largest
 from vitprof.bytes import read_bytes
 from vitprof.cli import INTERRUPTED
 from vitprof.cli.options import ListFormat, Request, takes_request
-from vitprof.cli.output import UNMET, print_table, progress
+from vitprof.cli.output import UNMET, emit, print_table, progress
 from vitprof.cli.workload_options import takes_workload
 from vitprof.errors import SpecError, unknown
+from vitprof.gpus import find_gpu
 from vitprof.options import Whole
+from vitprof.prediction import predict
+from vitprof.report.prediction import Prediction
+from vitprof.report.search import BatchSize
 from vitprof.search import MAX_BATCH, START, STRATEGIES, Stopped, Trial
 from vitprof.workload import Workload
 
@@ -32,6 +36,22 @@ def batch_size(
     *,
     request: Request,
     workload: Workload,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            help="predict for this much memory, such as 24GiB, without a device",
+            metavar="SIZE",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
+    gpu: Annotated[
+        str | None,
+        typer.Option(
+            help="predict for a named card, such as rtx3090, without a device",
+            metavar="NAME",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
     device: Annotated[
         str | None,
         typer.Option(
@@ -76,7 +96,10 @@ def batch_size(
     ] = str(largest.TIMEOUT),
     format: ListFormat = "table",
 ) -> None:
-    """Find the largest batch that fits a device by trying: real steps, each try a process.
+    """Find the largest batch that fits a device, by trying it or by predicting it.
+
+    With --device, real steps are tried, each try in a process of its own. With --memory or
+    --gpu, the step is traced on tensors without data, which needs no device.
 
     A batch fits where two steps run through and their measured peak is within the budget.
     One that runs out of memory does not; any other failure ends the search.
@@ -90,9 +113,24 @@ def batch_size(
     if strategy is not None and strategy not in STRATEGIES:
         raise unknown("strategy", strategy, STRATEGIES)
     model = request.specify()
+    if memory is not None or gpu is not None:
+        if (device, limit, strategy, start) != (None,) * 4:
+            raise SpecError("--memory and --gpu predict without a device; leave out its options")
+        budget = _budget(memory, gpu)
+        with progress() as say:
+            prediction = predict(model, workload, budget, say=say)
+        _print(prediction, format)
+        raise typer.Exit(0 if prediction.batch else UNMET)
     if device is None:
-        raise SpecError("there is no device to try on; give --device cuda, or cpu with --limit")
+        raise SpecError(
+            "there is no device to try on; give --device cuda, or cpu with --limit, "
+            "or predict without one by --memory or --gpu"
+        )
     limit_bytes = None if limit is None else read_bytes("limit", limit)
+
+    def predicted(budget: int) -> int:
+        return max(1, predict(model, workload, budget, say=say).batch)
+
     with progress() as say:
         result = largest.largest_batch(
             model,
@@ -103,19 +141,32 @@ def batch_size(
             limit_bytes=limit_bytes,
             max_batch=_MAX_BATCH.read("max_batch", max_batch),
             timeout=_TIMEOUT.read("timeout", timeout),
+            predicted=predicted,
             say=say,
             tell=_log,
         )
     found = "none" if result.largest is None else result.largest
     sys.stderr.write(f"\n=> batch_size = {found}\n")
-    if format == "table":
-        print_table(result)
-    else:
-        sys.stdout.write(result.to_json())
+    _print(result, format)
     if result.search.stopped is Stopped.INTERRUPTED:
         raise typer.Exit(INTERRUPTED)
     if result.largest is None or not result.search.complete:
         raise typer.Exit(UNMET)
+
+
+def _budget(memory: str | None, gpu: str | None) -> int:
+    if gpu is None:
+        return read_bytes("memory", memory or "")
+    if memory is not None:
+        raise SpecError("--memory and --gpu both name the memory; give one of the two")
+    return find_gpu(gpu)
+
+
+def _print(report: BatchSize | Prediction, format: str) -> None:
+    if format == "table":
+        print_table(report)
+    else:
+        emit(report.to_json())
 
 
 def _log(trial: Trial) -> None:

@@ -23,6 +23,8 @@ def bench_to_table(benchmark: Benchmark) -> Iterator[RenderableType]:
     from rich.table import Table
     from rich.text import Text
 
+    from vitprof.report.grid import grid
+
     device = benchmark.conditions["device"]
     batch = benchmark.workload["batch"]
     yield Text(f"Speed of {benchmark.model}, batch {batch}, on {device}", style="bold")
@@ -41,12 +43,7 @@ def bench_to_table(benchmark: Benchmark) -> Iterator[RenderableType]:
             table.add_row(f"  {name}", *(cells[name] for cells in columns))
     yield table
     yield ""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column()
-    for name, text in _facts(benchmark).items():
-        grid.add_row(name, text)
-    yield grid
+    yield grid(_facts(benchmark))
 
 
 def _cells(measured: Measured, phase: str, benchmark: Benchmark) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A search for the largest batch as a table for a terminal."""
+"""A search for the largest batch, and a prediction of it, for a terminal."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from vitprof.options import Value
+    from vitprof.report.prediction import Prediction
     from vitprof.report.search import BatchSize
     from vitprof.search import Trial
 
@@ -21,6 +22,8 @@ def search_to_table(report: BatchSize) -> Iterator[RenderableType]:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
+
+    from vitprof.report.grid import grid
 
     spec = report.spec
     title = f"Largest batch of {spec['model']} with {spec['mixer']}, by trial"
@@ -34,12 +37,30 @@ def search_to_table(report: BatchSize) -> Iterator[RenderableType]:
         table.add_row(*_cells(trial), style="bold" if trial.batch == report.largest else None)
     yield table
     yield ""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column()
-    for name, text in _facts(report).items():
-        grid.add_row(name, text)
-    yield grid
+    yield grid(_facts(report))
+
+
+def prediction_to_table(report: Prediction, convention: str) -> Iterator[RenderableType]:
+    """What fits and what does not any more, and the conditions."""
+    from rich.text import Text
+
+    from vitprof.report.grid import grid
+
+    spec = report.spec
+    yield Text(f"Largest batch of {spec['model']} with {spec['mixer']}, predicted", style="bold")
+    yield ""
+    peak = f"{report.batch:,} takes {show_bytes(report.peak_bytes)}, " if report.batch else ""
+    yield grid(
+        {
+            "largest": f"{report.batch:,}" if report.batch else "none",
+            "budget": show_bytes(report.budget_bytes),
+            "peak": f"{peak}{report.batch + 1:,} would take {show_bytes(report.next_peak_bytes)}",
+            "workload": _pairs(report.workload),
+            "spec": _pairs(report.spec),
+            "versions": ", ".join(f"{name} {text}" for name, text in report.versions.items()),
+            "convention": convention,
+        }
+    )
 
 
 def _cells(trial: Trial) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from vitprof.report.catalogue import Catalogue
 from vitprof.report.check import Check, describe, show
+from vitprof.report.grid import grid
 from vitprof.report.records import facts
 from vitprof.report.report import Report, Row
 from vitprof.report.verdict import why
@@ -40,7 +41,7 @@ def to_table(report: Report, console: Console, options: ConsoleOptions) -> Itera
             yield ""
         yield _table(report, None, formulas=True)
     yield ""
-    yield _grid(facts(report))
+    yield grid(facts(report))
 
 
 def why_to_table(report: Report) -> Iterator[RenderableType]:
@@ -70,7 +71,7 @@ def catalogue_to_table(catalogue: Catalogue) -> Iterator[RenderableType]:
         if entry.aliases:
             lines["  also"] = ", ".join(entry.aliases)
         yield Text.assemble((entry.name, "bold"), f"  {entry.summary}")
-        yield _grid(lines)
+        yield grid(lines)
         yield ""
     yield Text(catalogue.symbols, style="dim")
 
@@ -191,15 +192,6 @@ def _said(readings: Mapping[str, int | None], tools: tuple[str, ...], count: int
 def _label(row: Row) -> str:
     times = f" ×{row.repeat}" if "-" in row.name else ""
     return "  " * (row.level - 1) + row.name + times
-
-
-def _grid(lines: Mapping[str, str]) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column()
-    for name, text in lines.items():
-        _add_row(grid, (name, text))
-    return grid
 
 
 def _add_row(table: Table, cells: Iterable[str | Text], style: str = "") -> None:
