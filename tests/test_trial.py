@@ -346,7 +346,8 @@ def a_mib_each(batch: int) -> tuple[int, dict[str, object]]:
 def test_options_reach_the_trial(answers: Callable[..., list[Request]], capsys: Capture) -> None:
     requests = answers(a_mib_each)
     step = "--dtype=bf16 --autocast --optimizer=sgd --kernel=loop --checkpoint --mask-ratio=0.3"
-    words = ["batch-size", "--mixer=lambda", "--device=cuda", "--limit=23MiB", *step.split()]
+    cuda = ["--device=cuda", "--strategy=bisect", "--limit=23MiB"]
+    words = ["batch-size", "--mixer=lambda", *cuda, *step.split()]
     assert run(words) == 0
     out, err = capsys.readouterr()
     assert err.endswith("batch_size=23 => OK\n\n=> batch_size = 23\n")
@@ -368,7 +369,7 @@ def test_options_reach_the_trial(answers: Callable[..., list[Request]], capsys: 
 
 def test_card_without_a_limit(answers: Callable[..., list[Request]], capsys: Capture) -> None:
     requests = answers(a_mib_each)
-    assert run(["batch-size", "--device=cuda", "--format=json"]) == 0
+    assert run(["batch-size", "--device=cuda", "--strategy=bisect", "--format=json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert requests[-1]["limit_bytes"] is None
     assert (document["largest"], document["budget_bytes"]) == (100, 100 * MIB)
@@ -407,7 +408,7 @@ def test_ends_of_a_search(
     said: str,
 ) -> None:
     answers(by)
-    assert run(["batch-size", "--device=cuda", words]) == code
+    assert run(["batch-size", "--device=cuda", "--strategy=bisect", words]) == code
     assert said in capsys.readouterr().out
 
 
@@ -418,7 +419,8 @@ def test_timeout_of_the_command(answers: Callable[..., list[Request]], capsys: C
         return a_mib_each(batch)
 
     answers(slow_from_8)
-    words = ["batch-size", "--device=cpu", "--limit=1GiB", "--timeout=3", "--start=4"]
+    where = ["--device=cpu", "--limit=1GiB", "--strategy=bisect"]
+    words = ["batch-size", *where, "--timeout=3", "--start=4"]
     assert run([*words, "--format=json"]) == 1
     document = json.loads(capsys.readouterr().out)
     assert (document["largest"], document["stopped"]) == (4, "timeout")
@@ -427,7 +429,7 @@ def test_timeout_of_the_command(answers: Callable[..., list[Request]], capsys: C
 
 def test_failure_of_the_command(answers: Callable[..., list[Request]], capsys: Capture) -> None:
     answers(lambda batch: (FAILED, {"error": "no such kernel"}) if batch > 4 else a_mib_each(batch))
-    assert run(["batch-size", "--device=cuda", "--start=4"]) == 2
+    assert run(["batch-size", "--device=cuda", "--strategy=bisect", "--start=4"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines()[-1].startswith(
@@ -471,7 +473,7 @@ def test_refused(
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_no_card(capsys: Capture) -> None:
-    assert run(["batch-size", "--device=cuda", "--limit=24GiB"]) == 2
+    assert run(["batch-size", "--device=cuda", "--strategy=bisect", "--limit=24GiB"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("vitprof: there is no CUDA device that PyTorch can use here; take the")

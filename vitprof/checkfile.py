@@ -149,7 +149,7 @@ class _Place:
         return replace(self, start=next(starts, self.start))
 
     def _line(self, key: str) -> int:
-        name = re.compile(rf"(?:(?<![\w.-])|\[\s*expect\.){re.escape(key)}(?![\w.-])")
+        name = re.compile(rf"(?:^|[\[{{,.])\s*[\"']?{re.escape(key)}[\"']?\s*[]=.]")
         found = (line for line, words in self._own() if name.search(words.partition("#")[0]))
         return next(found, self.start)
 

@@ -137,9 +137,12 @@ def derive(value: object) -> int:
             raise ValueError(text)
         return _compute(ast.parse(text, mode="eval").body)
     except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError):
-        raise SpecError(
-            f"{value!r} is no derivation; give whole numbers with + - * // ** and parentheses"
-        ) from None
+        rule = "give whole numbers with + - * // ** and parentheses"
+        raise SpecError(f"{_short(value)!r} is no derivation; {rule}") from None
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def evaluate(tree: Layer, expectations: list[Expectation]) -> list[Outcome]:

@@ -44,6 +44,8 @@ def check(
     """
     path = Path(file)
     if first:
+        if format != "table" or summary:
+            raise SpecError("--write makes a TOML file; leave out --format and --summary")
         if path.exists() and not force:
             raise OutputError(f"{path} exists and is left as it is; --force replaces it")
         images = profile.BATCH.read("batch", 1 if batch is None else batch)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from vitprof.counters.read import Say
-from vitprof.errors import OutputError, unknown
+from vitprof.errors import OutputError, listing, unknown
 from vitprof.report.catalogue import Catalogue
 from vitprof.report.formats import Format, find_format, render
 from vitprof.report.report import Report
@@ -48,7 +48,15 @@ class Destination:
         else:
             emit(render(report, self.format, with_why=with_why))
         if not report.explained:
+            if self.path is not None or not self.format.for_people:
+                sys.stderr.write(f"vitprof: {_unexplained(report)}\n")
             raise typer.Exit(UNMET)
+
+
+def _unexplained(report: Report) -> str:
+    """Which tools' readings are not explained, where no table says so."""
+    tools = [tool for tool, found in report.differences.items() if not found.explained]
+    return f"the reading of {listing(tools, 'and')} is not explained; --why lists the causes"
 
 
 def destination(format: str | None, output: str | None) -> Destination:

@@ -24,14 +24,12 @@ class Part:
     Attributes:
         path: where it stands.
         module: the same at every place where the same module stands.
-        leaf: whether there are no modules in it.
         tensors: elements of each parameter of its own; a tensor has the same key
             wherever it is met.
     """
 
     path: str
     module: Hashable
-    leaf: bool
     tensors: Mapping[Any, int]
 
     def holds(self, other: Part) -> bool:
@@ -46,10 +44,10 @@ def parts_on_paper(tree: Layer) -> list[Part]:
         if isinstance(node.item, Layer):
             raw = [child for child in node.item.children if isinstance(child, Parameter)]
             tensors = {(node.path, op.name): op.params.value for op in raw}
-            parts.append(Part(path=node.path, module=node.path, leaf=False, tensors=tensors))
+            parts.append(Part(path=node.path, module=node.path, tensors=tensors))
         elif node.item.module:
             tensors = {(node.path, ""): node.item.params.value}
-            parts.append(Part(path=node.path, module=node.path, leaf=True, tensors=tensors))
+            parts.append(Part(path=node.path, module=node.path, tensors=tensors))
     return parts
 
 
@@ -59,7 +57,6 @@ def parts_of(module: nn.Module) -> list[Part]:
         Part(
             path=path,
             module=id(submodule),
-            leaf=not any(submodule.children()),
             tensors={id(tensor): tensor.numel() for tensor in submodule.parameters(recurse=False)},
         )
         for path, submodule in module.named_modules(remove_duplicate=False)

@@ -13,8 +13,9 @@ Cell = str | int | None
 
 
 def header(report: Report) -> list[str]:
-    """The columns: the row's own, then one a tool."""
-    return ["path", "type", "repeat", "formula", "numbers", "each", "count", *report.counters]
+    """The columns: the row's own, then one a tool, empty where it cannot run."""
+    own = ["path", "type", "repeat", "formula", "numbers", "each", "count"]
+    return [*own, *report.counters, *report.unavailable]
 
 
 def record(report: Report, row: Row) -> list[Cell]:
@@ -28,7 +29,7 @@ def record(report: Report, row: Row) -> list[Cell]:
         row.each,
         row.count,
     ]
-    return own + [row.counters[name] for name in report.counters]
+    return own + [row.counters.get(tool) for tool in (*report.counters, *report.unavailable)]
 
 
 def plain(value: Value) -> int | float | str | bool:

@@ -25,7 +25,7 @@ def to_frame(report: Report) -> DataFrame:
     frame = pandas.DataFrame(records, columns=header(report))
     small = [
         tool
-        for tool in report.counters
-        if all((row.counters[tool] or 0) <= _LARGEST for row in report.rows)
+        for tool in (*report.counters, *report.unavailable)
+        if all((row.counters.get(tool) or 0) <= _LARGEST for row in report.rows)
     ]
     return frame.astype(dict.fromkeys(small, "Int64"))

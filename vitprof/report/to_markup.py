@@ -33,7 +33,7 @@ def _tabulate(report: Report, style: str) -> str:
 
     rows = [[_cell(cell) for cell in record(report, row)] for row in report.rows]
     names = header(report)
-    numeric = {"repeat", "each", "count", *report.counters}
+    numeric = {"repeat", "each", "count", *report.counters, *report.unavailable}
     align = ["right" if name in numeric else "left" for name in names]
     return tabulate(rows, names, tablefmt=style, colalign=align, disable_numparse=True)
 

@@ -19,6 +19,7 @@ from vitprof.report.verdict import why
 
 _TITLES = {"params": "Parameters", "macs": "Multiply-accumulates"}
 _FORMULA_WIDTH = 38  # a longer formula wraps before it pushes the counters off the screen
+_LABEL_WIDTH = 8  # a layer's name can be broken into as little
 _ANY_WIDTH = 10_000
 
 
@@ -36,7 +37,7 @@ def to_table(report: Report, console: Console, options: ConsoleOptions) -> Itera
     if fits(whole):
         yield whole
     else:
-        for table in _counts_apart(report, tools, fits):
+        for table in _counts_apart(report, tools, fits, options.max_width):
             yield table
             yield ""
         yield _table(report, None, formulas=True)
@@ -103,9 +104,15 @@ def _title(report: Report) -> str:
 
 
 def _counts_apart(
-    report: Report, tools: tuple[str, ...], fits: Callable[[Table], bool]
+    report: Report, tools: tuple[str, ...], fits: Callable[[Table], bool], room: int
 ) -> Iterator[Table]:
-    """Tables of the counts, each beside as many of the tools as fit."""
+    """Tables of the counts, each beside as many of the tools as fit; or of a column each."""
+    widest = max(_width(report, tool) for tool in tools) if tools else 0
+    if _LABEL_WIDTH + _width(report, "count") + widest > room:
+        yield _table(report, (), tight=True)
+        for tool in tools:
+            yield _table(report, (tool,), counts=False, tight=True)
+        return
     while True:
         table = _table(report, tools[:1], tight=True)
         shown = 1
@@ -125,6 +132,7 @@ def _table(
     report: Report,
     tools: tuple[str, ...] | None,
     *,
+    counts: bool = True,
     formulas: bool = False,
     tight: bool = False,
 ) -> Table:
@@ -140,8 +148,8 @@ def _table(
         if folded:
             table.add_column("of one", justify="right", no_wrap=True)
     if tools is not None:
-        for name in ("count", *tools):
-            width = max(len(cell) for cell in _figures(report, name))
+        for name in (*(["count"] if counts else []), *tools):
+            width = _width(report, name)
             table.add_column(name, justify="right", no_wrap=True, min_width=width)
     for row in report.tree:
         cells: list[str | Text] = [_label(row)]
@@ -150,21 +158,29 @@ def _table(
             if folded:
                 cells.append(f"{row.each:,}")
         if tools is not None:
-            cells += [f"{row.count:,}", *_said(row.counters, tools, row.count)]
+            cells += [f"{row.count:,}"] if counts else []
+            cells += _said(row.counters, tools, row.count)
         _add_row(table, cells, style="" if row.leaf else "bold")
     if tools is not None:
-        _add_totals(table, report, tools)
+        _add_totals(table, report, tools, counts=counts)
     return table
 
 
-def _add_totals(table: Table, report: Report, tools: tuple[str, ...]) -> None:
+def _add_totals(table: Table, report: Report, tools: tuple[str, ...], *, counts: bool) -> None:
     table.add_section()
-    blanks = [""] * (len(table.columns) - 2 - len(tools))
+    blanks = [""] * (len(table.columns) - 1 - counts - len(tools))
     for name, count in report.totals.items():
         headline = name == report.headline
-        said = _said(report.counters, tools, count) if headline else []
-        cells: list[str | Text] = [name.replace("_", " "), *blanks, f"{count:,}", *said]
+        if not counts and not headline:
+            continue
+        cells: list[str | Text] = [name.replace("_", " "), *blanks]
+        cells += [f"{count:,}"] if counts else []
+        cells += _said(report.counters, tools, count) if headline else []
         _add_row(table, cells, style="bold" if headline else "")
+
+
+def _width(report: Report, column: str) -> int:
+    return max(len(cell) for cell in _figures(report, column))
 
 
 def _figures(report: Report, column: str) -> list[str]:

@@ -15,9 +15,9 @@ def verdict(difference: Difference) -> str:
     if difference.unexplained:
         parts.append(f"{signed(difference.unexplained)} UNEXPLAINED")
     if difference.mismatches:
-        first = difference.mismatches[0]
+        first, number = difference.mismatches[0], len(difference.mismatches)
         parts.append(
-            f"UNEXPLAINED in {len(difference.mismatches)} modules: {first.path or 'the model'} "
+            f"UNEXPLAINED in {number} module{'s' * (number > 1)}: {first.path or 'the model'} "
             f"reads {first.reading:,}, predicted {first.predicted:,}"
         )
     return f"{apart}: {', '.join(parts)}" if parts else "agrees with the count"
