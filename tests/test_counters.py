@@ -473,3 +473,13 @@ def test_22_billion_parameters_take_no_memory() -> None:
     assert macs_said["torch"] == macs
     assert macs_said["fvcore"] == macs + 5 * (L * 2 * N * D + D)
     assert peak < 10**9
+
+
+def test_torch_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("vitprof.modules")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    report = vitprof.macs("layer")
+    assert report.counters == {}
+    assert report.unavailable.keys() == COUNTERS.keys()
+    assert all(reason.startswith("cannot be imported") for reason in report.unavailable.values())

@@ -194,7 +194,8 @@ def test_a_receptive_field_has_a_centre(value: object) -> None:
     ],
 )
 def test_a_mask_ratio_that_cannot_be(value: object, fault: str) -> None:
-    with refused(f"mask ratio {value} is {fault}; give a number from 0 to below 1"):
+    shown = "''" if value == "" else value
+    with refused(f"mask ratio {shown} is {fault}; give a number from 0 to below 1"):
         specify(options={"mask_ratio": value})
 
 

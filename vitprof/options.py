@@ -66,9 +66,9 @@ class Ratio:
 
     def read(self, name: str, value: object) -> Fraction:
         """Return `value` as the fraction that its decimal notation denotes."""
-        text = _shown(value)
-        given = f"{label_of(name)} {text}"
+        given = f"{label_of(name)} {_shown(value)}"
         try:
+            text = str(value)
             # An exponent of more digits than these would be computed for ever.
             number = self.below if _HUGE_EXPONENT.search(text) else Fraction(text)
         except (ValueError, ZeroDivisionError):
@@ -155,11 +155,12 @@ def _declare(default: object, option: Option) -> Any:
 
 
 def _shown(value: object) -> str:
-    """The value in words; Python refuses to spell an int of thousands of digits."""
+    """The value in words, shortened; Python refuses to spell an int of thousands of digits."""
     try:
-        return str(value)
+        text = str(value)
     except ValueError:
         return "of thousands of digits"
+    return (text if len(text) <= 60 else f"{text[:57]}...") or repr(text)
 
 
 def label_of(name: str) -> str:

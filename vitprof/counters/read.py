@@ -83,14 +83,16 @@ def _read_each(
     read: Callable[[Counter, nn.Module, Tensor], Reading | Unavailable],
     say: Say,
 ) -> dict[str, Reading | Unavailable]:
-    import torch
-
-    from vitprof.modules.build import build
-
     say("building the model")
     try:
+        import torch
+
+        from vitprof.modules.build import build
+
         module = build(spec, device="meta").train(setting.train)
         inputs = torch.empty(spec.input_shape(batch), device="meta")
+    except ImportError as error:
+        return {tool.name: Unavailable(f"cannot be imported: {error}") for tool in tools}
     except RuntimeError as error:  # a tensor of more bytes than 64 bits can count
         return {tool.name: Unavailable(f"torch cannot build it: {_line(error)}") for tool in tools}
     readings = {}
