@@ -9,7 +9,7 @@ import pytest
 from vitprof.cli import run
 from vitprof.formulas.mixers import MIXERS
 from vitprof.modules.largest_batch import largest_batch
-from vitprof.modules.trace import trace
+from vitprof.modules.trace import Trace, trace
 from vitprof.specs import specify
 from vitprof.workload import Workload
 
@@ -58,3 +58,18 @@ def test_nothing_fits(capsys: pytest.CaptureFixture[str]) -> None:
 def test_named_card(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["batch-size", "--tokens=11", "--gpu=RTX-3090", "--format=json"]) == 0
     assert json.loads(capsys.readouterr().out)["budget_bytes"] == 24 * 1024 * MIB
+
+
+def test_an_interrupted_prediction_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*given: object) -> Trace:
+        traced = trace(specify("layer", options=LAYER), Workload(batch=2))
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        asked.append(given)
+        return traced
+
+    asked: list[object] = []
+    monkeypatch.setattr("vitprof.modules.largest_batch.trace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        largest_batch(specify("layer", options=LAYER), Workload(), MIB)
+    assert len(asked) == 2

@@ -7,12 +7,14 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from vitprof.modules.trace import trace
+from vitprof.search import Trial, search
 
 if TYPE_CHECKING:
     from vitprof.formulas.model import Model
     from vitprof.workload import Workload
 
 _LEFT, _RIGHT = 2, 4  # at batch 1 some reshapes become views, and the line is not met
+_MOST = 10**9 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,28 +35,35 @@ class LargestBatch:
 def largest_batch(model: Model, workload: Workload, budget: int) -> LargestBatch:
     """Solve for the largest batch whose traced peak is within `budget` bytes.
 
-    Each phase's peak is affine in the batch, so two traces give it; traces at the batch
-    found and at the next one confirm it, or move it by one until they do.
+    Each phase's peak is affine in the batch, so two traces give it. The batch found is
+    traced, and so is the next one; where the line was met by small sizes only roughly, a
+    few more traces bracket the answer.
     """
 
     @cache
     def peak(batch: int) -> int:
-        return trace(model, replace(workload, batch=batch)).peak_bytes if batch else 0
+        return trace(model, replace(workload, batch=batch)).peak_bytes
 
     left, right = (
         trace(model, replace(workload, batch=batch)).by_phase for batch in (_LEFT, _RIGHT)
     )
-    batch = min(_solve(left[phase], right[phase], budget) for phase in left)
-    while batch and peak(batch) > budget:
-        batch -= 1
-    while (beyond := peak(batch + 1)) <= budget:
-        batch += 1
-    return LargestBatch(batch=batch, peak_bytes=peak(batch), next_peak_bytes=beyond)
+    found = search(
+        lambda batch: Trial(batch=batch, fits=peak(batch) <= budget, peak_bytes=peak(batch)),
+        strategy="predict",
+        start=max(1, min(_solve(left[phase], right[phase], budget) for phase in left)),
+        most=_MOST,
+        budget_bytes=budget,
+        tell=lambda trial: None,
+    )
+    if not found.complete:  # a search keeps what it found; a prediction is whole or not there
+        raise KeyboardInterrupt
+    batch = found.largest or 0
+    return LargestBatch(
+        batch=batch, peak_bytes=peak(batch) if batch else 0, next_peak_bytes=peak(batch + 1)
+    )
 
 
 def _solve(left: int, right: int, budget: int) -> int:
-    """Where the line through the two traces meets the budget; at most a billion."""
-    slope = (right - left) // (_RIGHT - _LEFT)
-    if slope <= 0:
-        return 10**9
-    return max(0, (budget - left) // slope + _LEFT)
+    """Where the line through the two traces meets the budget."""
+    rise = right - left
+    return (budget - left) * (_RIGHT - _LEFT) // rise + _LEFT if rise > 0 else _MOST
