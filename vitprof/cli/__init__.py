@@ -82,14 +82,20 @@ def run(arguments: Sequence[str]) -> int:
         _say("interrupted")
         return INTERRUPTED
     except (ReaderGoneError, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         return 0
     except OSError as error:
+        _drop_stdout()
         _say(f"cannot write to stdout: {(error.strerror or str(error)).lower()}")
         return BAD_REQUEST
     if code == INTERRUPTED:  # Typer's answer to a KeyboardInterrupt within a command
         _say("interrupted")
     return code if isinstance(code, int) else 0
+
+
+def _drop_stdout() -> None:
+    """Let what stdout still holds go nowhere, or Python would try it again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(sentence: str) -> None:
