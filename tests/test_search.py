@@ -11,12 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from vitprof.batch_size.gpus import GPUS, find_gpu
+from vitprof.batch_size.search import (
+    STRATEGIES,
+    Search,
+    Stopped,
+    Trial,
+    TrialError,
+    TrialTimeoutError,
+    search,
+)
+from vitprof.batch_size.trial import Device
 from vitprof.bytes import read_bytes, show_bytes
 from vitprof.errors import SpecError
-from vitprof.gpus import GPUS, find_gpu
 from vitprof.report.search import BatchSize
-from vitprof.search import STRATEGIES, Search, Stopped, Trial, TrialError, TrialTimeoutError, search
-from vitprof.trial import Device
 
 MOST = 65_536
 

@@ -18,15 +18,15 @@ from typing import Any
 import pytest
 import torch
 
-from vitprof import trial as trials
+from vitprof.batch_size import trial as trials
+from vitprof.batch_size.by_trial import largest_batch
+from vitprof.batch_size.search import Trial, TrialError, TrialTimeoutError
+from vitprof.batch_size.trial import FAILED, OUT_OF_MEMORY, RAN, Trials, probe
 from vitprof.cli import run
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.totals import totals
-from vitprof.largest import largest_batch
 from vitprof.modules import trial as child
-from vitprof.search import Trial, TrialError, TrialTimeoutError
 from vitprof.specs import specify
-from vitprof.trial import FAILED, OUT_OF_MEMORY, RAN, Trials, probe
 from vitprof.workload import Workload
 
 Capture = pytest.CaptureFixture[str]

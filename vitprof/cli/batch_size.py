@@ -7,19 +7,19 @@ from typing import Annotated
 
 import typer
 
-from vitprof import largest
+from vitprof.batch_size import by_trial
+from vitprof.batch_size.gpus import find_gpu
+from vitprof.batch_size.prediction import predict
+from vitprof.batch_size.search import MAX_BATCH, START, STRATEGIES, Stopped, Trial
 from vitprof.bytes import read_bytes
 from vitprof.cli import INTERRUPTED
 from vitprof.cli.options import ListFormat, Request, takes_request
 from vitprof.cli.output import UNMET, emit, print_table, progress
 from vitprof.cli.workload_options import takes_workload
 from vitprof.errors import SpecError, unknown
-from vitprof.gpus import find_gpu
 from vitprof.options import Whole
-from vitprof.prediction import predict
 from vitprof.report.prediction import Prediction
 from vitprof.report.search import BatchSize
-from vitprof.search import MAX_BATCH, START, STRATEGIES, Stopped, Trial
 from vitprof.workload import Workload
 
 _FORMATS = ("table", "json")
@@ -55,7 +55,7 @@ def batch_size(
     device: Annotated[
         str | None,
         typer.Option(
-            help=f"where to try: {', '.join(largest.DEVICES)}",
+            help=f"where to try: {', '.join(by_trial.DEVICES)}",
             metavar="NAME",
             rich_help_panel=_SEARCH,
         ),
@@ -93,7 +93,7 @@ def batch_size(
     ] = str(MAX_BATCH),
     timeout: Annotated[
         str, typer.Option(help=_TIMEOUT.help, metavar=_TIMEOUT.metavar, rich_help_panel=_SEARCH)
-    ] = str(largest.TIMEOUT),
+    ] = str(by_trial.TIMEOUT),
     format: ListFormat = "table",
 ) -> None:
     """Find the largest batch that fits a device, by trying it or by predicting it.
@@ -132,7 +132,7 @@ def batch_size(
         return max(1, predict(model, workload, budget, say=say).batch)
 
     with progress() as say:
-        result = largest.largest_batch(
+        result = by_trial.largest_batch(
             model,
             workload,
             device=device,

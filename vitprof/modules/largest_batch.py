@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
+from vitprof.batch_size.search import Trial, search
 from vitprof.modules.trace import trace
-from vitprof.search import Trial, search
 
 if TYPE_CHECKING:
     from vitprof.formulas.model import Model

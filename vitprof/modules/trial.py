@@ -1,6 +1,6 @@
 """A trial's own process: real steps of a model on a batch, their peak memory and time.
 
-`python -m vitprof.modules.trial` reads a request from stdin and is run by `vitprof.trial`.
+`python -m vitprof.modules.trial` reads a request from stdin; `vitprof.batch_size.trial` runs it.
 
 The peak on a CPU is the most that PyTorch's allocator held at once, by the allocator's events
 as torch.profiler records them. On a card it is the most that the allocator had reserved.
@@ -24,9 +24,9 @@ import torch
 from torch._C._profiler import _ExtraFields_Allocation
 from torch.profiler import ProfilerActivity, profile
 
+from vitprof.batch_size.trial import FAILED, OUT_OF_MEMORY, RAN
 from vitprof.modules.step import Step
 from vitprof.specs import specify
-from vitprof.trial import FAILED, OUT_OF_MEMORY, RAN
 from vitprof.workload import Workload
 
 if TYPE_CHECKING:

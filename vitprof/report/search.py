@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from vitprof.batch_size.search import MARGIN_PERCENT, Search
 from vitprof.options import Value
 from vitprof.report.records import plain
 from vitprof.report.search_table import search_to_table
 from vitprof.report.to_json import SCHEMA
-from vitprof.search import MARGIN_PERCENT, Search
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
-    from vitprof.trial import Device
+    from vitprof.batch_size.trial import Device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

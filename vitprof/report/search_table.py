@@ -11,10 +11,10 @@ from vitprof.report.records import plain
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from vitprof.batch_size.search import Trial
     from vitprof.options import Value
     from vitprof.report.prediction import Prediction
     from vitprof.report.search import BatchSize
-    from vitprof.search import Trial
 
 
 def search_to_table(report: BatchSize) -> Iterator[RenderableType]:

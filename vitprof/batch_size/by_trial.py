@@ -6,11 +6,11 @@ import platform
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from vitprof.batch_size.search import MAX_BATCH, START, STRATEGIES, Trial, search
+from vitprof.batch_size.trial import Device, Trials, probe
 from vitprof.bytes import show_bytes
 from vitprof.errors import SpecError, unknown
 from vitprof.report.search import BatchSize
-from vitprof.search import MAX_BATCH, START, STRATEGIES, Trial, search
-from vitprof.trial import Device, Trials, probe
 from vitprof.version import __version__
 
 if TYPE_CHECKING:

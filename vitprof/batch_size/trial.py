@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from vitprof.batch_size.search import Trial, TrialError, TrialTimeoutError
 from vitprof.bytes import show_bytes
 from vitprof.report.records import plain
-from vitprof.search import Trial, TrialError, TrialTimeoutError
 
 if TYPE_CHECKING:
     from vitprof.formulas.model import Model
