@@ -16,12 +16,13 @@ import typer
 
 from vitprof.counters.read import Say
 from vitprof.errors import OutputError, listing, unknown
-from vitprof.report.catalogue import Catalogue
 from vitprof.report.formats import Format, find_format, render
 from vitprof.report.report import Report
 
 if TYPE_CHECKING:
     from rich.console import ConsoleRenderable
+
+    from vitprof.report.catalogue import Catalogue
 
 
 UNMET = 1  # exit code: what was asked for was found out, and does not hold

@@ -56,7 +56,7 @@ class Catalogue:
         return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        from vitprof.report.to_table import catalogue_to_table
+        from vitprof.report.catalogue_to_table import catalogue_to_table
 
         yield from catalogue_to_table(self)
 

@@ -128,7 +128,7 @@ class Check:
         return ((case, outcome) for case in self.cases for outcome in case.outcomes)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        from vitprof.report.to_table import check_to_table
+        from vitprof.report.check_to_table import check_to_table
 
         yield from check_to_table(self)
 

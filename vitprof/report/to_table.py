@@ -1,8 +1,8 @@
-"""Reports and catalogues as tables for a terminal."""
+"""A report as tables for a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -10,9 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from vitprof.report.catalogue import Catalogue
-from vitprof.report.check import Check, describe, show
-from vitprof.report.grid import grid
+from vitprof.report.grid import add_row, grid
 from vitprof.report.records import facts
 from vitprof.report.report import Report, Row
 from vitprof.report.verdict import why
@@ -55,47 +53,8 @@ def why_to_table(report: Report) -> Iterator[RenderableType]:
         table.add_column(name, overflow="fold")
     table.add_column("amount", justify="right", no_wrap=True)
     for tool, cause, path, amount in why(report):
-        _add_row(table, (tool, cause, path, amount), style="bold" if cause else "")
+        add_row(table, (tool, cause, path, amount), style="bold" if cause else "")
     yield table
-
-
-def catalogue_to_table(catalogue: Catalogue) -> Iterator[RenderableType]:
-    """Each entry's name and summary, and below them its formulas, options and source."""
-    for entry in catalogue.entries:
-        options = [f"--{name.replace('_', '-')} {value}" for name, value in entry.options.items()]
-        lines = {
-            "  params": entry.params,
-            "  MACs": entry.macs,
-            "  options": ", ".join(options) or "none of its own",
-            "  source": entry.source,
-        }
-        if entry.aliases:
-            lines["  also"] = ", ".join(entry.aliases)
-        yield Text.assemble((entry.name, "bold"), f"  {entry.summary}")
-        yield grid(lines)
-        yield ""
-    yield Text(catalogue.symbols, style="dim")
-
-
-def check_to_table(check: Check) -> Iterator[RenderableType]:
-    """What was expected of each model and what was found; then each failure in words."""
-    for case in check.cases if check.listed else ():
-        yield Text(case.name, style="bold")
-        table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-        table.add_column("expectation", overflow="fold")
-        table.add_column("", no_wrap=True)
-        for name in ("expected", "found"):
-            table.add_column(name, justify="right", overflow="fold")
-        table.add_column("", no_wrap=True)
-        for outcome in case.outcomes:
-            cells = (outcome.what, outcome.relation, show(outcome.expected), show(outcome.found))
-            verdict = "ok" if outcome.holds else "FAILS"
-            _add_row(table, (*cells, verdict), style="" if outcome.holds else "bold red")
-        yield table
-        yield ""
-    for case, outcome in check.failures:
-        yield Text(f"{check.file}:{outcome.line or case.line}: {describe(outcome)}", style="red")
-    yield Text(check.summary, style="bold")
 
 
 def _title(report: Report) -> str:
@@ -160,7 +119,7 @@ def _table(
         if tools is not None:
             cells += [f"{row.count:,}"] if counts else []
             cells += _said(row.counters, tools, row.count)
-        _add_row(table, cells, style="" if row.leaf else "bold")
+        add_row(table, cells, style="" if row.leaf else "bold")
     if tools is not None:
         _add_totals(table, report, tools, counts=counts)
     return table
@@ -176,7 +135,7 @@ def _add_totals(table: Table, report: Report, tools: tuple[str, ...], *, counts:
         cells: list[str | Text] = [name.replace("_", " "), *blanks]
         cells += [f"{count:,}"] if counts else []
         cells += _said(report.counters, tools, count) if headline else []
-        _add_row(table, cells, style="bold" if headline else "")
+        add_row(table, cells, style="bold" if headline else "")
 
 
 def _width(report: Report, column: str) -> int:
@@ -208,8 +167,3 @@ def _said(readings: Mapping[str, int | None], tools: tuple[str, ...], count: int
 def _label(row: Row) -> str:
     times = f" ×{row.repeat}" if "-" in row.name else ""
     return "  " * (row.level - 1) + row.name + times
-
-
-def _add_row(table: Table, cells: Iterable[str | Text], style: str = "") -> None:
-    """Add a row; a word in brackets is a word, not markup."""
-    table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells), style=style)
