@@ -30,9 +30,8 @@ from vitprof.formulas.layer import Measure
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import Op
 from vitprof.formulas.totals import HEADLINES, totals
-from vitprof.options import Flag
+from vitprof.options import Flag, plain
 from vitprof.profile import BATCH
-from vitprof.report.records import plain
 from vitprof.specs import specify
 
 _HEADER = re.compile(r"\s*\[\[\s*expect\s*\]\]")

@@ -163,6 +163,15 @@ def _shown(value: object) -> str:
     return (text if len(text) <= 60 else f"{text[:57]}...") or repr(text)
 
 
+def plain(value: Value) -> int | float | str | bool:
+    """An option's value as JSON and people write it."""
+    if not isinstance(value, Fraction):
+        return value
+    if value.denominator == 1:
+        return value.numerator
+    return float(value) if Fraction(str(float(value))) == value else str(value)
+
+
 def label_of(name: str) -> str:
     """Spell a field's name as in a sentence."""
     return name.replace("_", " ")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitprof.batch_size.search import Trial, TrialError, TrialTimeoutError
 from vitprof.bytes import show_bytes
-from vitprof.report.records import plain
+from vitprof.options import plain
 
 if TYPE_CHECKING:
     from vitprof.formulas.model import Model

@@ -9,9 +9,8 @@ from dataclasses import asdict, dataclass
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from vitprof.options import Value
+from vitprof.options import Value, plain
 from vitprof.report.bench_to_table import bench_to_table
-from vitprof.report.records import plain
 from vitprof.report.to_json import SCHEMA
 from vitprof.timing import Peak, Timing
 

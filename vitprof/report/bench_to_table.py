@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from vitprof.options import Value
-from vitprof.report.records import plain
+from vitprof.options import Value, plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -11,8 +11,7 @@ from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.model import Model
 from vitprof.formulas.polynomial import mixer_polynomials, model_polynomials
-from vitprof.options import Value
-from vitprof.report.records import plain
+from vitprof.options import Value, plain
 from vitprof.report.to_json import SCHEMA
 
 if TYPE_CHECKING:

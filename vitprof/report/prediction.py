@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vitprof.options import Value
-from vitprof.report.records import plain
+from vitprof.options import Value, plain
 from vitprof.report.search_table import prediction_to_table
 from vitprof.report.to_json import SCHEMA
 

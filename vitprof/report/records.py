@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fractions import Fraction
 
-from vitprof.options import Value
+from vitprof.options import plain
 from vitprof.report.report import Report, Row
 from vitprof.report.verdict import verdict
 
@@ -30,15 +29,6 @@ def record(report: Report, row: Row) -> list[Cell]:
         row.count,
     ]
     return own + [row.counters.get(tool) for tool in (*report.counters, *report.unavailable)]
-
-
-def plain(value: Value) -> int | float | str | bool:
-    """An option's value as JSON and people write it."""
-    if not isinstance(value, Fraction):
-        return value
-    if value.denominator == 1:
-        return value.numerator
-    return float(value) if Fraction(str(float(value))) == value else str(value)
 
 
 def facts(report: Report) -> dict[str, str]:

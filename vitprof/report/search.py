@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from vitprof.batch_size.search import MARGIN_PERCENT, Search
-from vitprof.options import Value
-from vitprof.report.records import plain
+from vitprof.options import Value, plain
 from vitprof.report.search_table import search_to_table
 from vitprof.report.to_json import SCHEMA
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from vitprof.bytes import show_bytes
-from vitprof.report.records import plain
+from vitprof.options import plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
+from vitprof.options import plain
 from vitprof.reconcile import Difference
-from vitprof.report.records import plain
 from vitprof.report.report import Report
 
 SCHEMA = "vitprof/1"
