@@ -8,6 +8,7 @@ from vitprof.errors import SpecError
 from vitprof.options import Options, choice, flag, whole
 
 DTYPES = {"fp32": 4, "bf16": 2, "fp16": 2}  # name -> bytes of an element
+DEVICES = ("cuda", "cpu")
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw")
 KERNELS = ("foreach", "fused", "loop")
 
@@ -20,6 +21,9 @@ class Workload(Options):
     gradients dropped before the next forward pass (`zero_grad(set_to_none=True)`).
     """
 
+    device: str = choice(
+        "cuda", names=DEVICES, help="whose kernels, and whose autocast, the step runs with"
+    )
     batch: int = whole(1, maximum=1_000_000_000, help="images at a time")
     dtype: str = choice("fp32", names=tuple(DTYPES), help="of weights and activations")
     autocast: bool = flag(

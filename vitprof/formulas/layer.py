@@ -94,16 +94,16 @@ class Node:
             first, _, last = part.partition("-")
             folded = first.isdigit() and last.isdigit()
             names = map(str, range(int(first), int(last) + 1)) if folded else [part]
-            paths = [_join(path, name) for path, name in product(paths, names)]
+            paths = [join(path, name) for path, name in product(paths, names)]
         return paths
 
 
 def _walk(item: Layer | Op, *, parent: str, level: int, repeat: int, fold: bool) -> Iterator[Node]:
     if isinstance(item, Op):
-        yield Node(_join(parent, item.name), level, repeat, item)
+        yield Node(join(parent, item.name), level, repeat, item)
         return
     for name, times in _names(item, fold=fold):
-        path = _join(parent, name)
+        path = join(parent, name)
         yield Node(path, level, repeat * times, item)
         for child in item.children:
             yield from _walk(child, parent=path, level=level + 1, repeat=repeat * times, fold=fold)
@@ -118,5 +118,6 @@ def _names(layer: Layer, *, fold: bool) -> list[tuple[str, int]]:
     return [(str(first + i), 1) for i in range(times)]
 
 
-def _join(parent: str, name: str) -> str:
+def join(parent: str, name: str) -> str:
+    """The path of what is called `name` below `parent`."""
     return f"{parent}.{name}" if parent else name

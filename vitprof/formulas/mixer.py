@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vitprof.formulas.layer import Layer
+from vitprof.formulas.run import Run, T, count
 from vitprof.formulas.size import Size
 from vitprof.options import Options, Value
 
@@ -38,7 +39,7 @@ class Mixer(Options):
     """A token mixer: (B, N, D) to (B, N, D), mixing along N.
 
     A mixer is a frozen dataclass: its fields are the options it adds to the
-    model's, its `formula` the paper's equations as ops.
+    model's, its `forward` the paper's equations as ops.
 
     Attributes:
         name: what it is called by.
@@ -56,8 +57,20 @@ class Mixer(Options):
     module: ClassVar[str]
 
     @abstractmethod
+    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
+        """Run the mixer's ops, in the order and with the variables of the torch module.
+
+        A variable holds its tensor for as long as the module's holds it.
+        """
+
     def formula(self, sizes: MixerSizes) -> Layer:
         """The mixer's ops under the name `mixer`."""
+        return count("mixer", self.type(), lambda run, x: self.forward(run, x, sizes))
+
+    @classmethod
+    def type(cls) -> str:
+        """Class name of the torch module."""
+        return cls.module.partition(":")[2]
 
     def arguments(self, dim: int, heads: int, tokens: int) -> dict[str, Value]:
         """Keyword arguments that construct the torch module."""

@@ -11,6 +11,9 @@ from vitprof.errors import SpecError
 from vitprof.formulas.layer import Layer
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.mixers.attention import Attention
+from vitprof.formulas.op import Shape
+from vitprof.formulas.run import Run, T, count
+from vitprof.formulas.size import Size
 from vitprof.options import Options, Value, check_divides, choice, ratio, whole
 
 ACTIVATIONS = {"gelu": "GELU", "relu": "ReLU"}  # option -> class in torch.nn
@@ -77,12 +80,26 @@ class Model(Options):
     mixer: Mixer = field(default_factory=Attention)
 
     @abstractmethod
-    def formula(self, batch: int = 1) -> Layer:
-        """The whole model's ops on `batch` images, paths as in the torch module."""
+    def input(self, batch: Size) -> Shape:
+        """Shape of the tensor that the torch module takes."""
 
     @abstractmethod
+    def forward(self, run: Run[T], x: T, batch: Size) -> T:
+        """Run the model's ops on `batch` images, in the order and with the variables of
+        the torch module, and return what it returns first."""
+
+    @abstractmethod
+    def loss(self, run: Run[T], y: T, batch: Size) -> T:
+        """Run what a training step makes of the model's output."""
+
+    def formula(self, batch: int = 1) -> Layer:
+        """The whole model's ops on `batch` images, paths as in the torch module."""
+        name = self.module.partition(":")[2]
+        return count("", name, lambda run, x: self.forward(run, x, Size(batch, "B")))
+
     def input_shape(self, batch: int = 1) -> tuple[int, ...]:
-        """Shape of the tensor that the torch module takes."""
+        """Shape of the tensor that the torch module takes, as numbers."""
+        return tuple(size.value for size in self.input(Size(batch, "B")))
 
     def conditions(self) -> dict[str, Value]:
         """Every choice that a count depends on: model, mixer and their options."""

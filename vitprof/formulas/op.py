@@ -48,6 +48,11 @@ class Op(ABC):
     @property
     def params(self) -> Size:
         """Its parameters."""
+        return self.weights if self.biases is ZERO else self.weights + self.biases
+
+    @property
+    def weights(self) -> Size:
+        """How many of its parameters are multiplied."""
         return ZERO
 
     @property
@@ -85,9 +90,8 @@ class Linear(Op):
         return (*self.lead, self.outputs)
 
     @property
-    def params(self) -> Size:
-        inputs, outputs = self.inputs.named("in"), self.outputs.named("out")
-        return inputs * outputs + outputs if self.bias else inputs * outputs
+    def weights(self) -> Size:
+        return self.inputs.named("in") * self.outputs.named("out")
 
     @property
     def biases(self) -> Size:
@@ -130,9 +134,8 @@ class Conv(Op):
         return (self.batch, self.outputs, *self.positions)
 
     @property
-    def params(self) -> Size:
-        outputs = self.outputs.named("out")
-        return product(self.kernel) * self.inputs * outputs + outputs
+    def weights(self) -> Size:
+        return product(self.kernel) * self.inputs * self.outputs.named("out")
 
     @property
     def biases(self) -> Size:
@@ -221,6 +224,10 @@ class LayerNorm(Op):
         return 2 * self.dim
 
     @property
+    def weights(self) -> Size:
+        return self.dim
+
+    @property
     def biases(self) -> Size:
         return self.dim
 
@@ -248,6 +255,10 @@ class BatchNorm(Op):
     @property
     def params(self) -> Size:
         return 2 * self.channels
+
+    @property
+    def weights(self) -> Size:
+        return self.channels
 
     @property
     def biases(self) -> Size:
@@ -287,10 +298,17 @@ class Elementwise(Op):
 
 @dataclass(frozen=True, slots=True)
 class Inline(Op):
-    """Element-wise work inside a parent's forward: a residual, a scale, a feature map."""
+    """Element-wise work inside a parent's forward: a residual, a scale, a feature map.
+
+    Attributes:
+        work: what is listed as not counted, `add`.
+        axes: shape of what it works on.
+        out: shape of what it writes, where that is another.
+    """
 
     work: str
     axes: Shape
+    out: Shape = ()
     kind = "inline"
     module = False
 
@@ -300,7 +318,7 @@ class Inline(Op):
 
     @property
     def shape(self) -> Shape:
-        return self.axes
+        return self.out or self.axes
 
     @property
     def uncounted(self) -> Uncounted:
@@ -329,5 +347,5 @@ class Parameter(Op):
         return self.axes
 
     @property
-    def params(self) -> Size:
+    def weights(self) -> Size:
         return product(self.axes)

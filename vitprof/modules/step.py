@@ -31,13 +31,27 @@ def _unwatched(name: str) -> AbstractContextManager[None]:
 class Step:
     """A model with its optimizer and its inputs on a device; calling it makes one step.
 
+    Args:
+        model: what is trained or run.
+        workload: how.
+        device: where.
+        around: makes a context for the model's forward pass.
+
     Attributes:
         module: the torch model.
         optimizer: None in inference.
     """
 
-    def __init__(self, model: Model, workload: Workload, *, device: str) -> None:
+    def __init__(
+        self,
+        model: Model,
+        workload: Workload,
+        *,
+        device: str,
+        around: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
         self.workload = workload
+        self._around = around
         self.device = torch.device(device)
         self.dtype = DTYPES[workload.dtype]
         weights = torch.float32 if workload.autocast else self.dtype
@@ -53,6 +67,7 @@ class Step:
                         submodule.forward,
                         use_reentrant=False,
                         preserve_rng_state=False,  # there is nothing random in a block
+                        context_fn=lambda: (nullcontext(), around()),
                     )
 
     def __call__(self, phase: Phase = _unwatched) -> None:
@@ -72,7 +87,8 @@ class Step:
 
     def forward(self) -> Tensor:
         """The loss: the model's own, cross entropy of logits, or the mean of the tokens."""
-        with torch.autocast(self.device.type, self.dtype, enabled=self.workload.autocast):
+        autocast = torch.autocast(self.device.type, self.dtype, enabled=self.workload.autocast)
+        with autocast, self._around():
             output = self.module(self.inputs)
             if isinstance(output, tuple):
                 loss = output[0]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
+from vitprof.modules.card import Card, statistics_in_fp32
 from vitprof.modules.step import Step
 
 if TYPE_CHECKING:
@@ -36,9 +37,12 @@ class Trace:
 
     Attributes:
         by_phase: the peak of each phase: forward, backward, optimizer.
+        events: every allocation and every end of one, in order: which, and its bytes,
+            negative at its end. The model's construction comes first.
     """
 
     by_phase: dict[str, int]
+    events: tuple[tuple[int, int], ...]
 
     @property
     def phase(self) -> str:
@@ -53,20 +57,24 @@ class Trace:
 
 def trace(model: Model, workload: Workload) -> Trace:
     """Trace the step of `model` under `workload`, on fake tensors of the CPU."""
-    ledger = _Ledger()
+    on_card = workload.device == "cuda"
+    ledger = _Ledger(on_card=on_card)
     with FakeTensorMode(), ledger:
-        step = Step(model, workload, device="cpu")
+        step = Step(model, workload, device="cpu", around=Card if on_card else nullcontext)
         for _ in range(_STEPS):
             step(phase=ledger.phase)
-    return Trace(by_phase=dict(ledger.peaks))
+    return Trace(by_phase=dict(ledger.peaks), events=tuple(ledger.events))
 
 
 class _Ledger(TorchDispatchMode):
     """Follows every storage from its first sight to its end."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_card: bool) -> None:
         super().__init__()
+        self._on_card = on_card
         self.peaks: dict[str, int] = {}
+        self.events: list[tuple[int, int]] = []
+        self._seen = 0
         self._live: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self._bytes = 0
         self._phase = ""
@@ -87,6 +95,8 @@ class _Ledger(TorchDispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         result = func(*args, **(kwargs or {}))
+        if self._on_card:
+            result = statistics_in_fp32(func, result)
         tree_map_only(Tensor, self._see, result)
         return result
 
@@ -97,10 +107,15 @@ class _Ledger(TorchDispatchMode):
         if known is not None and known() is not None:
             return
 
+        self._seen += 1
+        number = self._seen
+
         def end(_: object) -> None:
             self._bytes -= size
             self._live.pop(key, None)
+            self.events.append((number, -size))
 
+        self.events.append((number, size))
         self._live[key] = weakref.ref(storage, end)
         self._book(size)
 

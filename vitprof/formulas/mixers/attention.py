@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vitprof.formulas.layer import Layer
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.op import Elementwise, FusedAttention, Inline, Linear, MatMul
+from vitprof.formulas.run import Run, T
 from vitprof.options import flag
 
 
@@ -29,24 +29,17 @@ class Attention(Mixer):
         False, help="attn: scaled_dot_product_attention in place of explicit products"
     )
 
-    def formula(self, sizes: MixerSizes) -> Layer:
+    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
         B, N, D, h, d = sizes.batch, sizes.tokens, sizes.dim, sizes.heads, sizes.head_dim
-        attend = (
-            (FusedAttention("attend", (B, h), N, N, d),)
-            if self.fused
-            else (
-                Inline("scale", "scale", (B, h, N, d)),
-                MatMul("scores", (B, h), N, d, N),
-                Elementwise("weights", "softmax", "Softmax", (B, h, N, N)),
-                MatMul("output", (B, h), N, N, d),
-            )
+        qkv = run(Linear("qkv", (B, N), D, 3 * D), x)
+        q, k, v = run.parts(run.reordered(qkv), *3 * [(B, h, N, d)])
+        if self.fused:
+            y = run(FusedAttention("attend", (B, h), N, N, d), q, k, v)
+            return run(Linear("fc_out", (B, N), D, D), y)
+        q = run(Inline("scale", "scale", (B, h, N, d)), q)
+        a = run(
+            Elementwise("weights", "softmax", "Softmax", (B, h, N, N)),
+            run(MatMul("scores", (B, h), N, d, N), run.copy(q), run.copy(k)),
         )
-        return Layer(
-            "mixer",
-            "Attention",
-            (
-                Linear("qkv", (B, N), D, 3 * D),
-                *attend,
-                Linear("fc_out", (B, N), D, D),
-            ),
-        )
+        y = run.reordered(run(MatMul("output", (B, h), N, N, d), a, run.copy(v)))
+        return run(Linear("fc_out", (B, N), D, D), run.copy(y))

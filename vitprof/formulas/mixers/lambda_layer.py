@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vitprof.formulas.layer import Layer
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.op import BatchNorm, Conv, Elementwise, Inline, Linear, MatMul
+from vitprof.formulas.run import Run, T
 from vitprof.formulas.size import ONE
 from vitprof.options import whole
 
@@ -35,22 +35,20 @@ class LambdaLayer(Mixer):
         9, symbol="r", odd=True, maximum=10_001, help="lambda: side of the position kernel"
     )
 
-    def formula(self, sizes: MixerSizes) -> Layer:
+    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
         B, N, D, h = sizes.batch, sizes.tokens, sizes.dim, sizes.heads
         k, v = self.size("key_depth"), sizes.head_dim.named("v")
         r = self.size("receptive_field")
-        return Layer(
-            "mixer",
-            "LambdaLayer",
-            (
-                Linear("qkv", (B, N), D, h * k + k + v),
-                BatchNorm("norm_q", B * N, h * k),
-                BatchNorm("norm_v", B * N, v),
-                Elementwise("softmax", "softmax", "Softmax", (B, N, k)),
-                MatMul("content_lambda", (B,), k, N, v),
-                MatMul("content_output", (B,), N * h, k, v),
-                Conv("position_lambdas", B, (N, v), (r * r,), ONE, k, rank=3),
-                MatMul("position_output", (B, N), h, k, v),
-                Inline("sum", "add", (B, N, h, v)),
-            ),
+        qkv = run(Linear("qkv", (B, N), D, h * k + k + v), x)
+        raw_q, keys, values = run.parts(qkv, (B, N, h * k), (B, N, k), (B, N, v))
+        q = run(BatchNorm("norm_q", B * N, h * k), raw_q)
+        values = run(BatchNorm("norm_v", B * N, v), values)
+        content = run(
+            MatMul("content_lambda", (B,), k, N, v),
+            run(Elementwise("softmax", "softmax", "Softmax", (B, N, k)), keys),
+            values,
         )
+        content_output = run(MatMul("content_output", (B,), N * h, k, v), q, content)
+        position = run(Conv("position_lambdas", B, (N, v), (r * r,), ONE, k, rank=3), values)
+        position_output = run(MatMul("position_output", (B, N), h, k, v), q, run.copy(position))
+        return run(Inline("sum", "add", (B, N, h, v)), content_output, position_output)

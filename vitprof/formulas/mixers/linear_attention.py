@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vitprof.formulas.layer import Layer
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.op import Inline, Linear, MatMul
+from vitprof.formulas.run import Run, T
 from vitprof.formulas.size import ONE
 
 
@@ -26,19 +26,19 @@ class LinearAttention(Mixer):
     source = "Katharopoulos et al. 2020, Transformers are RNNs, eqs. 4 to 7"
     module = "vitprof.modules.mixers.linear_attention:LinearAttention"
 
-    def formula(self, sizes: MixerSizes) -> Layer:
+    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
         B, N, D, h, d = sizes.batch, sizes.tokens, sizes.dim, sizes.heads, sizes.head_dim
-        return Layer(
-            "mixer",
-            "LinearAttention",
-            (
-                Linear("qkv", (B, N), D, 3 * D),
-                Inline("feature_map", "elu", (2 * B, h, N, d)),
-                MatMul("key_values", (B, h), d, N, d),
-                Inline("key_sum", "sum", (B, h, N, d)),
-                MatMul("normalizer", (B, h), N, d, ONE),
-                MatMul("output", (B, h), N, d, d),
-                Inline("division", "divide", (B, h, N, d)),
-                Linear("fc_out", (B, N), D, D),
-            ),
+        tokens = (B, h, N, d)
+        qkv = run(Linear("qkv", (B, N), D, 3 * D), x)
+        q, k, v = run.parts(run.reordered(qkv), *3 * [tokens])
+        q = run(Inline("q_plus_one", "add", tokens), run(Inline("q_elu", "elu", tokens), q))
+        k = run(Inline("k_plus_one", "add", tokens), run(Inline("k_elu", "elu", tokens), k))
+        state = run(MatMul("key_values", (B, h), d, N, d), run.copy(k), run.copy(v))
+        sums = run(
+            MatMul("normalizer", (B, h), N, d, ONE),
+            run.copy(q),
+            run(Inline("key_sum", "sum", tokens, out=(B, h, d)), k),
         )
+        y = run.reordered(run(MatMul("output", (B, h), N, d, d), run.copy(q), state))
+        y = run(Inline("division", "divide", tokens), y, sums)
+        return run(Linear("fc_out", (B, N), D, D), run.copy(y))

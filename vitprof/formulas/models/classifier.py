@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 
-from vitprof.formulas.block import block
-from vitprof.formulas.layer import Layer
+from vitprof.formulas.block import Block
 from vitprof.formulas.mixer import MixerSizes
 from vitprof.formulas.model import (
     Model,
@@ -26,7 +25,8 @@ from vitprof.formulas.model import (
     mlp_ratio_option,
     patch_size_option,
 )
-from vitprof.formulas.op import Inline, LayerNorm, Linear, Parameter
+from vitprof.formulas.op import Inline, LayerNorm, Linear, Parameter, Shape
+from vitprof.formulas.run import Run, T
 from vitprof.formulas.size import Size
 from vitprof.options import check_divides, whole
 
@@ -59,37 +59,30 @@ class Classifier(Model):
         """Patches of an image."""
         return (self.image_size // self.patch_size) ** 2
 
-    def formula(self, batch: int = 1) -> Layer:
-        B, n, D = Size(batch, "B"), Size(self.patches, "patches"), self.size("dim")
-        p, C = self.size("patch_size"), self.size("channels")
-        N = (n + 1).named("N")
-        sizes = MixerSizes(batch=B, tokens=N, dim=D, heads=self.size("heads"))
-        return Layer(
-            "",
-            "VisionTransformer",
-            (
-                Layer("patch_embed", "FlatPatchEmbed", (Linear("proj", (B, n), p * p * C, D),)),
-                Inline("positions", "add", (B, N, D)),
-                Layer(
-                    "blocks",
-                    "ModuleList",
-                    (
-                        block(
-                            "0",
-                            sizes,
-                            mixer=self.mixer,
-                            hidden=hidden_width(self.dim, self.mlp_ratio),
-                            activation=self.activation,
-                            repeat=self.size("depth"),
-                        ),
-                    ),
-                ),
-                LayerNorm("norm", (B,), D),
-                Linear("head", (B,), D, self.size("classes")),
-                Parameter("cls_token", (D,), trained=True),
-                Parameter("pos_embed", (n + 1, D), trained=True),
-            ),
-        )
+    def input(self, batch: Size) -> Shape:
+        side = self.size("image_size")
+        return (batch, self.size("channels"), side, side)
 
-    def input_shape(self, batch: int = 1) -> tuple[int, ...]:
-        return (batch, self.channels, self.image_size, self.image_size)
+    def forward(self, run: Run[T], x: T, batch: Size) -> T:
+        B, n, D = batch, Size(self.patches, "patches"), self.size("dim")
+        p, C = self.size("patch_size"), self.size("channels")
+        N, pixels = (n + 1).named("N"), p * p * C
+        sizes = MixerSizes(batch=B, tokens=N, dim=D, heads=self.size("heads"))
+        hidden = hidden_width(self.dim, self.mlp_ratio)
+        block = Block(sizes=sizes, mixer=self.mixer, hidden=hidden, activation=self.activation)
+        cls_token = run(Parameter("cls_token", (D,), trained=True))
+        pos_embed = run(Parameter("pos_embed", (n + 1, D), trained=True))
+
+        def patch_embed(x: T) -> T:
+            return run(Linear("proj", (B, n), pixels, D), run.copy(x))
+
+        x = run.layer("patch_embed", "FlatPatchEmbed", patch_embed, x)
+        x = run.joined(run.expanded(cls_token, (B, D)), run.reordered(x))
+        x = run(Inline("positions", "add", (B, N, D)), x, run.expanded(pos_embed, (B, N, D)))
+        for one in run.blocks("blocks", self.size("depth"), "Block", partial(block.forward, run)):
+            x = one(x)
+        x = run(LayerNorm("norm", (B,), D), run.picked(x, (B, D)))
+        return run(Linear("head", (B,), D, self.size("classes")), x)
+
+    def loss(self, run: Run[T], y: T, batch: Size) -> T:
+        return run(Inline("loss", "cross entropy", (batch, self.size("classes"))), y)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from vitprof.formulas.block import block
-from vitprof.formulas.layer import Layer
+from vitprof.formulas.block import Block
 from vitprof.formulas.mixer import MixerSizes
 from vitprof.formulas.model import (
     Model,
@@ -17,6 +16,8 @@ from vitprof.formulas.model import (
     hidden_width,
     mlp_ratio_option,
 )
+from vitprof.formulas.op import Inline, Shape
+from vitprof.formulas.run import Run, T
 from vitprof.formulas.size import Size
 from vitprof.options import whole
 
@@ -39,22 +40,19 @@ class EncoderLayer(Model):
     def check(self) -> None:
         check_blocks("dim", self.dim, "heads", self.heads, self.mlp_ratio)
 
-    def formula(self, batch: int = 1) -> Layer:
+    def input(self, batch: Size) -> Shape:
+        return (batch, self.size("tokens"), self.size("dim"))
+
+    def forward(self, run: Run[T], x: T, batch: Size) -> T:
         sizes = MixerSizes(
-            batch=Size(batch, "B"),
+            batch=batch,
             tokens=self.size("tokens"),
             dim=self.size("dim"),
             heads=self.size("heads"),
         )
         hidden = hidden_width(self.dim, self.mlp_ratio)
-        return block(
-            "",
-            sizes,
-            mixer=self.mixer,
-            hidden=hidden,
-            activation=self.activation,
-            type="EncoderLayer",
-        )
+        block = Block(sizes=sizes, mixer=self.mixer, hidden=hidden, activation=self.activation)
+        return block.forward(run, x)
 
-    def input_shape(self, batch: int = 1) -> tuple[int, ...]:
-        return (batch, self.tokens, self.dim)
+    def loss(self, run: Run[T], y: T, batch: Size) -> T:
+        return run(Inline("loss", "mean", self.input(batch)), y)

@@ -8,14 +8,14 @@ Positions are fixed two-dimensional sines and cosines, a table a stage.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from math import lcm
 
 from vitprof.errors import SpecError, listing
-from vitprof.formulas.block import block
-from vitprof.formulas.layer import Layer
+from vitprof.formulas.block import Block
 from vitprof.formulas.mixer import MixerSizes
 from vitprof.formulas.model import (
     Model,
@@ -30,7 +30,8 @@ from vitprof.formulas.model import (
     mlp_ratio_option,
     patch_size_option,
 )
-from vitprof.formulas.op import Conv, Inline, LayerNorm, Linear, Parameter
+from vitprof.formulas.op import Conv, Inline, LayerNorm, Linear, Parameter, Shape
+from vitprof.formulas.run import Run, T
 from vitprof.formulas.size import Size
 from vitprof.options import check_divides, ratio
 
@@ -88,62 +89,72 @@ class MaskedAutoencoder(Model):
         seen = 1 - self.mask_ratio
         return self.patches * seen.numerator // seen.denominator
 
-    def formula(self, batch: int = 1) -> Layer:
-        B, n, kept = Size(batch, "B"), Size(self.patches, "patches"), Size(self.kept, "kept")
+    def input(self, batch: Size) -> Shape:
+        side = self.size("image_size")
+        return (batch, self.size("channels"), side, side)
+
+    def forward(self, run: Run[T], x: T, batch: Size) -> T:
+        B, n, kept = batch, Size(self.patches, "patches"), Size(self.kept, "kept")
         D, D_dec = self.size("dim"), self.size("decoder_dim")
         p, C = self.size("patch_size"), self.size("channels")
-        N, N_dec = (kept + 1).named("N"), (n + 1).named("N")
-        pixels = p * p * C
-        return Layer(
-            "",
-            "MaskedAutoencoderViT",
-            (
-                Layer("patch_embed", "PatchEmbed", (Conv("proj", B, (n,), (p, p), C, D, rank=2),)),
-                Inline("positions", "add", (B, n + 1, D)),
-                self._blocks(
-                    "blocks",
-                    MixerSizes(
-                        batch=B,
-                        tokens=N,
-                        dim=D,
-                        heads=self.size("heads"),
-                    ),
-                    self.size("depth"),
-                ),
-                LayerNorm("norm", (B, N), D),
-                Linear("decoder_embed", (B, N), D, D_dec),
-                Inline("decoder_positions", "add", (B, N_dec, D_dec)),
-                self._blocks(
-                    "decoder_blocks",
-                    MixerSizes(
-                        batch=B,
-                        tokens=N_dec,
-                        dim=D_dec.named("D"),
-                        heads=self.size("decoder_heads"),
-                    ),
-                    self.size("decoder_depth"),
-                ),
-                LayerNorm("decoder_norm", (B, N_dec), D_dec),
-                Linear("decoder_pred", (B, N_dec), D_dec, pixels),
-                Inline("loss", "squared error", (B, n, pixels)),
-                Parameter("cls_token", (D,), trained=True),
-                Parameter("pos_embed", (n + 1, D), trained=False),
-                Parameter("mask_token", (D_dec,), trained=True),
-                Parameter("decoder_pos_embed", (n + 1, D_dec), trained=False),
-            ),
-        )
+        N, N_dec, pixels = (kept + 1).named("N"), (n + 1).named("N"), p * p * C
+        cls_token = run(Parameter("cls_token", (D,), trained=True))
+        pos_embed = run(Parameter("pos_embed", (n + 1, D), trained=False))
+        mask_token = run(Parameter("mask_token", (D_dec,), trained=True))
+        decoder_pos = run(Parameter("decoder_pos_embed", (n + 1, D_dec), trained=False))
 
-    def _blocks(self, name: str, sizes: MixerSizes, depth: Size) -> Layer:
+        def patch_embed(image: T) -> T:
+            return run(Conv("proj", B, (n,), (p, p), C, D, rank=2), image)
+
+        def encode(image: T) -> tuple[T, T, T]:
+            x = run.layer("patch_embed", "PatchEmbed", patch_embed, image)
+            x = run(Inline("positions", "add", (B, n, D)), x, pos_embed)
+            x, mask, order = drop(x)
+            cls = run(Inline("cls_position", "add", (D,)), cls_token, pos_embed)
+            cls = run.expanded(cls, (B, D))
+            x = run.joined(cls, x)
+            for block in self._blocks(run, "blocks", self.size("depth"), sizes):
+                x = block(x)
+            return run(LayerNorm("norm", (B, N), D), x), mask, order
+
+        def drop(x: T) -> tuple[T, T, T]:
+            shuffle = run.sorted(run.fresh((B, n), "fp32"))
+            order = run.sorted(shuffle)
+            mask = later(run.fresh((B, n), "bool"))
+            return run.gathered(x, shuffle, (B, kept, D)), mask, order
+
+        def later(dropped: T) -> T:
+            return run.fresh((B, n), "float")
+
+        def decode(latent: T, order: T) -> T:
+            x = run(Linear("decoder_embed", (B, N), D, D_dec), latent)
+            shuffled = run.joined(
+                run.picked(x, (B, kept, D_dec)), run.expanded(mask_token, (B, n - kept, D_dec))
+            )
+            patches = run.gathered(shuffled, order, (B, n, D_dec))
+            x = run.joined(run.picked(x, (B, D_dec)), patches)
+            x = run(Inline("decoder_positions", "add", (B, N_dec, D_dec)), x, decoder_pos)
+            for block in self._blocks(run, "decoder_blocks", self.size("decoder_depth"), decoded):
+                x = block(x)
+            x = run(LayerNorm("decoder_norm", (B, N_dec), D_dec), x)
+            return run.picked(
+                run(Linear("decoder_pred", (B, N_dec), D_dec, pixels), x), (B, n, pixels)
+            )
+
+        sizes = MixerSizes(batch=B, tokens=N, dim=D, heads=self.size("heads"))
+        decoded = MixerSizes(
+            batch=B, tokens=N_dec, dim=D_dec.named("D"), heads=self.size("decoder_heads")
+        )
+        latent, mask, order = encode(x)
+        prediction = decode(latent, order)
+        return run(Inline("loss", "squared error", (B, n, pixels)), prediction, x, mask)
+
+    def loss(self, run: Run[T], y: T, batch: Size) -> T:
+        return y
+
+    def _blocks(
+        self, run: Run[T], name: str, depth: Size, sizes: MixerSizes
+    ) -> Iterator[Callable[[T], T]]:
         hidden = hidden_width(sizes.dim.value, self.mlp_ratio)
-        one = block(
-            "0",
-            sizes,
-            mixer=self.mixer,
-            hidden=hidden,
-            activation=self.activation,
-            repeat=depth,
-        )
-        return Layer(name, "ModuleList", (one,))
-
-    def input_shape(self, batch: int = 1) -> tuple[int, ...]:
-        return (batch, self.channels, self.image_size, self.image_size)
+        block = Block(sizes=sizes, mixer=self.mixer, hidden=hidden, activation=self.activation)
+        return run.blocks(name, depth, "Block", partial(block.forward, run))

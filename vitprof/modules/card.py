@@ -1,0 +1,66 @@
+"""A step on tensors of the CPU as a CUDA card would run it, as far as memory goes.
+
+A build of PyTorch without CUDA cannot run autograd on fake tensors of a card. So they are
+tensors of the CPU, and what a card does otherwise is put in by name: the fused attention
+kernels (flash for two bytes an element, efficient for four), and the operations that
+autocast computes in fp32 on a card but not on a CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+_ATEN = torch.ops.aten
+
+# Of PyTorch's "CUDA ops that can autocast to float32", those that the models use.
+_IN_FP32 = {
+    functional.layer_norm,
+    functional.softmax,
+    functional.cross_entropy,
+    torch.sum,
+    Tensor.sum,
+    Tensor.softmax,
+    Tensor.pow,
+    Tensor.square,
+}
+_NORMS = {_ATEN.native_layer_norm.default, _ATEN.native_batch_norm.default}
+
+
+class Card(TorchFunctionMode):
+    """Replaces what a card computes otherwise."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        if func is functional.scaled_dot_product_attention:
+            return _fused_attention(*args)
+        if func in _IN_FP32 and torch.is_autocast_enabled("cpu") and args[0].is_floating_point():
+            args = (args[0].float(), *args[1:])
+        return func(*args, **(kwargs or {}))
+
+
+def statistics_in_fp32(func: object, result: Any) -> Any:
+    """What a norm's kernel returns, with mean and deviation in fp32 as a card has them."""
+    if func not in _NORMS:
+        return result
+    y, *statistics = result
+    return (y, *(found.float() for found in statistics))
+
+
+def _fused_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    if q.dtype == torch.float32:
+        keeps = torch.is_grad_enabled() and q.requires_grad
+        made: Tensor = _ATEN._scaled_dot_product_efficient_attention(q, k, v, None, keeps)[0]
+    else:
+        made = _ATEN._scaled_dot_product_flash_attention(q, k, v)[0]
+    return made
