@@ -16,7 +16,7 @@ from vitprof.formulas.totals import HEADLINES, totals
 from vitprof.options import Whole
 from vitprof.reconcile import reconcile_macs, reconcile_params
 from vitprof.report.report import Report
-from vitprof.report.rows import rows
+from vitprof.report.rows import counted, rows
 from vitprof.specs import specify
 from vitprof.version import __version__
 
@@ -85,7 +85,7 @@ def params(
         },
         unavailable=_reasons(readings),
         notes=_notes(given),
-        tree=rows(tree, Measure.PARAMS, given, fold=fold, levels=_levels(levels)),
+        tree=rows(tree, counted(Measure.PARAMS), given, fold=fold, levels=_levels(levels)),
     )
 
 
@@ -149,7 +149,7 @@ def macs(
         },
         unavailable=_reasons(readings),
         notes=_notes(given),
-        tree=rows(tree, Measure.MACS, given, fold=fold, levels=_levels(levels)),
+        tree=rows(tree, counted(Measure.MACS), given, fold=fold, levels=_levels(levels)),
     )
 
 

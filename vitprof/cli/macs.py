@@ -61,4 +61,4 @@ def macs(
             levels=levels,
             say=say,
         )
-    target.show(report, with_why=why)
+    target.show(report, *([report.why()] if why else []))

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from vitprof.counters.read import Say
-from vitprof.errors import OutputError, listing, unknown
-from vitprof.report.formats import Format, find_format, render
-from vitprof.report.report import Report
+from vitprof.errors import OutputError, unknown
+from vitprof.report.formats import Document, Format, Shown, find_format, render
 
 if TYPE_CHECKING:
     from rich.console import ConsoleRenderable
@@ -35,29 +34,23 @@ class Destination:
     format: Format
     path: Path | None
 
-    def show(self, report: Report, *, with_why: bool = False) -> None:
-        """Print the report, or write it to the file, for people with every cause if asked.
+    def show(self, document: Document, *appendices: Shown) -> None:
+        """Print the document, or write it to the file, for people with its appendices.
 
         Raises:
             OutputError: the file cannot be written; one that was there is as it was.
-            typer.Exit: a tool's reading is not explained to the last unit.
+            typer.Exit: what was found out does not hold.
         """
         if self.path is not None:
-            write(self.path, render(report, self.format, with_why=with_why))
+            write(self.path, render(document, self.format, *appendices))
         elif self.format is Format.TABLE:
-            print_table(report, *([report.why()] if with_why else []))
+            print_table(document, *appendices)
         else:
-            emit(render(report, self.format, with_why=with_why))
-        if not report.explained:
+            emit(render(document, self.format, *appendices))
+        if document.complaint:
             if self.path is not None or not self.format.for_people:
-                sys.stderr.write(f"vitprof: {_unexplained(report)}\n")
+                sys.stderr.write(f"vitprof: {document.complaint}\n")
             raise typer.Exit(UNMET)
-
-
-def _unexplained(report: Report) -> str:
-    """Which tools' readings are not explained, where no table says so."""
-    tools = [tool for tool, found in report.differences.items() if not found.explained]
-    return f"the reading of {listing(tools, 'and')} is not explained; --why lists the causes"
 
 
 def destination(format: str | None, output: str | None) -> Destination:

@@ -39,4 +39,4 @@ def params(
             levels=levels,
             say=say,
         )
-    target.show(report, with_why=why)
+    target.show(report, *([report.why()] if why else []))

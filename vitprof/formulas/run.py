@@ -2,7 +2,7 @@
 
 A formula is a forward pass written down with ops in place of torch's functions, line by
 line as in the torch module. A `Run` takes the ops as they come: `count` notes them down
-as a tree, `vitprof.memory` also follows the tensors between them. Some lines cost no
+as a tree, `vitprof.eager` also follows the tensors between them. Some lines cost no
 arithmetic and move tensors only; they are methods of their own, and nothing to `count`.
 """
 
@@ -62,8 +62,8 @@ class Run(ABC, Generic[T]):
         """Views of the parts of a tensor; their gradients are put together again."""
 
     @abstractmethod
-    def joined(self, *parts: T) -> T:
-        """Tensors put together; each gradient is a view of the whole one's."""
+    def joined(self, shape: Shape, *parts: T) -> T:
+        """Tensors put together to one of a shape; each gradient is a view of the whole one's."""
 
     @abstractmethod
     def picked(self, x: T, shape: Shape) -> T:
@@ -133,7 +133,7 @@ class _Count(Run[None]):
     def parts(self, x: None, *shapes: Shape) -> tuple[None, ...]:
         return (None,) * len(shapes)
 
-    def joined(self, *parts: None) -> None:
+    def joined(self, shape: Shape, *parts: None) -> None:
         pass
 
     def picked(self, x: None, shape: Shape) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from enum import StrEnum
 from io import StringIO
 from pathlib import PurePath
+from typing import TYPE_CHECKING, Protocol
 
 from vitprof.errors import SpecError, listing, unknown
-from vitprof.report.report import Report
-from vitprof.report.to_csv import to_csv
-from vitprof.report.to_json import to_json
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
 
 
 class Format(StrEnum):
@@ -57,21 +58,41 @@ def find_format(name: str | None, file: str | None) -> Format:
     return _SUFFIXES[suffix]
 
 
-def render(report: Report, format: Format, *, with_why: bool = False) -> str:
-    """The report as the text of a file, for people with every cause if asked for."""
-    if format is Format.CSV:
-        return to_csv(report)
-    if format is Format.JSON:
-        return to_json(report)
-    if format is Format.MARKDOWN:
-        from vitprof.report.to_markup import to_markdown
+class Shown(Protocol):
+    """What people can read."""
 
-        return to_markdown(report, with_why=with_why)
+    def to_markdown(self) -> str:
+        """As Markdown."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """As a table for a terminal."""
+
+
+class Document(Shown, Protocol):
+    """What a command found out, in every format."""
+
+    @property
+    def complaint(self) -> str:
+        """What of it does not hold, in a sentence; empty where all does."""
+
+    def to_csv(self) -> str:
+        """Its rows as CSV."""
+
+    def to_json(self) -> str:
+        """All of it as JSON."""
+
+
+def render(document: Document, format: Format, *appendices: Shown) -> str:
+    """The document as the text of a file; appendices are for people, data has them in it."""
+    if format is Format.CSV:
+        return document.to_csv()
+    if format is Format.JSON:
+        return document.to_json()
+    if format is Format.MARKDOWN:
+        return "\n".join(part.to_markdown() for part in (document, *appendices))
     from rich.console import Console
 
     text = StringIO()
     console = Console(file=text, width=_FILE_WIDTH, color_system=None)
-    console.print(report)
-    if with_why:
-        console.print("", report.why())
+    console.print(document, *appendices, sep="\n")
     return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())

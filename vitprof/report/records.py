@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from vitprof.options import plain
-from vitprof.report.report import Report, Row
 from vitprof.report.verdict import verdict
+
+if TYPE_CHECKING:
+    from vitprof.report.report import Report, Row
 
 Cell = str | int | None
 

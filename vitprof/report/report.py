@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vitprof.errors import listing
 from vitprof.options import Value
 from vitprof.reconcile import Difference
+from vitprof.report.to_csv import to_csv
+from vitprof.report.to_json import to_json
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -95,9 +98,31 @@ class Report:
         """Whether every tool's reading follows to the last unit from its convention."""
         return all(difference.explained for difference in self.differences.values())
 
+    @property
+    def complaint(self) -> str:
+        """Which tools' readings are not explained; empty where all are."""
+        tools = [tool for tool, found in self.differences.items() if not found.explained]
+        if not tools:
+            return ""
+        return f"the reading of {listing(tools, 'and')} is not explained; --why lists the causes"
+
     def why(self) -> Explanation:
         """Every cause of every difference, path by path, to be printed."""
         return Explanation(self)
+
+    def to_csv(self) -> str:
+        """The rows as CSV."""
+        return to_csv(self)
+
+    def to_json(self) -> str:
+        """The whole report as JSON."""
+        return to_json(self)
+
+    def to_markdown(self) -> str:
+        """The whole report as Markdown."""
+        from vitprof.report.to_markup import to_markdown
+
+        return to_markdown(self)
 
     def to_frame(self) -> DataFrame:
         """The rows as a pandas DataFrame, equal to what the CSV holds."""
@@ -121,6 +146,12 @@ class Explanation:
     """The causes of a report's differences, path by path."""
 
     report: Report
+
+    def to_markdown(self) -> str:
+        """The causes as Markdown."""
+        from vitprof.report.to_markup import why_to_markdown
+
+        return why_to_markdown(self.report)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from vitprof.report.to_table import why_to_table

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from vitprof.counters.reading import Reading
 from vitprof.formulas.layer import Layer, Measure, Node
 from vitprof.formulas.op import Op
-from vitprof.formulas.size import ZERO, Size
+from vitprof.formulas.size import Size
 from vitprof.report.report import Row
+
+Count = Callable[[Node], Size]  # of one; with a formula where it has one
+
+
+def counted(measure: Measure) -> Count:
+    """What is counted of each layer and op."""
+
+    def count(node: Node) -> Size:
+        item = node.item
+        return measure.of(item) if isinstance(item, Op) else Size(item.of_one(measure))
+
+    return count
 
 
 def rows(
     tree: Layer,
-    measure: Measure,
+    count: Count,
     readings: Mapping[str, Reading],
     *,
     fold: bool,
@@ -24,37 +36,43 @@ def rows(
 
     Args:
         tree: the model's formulas.
-        measure: what is counted.
+        count: what is counted of one layer or op.
         readings: of the tools that have one.
         fold: show equal layers once.
         levels: how deep below the model; a layer at the last level stands for all it holds.
     """
     nodes = [node for node in tree.walk(fold=fold) if node.level > 0]
-    made = [
-        _row(node, measure, readings, leaf=isinstance(node.item, Op) or node.level == levels)
-        for node in nodes
-    ]
-    kept = [row for row in _summed(made) if row.count or any(row.counters.values())]
-    return tuple(_joined([row for row in kept if levels is None or row.level <= levels]))
+    summed = _summed([_row(node, count, readings) for node in nodes])
+    kept = [row for row in summed if row.count or any(row.counters.values())]
+    shown = [row for row in kept if levels is None or row.level <= levels]
+    return tuple(_joined(_with_leaves(shown)))
 
 
-def _row(node: Node, measure: Measure, readings: Mapping[str, Reading], *, leaf: bool) -> Row:
-    item = node.item
-    formula = measure.of(item) if isinstance(item, Op) else Size(item.of_one(measure))
-    closed = isinstance(item, Op) and formula is not ZERO
+def _row(node: Node, count: Count, readings: Mapping[str, Reading]) -> Row:
+    formula = count(node)
+    closed = bool(formula.operator or formula.name)
     return Row(
         path=node.path,
         name=node.path.rpartition(".")[2],
         level=node.level,
-        type=item.type,
+        type=node.item.type,
         repeat=node.repeat,
         formula=formula.formula if closed else "",
         numbers=formula.numbers if closed else "",
         each=formula.value,
         count=formula.value * node.repeat,
         counters={name: _said(reading, node) for name, reading in readings.items()},
-        leaf=leaf,
+        leaf=False,
     )
+
+
+def _with_leaves(shown: list[Row]) -> list[Row]:
+    """Mark the rows below which there is no other."""
+    below = [*(row.level for row in shown[1:]), 0]
+    return [
+        replace(row, leaf=next_level <= row.level)
+        for row, next_level in zip(shown, below, strict=True)
+    ]
 
 
 def _said(reading: Reading, node: Node) -> int | None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 from io import StringIO
+from typing import TYPE_CHECKING
 
 from vitprof.report.records import header, record
-from vitprof.report.report import Report
+
+if TYPE_CHECKING:
+    from vitprof.report.report import Report
 
 
 def to_csv(report: Report) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from vitprof.options import plain
 from vitprof.reconcile import Difference
-from vitprof.report.report import Report
+
+if TYPE_CHECKING:
+    from vitprof.report.report import Report
 
 SCHEMA = "vitprof/1"
 

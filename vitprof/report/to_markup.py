@@ -9,13 +9,12 @@ from vitprof.report.report import Report
 from vitprof.report.verdict import why
 
 
-def to_markdown(report: Report, *, with_why: bool = False) -> str:
-    """The rows as a GitHub table, then totals and conditions as a list, then the causes."""
+def to_markdown(report: Report) -> str:
+    """The rows as a GitHub table, then totals and conditions as a list."""
     sums = [f"- {name}: {count:,}" for name, count in totals(report)]
     sums += [f"- {tool} says: {count:,}" for tool, count in report.counters.items()]
     below = [f"- {name}: {text}" for name, text in facts(report).items()]
-    causes = ["", _tabulate_why(report)] if with_why else []
-    return "\n".join([_tabulate(report, "github"), "", *sums, *below, *causes]) + "\n"
+    return "\n".join([_tabulate(report, "github"), "", *sums, *below]) + "\n"
 
 
 def to_html(report: Report) -> str:
@@ -38,12 +37,14 @@ def _tabulate(report: Report, style: str) -> str:
     return tabulate(rows, names, tablefmt=style, colalign=align, disable_numparse=True)
 
 
-def _tabulate_why(report: Report) -> str:
+def why_to_markdown(report: Report) -> str:
+    """The causes of every difference as a GitHub table."""
     from tabulate import tabulate
 
     names = ["tool", "cause", "layer", "amount"]
     align = ["left", "left", "left", "right"]
-    return tabulate(why(report), names, tablefmt="github", colalign=align, disable_numparse=True)
+    table = tabulate(why(report), names, tablefmt="github", colalign=align, disable_numparse=True)
+    return f"{table}\n"
 
 
 def _cell(cell: Cell) -> str:

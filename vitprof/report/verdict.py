@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from vitprof.reconcile import Difference
-from vitprof.report.report import Report
+
+if TYPE_CHECKING:
+    from vitprof.report.report import Report
 
 
 def verdict(difference: Difference) -> str:

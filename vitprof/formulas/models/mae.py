@@ -112,7 +112,7 @@ class MaskedAutoencoder(Model):
             x, mask, order = drop(x)
             cls = run(Inline("cls_position", "add", (D,)), cls_token, pos_embed)
             cls = run.expanded(cls, (B, D))
-            x = run.joined(cls, x)
+            x = run.joined((B, N, D), cls, x)
             for block in self._blocks(run, "blocks", self.size("depth"), sizes):
                 x = block(x)
             return run(LayerNorm("norm", (B, N), D), x), mask, order
@@ -129,10 +129,12 @@ class MaskedAutoencoder(Model):
         def decode(latent: T, order: T) -> T:
             x = run(Linear("decoder_embed", (B, N), D, D_dec), latent)
             shuffled = run.joined(
-                run.picked(x, (B, kept, D_dec)), run.expanded(mask_token, (B, n - kept, D_dec))
+                (B, n, D_dec),
+                run.picked(x, (B, kept, D_dec)),
+                run.expanded(mask_token, (B, n - kept, D_dec)),
             )
             patches = run.gathered(shuffled, order, (B, n, D_dec))
-            x = run.joined(run.picked(x, (B, D_dec)), patches)
+            x = run.joined((B, N_dec, D_dec), run.picked(x, (B, D_dec)), patches)
             x = run(Inline("decoder_positions", "add", (B, N_dec, D_dec)), x, decoder_pos)
             for block in self._blocks(run, "decoder_blocks", self.size("decoder_depth"), decoded):
                 x = block(x)
