@@ -9,11 +9,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from vitprof.errors import OutputError, SpecError, VitprofError
 from vitprof.profile import macs, params
 from vitprof.report.report import Report, Row
 from vitprof.specs import specify
 from vitprof.version import __version__
+
+if TYPE_CHECKING:
+    from vitprof.footprint import memory
 
 __all__ = [
     "OutputError",
@@ -23,6 +28,16 @@ __all__ = [
     "VitprofError",
     "__version__",
     "macs",
+    "memory",
     "params",
     "specify",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Load what not every command needs when it is asked for."""
+    if name == "memory":
+        from vitprof.footprint import memory
+
+        return memory
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -33,7 +33,7 @@ _MACS_CONVENTION = (
 )
 
 
-def _quiet(message: str) -> None:
+def quiet(message: str) -> None:
     """Say nothing."""
 
 
@@ -44,7 +44,7 @@ def params(
     counters: Iterable[str] = NAMES,
     fold: bool = False,
     levels: int | str | None = None,
-    say: Say = _quiet,
+    say: Say = quiet,
     **options: object,
 ) -> Report:
     """Count the parameters of a model, layer by layer, beside what the tools say.
@@ -72,7 +72,7 @@ def params(
         command="params",
         spec=spec.conditions(),
         conditions={"dtype": "float32"},
-        versions=_versions(tools),
+        versions=versions(tools),
         convention=_PARAMS_CONVENTION,
         totals=totals(tree, Measure.PARAMS),
         headline=HEADLINES[Measure.PARAMS],
@@ -85,7 +85,7 @@ def params(
         },
         unavailable=_reasons(readings),
         notes=_notes(given),
-        tree=rows(tree, counted(Measure.PARAMS), given, fold=fold, levels=_levels(levels)),
+        tree=rows(tree, counted(Measure.PARAMS), given, fold=fold, levels=read_levels(levels)),
     )
 
 
@@ -101,7 +101,7 @@ def macs(
     force: bool = False,
     fold: bool = False,
     levels: int | str | None = None,
-    say: Say = _quiet,
+    say: Say = quiet,
     **options: object,
 ) -> Report:
     """Count the multiply-accumulates of a forward pass, layer by layer, beside the tools.
@@ -136,7 +136,7 @@ def macs(
         command="macs",
         spec={**spec.conditions(), "batch": images},
         conditions={"dtype": "float32", **setting.conditions()},
-        versions=_versions(tools),
+        versions=versions(tools),
         convention=_MACS_CONVENTION,
         totals=totals(tree, Measure.MACS),
         headline=HEADLINES[Measure.MACS],
@@ -149,7 +149,7 @@ def macs(
         },
         unavailable=_reasons(readings),
         notes=_notes(given),
-        tree=rows(tree, counted(Measure.MACS), given, fold=fold, levels=_levels(levels)),
+        tree=rows(tree, counted(Measure.MACS), given, fold=fold, levels=read_levels(levels)),
     )
 
 
@@ -165,16 +165,18 @@ def _notes(readings: Mapping[str, Reading]) -> dict[str, str]:
     return {name: "; ".join(said.notes) for name, said in readings.items() if said.notes}
 
 
-def _levels(levels: int | str | None) -> int | None:
+def read_levels(levels: int | str | None) -> int | None:
+    """How deep the rows go, checked; None for all the way."""
     return None if levels is None else _LEVELS.read("levels", levels)
 
 
-def _versions(tools: list[Counter]) -> dict[str, str]:
-    versions = {"vitprof": __version__, "python": platform.python_version()}
-    if tools:
+def versions(tools: list[Counter], *, torch: bool = False) -> dict[str, str]:
+    """The versions of vitprof, Python, the tools and, with or without any, torch."""
+    found = {"vitprof": __version__, "python": platform.python_version()}
+    if tools or torch:
         from importlib.metadata import PackageNotFoundError, version
 
         for package in dict.fromkeys(("torch", *(tool.package for tool in tools))):
             with suppress(PackageNotFoundError):
-                versions[package] = version(package)
-    return versions
+                found[package] = version(package)
+    return found

@@ -20,7 +20,7 @@ from vitprof.cli.output import ReaderGoneError, emit
 from vitprof.errors import VitprofError, unknown
 from vitprof.version import __version__
 
-COMMANDS = ("params", "macs", "bench", "batch-size", "check", "models", "mixers")
+COMMANDS = ("params", "macs", "memory", "bench", "batch-size", "check", "models", "mixers")
 BAD_REQUEST, INTERRUPTED = 2, 130
 
 

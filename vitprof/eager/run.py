@@ -163,8 +163,9 @@ class Eager(Run[Tensor]):
         """Run the backward pass of a loss."""
         assert self._tape is not None
         assert y.node is not None
-        seed = self.new(y.elements, y.dtype)  # autograd holds it until the end
-        self._tape.backward(y.node, seed)
+        with self._at("loss"):
+            seed = self.new(y.elements, y.dtype)  # autograd holds it until the end
+            self._tape.backward(y.node, seed)
 
     def leave_autocast(self) -> None:
         """Let go of the copies of weights that mixed precision has at hand."""
@@ -276,10 +277,14 @@ class Eager(Run[Tensor]):
         elements, own = product(shape), self.weight_dtype if dtype == "float" else dtype
         return Tensor(elements, own, self.new(elements, own))
 
-    def copy(self, x: Tensor) -> Tensor:
+    def copy(self, x: Tensor, *across: Size) -> Tensor:
+        if _single(across):
+            return x
         return self.passed(self.new(x.elements, x.dtype), x.elements, x)
 
-    def reordered(self, x: Tensor) -> Tensor:
+    def reordered(self, x: Tensor, *across: Size) -> Tensor:
+        if _single(across):
+            return x
         return self.made(x.storage, x.elements, x.dtype, (x,))
 
     def parts(self, x: Tensor, *shapes: Shape) -> tuple[Tensor, ...]:
@@ -318,3 +323,7 @@ class Eager(Run[Tensor]):
             kept = self.keep(x.storage, places.storage)
             storage = self.new(elements, x.dtype)
             return self.made(storage, elements, x.dtype, (x,), backward, kept)
+
+
+def _single(axes: Sequence[Size]) -> bool:
+    return any(axis.value == 1 for axis in axes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from vitprof.eager.account import Account, Entry, Peak
@@ -94,12 +95,15 @@ def _follow(
 
 
 def _kept(account: Account) -> dict[str, Size]:
-    kept: dict[str, Size] = {}
+    """What is kept by path, alike tensors as a product."""
+    alike: dict[str, dict[str, list[Size]]] = {}
     for entry in account.held.values():
         if entry.kind == "saved" and entry.at:
-            before = kept.get(entry.at)
-            kept[entry.at] = entry.size if before is None else before + entry.size
-    return kept
+            alike.setdefault(entry.at, {}).setdefault(entry.size.formula, []).append(entry.size)
+    return {
+        path: reduce(Size.__add__, (sizes[0] * len(sizes) for sizes in by_formula.values()))
+        for path, by_formula in alike.items()
+    }
 
 
 def buffers(tree: Layer, element: int) -> Size:

@@ -36,7 +36,7 @@ def heads_option(default: int, of: str) -> Any:
 
 def image_size_option(default: int) -> Any:
     """Declare the side of a square image."""
-    return whole(default, help="side of the square image in pixels")
+    return whole(default, symbol="image", help="side of the square image in pixels")
 
 
 def patch_size_option(default: int) -> Any:

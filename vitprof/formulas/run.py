@@ -50,12 +50,22 @@ class Run(ABC, Generic[T]):
         """
 
     @abstractmethod
-    def copy(self, x: T) -> T:
-        """The same numbers in another order in memory; the gradient is only read so."""
+    def copy(self, x: T, *across: Size) -> T:
+        """The same numbers in another order in memory; the gradient is only read so.
+
+        Args:
+            x: the tensor.
+            across: the axes that change places; where one of them is 1, nothing does.
+        """
 
     @abstractmethod
-    def reordered(self, x: T) -> T:
-        """The same memory, read in another order; the gradient is copied to this one."""
+    def reordered(self, x: T, *across: Size) -> T:
+        """The same memory, read in another order; the gradient is copied to this one.
+
+        Args:
+            x: the tensor.
+            across: the axes that change places; where one of them is 1, nothing does.
+        """
 
     @abstractmethod
     def parts(self, x: T, *shapes: Shape) -> tuple[T, ...]:
@@ -124,10 +134,10 @@ class _Count(Run[None]):
     def fresh(self, shape: Shape, dtype: str) -> None:
         pass
 
-    def copy(self, x: None) -> None:
+    def copy(self, x: None, *across: Size) -> None:
         pass
 
-    def reordered(self, x: None) -> None:
+    def reordered(self, x: None, *across: Size) -> None:
         pass
 
     def parts(self, x: None, *shapes: Shape) -> tuple[None, ...]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import zip_longest
 
 from vitprof.counters.reading import Reading
 from vitprof.formulas.layer import Layer, Measure, Node
@@ -48,6 +50,52 @@ def rows(
     return tuple(_joined(_with_leaves(shown)))
 
 
+def kept_rows(
+    tree: Layer, kept: Mapping[str, Size], *, fold: bool, levels: int | None
+) -> tuple[Row, ...]:
+    """The rows of what each layer keeps for the backward pass, in bytes.
+
+    Args:
+        tree: the model's formulas.
+        kept: bytes by path, of equal layers those of the first.
+        fold: show equal layers once.
+        levels: how deep below the model.
+    """
+    own: dict[str, Size] = {}
+    for node in tree.walk(fold=True):
+        if node.paths[0] in kept:
+            own |= dict.fromkeys(node.paths, kept[node.paths[0]])
+    within: Counter[str] = Counter()
+    for path, size in own.items():
+        parts = path.split(".")
+        within.update({".".join(parts[:some]): size.value for some in range(1, len(parts) + 1)})
+
+    def count(node: Node) -> Size:
+        first = node.paths[0]
+        return own.get(first) or Size(within[first])
+
+    there = {path for node in tree.walk(fold=False) for path in node.paths}
+    elsewhere = [_elsewhere(path, size) for path, size in kept.items() if path not in there]
+    return (*rows(tree, count, {}, fold=fold, levels=levels), *elsewhere)
+
+
+def _elsewhere(path: str, size: Size) -> Row:
+    """What is kept by no layer: the indices of a gather, a loss outside the model."""
+    return Row(
+        path=path,
+        name=path,
+        level=1,
+        type="",
+        repeat=1,
+        formula=size.formula,
+        numbers=size.numbers,
+        each=size.value,
+        count=size.value,
+        counters={},
+        leaf=True,
+    )
+
+
 def _row(node: Node, count: Count, readings: Mapping[str, Reading]) -> Row:
     formula = count(node)
     closed = bool(formula.operator or formula.name)
@@ -68,11 +116,8 @@ def _row(node: Node, count: Count, readings: Mapping[str, Reading]) -> Row:
 
 def _with_leaves(shown: list[Row]) -> list[Row]:
     """Mark the rows below which there is no other."""
-    below = [*(row.level for row in shown[1:]), 0]
-    return [
-        replace(row, leaf=next_level <= row.level)
-        for row, next_level in zip(shown, below, strict=True)
-    ]
+    pairs = zip_longest(shown, shown[1:])
+    return [replace(row, leaf=below is None or below.level <= row.level) for row, below in pairs]
 
 
 def _said(reading: Reading, node: Node) -> int | None:

@@ -39,7 +39,8 @@ class Attention(Mixer):
         q = run(Inline("scale", "scale", (B, h, N, d)), q)
         a = run(
             Elementwise("weights", "softmax", "Softmax", (B, h, N, N)),
-            run(MatMul("scores", (B, h), N, d, N), run.copy(q), run.copy(k)),
+            run(MatMul("scores", (B, h), N, d, N), run.copy(q, B, h, N), run.copy(k, B, h, N)),
         )
-        y = run.reordered(run(MatMul("output", (B, h), N, N, d), a, run.copy(v)))
-        return run(Linear("fc_out", (B, N), D, D), run.copy(y))
+        y = run(MatMul("output", (B, h), N, N, d), a, run.copy(v, B, h, N))
+        y = run.reordered(y, B, h, N)
+        return run(Linear("fc_out", (B, N), D, D), run.copy(y, h, N))

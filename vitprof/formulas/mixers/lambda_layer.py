@@ -50,5 +50,7 @@ class LambdaLayer(Mixer):
         )
         content_output = run(MatMul("content_output", (B,), N * h, k, v), q, content)
         position = run(Conv("position_lambdas", B, (N, v), (r * r,), ONE, k, rank=3), values)
-        position_output = run(MatMul("position_output", (B, N), h, k, v), q, run.copy(position))
+        position_output = run(
+            MatMul("position_output", (B, N), h, k, v), q, run.copy(position, B, k, N)
+        )
         return run(Inline("sum", "add", (B, N, h, v)), content_output, position_output)

@@ -33,12 +33,15 @@ class LinearAttention(Mixer):
         q, k, v = run.parts(run.reordered(qkv), *3 * [tokens])
         q = run(Inline("q_plus_one", "add", tokens), run(Inline("q_elu", "elu", tokens), q))
         k = run(Inline("k_plus_one", "add", tokens), run(Inline("k_elu", "elu", tokens), k))
-        state = run(MatMul("key_values", (B, h), d, N, d), run.copy(k), run.copy(v))
+        state = run(
+            MatMul("key_values", (B, h), d, N, d), run.copy(k, B, h, N), run.copy(v, B, h, N)
+        )
         sums = run(
             MatMul("normalizer", (B, h), N, d, ONE),
-            run.copy(q),
+            run.copy(q, B, h, N),
             run(Inline("key_sum", "sum", tokens, out=(B, h, d)), k),
         )
-        y = run.reordered(run(MatMul("output", (B, h), N, d, d), run.copy(q), state))
+        y = run(MatMul("output", (B, h), N, d, d), run.copy(q, B, h, N), state)
+        y = run.reordered(y, B, h, N)
         y = run(Inline("division", "divide", tokens), y, sums)
-        return run(Linear("fc_out", (B, N), D, D), run.copy(y))
+        return run(Linear("fc_out", (B, N), D, D), run.copy(y, h, N))

@@ -77,7 +77,7 @@ class Classifier(Model):
             return run(Linear("proj", (B, n), pixels, D), run.copy(x))
 
         x = run.layer("patch_embed", "FlatPatchEmbed", patch_embed, x)
-        x = run.joined((B, N, D), run.expanded(cls_token, (B, D)), run.reordered(x))
+        x = run.joined((B, N, D), run.expanded(cls_token, (B, D)), run.reordered(x, B))
         x = run(Inline("positions", "add", (B, N, D)), x, run.expanded(pos_embed, (B, N, D)))
         for one in run.blocks("blocks", self.size("depth"), "Block", partial(block.forward, run)):
             x = one(x)

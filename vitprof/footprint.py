@@ -1,0 +1,118 @@
+"""What a step holds in memory, on paper and beside a trace: from a request to a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from vitprof.counters.read import Say
+from vitprof.eager.account import KINDS, Entry
+from vitprof.eager.caching import replay
+from vitprof.eager.step import memory as follow
+from vitprof.formulas.model import Model
+from vitprof.profile import quiet, read_levels, versions
+from vitprof.report.memory import Card, Held, MemoryReport, PhasePeak
+from vitprof.report.rows import kept_rows
+from vitprof.specs import specify
+from vitprof.workload import Workload
+
+_CONVENTION = (
+    "memory is the tensors of eager PyTorch, from their allocation until nothing refers to "
+    "them; a tensor that several layers keep is booked where it is kept first; what kernels "
+    "take within themselves and what a card adds is apart"
+)
+WORKSPACE = 8320 * 1024  # of cuBLAS by default: two of 4,096 KiB and eight of 16 KiB
+CONTEXT = 290_000_000  # of CUDA since PyTorch 1.13, about
+
+
+def memory(
+    model: str | Model | None = None,
+    workload: Workload | None = None,
+    *,
+    mixer: str | None = None,
+    trace: bool = True,
+    workspace: int = WORKSPACE,
+    context: int = CONTEXT,
+    fold: bool = False,
+    levels: int | str | None = None,
+    say: Say = quiet,
+    **options: object,
+) -> MemoryReport:
+    """Predict what a training step, or inference, holds in memory, layer by layer.
+
+    Args:
+        model: `mae`, `classifier`, `layer`, or a model that `specify` made.
+        workload: how it is trained or run; made from the options if it is not given.
+        mixer: `attn`, `lambda`, `linear`.
+        trace: lay a trace of the real step beside it; without, nothing heavy is imported.
+        workspace: bytes that a handle of cuBLAS takes on the card.
+        context: bytes that the driver takes on the card.
+        fold: give equal layers one row.
+        levels: how deep below the model the rows go.
+        say: told what is being done.
+        **options: the workload's, the model's and the mixer's options, `batch=10`,
+            `dtype="bf16"`, `dim=192`; a name that none of them has is an error.
+
+    Raises:
+        SpecError: there is no such model, mixer or option, or a value is wrong.
+    """
+    if workload is None:
+        own: dict[str, Any] = {
+            name: options.pop(name) for name in Workload.declared() if name in options
+        }
+        workload = Workload(**own)
+    spec = specify(model, mixer=mixer, options=options)
+    found = follow(spec, workload)
+    traced = None
+    if trace:
+        from vitprof.modules.trace import trace as trace_step
+
+        say("tracing a step on tensors without data")
+        traced = trace_step(spec, workload)
+    card = None
+    if traced is not None and workload.device == "cuda":
+        segments = replay(traced.events)
+        card = Card(
+            allocated=segments.allocated_bytes,
+            reserved=segments.reserved_bytes,
+            workspaces=workspace * (1 if workload.inference else 2),
+            context=context,
+        )
+    return MemoryReport(
+        spec=spec.conditions(),
+        workload=workload.values(),
+        versions=versions([], torch=trace),
+        convention=_CONVENTION,
+        phases={
+            name: PhasePeak(bytes=peak.bytes, layer=peak.at, by_kind=peak.by_kind)
+            for name, peak in found.peaks.items()
+        },
+        kept=found.kept_bytes,
+        held=_held(found.held),
+        traced=None if traced is None else traced.by_phase,
+        card=card,
+        tree=kept_rows(
+            spec.formula(workload.batch), found.kept, fold=fold, levels=read_levels(levels)
+        ),
+    )
+
+
+def _held(entries: Iterable[Entry]) -> tuple[Held, ...]:
+    """The entries by kind; temporaries one by one, of the others those of a kind in one."""
+    entries = [entry for entry in entries if entry.size.value]
+    held = []
+    for kind in KINDS:
+        own = [entry for entry in entries if entry.kind == kind]
+        apart = kind == "temporaries"
+        for some in [[entry] for entry in own] if apart else [own] if own else []:
+            alone = len(some) == 1
+            held.append(
+                Held(
+                    kind=kind,
+                    path=some[0].at if apart else "",
+                    formula=some[0].size.formula if alone else "",
+                    numbers=some[0].size.numbers if alone else "",
+                    bytes=sum(entry.size.value for entry in some),
+                )
+            )
+    return tuple(held)

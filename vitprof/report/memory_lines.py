@@ -1,0 +1,65 @@
+"""What stands below a memory report's tables, the same in a terminal and in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vitprof.bytes import show_bytes
+from vitprof.options import Value, plain
+from vitprof.report.memory import Card, MemoryReport
+
+
+def title(report: MemoryReport) -> str:
+    """What the report is of."""
+    step = "inference" if report.workload["inference"] else "a training step"
+    spec = report.spec
+    batch = report.workload["batch"]
+    return f"Memory of {step} of {spec['model']} with {spec['mixer']}, batch {batch}"
+
+
+def facts(report: MemoryReport) -> dict[str, str]:
+    """The peaks, what a trace and a card say, and the conditions."""
+    lines = {
+        "peak": f"{show_bytes(report.peak.bytes)}, {_place(report)}",
+        "phases": ", ".join(
+            f"{name} {show_bytes(peak.bytes)}" for name, peak in report.phases.items()
+        ),
+        "trace": _trace(report),
+    }
+    if report.card is not None:
+        lines["on a card"] = _card(report.card)
+    return lines | {
+        "workload": pairs(report.workload),
+        "spec": pairs(report.spec),
+        "versions": pairs(report.versions),
+        "convention": report.convention,
+    }
+
+
+def pairs(values: Mapping[str, Value]) -> str:
+    """Names and values in a line."""
+    return ", ".join(f"{name.replace('_', ' ')} {plain(value)}" for name, value in values.items())
+
+
+def _place(report: MemoryReport) -> str:
+    if report.phase == "optimizer":
+        return "in the step of the optimizer"
+    return f"in the {report.phase} pass, at {report.peak.layer}"
+
+
+def _trace(report: MemoryReport) -> str:
+    traced = report.traced_peak
+    if traced is None:
+        return "none; --trace runs a real step on tensors without data"
+    if report.traced == {name: peak.bytes for name, peak in report.phases.items()}:
+        return "a real step on tensors without data holds the same to the byte, in every phase"
+    apart = 100 * (report.peak.bytes / traced - 1)
+    return f"a real step on tensors without data holds {show_bytes(traced)}, formula {apart:+.3f} %"
+
+
+def _card(card: Card) -> str:
+    return (
+        f"{show_bytes(card.total)}: segments {show_bytes(card.reserved)} for tensors of "
+        f"{show_bytes(card.allocated)} in blocks of 512 bytes, cuBLAS workspaces "
+        f"{show_bytes(card.workspaces)}, CUDA context {show_bytes(card.context)}"
+    )
