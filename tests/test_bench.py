@@ -186,9 +186,26 @@ def benchmark() -> Benchmark:
         protocol="how",
         bound=0.05,
         peak=Peak(1000, 0.5),
+        budget_bytes=3 * 2**30,
         mixers=(
-            Measured(mixer="attn", spec=spec, params=1234, macs=400_000, speeds=attn),
-            Measured(mixer="lambda", spec=changed, params=999, macs=600_000, speeds=other),
+            Measured(
+                mixer="attn",
+                spec=spec,
+                params=1234,
+                macs=400_000,
+                peak_bytes=5 * 2**20,
+                largest=7,
+                speeds=attn,
+            ),
+            Measured(
+                mixer="lambda",
+                spec=changed,
+                params=999,
+                macs=600_000,
+                peak_bytes=2**30,
+                largest=0,
+                speeds=other,
+            ),
         ),
         unavailable={"memory": "a reason"},
     )

@@ -357,6 +357,7 @@ def test_options_reach_the_trial(answers: Callable[..., list[Request]], capsys: 
     assert requests[-1]["spec"]["mixer"] == "lambda"
     assert requests[-1]["spec"]["mask_ratio"] == 0.3
     assert requests[-1]["workload"] == {
+        "device": "cuda",
         "batch": 23,
         "dtype": "bf16",
         "autocast": True,

@@ -11,13 +11,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vitprof.counters.read import Say
+from vitprof.eager.largest_batch import largest_batch
+from vitprof.eager.step import peak_bytes
 from vitprof.errors import VitprofError
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.model import Model
 from vitprof.formulas.totals import totals
 from vitprof.report.bench import FORWARD, TRAINING, Benchmark, Measured, Speed
 from vitprof.timing import Peak, Protocol, Timing, matrix_peak, take_turns
-from vitprof.version import __version__
+from vitprof.version import versions
 from vitprof.workload import Workload
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ def bench(
     *,
     device: str,
     compiled: bool,
+    memory_bytes: int | None = None,
     say: Say,
 ) -> Benchmark:
     """Measure the forward pass and the training step of models that differ in their mixer.
@@ -49,6 +52,7 @@ def bench(
         protocol: how long is measured.
         device: `cpu`, `cuda` or `cuda:1`.
         compiled: let `torch.compile` compile the modules.
+        memory_bytes: predict the largest batch that trains within so much.
         say: told what is being done.
 
     Raises:
@@ -62,6 +66,7 @@ def bench(
     from vitprof.modules.step import DTYPES
 
     place = find_device(device)
+    workload = replace(workload, device=place.type)
     protocol = replace(protocol, threads=protocol.threads or torch.get_num_threads())
     steps: dict[str, Step] = {}
     memory: dict[str, int | None] = {}
@@ -79,11 +84,12 @@ def bench(
         model=models[0].name,
         workload={name: value for name, value in workload.values().items() if name != "inference"},
         conditions=_conditions(place, protocol, compiled),
-        versions=_versions(),
+        versions=versions(["torch"]),
         protocol=str(protocol),
         bound=float(protocol.spread),
         peak=peak,
-        mixers=_measured(models, workload, timings, memory, peak),
+        budget_bytes=memory_bytes,
+        mixers=_measured(models, workload, timings, memory, peak, memory_bytes),
         unavailable={} if place.type == "cuda" else {"memory": _NO_MEMORY},
     )
 
@@ -136,6 +142,7 @@ def _measured(
     timings: dict[str, Timing],
     memory: dict[str, int | None],
     peak: Peak,
+    budget: int | None,
 ) -> tuple[Measured, ...]:
     return tuple(
         Measured(
@@ -143,6 +150,8 @@ def _measured(
             spec=model.conditions(),
             params=totals(model.formula(), Measure.PARAMS)["all"],
             macs=model.formula(workload.batch).total(Measure.MACS),
+            peak_bytes=peak_bytes(model, workload),
+            largest=None if budget is None else largest_batch(model, workload, budget),
             speeds={
                 phase: Speed(
                     timing=timings[_name(model, phase)],
@@ -172,14 +181,4 @@ def _conditions(device: torch.device, protocol: Protocol, compiled: bool) -> dic
         "threads": str(protocol.threads),
         "compiled": "yes" if compiled else "no",
         "float32 products": torch.get_float32_matmul_precision(),
-    }
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    return {
-        "vitprof": __version__,
-        "python": platform.python_version(),
-        "torch": version("torch"),
     }

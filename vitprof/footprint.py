@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vitprof.counters.read import Say
 from vitprof.eager.account import KINDS, Entry
 from vitprof.eager.caching import replay
 from vitprof.eager.step import memory as follow
 from vitprof.formulas.model import Model
-from vitprof.profile import quiet, read_levels, versions
+from vitprof.profile import quiet, read_levels
 from vitprof.report.memory import Card, Held, MemoryReport, PhasePeak
 from vitprof.report.rows import kept_rows
 from vitprof.specs import specify
+from vitprof.version import versions
 from vitprof.workload import Workload
+
+if TYPE_CHECKING:
+    from vitprof.modules.trace import Trace
 
 _CONVENTION = (
     "memory is the tensors of eager PyTorch, from their allocation until nothing refers to "
@@ -65,23 +69,12 @@ def memory(
     found = follow(spec, workload)
     traced = None
     if trace:
-        from vitprof.modules.trace import trace as trace_step
-
         say("tracing a step on tensors without data")
         traced = trace_step(spec, workload)
-    card = None
-    if traced is not None and workload.device == "cuda":
-        segments = replay(traced.events)
-        card = Card(
-            allocated=segments.allocated_bytes,
-            reserved=segments.reserved_bytes,
-            workspaces=workspace * (1 if workload.inference else 2),
-            context=context,
-        )
     return MemoryReport(
         spec=spec.conditions(),
         workload=workload.values(),
-        versions=versions([], torch=trace),
+        versions=versions(["torch"] if trace else []),
         convention=_CONVENTION,
         phases={
             name: PhasePeak(bytes=peak.bytes, layer=peak.at, by_kind=peak.by_kind)
@@ -90,11 +83,43 @@ def memory(
         kept=found.kept_bytes,
         held=_held(found.held),
         traced=None if traced is None else traced.by_phase,
-        card=card,
+        card=card_of(traced, workload, workspace=workspace, context=context),
         tree=kept_rows(
             spec.formula(workload.batch), found.kept, fold=fold, levels=read_levels(levels)
         ),
     )
+
+
+def trace_step(model: Model, workload: Workload) -> Trace:
+    """Trace a step on tensors without data, which takes torch and some seconds."""
+    from vitprof.modules.trace import trace
+
+    return trace(model, workload)
+
+
+def card_of(
+    traced: Trace | None, workload: Workload, *, workspace: int = WORKSPACE, context: int = CONTEXT
+) -> Card | None:
+    """What a card holds of a traced step; None where nothing was traced, or for a CPU."""
+    if traced is None or workload.device != "cuda":
+        return None
+    segments = replay(traced.events)
+    return Card(
+        allocated=segments.allocated_bytes,
+        reserved=segments.reserved_bytes,
+        workspaces=workspace * _handles(workload),
+        context=context,
+    )
+
+
+def beside(workload: Workload) -> int:
+    """What a card holds beside PyTorch's segments, by default: workspaces and the context."""
+    return WORKSPACE * _handles(workload) + CONTEXT
+
+
+def _handles(workload: Workload) -> int:
+    """Handles of cuBLAS: one for the forward pass, one for autograd's thread."""
+    return 1 if workload.inference else 2
 
 
 def _held(entries: Iterable[Entry]) -> tuple[Held, ...]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 
 from vitprof.counters import NAMES, find_counters
 from vitprof.counters.convention import Setting
@@ -18,7 +16,7 @@ from vitprof.reconcile import reconcile_macs, reconcile_params
 from vitprof.report.report import Report
 from vitprof.report.rows import counted, rows
 from vitprof.specs import specify
-from vitprof.version import __version__
+from vitprof.version import versions
 
 BATCH = Whole("images at a time", maximum=1_000_000_000)
 _LEVELS = Whole("how deep below the model the rows go", maximum=100)
@@ -72,7 +70,7 @@ def params(
         command="params",
         spec=spec.conditions(),
         conditions={"dtype": "float32"},
-        versions=versions(tools),
+        versions=versions(_packages(tools)),
         convention=_PARAMS_CONVENTION,
         totals=totals(tree, Measure.PARAMS),
         headline=HEADLINES[Measure.PARAMS],
@@ -136,7 +134,7 @@ def macs(
         command="macs",
         spec={**spec.conditions(), "batch": images},
         conditions={"dtype": "float32", **setting.conditions()},
-        versions=versions(tools),
+        versions=versions(_packages(tools)),
         convention=_MACS_CONVENTION,
         totals=totals(tree, Measure.MACS),
         headline=HEADLINES[Measure.MACS],
@@ -170,13 +168,5 @@ def read_levels(levels: int | str | None) -> int | None:
     return None if levels is None else _LEVELS.read("levels", levels)
 
 
-def versions(tools: list[Counter], *, torch: bool = False) -> dict[str, str]:
-    """The versions of vitprof, Python, the tools and, with or without any, torch."""
-    found = {"vitprof": __version__, "python": platform.python_version()}
-    if tools or torch:
-        from importlib.metadata import PackageNotFoundError, version
-
-        for package in dict.fromkeys(("torch", *(tool.package for tool in tools))):
-            with suppress(PackageNotFoundError):
-                found[package] = version(package)
-    return found
+def _packages(tools: list[Counter]) -> list[str]:
+    return ["torch", *(tool.package for tool in tools)] if tools else []

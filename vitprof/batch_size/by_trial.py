@@ -11,7 +11,7 @@ from vitprof.batch_size.trial import Device, Trials, probe
 from vitprof.bytes import show_bytes
 from vitprof.errors import SpecError, unknown
 from vitprof.report.search import BatchSize
-from vitprof.version import __version__
+from vitprof.version import versions
 
 if TYPE_CHECKING:
     from vitprof.counters.read import Say
@@ -100,7 +100,7 @@ def largest_batch(
         spec=model.conditions(),
         workload=_without_batch(workload.values()),
         device=found,
-        versions=_versions(),
+        versions=versions(["torch"]),
         convention=_CONVENTIONS[device],
         search=search(
             try_batch,
@@ -136,13 +136,3 @@ def _card(limit_bytes: int | None, timeout: float) -> Device:
 
 def _without_batch(values: Mapping[str, Value]) -> dict[str, Value]:
     return {name: value for name, value in values.items() if name != "batch"}
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    return {
-        "vitprof": __version__,
-        "python": platform.python_version(),
-        "torch": version("torch"),
-    }

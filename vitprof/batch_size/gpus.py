@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from vitprof.errors import unknown
+from vitprof.bytes import read_bytes
+from vitprof.errors import SpecError, unknown
 
 _GIB = 1024**3
 
@@ -35,6 +36,19 @@ GPUS: dict[str, int] = {
         "b200": 180,
     }.items()
 }
+
+
+def read_budget(memory: str | None, gpu: str | None) -> int:
+    """The bytes of a size of memory, or of a named card's.
+
+    Raises:
+        SpecError: both are given, or the one that is cannot be read.
+    """
+    if gpu is None:
+        return read_bytes("memory", memory or "")
+    if memory is not None:
+        raise SpecError("--memory and --gpu both name the memory; give one of the two")
+    return find_gpu(gpu)
 
 
 def find_gpu(name: str) -> int:

@@ -2,44 +2,89 @@
 
 from __future__ import annotations
 
-import platform
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from vitprof.report.prediction import Prediction
-from vitprof.version import __version__
+from vitprof.eager.caching import DoesNotFitError, replay
+from vitprof.eager.largest_batch import largest_batch
+from vitprof.eager.step import peak_bytes
+from vitprof.footprint import beside, card_of, trace_step
+from vitprof.report.prediction import Fit, Prediction
+from vitprof.version import versions
 
 if TYPE_CHECKING:
     from vitprof.counters.read import Say
     from vitprof.formulas.model import Model
+    from vitprof.modules.trace import Trace
     from vitprof.workload import Workload
 
 
-def predict(model: Model, workload: Workload, budget: int, *, say: Say) -> Prediction:
+def predict(
+    model: Model, workload: Workload, budget: int, *, trace: bool = True, say: Say
+) -> Prediction:
     """Predict the largest batch whose step fits `budget` bytes.
 
     Args:
         model: what is trained or run.
         workload: how; its batch is not used.
         budget: bytes.
+        trace: confirm it by tracing a step of that batch and of the next.
         say: told what is being done.
     """
-    from importlib.metadata import version
 
-    from vitprof.modules.largest_batch import largest_batch
+    batch = largest_batch(model, workload, budget)
+    traces: dict[int, Trace] = {}
+    for some in (batch, batch + 1) if trace else ():
+        if some:
+            say(f"tracing a step of {some} on tensors without data")
+            traces[some] = trace_step(model, replace(workload, batch=some))
 
-    say("tracing a step on tensors without data")
-    found = largest_batch(model, workload, budget)
-    values = {name: value for name, value in workload.values().items() if name != "batch"}
+    def fit(batch: int) -> Fit:
+        own, traced = replace(workload, batch=batch), traces.get(batch)
+        return Fit(
+            batch=batch,
+            peak_bytes=peak_bytes(model, own),
+            traced_bytes=None if traced is None else traced.peak_bytes,
+            card=card_of(traced, own),
+        )
+
     return Prediction(
         spec=model.conditions(),
-        workload=values,
-        versions={
-            "vitprof": __version__,
-            "python": platform.python_version(),
-            "torch": version("torch"),
-        },
+        workload={name: value for name, value in workload.values().items() if name != "batch"},
+        versions=versions(["torch"] if trace else []),
         budget_bytes=budget,
-        batch=found.batch,
-        peak_bytes=found.peak_bytes,
-        next_peak_bytes=found.next_peak_bytes,
+        largest=fit(batch) if batch else None,
+        next=fit(batch + 1),
+        on_card=_on_card(traces, workload, budget) if workload.device == "cuda" else None,
     )
+
+
+def _on_card(traces: Mapping[int, Trace], workload: Workload, budget: int) -> int | None:
+    """The largest batch for which the allocator's segments and what is beside them fit.
+
+    The size of every allocation is affine in the batch, so the traces of two batches give
+    the allocations of every other one.
+    """
+    if len(traces) < 2 or min(traces) < 2:
+        return None
+    (low, lower), (_, upper) = sorted(traces.items())
+    if len(lower.events) != len(upper.events):
+        return None
+    capacity = budget - beside(workload)
+
+    def fits(batch: int) -> bool:
+        events = (
+            (number, size + (batch - low) * (larger - size))
+            for (number, size), (_, larger) in zip(lower.events, upper.events, strict=True)
+        )
+        try:
+            replay(events, capacity=capacity)
+        except DoesNotFitError:
+            return False
+        return True
+
+    batches = range(2, low + 1)  # at batch 1 some copies become views
+    fitting = bisect_left(batches, True, key=lambda batch: not fits(batch))
+    return batches[fitting - 1] if fitting else None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from vitprof.batch_size import by_trial
-from vitprof.batch_size.gpus import find_gpu
+from vitprof.batch_size.gpus import read_budget
 from vitprof.batch_size.prediction import predict
 from vitprof.batch_size.search import MAX_BATCH, START, STRATEGIES, Stopped, Trial
 from vitprof.bytes import read_bytes
@@ -16,6 +17,7 @@ from vitprof.cli import INTERRUPTED
 from vitprof.cli.options import ListFormat, Request, takes_request
 from vitprof.cli.output import UNMET, emit, print_table, progress
 from vitprof.cli.workload_options import takes_workload
+from vitprof.eager.largest_batch import largest_batch as solve
 from vitprof.errors import SpecError, unknown
 from vitprof.options import Whole
 from vitprof.report.prediction import Prediction
@@ -31,7 +33,7 @@ _TIMEOUT = Whole("seconds that a trial may take")
 
 
 @takes_request
-@takes_workload(without=("batch",))
+@takes_workload(without=("batch", "device"))
 def batch_size(
     *,
     request: Request,
@@ -52,6 +54,14 @@ def batch_size(
             rich_help_panel=_SEARCH,
         ),
     ] = None,
+    trace: Annotated[
+        bool,
+        typer.Option(
+            "--trace/--no-trace",
+            help="confirm a prediction by a real step on tensors without data",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = True,
     device: Annotated[
         str | None,
         typer.Option(
@@ -99,7 +109,8 @@ def batch_size(
     """Find the largest batch that fits a device, by trying it or by predicting it.
 
     With --device, real steps are tried, each try in a process of its own. With --memory or
-    --gpu, the step is traced on tensors without data, which needs no device.
+    --gpu, the batch is solved for by the formula of a step's peak memory, which needs no
+    device, and confirmed by a trace of it and of the next.
 
     A batch fits where two steps run through and their measured peak is within the budget.
     One that runs out of memory does not; any other failure ends the search.
@@ -116,11 +127,11 @@ def batch_size(
     if memory is not None or gpu is not None:
         if (device, limit, strategy, start) != (None,) * 4:
             raise SpecError("--memory and --gpu predict without a device; leave out its options")
-        budget = _budget(memory, gpu)
+        budget = read_budget(memory, gpu)
         with progress() as say:
-            prediction = predict(model, workload, budget, say=say)
+            prediction = predict(model, workload, budget, trace=trace, say=say)
         _print(prediction, format)
-        raise typer.Exit(0 if prediction.batch else UNMET)
+        raise typer.Exit(0 if prediction.largest and prediction.confirmed is not False else UNMET)
     if device is None:
         raise SpecError(
             "there is no device to try on; give --device cuda, or cpu with --limit, "
@@ -128,8 +139,10 @@ def batch_size(
         )
     limit_bytes = None if limit is None else read_bytes("limit", limit)
 
+    workload = replace(workload, device="cuda" if device == "cuda" else "cpu")
+
     def predicted(budget: int) -> int:
-        return max(1, predict(model, workload, budget, say=say).batch)
+        return max(1, solve(model, workload, budget))
 
     with progress() as say:
         result = by_trial.largest_batch(
@@ -152,14 +165,6 @@ def batch_size(
         raise typer.Exit(INTERRUPTED)
     if result.largest is None or not result.search.complete:
         raise typer.Exit(UNMET)
-
-
-def _budget(memory: str | None, gpu: str | None) -> int:
-    if gpu is None:
-        return read_bytes("memory", memory or "")
-    if memory is not None:
-        raise SpecError("--memory and --gpu both name the memory; give one of the two")
-    return find_gpu(gpu)
 
 
 def _print(report: BatchSize | Prediction, format: str) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from vitprof import bench as benching
+from vitprof.batch_size.gpus import read_budget
 from vitprof.cli.options import Request, split_names, takes_request
 from vitprof.cli.output import print_table, progress
 from vitprof.cli.workload_options import takes_workload
@@ -24,7 +25,7 @@ _PROTOCOL = {name: option.help for name, option in Protocol.declared().items()}
 
 
 @takes_request
-@takes_workload(without=("inference",))
+@takes_workload(without=("inference", "device"))
 def bench(
     *,
     request: Request,
@@ -42,6 +43,22 @@ def bench(
         str,
         typer.Option(help="cpu, cuda or cuda:1", metavar="NAME", rich_help_panel=_MEASUREMENT),
     ] = "cpu",
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            help="predict the largest batch that trains within so much, such as 24GiB",
+            metavar="SIZE",
+            rich_help_panel=_MEASUREMENT,
+        ),
+    ] = None,
+    gpu: Annotated[
+        str | None,
+        typer.Option(
+            help="the same for a named card, such as rtx3090",
+            metavar="NAME",
+            rich_help_panel=_MEASUREMENT,
+        ),
+    ] = None,
     compiled: Annotated[
         bool,
         typer.Option("--compile", help="by torch.compile", rich_help_panel=_MEASUREMENT),
@@ -76,17 +93,25 @@ def bench(
     Shown are median and quartiles. Multiply-accumulates are the formula's, of
     the forward pass alone, and their speed is laid beside the fastest product of
     two square matrices of that dtype on that device, measured in the same run.
-    Peak memory is what PyTorch allocates on a GPU for a step and its model.
+    Peak memory is what PyTorch allocates on a GPU for a step and its model; what is
+    predicted is by formula.
     """
     if format not in _FORMATS:
         raise unknown("format of a benchmark", format, _FORMATS)
     models = _models(request, mixers)
     limits: dict[str, Any] = {"threads": threads, "spread": spread, "budget": budget}
     protocol = Protocol(**limits)
+    room = None if memory is None and gpu is None else read_budget(memory, gpu)
     with progress() as say:
         say("starting PyTorch")
         result = benching.bench(
-            models, workload, protocol, device=device, compiled=compiled, say=say
+            models,
+            workload,
+            protocol,
+            device=device,
+            compiled=compiled,
+            memory_bytes=room,
+            say=say,
         )
     if format == "table":
         print_table(result)

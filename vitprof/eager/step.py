@@ -65,6 +65,11 @@ def memory(model: Model, workload: Workload, *, rules: Mapping[str, Rule] = RULE
     return replace(first, held=_follow(model, workload, rules, first.peak.instant).held)
 
 
+def peak_bytes(model: Model, workload: Workload) -> int:
+    """The most bytes that a step of `model` holds at once."""
+    return _follow(model, workload, RULES).peak.bytes
+
+
 def _follow(
     model: Model, workload: Workload, rules: Mapping[str, Rule], instant: int | None = None
 ) -> Memory:

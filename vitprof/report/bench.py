@@ -86,6 +86,8 @@ class Measured:
         spec: model, mixer, and every size.
         params: parameters.
         macs: multiply-accumulates of a forward pass of the batch.
+        peak_bytes: what a training step holds at most, by formula.
+        largest: the largest batch that trains within the budget, by formula; None without one.
         speeds: of `forward` and `training step`.
     """
 
@@ -93,6 +95,8 @@ class Measured:
     spec: Mapping[str, Value]
     params: int
     macs: int
+    peak_bytes: int
+    largest: int | None
     speeds: Mapping[str, Speed]
 
 
@@ -108,6 +112,7 @@ class Benchmark:
         protocol: how it was measured, in a sentence.
         bound: the spread that was to be reached.
         peak: the matrix product that the speeds are compared with.
+        budget_bytes: the memory that the largest batch is predicted for; None without one.
         mixers: one a model, the first being what the others are compared with.
         unavailable: why something is not measured.
     """
@@ -119,6 +124,7 @@ class Benchmark:
     protocol: str
     bound: float
     peak: Peak
+    budget_bytes: int | None
     mixers: tuple[Measured, ...]
     unavailable: Mapping[str, str]
 
@@ -145,12 +151,15 @@ class Benchmark:
             "settled": not self.unsettled,
             "unsettled": self.unsettled,
             "matrix_product": {**asdict(self.peak), "macs_per_second": self.peak.macs_per_second},
+            "budget_bytes": self.budget_bytes,
             "mixers": [
                 {
                     "mixer": measured.mixer,
                     "spec": {name: plain(value) for name, value in measured.spec.items()},
                     "params": measured.params,
                     "macs": measured.macs,
+                    "predicted_peak_bytes": measured.peak_bytes,
+                    "predicted_largest_batch": measured.largest,
                     **{
                         phase.replace(" ", "_"): speed.record()
                         for phase, speed in measured.speeds.items()
@@ -172,6 +181,8 @@ class Benchmark:
                 **{name: plain(value) for name, value in self.workload.items()},
                 "params": measured.params,
                 "macs": measured.macs,
+                "predicted_peak_bytes": measured.peak_bytes,
+                "predicted_largest_batch": measured.largest,
                 **speed.record(),
             }
             for measured in self.mixers

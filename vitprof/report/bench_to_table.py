@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from vitprof.bytes import show_bytes
 from vitprof.options import Value, plain
 
 if TYPE_CHECKING:
@@ -29,11 +30,16 @@ def bench_to_table(benchmark: Benchmark) -> Iterator[RenderableType]:
     yield Text(f"Speed of {benchmark.model}, batch {batch}, on {device}", style="bold")
     yield ""
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("", no_wrap=True)
+    table.add_column("", overflow="fold")
     for measured in benchmark.mixers:
         table.add_column(measured.mixer, justify="right", overflow="fold")
     table.add_row("params", *(f"{measured.params:,}" for measured in benchmark.mixers))
     table.add_row("forward MACs", *(f"{measured.macs:,}" for measured in benchmark.mixers))
+    sizes = (show_bytes(measured.peak_bytes) for measured in benchmark.mixers)
+    table.add_row("training memory, predicted", *sizes)
+    if benchmark.budget_bytes is not None:
+        batches = (f"{measured.largest or 0:,}" for measured in benchmark.mixers)
+        table.add_row(f"largest batch in {show_bytes(benchmark.budget_bytes)}", *batches)
     for phase in benchmark.mixers[0].speeds:
         table.add_section()
         columns = [_cells(measured, phase, benchmark) for measured in benchmark.mixers]

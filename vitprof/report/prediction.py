@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from vitprof.options import Value, plain
@@ -14,10 +14,34 @@ from vitprof.report.to_json import SCHEMA
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
+    from vitprof.report.memory import Card
+
 CONVENTION = (
-    "the peak is the most that the tensors of a step hold at once, traced without data; what "
-    "a card adds (rounding, fragmentation, library workspaces, the CUDA context) is not in it"
+    "the peak is the most that the tensors of a step hold at once, by formula; what a card "
+    "adds (fragmentation, library workspaces, the CUDA context) is not in it"
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """What a step of a batch takes.
+
+    Attributes:
+        batch: images.
+        peak_bytes: by formula.
+        traced_bytes: as a trace says; None where there is none.
+        card: what a card holds of it; None where nothing was traced.
+    """
+
+    batch: int
+    peak_bytes: int
+    traced_bytes: int | None
+    card: Card | None
+
+    def record(self) -> dict[str, object]:
+        """All of it by name, in bytes."""
+        card = None if self.card is None else {**asdict(self.card), "total": self.card.total}
+        return {**asdict(self), "card": card}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,18 +53,26 @@ class Prediction:
         workload: how the model would be trained or run.
         versions: of every package that had a part in it.
         budget_bytes: the memory that a step may take.
-        batch: the largest that fits; 0 where not even one image does.
-        peak_bytes: peak of a step at that batch; 0 where there is none.
-        next_peak_bytes: peak of a step with one image more, over the budget.
+        largest: what the largest batch that fits takes; None where not even one image fits.
+        next: what one image more takes, which is over the budget.
+        on_card: the largest batch with all that a card adds; None where nothing was traced.
     """
 
     spec: Mapping[str, Value]
     workload: Mapping[str, Value]
     versions: Mapping[str, str]
     budget_bytes: int
-    batch: int
-    peak_bytes: int
-    next_peak_bytes: int
+    largest: Fit | None
+    next: Fit
+    on_card: int | None
+
+    @property
+    def confirmed(self) -> bool | None:
+        """Whether a trace too says that it fits and the next does not; None without one."""
+        if self.next.traced_bytes is None:
+            return None
+        fits = self.largest is None or (self.largest.traced_bytes or 0) <= self.budget_bytes
+        return fits and self.next.traced_bytes > self.budget_bytes
 
     def to_json(self) -> str:
         """The prediction for other programs; sizes of memory are bytes."""
@@ -52,9 +84,11 @@ class Prediction:
             "versions": dict(self.versions),
             "convention": CONVENTION,
             "budget_bytes": self.budget_bytes,
-            "predicted": self.batch,
-            "peak_bytes": self.peak_bytes,
-            "next_peak_bytes": self.next_peak_bytes,
+            "predicted": self.largest.batch if self.largest else 0,
+            "confirmed": self.confirmed,
+            "on_card": self.on_card,
+            "largest": self.largest.record() if self.largest else None,
+            "next": self.next.record(),
         }
         return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 

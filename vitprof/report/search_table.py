@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from vitprof.bytes import show_bytes
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from vitprof.batch_size.search import Trial
     from vitprof.options import Value
-    from vitprof.report.prediction import Prediction
+    from vitprof.report.prediction import Fit, Prediction
     from vitprof.report.search import BatchSize
 
 
@@ -49,18 +49,35 @@ def prediction_to_table(report: Prediction, convention: str) -> Iterator[Rendera
     spec = report.spec
     yield Text(f"Largest batch of {spec['model']} with {spec['mixer']}, predicted", style="bold")
     yield ""
-    peak = f"{report.batch:,} takes {show_bytes(report.peak_bytes)}, " if report.batch else ""
+    lines = {
+        "largest": f"{report.largest.batch:,}" if report.largest else "none",
+        "budget": show_bytes(report.budget_bytes),
+        "formula": _both(report, lambda fit: fit.peak_bytes),
+    }
+    if report.confirmed is not None:
+        says = "the same" if report.confirmed else "OTHERWISE"
+        lines["trace"] = f"{says}: {_both(report, lambda fit: fit.traced_bytes or 0)}"
+    if report.next.card is not None:
+        fits = f"{report.on_card:,} fits; " if report.on_card else ""
+        lines["on a card"] = fits + _both(report, lambda fit: fit.card.total if fit.card else 0)
     yield grid(
         {
-            "largest": f"{report.batch:,}" if report.batch else "none",
-            "budget": show_bytes(report.budget_bytes),
-            "peak": f"{peak}{report.batch + 1:,} would take {show_bytes(report.next_peak_bytes)}",
+            **lines,
             "workload": _pairs(report.workload),
             "spec": _pairs(report.spec),
             "versions": ", ".join(f"{name} {text}" for name, text in report.versions.items()),
             "convention": convention,
         }
     )
+
+
+def _both(report: Prediction, size: Callable[[Fit], int]) -> str:
+    fits = (
+        f"{report.largest.batch:,} takes {show_bytes(size(report.largest))}, "
+        if report.largest
+        else ""
+    )
+    return f"{fits}{report.next.batch:,} would take {show_bytes(size(report.next))}"
 
 
 def _cells(trial: Trial) -> tuple[str, ...]:
