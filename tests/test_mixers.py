@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from vitprof.formulas.mixer import Mixer
+from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.models.encoder_layer import EncoderLayer as LayerSpec
+from vitprof.formulas.size import Size
 from vitprof.modules.block import EncoderLayer
 from vitprof.modules.build import build_mixer
 from vitprof.modules.mixers.attention import Attention
@@ -28,6 +29,7 @@ from vitprof.options import Flag
 
 B, N, HEADS, HEAD_DIM = 2, 7, 3, 5
 DIM = HEADS * HEAD_DIM
+SIZES = MixerSizes(batch=Size(B), tokens=Size(N), dim=Size(DIM), heads=Size(HEADS))
 
 
 def prepare(module: nn.Module) -> None:
@@ -180,7 +182,7 @@ every_mixer = pytest.mark.parametrize("spec", list(specs()), ids=str)
 
 
 def build(spec: Mixer) -> nn.Module:
-    module = build_mixer(spec, dim=DIM, heads=HEADS, tokens=N)
+    module = build_mixer(spec, SIZES)
     prepare(module)
     return module
 
@@ -231,6 +233,6 @@ def test_a_mixer_can_be_subclassed(spec: Mixer, x: Tensor) -> None:
             doubled: Tensor = 2 * super().forward(x)
             return doubled
 
-    doubled = Doubled(**spec.arguments(DIM, HEADS, N)).double().eval()
+    doubled = Doubled(**spec.arguments(SIZES)).double().eval()
     doubled.load_state_dict(mixer.state_dict())
     assert torch.equal(doubled(x), 2 * mixer(x))

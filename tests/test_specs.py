@@ -12,10 +12,10 @@ from fractions import Fraction
 import pytest
 
 from vitprof.errors import SpecError
+from vitprof.formulas.block import hidden_width
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.mixers.attention import Attention
 from vitprof.formulas.mixers.lambda_layer import LambdaLayer
-from vitprof.formulas.model import hidden_width
 from vitprof.formulas.models import MODELS
 from vitprof.formulas.models.encoder_layer import EncoderLayer
 from vitprof.formulas.models.mae import MaskedAutoencoder

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from vitprof.formulas.block import ACTIVATIONS
 from vitprof.formulas.layer import Layer, Measure, Node
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.mixers import MIXERS
-from vitprof.formulas.model import ACTIVATIONS, Model
+from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS
 from vitprof.formulas.op import Conv, Op, Parameter
 from vitprof.formulas.totals import totals
@@ -65,6 +66,7 @@ def models(draw: st.DrawFn, model: str, mixer: str, switches: Choices) -> Model:
         "mlp_ratio": draw(st.sampled_from(["1", "2.7", "4"])),
         "mask_ratio": draw(st.sampled_from(["0", "0.3", "0.75", "0.99"])),
         "activation": draw(st.sampled_from(sorted(ACTIVATIONS))),
+        "pool": draw(st.sampled_from(["token", "mean"])),
         "classes": draw(st.sampled_from([1, 19])),
         "key_depth": draw(st.sampled_from([1, 23])),
         "receptive_field": draw(st.sampled_from([1, 3, 29])),

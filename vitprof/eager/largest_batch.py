@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 from math import ceil
 from typing import TYPE_CHECKING
 
+from vitprof.eager.rules import RULES, Rule
 from vitprof.eager.step import peak_bytes
 
 if TYPE_CHECKING:
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 _MOST = 10**9 - 1
 
 
-def largest_batch(model: Model, workload: Workload, budget: int) -> int:
+def largest_batch(
+    model: Model, workload: Workload, budget: int, *, rules: Mapping[str, Rule] = RULES
+) -> int:
     """The largest batch whose peak is within `budget` bytes; 0 where not even one image is.
 
     What is held at an instant is affine in the batch, so the peak, the most of all
@@ -28,7 +32,7 @@ def largest_batch(model: Model, workload: Workload, budget: int) -> int:
 
     @cache
     def peak(batch: int) -> int:
-        return peak_bytes(model, replace(workload, batch=batch))
+        return peak_bytes(model, replace(workload, batch=batch), rules=rules)
 
     if peak(2) > budget:  # at batch 1 some copies become views, which is off the line
         return 1 if peak(1) <= budget else 0

@@ -174,6 +174,12 @@ def sum_(run: Eager, op: Op, x: Tensor) -> Tensor:
     return run.passed(run.new(elements, x.dtype), elements, x)
 
 
+def token_mean(run: Eager, op: Op, x: Tensor) -> Tensor:
+    """The mean over the tokens keeps nothing."""
+    elements = product(op.shape)
+    return run.made(run.new(elements, x.dtype), elements, x.dtype, (x,))
+
+
 def mean(run: Eager, op: Op, x: Tensor) -> Tensor:
     """The mean of all elements."""
     return run.made(run.new(ONE, x.dtype), ONE, x.dtype, (x,))
@@ -235,6 +241,7 @@ RULES: Mapping[str, Rule] = {
     "divide": divide,
     "sum": sum_,
     "mean": mean,
+    "token mean": token_mean,
     "cross entropy": cross_entropy,
     "squared error": squared_error,
 }

@@ -65,9 +65,9 @@ def memory(model: Model, workload: Workload, *, rules: Mapping[str, Rule] = RULE
     return replace(first, held=_follow(model, workload, rules, first.peak.instant).held)
 
 
-def peak_bytes(model: Model, workload: Workload) -> int:
+def peak_bytes(model: Model, workload: Workload, *, rules: Mapping[str, Rule] = RULES) -> int:
     """The most bytes that a step of `model` holds at once."""
-    return _follow(model, workload, RULES).peak.bytes
+    return _follow(model, workload, rules).peak.bytes
 
 
 def _follow(
@@ -92,8 +92,8 @@ def _follow(
         with account.phase("backward"):
             run.backward(y)
         del y
+        account.at = workload.optimizer
         with account.phase("optimizer"):
-            account.at = workload.optimizer
             account.allocate(temporaries(tree, workload, element))
     del there, labels
     return Memory(peaks=account.peaks, kept=kept, kept_bytes=kept_bytes, held=account.snapshot)

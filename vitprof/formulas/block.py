@@ -7,13 +7,20 @@ X = X + MLP(LN(X))               D -> hidden -> D, an activation between
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
-from vitprof.formulas.model import ACTIVATIONS
 from vitprof.formulas.op import Elementwise, Inline, LayerNorm, Linear
 from vitprof.formulas.run import Run, T
 from vitprof.formulas.size import Size
+
+ACTIVATIONS = {"gelu": "GELU", "relu": "ReLU"}  # option -> class in torch.nn
+
+
+def hidden_width(dim: int, mlp_ratio: Fraction) -> int:
+    """Width of an MLP, rounded down as timm does: `int(dim * mlp_ratio)`."""
+    return dim * mlp_ratio.numerator // mlp_ratio.denominator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,14 +30,19 @@ class Block:
     Attributes:
         sizes: B, N, D and heads.
         mixer: its token mixer.
-        hidden: width of its MLP.
-        activation: of its MLP.
+        mlp_ratio: how much wider the MLP is than a token.
+        activation: of the MLP.
     """
 
     sizes: MixerSizes
     mixer: Mixer
-    hidden: int
+    mlp_ratio: Fraction
     activation: str
+
+    @property
+    def hidden(self) -> int:
+        """Width of the MLP."""
+        return hidden_width(self.sizes.dim.value, self.mlp_ratio)
 
     def forward(self, run: Run[T], x: T) -> T:
         """Run the block's ops on (B, N, D)."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from vitprof.errors import SpecError
 from vitprof.formulas.layer import Layer
 from vitprof.formulas.run import Run, T, count
 from vitprof.formulas.size import Size
-from vitprof.options import Options, Value
+from vitprof.options import Options
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +22,16 @@ class MixerSizes:
         tokens: N, tokens of an image.
         dim: D, channels of a token.
         heads: h, with D divisible by h.
+        grid: rows and columns where the tokens are the patches of an image and no other.
+        scattered: why there is no grid, to follow "because".
     """
 
     batch: Size
     tokens: Size
     dim: Size
     heads: Size
+    grid: tuple[Size, Size] | None = None
+    scattered: str = ""
 
     @property
     def head_dim(self) -> Size:
@@ -48,6 +53,7 @@ class Mixer(Options):
         source: the paper, with its equation.
         module: `package.module:Class` of the torch module, imported when a running
             model is asked for.
+        on_grid: mixes neighbours on a grid of rows and columns, and is nothing without.
     """
 
     name: ClassVar[str]
@@ -55,6 +61,15 @@ class Mixer(Options):
     summary: ClassVar[str]
     source: ClassVar[str]
     module: ClassVar[str]
+    on_grid: ClassVar[bool] = False
+
+    def admit(self, sizes: MixerSizes) -> None:
+        """Raise SpecError where the mixer is not defined at these sizes."""
+        if self.on_grid and sizes.grid is None:
+            raise SpecError(
+                f"{self.name} mixes neighbours on a grid, and there is none, because "
+                f"{sizes.scattered}"
+            )
 
     @abstractmethod
     def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
@@ -72,6 +87,10 @@ class Mixer(Options):
         """Class name of the torch module."""
         return cls.module.partition(":")[2]
 
-    def arguments(self, dim: int, heads: int, tokens: int) -> dict[str, Value]:
-        """Keyword arguments that construct the torch module."""
-        return {"dim": dim, "heads": heads, **self.values()}
+    def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
+        """Keyword arguments that construct the torch module.
+
+        By default `dim`, `heads` and the options by name; a module that needs the number of
+        tokens or their grid adds it.
+        """
+        return {"dim": sizes.dim.value, "heads": sizes.heads.value, **self.values()}

@@ -8,15 +8,14 @@ from fractions import Fraction
 from typing import Any, ClassVar
 
 from vitprof.errors import SpecError
+from vitprof.formulas.block import ACTIVATIONS, Block, hidden_width
 from vitprof.formulas.layer import Layer
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.mixers.attention import Attention
 from vitprof.formulas.op import Shape
 from vitprof.formulas.run import Run, T, count
-from vitprof.formulas.size import Size
+from vitprof.formulas.size import ONE, Size
 from vitprof.options import Options, Value, check_divides, choice, ratio, whole
-
-ACTIVATIONS = {"gelu": "GELU", "relu": "ReLU"}  # option -> class in torch.nn
 
 
 def dim_option(default: int, of: str, symbol: str = "D") -> Any:
@@ -79,9 +78,17 @@ class Model(Options):
 
     mixer: Mixer = field(default_factory=Attention)
 
+    def check(self) -> None:
+        for block in self.blocks(ONE):
+            self.mixer.admit(block.sizes)
+
     @abstractmethod
     def input(self, batch: Size) -> Shape:
         """Shape of the tensor that the torch module takes."""
+
+    @abstractmethod
+    def blocks(self, batch: Size) -> tuple[Block, ...]:
+        """The block of each stage, encoder or decoder."""
 
     @abstractmethod
     def forward(self, run: Run[T], x: T, batch: Size) -> T:
@@ -109,11 +116,6 @@ class Model(Options):
             **self.values(),
             **self.mixer.values(),
         }
-
-
-def hidden_width(dim: int, mlp_ratio: Fraction) -> int:
-    """Width of an MLP, rounded down as timm does: `int(dim * mlp_ratio)`."""
-    return dim * mlp_ratio.numerator // mlp_ratio.denominator
 
 
 def check_blocks(dim_name: str, dim: int, heads_name: str, heads: int, mlp_ratio: Fraction) -> None:

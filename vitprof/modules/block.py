@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from vitprof.formulas.model import ACTIVATIONS, hidden_width
+from vitprof.formulas.block import ACTIVATIONS
+from vitprof.formulas.size import ONE
 from vitprof.modules.build import build_mixer
 
 if TYPE_CHECKING:
-    from fractions import Fraction
-
-    from vitprof.formulas.mixer import Mixer
+    from vitprof.formulas.block import Block as BlockSpec
     from vitprof.formulas.models.encoder_layer import EncoderLayer as EncoderLayerSpec
 
 
@@ -35,23 +34,15 @@ class Block(nn.Module):
     The four identities stand where timm's block has its layer scales and drop paths.
     """
 
-    def __init__(
-        self,
-        *,
-        mixer: Mixer,
-        dim: int,
-        heads: int,
-        tokens: int,
-        mlp_ratio: Fraction,
-        activation: str,
-    ) -> None:
+    def __init__(self, spec: BlockSpec) -> None:
         super().__init__()
+        dim = spec.sizes.dim.value
         self.norm1 = nn.LayerNorm(dim, eps=1e-6)
-        self.mixer = build_mixer(mixer, dim=dim, heads=heads, tokens=tokens)
+        self.mixer = build_mixer(spec.mixer, spec.sizes)
         self.ls1 = nn.Identity()
         self.drop_path1 = nn.Identity()
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
-        self.mlp = Mlp(dim, hidden_width(dim, mlp_ratio), activation=activation)
+        self.mlp = Mlp(dim, spec.hidden, activation=spec.activation)
         self.ls2 = nn.Identity()
         self.drop_path2 = nn.Identity()
 
@@ -64,11 +55,5 @@ class EncoderLayer(Block):
     """One block alone, at the sizes of a spec."""
 
     def __init__(self, spec: EncoderLayerSpec) -> None:
-        super().__init__(
-            mixer=spec.mixer,
-            dim=spec.dim,
-            heads=spec.heads,
-            tokens=spec.tokens,
-            mlp_ratio=spec.mlp_ratio,
-            activation=spec.activation,
-        )
+        (block,) = spec.blocks(ONE)
+        super().__init__(block)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
-    from vitprof.formulas.mixer import Mixer
+    from vitprof.formulas.mixer import Mixer, MixerSizes
     from vitprof.formulas.model import Model
 
 
@@ -25,9 +25,9 @@ def build(model: Model, *, device: str = "cpu", dtype: torch.dtype = torch.float
     return module
 
 
-def build_mixer(mixer: Mixer, *, dim: int, heads: int, tokens: int) -> nn.Module:
-    """Build the torch module of `mixer` for `tokens` tokens of width `dim`."""
-    module: nn.Module = _load(mixer.module)(**mixer.arguments(dim, heads, tokens))
+def build_mixer(mixer: Mixer, sizes: MixerSizes) -> nn.Module:
+    """Build the torch module of `mixer` for tokens of these sizes."""
+    module: nn.Module = _load(mixer.module)(**mixer.arguments(sizes))
     return module
 
 

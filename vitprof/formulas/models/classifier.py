@@ -20,7 +20,6 @@ from vitprof.formulas.model import (
     depth_option,
     dim_option,
     heads_option,
-    hidden_width,
     image_size_option,
     mlp_ratio_option,
     patch_size_option,
@@ -28,7 +27,7 @@ from vitprof.formulas.model import (
 from vitprof.formulas.op import Inline, LayerNorm, Linear, Parameter, Shape
 from vitprof.formulas.run import Run, T
 from vitprof.formulas.size import Size
-from vitprof.options import check_divides, whole
+from vitprof.options import check_divides, choice, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +47,17 @@ class Classifier(Model):
     heads: int = heads_option(4, "the encoder")
     mlp_ratio: Fraction = mlp_ratio_option("4")
     activation: str = activation_option("relu")
+    pool: str = choice(
+        "token",
+        names=("token", "mean"),
+        help="what is classified: a class token, or the mean of the patches",
+    )
     classes: int = whole(10, symbol="classes", help="classes to tell apart")
 
     def check(self) -> None:
         check_divides("image_size", self.image_size, "patch_size", self.patch_size)
         check_blocks("dim", self.dim, "heads", self.heads, self.mlp_ratio)
+        super().check()
 
     @cached_property
     def patches(self) -> int:
@@ -63,25 +68,48 @@ class Classifier(Model):
         side = self.size("image_size")
         return (batch, self.size("channels"), side, side)
 
+    def blocks(self, batch: Size) -> tuple[Block]:
+        n, side = Size(self.patches, "patches"), self.image_size // self.patch_size
+        with_token = self.pool == "token"
+        sizes = MixerSizes(
+            batch=batch,
+            tokens=(n + 1 if with_token else n).named("N"),
+            dim=self.size("dim"),
+            heads=self.size("heads"),
+            grid=None if with_token else (Size(side, "rows"), Size(side, "columns")),
+            scattered="the class token lies nowhere; --pool mean does without it",
+        )
+        return (
+            Block(
+                sizes=sizes,
+                mixer=self.mixer,
+                mlp_ratio=self.mlp_ratio,
+                activation=self.activation,
+            ),
+        )
+
     def forward(self, run: Run[T], x: T, batch: Size) -> T:
-        B, n, D = batch, Size(self.patches, "patches"), self.size("dim")
-        p, C = self.size("patch_size"), self.size("channels")
-        N, pixels = (n + 1).named("N"), p * p * C
-        sizes = MixerSizes(batch=B, tokens=N, dim=D, heads=self.size("heads"))
-        hidden = hidden_width(self.dim, self.mlp_ratio)
-        block = Block(sizes=sizes, mixer=self.mixer, hidden=hidden, activation=self.activation)
-        cls_token = run(Parameter("cls_token", (D,), trained=True))
-        pos_embed = run(Parameter("pos_embed", (n + 1, D), trained=True))
+        (block,) = self.blocks(batch)
+        B, N, D = block.sizes.batch, block.sizes.tokens, block.sizes.dim
+        n, p, C = Size(self.patches, "patches"), self.size("patch_size"), self.size("channels")
+        tokens, pixels, with_token = (B, N, D), p * p * C, self.pool == "token"
+        cls_token = run(Parameter("cls_token", (D,), trained=True)) if with_token else None
+        pos_embed = run(Parameter("pos_embed", (n + 1 if with_token else n, D), trained=True))
 
         def patch_embed(x: T) -> T:
             return run(Linear("proj", (B, n), pixels, D), run.copy(x))
 
         x = run.layer("patch_embed", "FlatPatchEmbed", patch_embed, x)
-        x = run.joined((B, N, D), run.expanded(cls_token, (B, D)), run.reordered(x, B))
-        x = run(Inline("positions", "add", (B, N, D)), x, run.expanded(pos_embed, (B, N, D)))
+        if cls_token is not None:
+            x = run.joined(tokens, run.expanded(cls_token, (B, D)), run.reordered(x, B))
+        x = run(Inline("positions", "add", tokens), x, run.expanded(pos_embed, tokens))
         for one in run.blocks("blocks", self.size("depth"), "Block", partial(block.forward, run)):
             x = one(x)
-        x = run(LayerNorm("norm", (B,), D), run.picked(x, (B, D)))
+        if with_token:
+            x = run(LayerNorm("norm", (B,), D), run.picked(x, (B, D)))
+        else:
+            x = run(LayerNorm("norm", (B, N), D), x)
+            x = run(Inline("pool", "token mean", tokens, out=(B, D)), x)
         return run(Linear("head", (B,), D, self.size("classes")), x)
 
     def loss(self, run: Run[T], y: T, batch: Size) -> T:

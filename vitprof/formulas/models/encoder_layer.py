@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
+from math import isqrt
 
 from vitprof.formulas.block import Block
 from vitprof.formulas.mixer import MixerSizes
@@ -13,7 +15,6 @@ from vitprof.formulas.model import (
     check_blocks,
     dim_option,
     heads_option,
-    hidden_width,
     mlp_ratio_option,
 )
 from vitprof.formulas.op import Inline, Shape
@@ -39,19 +40,37 @@ class EncoderLayer(Model):
 
     def check(self) -> None:
         check_blocks("dim", self.dim, "heads", self.heads, self.mlp_ratio)
+        super().check()
+
+    @cached_property
+    def grid(self) -> tuple[Size, Size] | None:
+        """Rows and columns, if the tokens are a square."""
+        side = isqrt(self.tokens)
+        return (Size(side, "rows"), Size(side, "columns")) if side**2 == self.tokens else None
 
     def input(self, batch: Size) -> Shape:
         return (batch, self.size("tokens"), self.size("dim"))
 
-    def forward(self, run: Run[T], x: T, batch: Size) -> T:
+    def blocks(self, batch: Size) -> tuple[Block]:
         sizes = MixerSizes(
             batch=batch,
             tokens=self.size("tokens"),
             dim=self.size("dim"),
             heads=self.size("heads"),
+            grid=self.grid,
+            scattered=f"{self.tokens} tokens are no square",
         )
-        hidden = hidden_width(self.dim, self.mlp_ratio)
-        block = Block(sizes=sizes, mixer=self.mixer, hidden=hidden, activation=self.activation)
+        return (
+            Block(
+                sizes=sizes,
+                mixer=self.mixer,
+                mlp_ratio=self.mlp_ratio,
+                activation=self.activation,
+            ),
+        )
+
+    def forward(self, run: Run[T], x: T, batch: Size) -> T:
+        (block,) = self.blocks(batch)
         return block.forward(run, x)
 
     def loss(self, run: Run[T], y: T, batch: Size) -> T:

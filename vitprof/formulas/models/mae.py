@@ -8,7 +8,6 @@ Positions are fixed two-dimensional sines and cosines, a table a stage.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, partial
@@ -25,7 +24,6 @@ from vitprof.formulas.model import (
     depth_option,
     dim_option,
     heads_option,
-    hidden_width,
     image_size_option,
     mlp_ratio_option,
     patch_size_option,
@@ -77,6 +75,7 @@ class MaskedAutoencoder(Model):
                     f"{name} {dim} is not divisible by 4, as the sines and cosines of two "
                     f"axes need; with these heads {name} can be {listing(near)}"
                 )
+        super().check()
 
     @cached_property
     def patches(self) -> int:
@@ -93,11 +92,37 @@ class MaskedAutoencoder(Model):
         side = self.size("image_size")
         return (batch, self.size("channels"), side, side)
 
+    def blocks(self, batch: Size) -> tuple[Block, Block]:
+        encoder = MixerSizes(
+            batch=batch,
+            tokens=(Size(self.kept, "kept") + 1).named("N"),
+            dim=self.size("dim"),
+            heads=self.size("heads"),
+            scattered="the patches that the encoder of mae sees lie scattered over the image",
+        )
+        decoder = MixerSizes(
+            batch=batch,
+            tokens=(Size(self.patches, "patches") + 1).named("N"),
+            dim=self.size("decoder_dim").named("D"),
+            heads=self.size("decoder_heads"),
+            scattered="the class token in the decoder of mae lies nowhere",
+        )
+        return self._block(encoder), self._block(decoder)
+
+    def _block(self, sizes: MixerSizes) -> Block:
+        return Block(
+            sizes=sizes,
+            mixer=self.mixer,
+            mlp_ratio=self.mlp_ratio,
+            activation=self.activation,
+        )
+
     def forward(self, run: Run[T], x: T, batch: Size) -> T:
+        encoder, decoder = self.blocks(batch)
         B, n, kept = batch, Size(self.patches, "patches"), Size(self.kept, "kept")
         D, D_dec = self.size("dim"), self.size("decoder_dim")
         p, C = self.size("patch_size"), self.size("channels")
-        N, N_dec, pixels = (kept + 1).named("N"), (n + 1).named("N"), p * p * C
+        N, N_dec, pixels = encoder.sizes.tokens, decoder.sizes.tokens, p * p * C
         cls_token = run(Parameter("cls_token", (D,), trained=True))
         pos_embed = run(Parameter("pos_embed", (n + 1, D), trained=False))
         mask_token = run(Parameter("mask_token", (D_dec,), trained=True))
@@ -113,7 +138,9 @@ class MaskedAutoencoder(Model):
             cls = run(Inline("cls_position", "add", (D,)), cls_token, pos_embed)
             cls = run.expanded(cls, (B, D))
             x = run.joined((B, N, D), cls, x)
-            for block in self._blocks(run, "blocks", self.size("depth"), sizes):
+            for block in run.blocks(
+                "blocks", self.size("depth"), "Block", partial(encoder.forward, run)
+            ):
                 x = block(x)
             return run(LayerNorm("norm", (B, N), D), x), mask, order
 
@@ -136,27 +163,18 @@ class MaskedAutoencoder(Model):
             patches = run.gathered(shuffled, order, (B, n, D_dec))
             x = run.joined((B, N_dec, D_dec), run.picked(x, (B, D_dec)), patches)
             x = run(Inline("decoder_positions", "add", (B, N_dec, D_dec)), x, decoder_pos)
-            for block in self._blocks(run, "decoder_blocks", self.size("decoder_depth"), decoded):
+            for block in run.blocks(
+                "decoder_blocks", self.size("decoder_depth"), "Block", partial(decoder.forward, run)
+            ):
                 x = block(x)
             x = run(LayerNorm("decoder_norm", (B, N_dec), D_dec), x)
             return run.picked(
                 run(Linear("decoder_pred", (B, N_dec), D_dec, pixels), x), (B, n, pixels)
             )
 
-        sizes = MixerSizes(batch=B, tokens=N, dim=D, heads=self.size("heads"))
-        decoded = MixerSizes(
-            batch=B, tokens=N_dec, dim=D_dec.named("D"), heads=self.size("decoder_heads")
-        )
         latent, mask, order = encode(x)
         prediction = decode(latent, order)
         return run(Inline("loss", "squared error", (B, n, pixels)), prediction, x, mask)
 
     def loss(self, run: Run[T], y: T, batch: Size) -> T:
         return y
-
-    def _blocks(
-        self, run: Run[T], name: str, depth: Size, sizes: MixerSizes
-    ) -> Iterator[Callable[[T], T]]:
-        hidden = hidden_width(sizes.dim.value, self.mlp_ratio)
-        block = Block(sizes=sizes, mixer=self.mixer, hidden=hidden, activation=self.activation)
-        return run.blocks(name, depth, "Block", partial(block.forward, run))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from vitprof.formulas.size import ONE
 from vitprof.modules.block import Block
 from vitprof.modules.patches import patchify, sincos_positions
 
@@ -39,33 +40,19 @@ class MaskedAutoencoderViT(nn.Module):
         self.patch_embed = PatchEmbed(spec.patch_size, spec.channels, spec.dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, spec.dim))
         self.pos_embed = nn.Parameter(sincos_positions(side, spec.dim), requires_grad=False)
-        self.blocks = self._stage(spec.dim, spec.depth, spec.heads, tokens=spec.kept + 1)
+        encoder, decoder = spec.blocks(ONE)
+        self.blocks = nn.ModuleList(Block(encoder) for _ in range(spec.depth))
         self.norm = nn.LayerNorm(spec.dim, eps=1e-6)
         self.decoder_embed = nn.Linear(spec.dim, spec.decoder_dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, spec.decoder_dim))
         self.decoder_pos_embed = nn.Parameter(
             sincos_positions(side, spec.decoder_dim), requires_grad=False
         )
-        self.decoder_blocks = self._stage(
-            spec.decoder_dim, spec.decoder_depth, spec.decoder_heads, tokens=spec.patches + 1
-        )
+        self.decoder_blocks = nn.ModuleList(Block(decoder) for _ in range(spec.decoder_depth))
         self.decoder_norm = nn.LayerNorm(spec.decoder_dim, eps=1e-6)
         self.decoder_pred = nn.Linear(spec.decoder_dim, spec.patch_size**2 * spec.channels)
         nn.init.normal_(self.cls_token, std=0.02)
         nn.init.normal_(self.mask_token, std=0.02)
-
-    def _stage(self, dim: int, depth: int, heads: int, *, tokens: int) -> nn.ModuleList:
-        return nn.ModuleList(
-            Block(
-                mixer=self.spec.mixer,
-                dim=dim,
-                heads=heads,
-                tokens=tokens,
-                mlp_ratio=self.spec.mlp_ratio,
-                activation=self.spec.activation,
-            )
-            for _ in range(depth)
-        )
 
     def forward(self, image_BCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         latent_BND, mask_BN, order_BN = self.encode(image_BCHW)
