@@ -74,24 +74,30 @@ def contraction(run: Eager, op: Linear | Conv, x: Tensor) -> Tensor:
 def matmul(run: Eager, op: MatMul, left: Tensor, right: Tensor) -> Tensor:
     """A product of two activations: keeps both."""
     left, right = run.lowered(left), run.lowered(right)
+    of_left, of_right = run.gradient(left), run.gradient(right)
+
+    def backward(g: Storage, kept: Kept) -> Sequence[Gradient]:
+        right_first = of_right()
+        return of_left(), right_first
+
     kept, elements = run.keep(left.storage, right.storage), product(op.shape)
     y = run.new(elements, left.dtype)
-    return run.made(y, elements, left.dtype, (left, right), kept=kept)
+    return run.made(y, elements, left.dtype, (left, right), backward, kept)
 
 
 def fused_attention(run: Eager, op: FusedAttention, *qkv: Tensor) -> Tensor:
     """The fused kernel keeps its inputs, its output and a log-sum-exp for each query.
 
     On a card it also keeps the state of random numbers. The kernel for fp32 there
-    (efficient) rounds the queries of the log-sum-exp up to 32s, that for fewer bits
-    (flash) does not.
+    (efficient) rounds the queries of the log-sum-exp up to 32s, and makes none without
+    gradients; that for fewer bits (flash) does neither.
     """
     inputs = [run.lowered(tensor) for tensor in qkv]
     elements, dtype = product(op.shape), inputs[0].dtype
     y = run.new(elements, dtype)
     efficient, flash = run.on_card and dtype == "fp32", run.on_card and dtype != "fp32"
     queries = (op.queries + 31) // 32 * 32 if efficient else op.queries
-    beside = [run.new(product(op.lead) * queries, "fp32")]
+    beside = [] if efficient and not run.training else [run.new(product(op.lead) * queries, "fp32")]
     beside += [run.new(ONE, "int64") for _ in range(2 * efficient + 3 * flash)]
     kept = run.keep(*(tensor.storage for tensor in inputs), y, *beside)
     return run.made(y, elements, dtype, inputs, kept=kept)
@@ -149,6 +155,17 @@ def add(run: Eager, op: Op, *terms: Tensor) -> Tensor:
     return run.made(run.new(elements, dtype), elements, dtype, terms, backward)
 
 
+def subtract(run: Eager, op: Op, x: Tensor, y: Tensor) -> Tensor:
+    """x - y keeps nothing; its gradient is that of x, and negated that of y."""
+    negated = run.gradient(y)
+    difference = run.new(x.elements, x.dtype)
+
+    def backward(g: Storage, kept: Kept) -> Sequence[Gradient]:
+        return g, negated()
+
+    return run.made(difference, x.elements, x.dtype, (x, y), backward)
+
+
 def divide(run: Eager, op: Op, x: Tensor, by: Tensor) -> Tensor:
     """x / y keeps both; the gradient of y is the sum of -g (x / y) / y."""
     of_x, of_by = run.gradient(x), run.gradient(by)
@@ -187,7 +204,8 @@ def mean(run: Eager, op: Op, x: Tensor) -> Tensor:
 
 def cross_entropy(run: Eager, op: Op, x: Tensor) -> Tensor:
     """The logarithm of a softmax, and its mean over the labels; autocast computes in fp32."""
-    y = keeps_output(run, op, run.cast(x, run.weight_dtype))
+    logits = run.cast(x, run.weight_dtype)
+    y = keeps_output(run, op, logits)
     loss, weight = run.new(ONE, y.dtype), run.new(ONE, y.dtype)
     return run.made(loss, ONE, y.dtype, (y,), kept=run.keep(y.storage, weight))
 
@@ -216,6 +234,7 @@ def _mean_square(run: Eager, difference: Tensor, rows: Size) -> Tensor:
     kept = run.keep(difference.storage)
     elements, dtype = difference.elements, difference.dtype
     square = run.made(run.new(elements, dtype), elements, dtype, (difference,), backward, kept)
+    del difference, kept  # without a backward pass nothing needs it any more
     return run.made(run.new(rows, dtype), rows, dtype, (square,))
 
 
@@ -236,8 +255,10 @@ RULES: Mapping[str, Rule] = {
     "relu": keeps_output,
     "gelu": keeps_input,
     "elu": keeps_input,
+    "average pool": keeps_input,
     "scale": scale,
     "add": add,
+    "subtract": subtract,
     "divide": divide,
     "sum": sum_,
     "mean": mean,

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING
 
 from vitprof.eager.account import Account, Storage
 from vitprof.eager.rules import RULES, Rule, rule_of
-from vitprof.eager.tape import Backward, Checkpoint, Gradient, Kept, Leaf, Node, Parts, Tape
+from vitprof.eager.tape import (
+    Again,
+    Backward,
+    Gradient,
+    Kept,
+    Leaf,
+    Node,
+    Parts,
+    Promise,
+    Tape,
+)
 from vitprof.eager.tensor import BYTES, Tensor, widest
 from vitprof.formulas.layer import join
 from vitprof.formulas.op import Op, Parameter, Shape
@@ -53,15 +63,15 @@ class Eager(Run[Tensor]):
         self._gradients: list[Storage] = []
         self._tape: Tape | None = Tape(account) if self.training else None
         self._path = ""
-        self._keeps = 0
-        self._keeps_left: int | None = None
-        self._recomputes = False
+        self._promising: Again | None = None
+        self._remaking: Again | None = None
+        self._remade = False
 
     # What the ops' rules are made of
 
     def new(self, elements: Size, dtype: str) -> Storage:
         """Allocate a tensor's memory."""
-        if self._keeps_left == 0:
+        if self._remade:
             return self.account.hold(Size(0), "temporaries")
         return self.account.allocate(elements * BYTES[dtype])
 
@@ -72,7 +82,7 @@ class Eager(Run[Tensor]):
         dtype: str,
         inputs: Sequence[Tensor],
         backward: Backward | None = None,
-        kept: Kept = (),
+        kept: Kept | Promise = (),
         node: type[Node] = Node,
     ) -> Tensor:
         """What an op wrote, or a view of it, with the way that its gradient goes on.
@@ -95,14 +105,7 @@ class Eager(Run[Tensor]):
             def backward(g: Storage, kept: Kept) -> Sequence[Gradient]:
                 return [gradient() for gradient in gradients]
 
-        function = node(
-            self.account.at,
-            elements * BYTES[dtype],
-            nodes,
-            backward,
-            kept,
-            again=self._recomputes,
-        )
+        function = node(self.account.at, elements * BYTES[dtype], nodes, backward, kept)
         self._tape.add(function)
         return Tensor(elements, dtype, storage, function)
 
@@ -110,16 +113,18 @@ class Eager(Run[Tensor]):
         """A tensor whose gradient is that of `x` too, or a view of a part of it."""
         return self.made(storage, elements, x.dtype, (x,), lambda g, kept: (g,))
 
-    def keep(self, *storages: Storage) -> Kept:
+    def keep(self, *storages: Storage) -> Kept | Promise:
         """Book what an op keeps for the backward pass."""
-        self._keeps += 1
         if self._tape is None:
             return ()
+        if self._promising is not None:
+            return self._promising.promise()
         for storage in storages:
             if storage.entry.kind == "temporaries":
                 self.account.turn(storage, "saved")
-        if self._keeps_left:
-            self._keeps_left -= 1
+        if self._remaking is not None:
+            self._remade = self._remaking.keep(storages)
+            return ()
         return storages
 
     def gradient(self, x: Tensor) -> Callable[[], Gradient]:
@@ -192,36 +197,32 @@ class Eager(Run[Tensor]):
     def block(self, forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         if not self._checkpoint:
             return forward(x)
-        tape, path, keeps = self._tape, self._path, self._keeps
-        self._tape = None
+        node = None if x.node is None else Node("", x.node.size)
+        kept = self.keep(x.storage)
+        assert not isinstance(kept, Promise)
+        again = Again(partial(self._remake, forward, x.elements, x.dtype, node, kept, self._path))
+        self._promising = again
         y = forward(x)
-        self._tape = tape
-        assert tape is not None
-        again = partial(
-            self._again, forward, x.elements, x.dtype, x.node, path, self._keeps - keeps
-        )
-        size, kept = y.elements * BYTES[y.dtype], self.keep(x.storage)
-        node = Checkpoint(self.account.at, size, [x.node], kept, again)
-        tape.add(node)
-        return Tensor(y.elements, y.dtype, y.storage, node)
+        self._promising = None
+        return y
 
-    def _again(
+    def _remake(
         self,
         forward: Callable[[Tensor], Tensor],
         elements: Size,
         dtype: str,
         node: Node | None,
+        kept: Kept,
         path: str,
-        keeps: int,
-        x: Storage,
-    ) -> Node:
+        again: Again,
+    ) -> None:
         """Run a block again until it has kept what it keeps: PyTorch stops there."""
-        self._path, self._keeps_left, self._recomputes = path, keeps, True
-        y = forward(Tensor(elements, dtype, x, node))
-        self._path, self._keeps_left, self._recomputes = "", None, False
+        outside = self._tape, self._path
+        self._tape, self._path, self._remaking = Tape(self.account), path, again
+        forward(Tensor(elements, dtype, kept[0], node))
+        self._remaking, self._remade = None, False
         self._casts.clear()
-        assert y.node is not None
-        return y.node
+        self._tape, self._path = outside
 
     def blocks(
         self, name: str, times: Size, type: str, forward: Callable[[Tensor], Tensor]
@@ -254,13 +255,14 @@ class Eager(Run[Tensor]):
         output = account.hold(size, "temporaries")
         if self._tape is None:
             return Tensor(x.elements, x.dtype, output)
+        self.keep(x.storage)
         lump = account.hold(Size(times * (growth - copies) - size.value), "saved")
 
         def backward(g: Storage, kept: Kept) -> Sequence[Gradient]:
             self._gradients.append(account.hold(Size(times * trained), "gradients"))
             return (g,)
 
-        node = Node(account.at, size, [x.node], backward, (*self.keep(x.storage), lump))
+        node = Node(account.at, size, [x.node], backward, (x.storage, lump))
         self._tape.add(node)
         return Tensor(x.elements, x.dtype, output, node)
 

@@ -9,6 +9,7 @@ that reach a tensor from two sides are added into a new one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from vitprof.eager.account import Account, Storage
 from vitprof.formulas.size import Size
@@ -27,11 +28,9 @@ class Node:
         inputs: the nodes that take the gradients it makes, None where none is wanted.
         backward: from the gradient it waits for, and what is kept, to theirs.
         kept: what is held for `backward`.
-        again: what is kept was computed again in the backward pass, and is let go as soon
-            as it has been read.
     """
 
-    __slots__ = ("again", "at", "backward", "gradient", "inputs", "kept", "size")
+    __slots__ = ("at", "backward", "gradient", "inputs", "kept", "size")
 
     def __init__(
         self,
@@ -39,16 +38,13 @@ class Node:
         size: Size,
         inputs: Sequence[Node | None] = (),
         backward: Backward | None = None,
-        kept: Kept = (),
-        *,
-        again: bool = False,
+        kept: Kept | Promise = (),
     ) -> None:
         self.at = at
         self.size = size
         self.inputs = inputs
         self.backward = backward
         self.kept = kept
-        self.again = again
         self.gradient: Gradient = None
 
     def take(self, gradient: Storage, account: Account) -> None:
@@ -75,32 +71,50 @@ class Parts(Node):
     __slots__ = ()
 
     def take(self, gradient: Storage, account: Account) -> None:
+        assert not isinstance(self.kept, Promise)
         self.kept = (*self.kept, gradient)
         self.gradient = gradient
 
 
-class Checkpoint(Node):
-    """A block of which only the input is kept, and which is run again for its gradients."""
+class Again:
+    """What the nodes of a block keep, made again when the first of them reads it.
 
-    __slots__ = ("run",)
+    Args:
+        remake: runs the block again and hands what it keeps to `keep`, in order.
+    """
 
-    def __init__(
-        self,
-        at: str,
-        size: Size,
-        inputs: Sequence[Node | None],
-        kept: Kept,
-        run: Callable[[Storage], Node],
-    ) -> None:
-        super().__init__(at, size, inputs, None, kept)
-        self.run = run
+    def __init__(self, remake: Callable[[Again], None]) -> None:
+        self._remake = remake
+        self._promised = 0
+        self._made: dict[int, Kept] | None = None
 
-    def resolve(self, account: Account) -> None:
-        """Run the block again, and hand the gradient to the node of its output."""
-        last = self.run(self.kept[0])
-        gradient, self.gradient, self.kept = self.gradient, None, ()
-        assert gradient is not None
-        last.take(gradient, account)
+    def promise(self) -> Promise:
+        """What a node refers to in place of what it keeps."""
+        self._promised += 1
+        return Promise(self, self._promised - 1)
+
+    def keep(self, storages: Kept) -> bool:
+        """Take what is kept next, and say whether all is there that was promised."""
+        assert self._made is not None
+        at = len(self._made)
+        self._made[at] = storages
+        return at + 1 == self._promised
+
+    def read(self, index: int) -> Kept:
+        """What was promised, which is let go."""
+        if self._made is None:
+            self._made = {}
+            self._remake(self)
+        kept, self._made[index] = self._made[index], ()
+        return kept
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What is kept by a node, to be made again."""
+
+    again: Again
+    index: int
 
 
 class Tape:
@@ -124,9 +138,6 @@ class Tape:
 
     def _run(self, node: Node) -> None:
         self._account.at = node.at
-        if isinstance(node, Checkpoint):
-            node.resolve(self._account)  # which puts the block's nodes on the tape
-            return
         assert node.backward is not None
         assert node.gradient is not None
         gradients = list(node.backward(node.gradient, _read(node)))
@@ -140,7 +151,7 @@ class Tape:
 
 
 def _read(node: Node) -> Kept:
-    kept = node.kept
-    if node.again:
-        node.kept = ()
-    return kept
+    if not isinstance(node.kept, Promise):
+        return node.kept
+    promise, node.kept = node.kept, ()
+    return promise.again.read(promise.index)

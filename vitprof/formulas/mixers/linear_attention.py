@@ -29,6 +29,11 @@ class LinearAttention(Mixer):
     def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
         B, N, D, h, d = sizes.batch, sizes.tokens, sizes.dim, sizes.heads, sizes.head_dim
         tokens = (B, h, N, d)
+
+        def normalizer(key_sum: T) -> T:
+            op = MatMul("normalizer", (B, h), N, d, ONE)
+            return run(op, run.copy(q, B, h, N), key_sum)
+
         qkv = run(Linear("qkv", (B, N), D, 3 * D), x)
         q, k, v = run.parts(run.reordered(qkv), *3 * [tokens])
         q = run(Inline("q_plus_one", "add", tokens), run(Inline("q_elu", "elu", tokens), q))
@@ -36,11 +41,7 @@ class LinearAttention(Mixer):
         state = run(
             MatMul("key_values", (B, h), d, N, d), run.copy(k, B, h, N), run.copy(v, B, h, N)
         )
-        sums = run(
-            MatMul("normalizer", (B, h), N, d, ONE),
-            run.copy(q, B, h, N),
-            run(Inline("key_sum", "sum", tokens, out=(B, h, d)), k),
-        )
+        sums = normalizer(run(Inline("key_sum", "sum", tokens, out=(B, h, d)), k))
         y = run(MatMul("output", (B, h), N, d, d), run.copy(q, B, h, N), state)
         y = run.reordered(y, B, h, N)
         y = run(Inline("division", "divide", tokens), y, sums)
