@@ -5,15 +5,17 @@ Sizes are small, odd and unequal, so that none can stand in for another.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
+from types import MappingProxyType
+from typing import Any
 
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS
-from vitprof.options import Choice, Flag, Value
+from vitprof.options import Choice, Flag, Value, Whole
 from vitprof.specs import specify
 
 SIZES: dict[str, object] = {
@@ -22,9 +24,16 @@ SIZES: dict[str, object] = {
     **{"decoder_dim": 20, "decoder_depth": 1, "decoder_heads": 5},
 }
 # Of the mixers' own options, those that are numbers: small ones that every model has room for.
-MIXER_SIZES: dict[str, object] = {"key_depth": 2, "receptive_field": 3}
+MIXER_SIZES: dict[str, object] = {
+    **{"key_depth": 2, "receptive_field": 3, "intra_depth": 1, "projection": 5},
+    **{"features": 5, "landmarks": 3, "iterations": 4},
+    **{"pool_size": 3, "kernel_size": 3, "token_hidden": 5},
+    **{"window": 3, "gate_ratio": "4", "bias_dim": 2},
+}
 # What a mixer on a grid needs of each model that has one: nine patches, and nothing beside.
 ON_GRID: dict[str, dict[str, object]] = {"classifier": {"pool": "mean"}, "layer": {"tokens": 9}}
+
+Variant = tuple[tuple[str, Value], ...]
 
 
 @dataclass(frozen=True)
@@ -33,21 +42,22 @@ class Spelling:
 
     model: str
     mixer: str
-    variant: tuple[tuple[str, Value], ...]
+    variant: Variant
 
     def __str__(self) -> str:
         return "-".join(
             (self.model, self.mixer, *(f"{name}={value}" for name, value in self.variant))
         )
 
-    def specify(self, sizes: Mapping[str, object] = SIZES) -> Model:
-        """The model at these sizes."""
-        options = {
-            **sizes,
-            **MIXER_SIZES,
-            **grid_options(self.model, self.mixer),
-            **dict(self.variant),
-        }
+    @property
+    def on_grid(self) -> bool:
+        """Whether the mixer needs a grid."""
+        return needs_grid(self.mixer, self.variant)
+
+    def specify(self, sizes: Mapping[str, object] = MappingProxyType({})) -> Model:
+        """The model at these sizes, and for the rest at those above."""
+        grid = grid_options(self.model, self.mixer, self.variant)
+        options = {**SIZES, **MIXER_SIZES, **grid, **sizes, **dict(self.variant)}
         own = {**MODELS[self.model].declared(), **MIXERS[self.mixer].declared()}
         return specify(
             self.model,
@@ -56,31 +66,52 @@ class Spelling:
         )
 
 
-def grid_options(model: str, mixer: str) -> dict[str, object]:
+def needs_grid(mixer: str, variant: Variant = ()) -> bool:
+    """Whether the mixer, so told, needs a grid."""
+    options: Any = dict(variant)
+    return MIXERS[mixer](**options).needs_grid
+
+
+def grid_options(model: str, mixer: str, variant: Variant = ()) -> dict[str, object]:
     """The options of a model that give it the grid that a mixer may need."""
-    return ON_GRID[model] if MIXERS[mixer].on_grid else {}
+    return ON_GRID[model] if needs_grid(mixer, variant) else {}
 
 
-def defined(model: str, mixer: str) -> bool:
+def defined(model: str, mixer: str, variant: Variant = ()) -> bool:
     """Whether the model can have the grid that the mixer may need."""
-    return model in ON_GRID or not MIXERS[mixer].on_grid
+    return model in ON_GRID or not needs_grid(mixer, variant)
 
 
-def variants(mixer: type[Mixer]) -> list[tuple[tuple[str, Value], ...]]:
-    """The mixer as it is, with each switch on, and with each other choice."""
-    found: list[tuple[tuple[str, Value], ...]] = [()]
+def variants(mixer: type[Mixer]) -> list[Variant]:
+    """The mixer as it is, with each switch on, each other choice, and one where none is usual."""
+    found: list[Variant] = [()]
     for name, option in mixer.declared().items():
         if isinstance(option, Flag):
             found.append(((name, True),))
         elif isinstance(option, Choice):
             default = getattr(mixer(), name)
             found += [((name, other),) for other in option.names if other != default]
+        elif isinstance(option, Whole) and not option.minimum and name not in MIXER_SIZES:
+            found.append(((name, 1),))
     return found
 
 
 SPELLINGS = [
     Spelling(model, mixer, variant)
     for model, mixer in product(MODELS, MIXERS)
-    if defined(model, mixer)
     for variant in variants(MIXERS[mixer])
+    if defined(model, mixer, variant)
 ]
+
+
+def _in_turn() -> Iterator[Spelling]:
+    """All of the reports' mixers, and each spelling of the others in one of the models."""
+    models: dict[tuple[str, Variant], list[Spelling]] = {}
+    for spelling in SPELLINGS:
+        models.setdefault((spelling.mixer, spelling.variant), []).append(spelling)
+    for turn, ((mixer, _), spellings) in enumerate(models.items()):
+        reported = mixer in ("attn", "lambda", "linear")
+        yield from spellings if reported else [spellings[turn % len(spellings)]]
+
+
+SOME = list(_in_turn())

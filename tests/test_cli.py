@@ -81,7 +81,7 @@ def in_a_process(
         # Names that are not there, with the nearest that is.
         ("parms", "'parms'.*did you mean params"),
         ("params --mixer lamda", "'lamda'.*did you mean lambda"),
-        ("params --mixer softmax", "'softmax'.*known are attn, lambda and linear"),
+        ("params --mixer softmax", "'softmax'.*known are attn, .*lambda.*linear.* and .*"),
         ("macs --model clasifier", "'clasifier'.*did you mean classifier"),
         ("params --model ''", "no model ''"),
         ("params --mixer ''", "no mixer ''"),

@@ -18,6 +18,7 @@ import pytest
 import torch
 import torchinfo
 import torchinfo.torchinfo
+from spellings import SPELLINGS, Spelling
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
@@ -31,11 +32,8 @@ from vitprof.counters import COUNTERS
 from vitprof.counters import read as limits
 from vitprof.counters.reading import Reading
 from vitprof.counters.undisturbed import undisturbed
-from vitprof.formulas.mixers import MIXERS
-from vitprof.formulas.models import MODELS
 from vitprof.modules.build import build
 from vitprof.report.report import Report
-from vitprof.specs import specify
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its import warns of a deprecated torch.jit
@@ -138,14 +136,12 @@ def test_every_tool_is_asked_directly() -> None:
 
 
 @pytest.mark.parametrize("command", DISPLAYS)
-@pytest.mark.parametrize("mixer", MIXERS)
-@pytest.mark.parametrize("model", MODELS)
-def test_every_row_is_what_the_tool_shows(model: str, mixer: str, command: str) -> None:
-    options = SMALL[model]
-    spec = specify(model, mixer=mixer, options=options)
+@pytest.mark.parametrize("spelling", [s for s in SPELLINGS if not s.variant], ids=str)
+def test_every_row_is_what_the_tool_shows(spelling: Spelling, command: str) -> None:
+    spec = spelling.specify()
     module, inputs = build(spec).eval(), torch.zeros(spec.input_shape(2))
     batch = {"batch": 2} if command == "macs" else {}
-    report: Report = getattr(vitprof, command)(model, mixer=mixer, **batch, **options)
+    report: Report = getattr(vitprof, command)(spec, **batch)
     assert report.unavailable == {}
     for tool, display in DISPLAYS[command].items():
         with undisturbed(module):

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import pytest
 import torch
+from spellings import MIXER_SIZES, variants
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from vitprof.errors import SpecError
+from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.models.encoder_layer import EncoderLayer as LayerSpec
@@ -25,7 +29,7 @@ from vitprof.modules.build import build_mixer
 from vitprof.modules.mixers.attention import Attention
 from vitprof.modules.mixers.lambda_layer import LambdaLayer
 from vitprof.modules.mixers.linear_attention import LinearAttention
-from vitprof.options import Flag
+from vitprof.specs import specify
 
 B, N, HEADS, HEAD_DIM = 2, 7, 3, 5
 DIM = HEADS * HEAD_DIM
@@ -138,7 +142,9 @@ def test_lambda_layer_applies_a_map_to_each_query(x: Tensor, receptive_field: in
     K, V, reach = 11, HEAD_DIM, receptive_field // 2
     mixer = LambdaLayer(DIM, HEADS, key_depth=K, receptive_field=receptive_field)
     prepare(mixer)
-    kernel, bias = mixer.position_lambdas.weight, mixer.position_lambdas.bias
+    convolution = mixer.position_lambdas
+    assert isinstance(convolution, nn.Conv3d)
+    kernel, bias = convolution.weight, convolution.bias
     assert bias is not None
     y = torch.empty_like(x)
     for b in range(B):
@@ -162,69 +168,92 @@ def test_lambda_layer_applies_a_map_to_each_query(x: Tensor, receptive_field: in
 def test_lambda_kernel_touches_data_in_its_central_column_alone(x: Tensor) -> None:
     mixer = LambdaLayer(DIM, HEADS, key_depth=11, receptive_field=5)
     prepare(mixer)
+    assert isinstance(mixer.position_lambdas, nn.Conv3d)
     weight = mixer.position_lambdas.weight
     (gradient,) = torch.autograd.grad(mixer(x).square().sum(), weight)
     touched = gradient.abs().amax(dim=(0, 1, 2, 4)) > 0
     assert touched.tolist() == [False, False, True, False, False]
 
 
+# Mixers that reach no further than some neighbours.
+LOCAL = {"identity", "pool", "conv", "window"}
+
+
 def specs() -> Iterator[Mixer]:
-    """Every registered mixer, and with each of its switches on."""
+    """Every registered mixer, spelled in every way."""
     for mixer in MIXERS.values():
-        yield mixer()
-        for name, option in mixer.declared().items():
-            if isinstance(option, Flag):
-                switch: Any = {name: True}
-                yield mixer(**switch)
+        sizes = {name: size for name, size in MIXER_SIZES.items() if name in mixer.declared()}
+        for variant in variants(mixer):
+            options: Any = {**sizes, **dict(variant)}
+            yield mixer(**options)
 
 
 every_mixer = pytest.mark.parametrize("spec", list(specs()), ids=str)
 
 
+def sizes_of(spec: Mixer) -> MixerSizes:
+    """Seven tokens; nine on a grid, where the mixer needs one."""
+    if not spec.needs_grid:
+        return SIZES
+    return replace(SIZES, tokens=Size(9), grid=(Size(3), Size(3)))
+
+
 def build(spec: Mixer) -> nn.Module:
-    module = build_mixer(spec, SIZES)
+    module = build_mixer(spec, sizes_of(spec))
     prepare(module)
     return module
 
 
+@pytest.fixture
+def given(spec: Mixer) -> Tensor:
+    torch.manual_seed(0)
+    return torch.randn(B, sizes_of(spec).tokens.value, DIM, dtype=torch.float64)
+
+
 @every_mixer
-def test_gradients_reach_every_channel(spec: Mixer, x: Tensor) -> None:
+def test_gradients_reach_every_channel(spec: Mixer, given: Tensor) -> None:
     mixer = build(spec)
-    names, parameters = zip(*mixer.named_parameters(), strict=True)
-    gradients = torch.autograd.grad(mixer(x).square().sum(), parameters)
-    for name, gradient in zip(names, gradients, strict=True):
+    parameters = dict(mixer.named_parameters())
+    if not parameters:
+        assert spec.formula(sizes_of(spec)).total(Measure.PARAMS) == 0
+        return
+    gradients = torch.autograd.grad(mixer(given).square().sum(), list(parameters.values()))
+    for name, gradient in zip(parameters, gradients, strict=True):
         # Of a vector not every element: a softmax takes no notice of the bias of its keys.
         channels = gradient.flatten(1) if gradient.dim() > 1 else gradient[None]
         assert channels.abs().amax(dim=1).min() > 1e-9, name
 
 
 @every_mixer
-def test_a_token_hears_every_token_of_its_image_and_none_of_another(spec: Mixer, x: Tensor) -> None:
-    x.requires_grad_()
-    y: Tensor = build(spec)(x)
-    assert y.shape == x.shape
-    for n in range(N):
-        (gradient,) = torch.autograd.grad(y[0, n].square().sum(), x, retain_graph=True)
-        assert gradient[0].any(dim=-1).all()
+def test_a_token_hears_the_tokens_of_its_image_and_none_of_another(
+    spec: Mixer, given: Tensor
+) -> None:
+    given.requires_grad_()
+    y: Tensor = build(spec)(given)
+    assert y.shape == given.shape
+    for n in range(given.shape[1]):
+        (gradient,) = torch.autograd.grad(y[0, n].square().sum(), given, retain_graph=True)
+        heard = gradient[0].any(dim=-1)
+        assert heard[n] if spec.name in LOCAL else heard.all()
         assert not gradient[1].any()
 
 
 @every_mixer
-def test_weights_move_to_another_one(spec: Mixer, x: Tensor) -> None:
+def test_weights_move_to_another_one(spec: Mixer, given: Tensor) -> None:
     mixer, other = build(spec), build(spec)
-    assert not torch.equal(other(x), mixer(x))
+    assert torch.equal(other(given), mixer(given)) == (not list(mixer.parameters()))
     other.load_state_dict(mixer.state_dict())
-    assert torch.equal(other(x), mixer(x))
+    assert torch.equal(other(given), mixer(given))
 
 
 @every_mixer
-def test_a_mixer_can_be_pickled(spec: Mixer, x: Tensor) -> None:
+def test_a_mixer_can_be_pickled(spec: Mixer, given: Tensor) -> None:
     mixer = build(spec)
-    assert torch.equal(pickle.loads(pickle.dumps(mixer))(x), mixer(x))
+    assert torch.equal(pickle.loads(pickle.dumps(mixer))(given), mixer(given))
 
 
 @every_mixer
-def test_a_mixer_can_be_subclassed(spec: Mixer, x: Tensor) -> None:
+def test_a_mixer_can_be_subclassed(spec: Mixer, given: Tensor) -> None:
     mixer = build(spec)
     plain: Any = type(mixer)
 
@@ -233,6 +262,16 @@ def test_a_mixer_can_be_subclassed(spec: Mixer, x: Tensor) -> None:
             doubled: Tensor = 2 * super().forward(x)
             return doubled
 
-    doubled = Doubled(**spec.arguments(SIZES)).double().eval()
+    doubled = Doubled(**spec.arguments(sizes_of(spec))).double().eval()
     doubled.load_state_dict(mixer.state_dict())
-    assert torch.equal(doubled(x), 2 * mixer(x))
+    assert torch.equal(doubled(given), 2 * mixer(given))
+
+
+@pytest.mark.parametrize("name", [name for name, mixer in MIXERS.items() if mixer().needs_grid])
+def test_a_mixer_on_a_grid_says_where_there_is_none(name: str) -> None:
+    with pytest.raises(SpecError, match="the patches that the encoder of mae sees lie scattered"):
+        specify("mae", mixer=name)
+    with pytest.raises(SpecError, match="the class token lies nowhere; --pool mean does without"):
+        specify("classifier", mixer=name)
+    with pytest.raises(SpecError, match="50 tokens are no square"):
+        specify("layer", mixer=name)

@@ -31,6 +31,23 @@ SYMBOLS: dict[str, Any] = {
 }
 B, N, D, h, k, r, depth, C, p, patches, kept, classes, D_dec, depth_dec = SYMBOLS.values()
 v = D / h  # channels of a head
+# The side of a kernel, of a pooled square, and the width of an MLP across tokens.
+SYMBOLS |= {
+    name: sympy.Symbol(name, integer=True, positive=True) for name in ("kernel", "pool", "D_S")
+}
+# Of single mixers, and of a grid.
+SYMBOLS |= {
+    name: sympy.Symbol(name, integer=True, positive=True) for name in ("rows", "columns", "b")
+}
+# Random features, and landmarks with the steps towards a pseudo-inverse.
+SYMBOLS |= {
+    name: sympy.Symbol(name, integer=True, positive=True)
+    for name in ("features", "landmarks", "iterations")
+}
+# Copies of a key and a value; keys and values that the tokens are projected to.
+SYMBOLS |= {name: sympy.Symbol(name, integer=True, positive=True) for name in ("u", "p")}
+# The side of a window.
+SYMBOLS |= {"w": sympy.Symbol("w", integer=True, positive=True)}
 
 _POWERS = {ord(power): f"**{digit}" for digit, power in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
 
@@ -49,16 +66,81 @@ def test_attention_as_printed() -> None:
 
 
 ATTENTION = 3 * (D * D + D) + (D * D + D)
-LAMBDA_WIDTH = h * k + k + v  # queries of every head, one key, one value
+FEATURES, LANDMARKS, STEPS = (SYMBOLS[name] for name in ("features", "landmarks", "iterations"))
+LAMBDA_U, LINFORMER_P = SYMBOLS["u"], SYMBOLS["p"]
+LAMBDA_WIDTH = h * k + LAMBDA_U * (k + v)  # queries of every head, u keys, u values
 MIXERS_BY_HAND: dict[str, tuple[Any, Any]] = {
     "attn": (ATTENTION, B * (N * D * 3 * D + h * N * v * N + h * N * N * v + N * D * D)),
     "lambda": (
-        D * LAMBDA_WIDTH + LAMBDA_WIDTH + 2 * h * k + 2 * v + (r * r * k + k),
+        D * LAMBDA_WIDTH
+        + LAMBDA_WIDTH
+        + (2 * h * k + 2 * v * LAMBDA_U)
+        + (r * r * LAMBDA_U * k + k),
         # Projection; the content lambda; its use by every head; position lambdas; their use.
-        B * N * (D * LAMBDA_WIDTH + k * v + h * k * v + v * k * r * r + h * k * v),
+        B
+        * N
+        * (
+            D * LAMBDA_WIDTH
+            + LAMBDA_U * k * v
+            + h * k * v
+            + v * k * r * r * LAMBDA_U
+            + h * k * v
+        ),
     ),
+    # N × p for the keys and for the values, used on D channels; p scores a token, used once.
+    "linformer": (
+        ATTENTION + 2 * N * LINFORMER_P,
+        B * (N * D * 3 * D + 2 * D * N * LINFORMER_P + 2 * N * LINFORMER_P * D + N * D * D),
+    ),
+    # Features of a query and of a key; the state, features × v; its sums, and its use.
+    "performer": (
+        ATTENTION,
+        B * N * (D * 3 * D + 2 * h * v * FEATURES + 2 * h * FEATURES * v + h * FEATURES + D * D),
+    ),
+    # Scores of N × m, m × m and m × N; four products a step; F Z, G V and both together.
+    "nystrom": (
+        ATTENTION,
+        B
+        * (
+            N * 4 * D * D
+            + h * (2 * N * v * LANDMARKS + LANDMARKS * v * LANDMARKS)
+            + h * STEPS * 4 * LANDMARKS**3
+            + h * (N * LANDMARKS**2 + 2 * LANDMARKS * N * v)
+        ),
+    ),
+    # The scores are v × v over N tokens, and applied to each of them; a temperature a head.
+    "xca": (ATTENTION + h, B * N * (4 * D * D + 2 * h * v * v)),
+    # In each window w² × w² scores, used once; a bias for each head and offset.
+    "window": (
+        ATTENTION + h * (2 * SYMBOLS["w"] - 1) ** 2,
+        B * (N * D * 3 * D + 2 * N / SYMBOLS["w"] ** 2 * SYMBOLS["w"] ** 4 * D + N * D * D),
+    ),
+    "hydra": (ATTENTION, B * N * (D * 3 * D + D * D)),
     # The state is v × v for each head, the normalizer one number for each token and head.
     "linear": (ATTENTION, B * N * (D * 3 * D + h * v * v + h * v + h * v * v + D * D)),
+    # 6 D channels, a norm of half of them, N × N across the tokens, and half of them back.
+    "gmlp": (
+        (D * 6 * D + 6 * D) + 2 * 3 * D + (N * N + N) + (3 * D * D + D),
+        B * N * (D * 6 * D + 3 * D * N + 3 * D * D),
+    ),
+    "fourier": (0, 0),
+    # Two numbers for each channel and frequency, of which there are half the columns and one.
+    "filter": (
+        2 * D * SYMBOLS["rows"] * ((SYMBOLS["columns"] - SYMBOLS["columns"] % 2) / 2 + 1),
+        0,
+    ),
+    # A kernel and a bias for each channel; a kernel at each token.
+    "conv": (D * SYMBOLS["kernel"] ** 2 + D, B * N * SYMBOLS["kernel"] ** 2 * D),
+    "pool": (0, 0),
+    # N × D_S and back, for each channel.
+    "token-mlp": (
+        (N * SYMBOLS["D_S"] + SYMBOLS["D_S"]) + (SYMBOLS["D_S"] * N + N),
+        B * D * (N * SYMBOLS["D_S"] + SYMBOLS["D_S"] * N),
+    ),
+    "token-linear": (N * N + N, B * D * N * N),
+    "identity": (0, 0),
+    # Queries, keys and values, a bias for each pair of tokens; N × N with all N × B D, twice.
+    "aft": (3 * (D * D + D) + N * N, B * N * D * 3 * D + 2 * N * N * B * D),
 }
 
 
@@ -123,14 +205,20 @@ def at(text: str, values: dict[str, int]) -> Any:
 @SETTINGS
 @given(data=st.data())
 def test_mixer_at_any_size(name: str, data: st.DataObject) -> None:
-    sizes = {symbol: data.draw(st.integers(1, 40), symbol) for symbol in ("B", "N", "heads")}
+    names = ("B", "rows", "columns", "heads")
+    sizes = {symbol: data.draw(st.integers(1, 40), symbol) for symbol in names}
+    # Windows cover the grid.
+    window = 2 * data.draw(st.integers(0, 2), "half a window") + 1 if name == "window" else 1
+    sizes |= {side: window * sizes[side] for side in ("rows", "columns")}
+    sizes["N"] = sizes["rows"] * sizes["columns"]
     sizes["D"] = sizes["heads"] * data.draw(st.integers(1, 40), "head dim")
     whole = {
         option: declared
         for option, declared in MIXERS[name].declared().items()
-        if isinstance(declared, Whole)
+        if isinstance(declared, Whole) and declared.symbol
     }
     options = {option: data.draw(st.integers(0, 9), option) * 2 + 1 for option in whole}
+    options |= {option: window for option in whole if option == "window"}
     values = sizes | {declared.symbol: options[option] for option, declared in whole.items()}
     formula = MIXERS[name](**options).formula(
         MixerSizes(
@@ -138,6 +226,7 @@ def test_mixer_at_any_size(name: str, data: st.DataObject) -> None:
             tokens=Size(sizes["N"]),
             dim=Size(sizes["D"]),
             heads=Size(sizes["heads"]),
+            grid=(Size(sizes["rows"]), Size(sizes["columns"])),
         )
     )
     entry = MIXER_ENTRIES[name]

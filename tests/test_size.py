@@ -9,14 +9,12 @@ import pytest
 import sympy
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
+from spellings import SPELLINGS, Spelling
 
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixer import MixerSizes
-from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.mixers.attention import Attention
-from vitprof.formulas.models import MODELS
 from vitprof.formulas.size import ONE, ZERO, Size, product
-from vitprof.specs import specify
 
 a, b, c = Size(5, "a"), Size(7, "b"), Size(11, "c")
 
@@ -152,15 +150,14 @@ def test_symbols_give_what_ints_give(expression: str) -> None:
     assert value.subs({symbols[name]: values[name] for name in values}) == expected
 
 
-@pytest.mark.parametrize("mixer", MIXERS)
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("spelling", SPELLINGS, ids=str)
 @pytest.mark.parametrize("measure", Measure)
 def test_a_whole_model_is_counted_at_many_widths_at_once(
-    model: str, mixer: str, measure: Measure
+    spelling: Spelling, measure: Measure
 ) -> None:
-    dims = [8, 24, 136]
-    one_by_one = [specify(model, mixer=mixer, options={"dim": dim}) for dim in dims]
-    sweep: Any = specify(model, mixer=mixer).substitute(dim=np.array(dims)).formula(3)
+    dims = [12, 24, 132]
+    one_by_one = [spelling.specify({"dim": dim}) for dim in dims]
+    sweep: Any = spelling.specify().substitute(dim=np.array(dims)).formula(3)
     assert list(sweep.total(measure)) == [spec.formula(3).total(measure) for spec in one_by_one]
 
 

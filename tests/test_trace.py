@@ -8,13 +8,18 @@ here, and not held against the allocator.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
+from itertools import accumulate
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.functional import layer_norm, scaled_dot_product_attention, softmax
 from torch.profiler import ProfilerActivity, profile
 
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
+from vitprof.modules.card import Card, statistics_in_fp32
 from vitprof.modules.step import Step
 from vitprof.modules.trace import trace
 from vitprof.specs import specify
@@ -25,13 +30,13 @@ SIZES: dict[str, dict[str, object]] = {
         "image_size": 24,
         "patch_size": 4,
         "dim": 24,
-        "depth": 2,
+        "depth": 1,
         "heads": 3,
         "decoder_dim": 36,
-        "decoder_depth": 2,
+        "decoder_depth": 1,
         "decoder_heads": 3,
     },
-    "classifier": {"image_size": 20, "dim": 30, "depth": 2, "heads": 5},
+    "classifier": {"image_size": 20, "dim": 30, "depth": 1, "heads": 5},
     "layer": {"tokens": 37, "dim": 24, "heads": 3},
 }
 WORKLOADS: dict[str, dict[str, object]] = {
@@ -73,8 +78,8 @@ def allocated(model: Model, workload: Workload) -> int:
 
 CASES = [
     *(("layer", mixer, name) for mixer in ("attn", "fused", "linear") for name in WORKLOADS),
-    *(("mae", "attn", name) for name in WORKLOADS),
-    *((model, "linear", "checkpoint") for model in SIZES),
+    *(("mae", "attn", name) for name in ("fp32", "autocast", "checkpoint")),
+    *(("classifier", "linear", name) for name in ("checkpoint", "inference")),
     ("classifier", "fused", "autocast"),
 ]
 
@@ -84,13 +89,74 @@ def test_traced_peak_is_the_allocators(model: str, mixer: str, name: str) -> Non
     fused = {"fused": True} if mixer == "fused" else {}
     known = "attn" if mixer == "fused" else mixer
     spec = specify(model, mixer=known, options={**SIZES[model], **fused})
-    workload = Workload(batch=3, **WORKLOADS[name])  # type: ignore[arg-type]
+    workload = Workload(batch=3, device="cpu", **WORKLOADS[name])  # type: ignore[arg-type]
     real = allocated(spec, workload)
     assert abs(trace(spec, workload).peak_bytes - real) <= real / 1000
 
 
-def test_every_mixer_is_traced_in_every_model() -> None:
-    for mixer in MIXERS:
-        for model, sizes in SIZES.items():
-            spec = specify(model, mixer=mixer, options=sizes)
-            assert trace(spec, Workload(batch=2)).peak_bytes > 0
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_events_make_the_peak(mixer: str) -> None:
+    spec = specify("layer", mixer=mixer, options=SIZES["layer"])
+    traced = trace(spec, Workload(batch=3))
+    begun: dict[int, int] = {}
+    for number, size in traced.events:
+        if number in begun:
+            assert begun[number] + size == 0  # it ends once, with the bytes that it began with
+            begun[number] = 0
+        else:
+            begun[number] = size
+    assert [*begun] == [*range(1, len(begun) + 1)]
+    held = [*accumulate(size for _, size in traced.events)]
+    assert min(held) >= 0
+    assert max(held) == traced.peak_bytes == traced.by_phase[traced.phase]
+
+
+def test_events_of_two_batches_pair_up() -> None:
+    # So the allocations of any batch follow from those of two.
+    spec = specify("layer", options=SIZES["layer"])
+    two, three, seven = (trace(spec, Workload(batch=batch)).events for batch in (2, 3, 7))
+    line = [
+        (number, low + 5 * (high - low))
+        for (number, low), (_, high) in zip(two, three, strict=True)
+    ]
+    assert line == [*seven]
+
+
+# A card's kernels on tensors of the CPU
+
+
+@pytest.mark.parametrize("on_card", [False, True])
+def test_autocast_on_a_card_is_exact_where_a_cpus_is_not(on_card: bool) -> None:
+    x = torch.ones(3, 5, dtype=torch.bfloat16)
+    with torch.autocast("cpu", torch.bfloat16), Card() if on_card else nullcontext():
+        made = (softmax(x, dim=-1), layer_norm(x, (5,)), x.sum(), x.square(), x + x)
+    exact = torch.float32 if on_card else torch.bfloat16
+    # PyTorch's own list for a CPU has none of these.
+    assert [y.dtype for y in made] == [exact] * 4 + [torch.bfloat16]
+    with Card():
+        assert softmax(x, dim=-1).dtype == torch.bfloat16  # outside of autocast
+
+
+@pytest.mark.parametrize(
+    ("dtype", "statistics"), [(torch.float32, (2, 3, 64)), (torch.bfloat16, (2, 3, 37))]
+)
+def test_fused_attention_of_a_card(dtype: torch.dtype, statistics: tuple[int, ...]) -> None:
+    with FakeTensorMode(), Card():
+        q, k, v = (torch.zeros(2, 3, 37, 8, dtype=dtype, requires_grad=True) for _ in "qkv")
+        y = scaled_dot_product_attention(q, k, v)
+        assert (y.shape, y.dtype) == (q.shape, dtype)
+        assert y.grad_fn is not None
+        name = "log_sumexp" if dtype == torch.float32 else "logsumexp"
+        kept = getattr(y.grad_fn, f"_saved_{name}")
+    # Efficient attention rounds 37 queries up to a multiple of 32, flash does not.
+    assert (kept.shape, kept.dtype) == (statistics, torch.float32)
+
+
+def test_norms_of_a_card_keep_statistics_in_fp32() -> None:
+    x = torch.ones(3, 5, dtype=torch.bfloat16)
+    norm = torch.ops.aten.native_layer_norm.default
+    result = norm(x, (5,), None, None, 1e-6)
+    assert [part.dtype for part in statistics_in_fp32(norm, result)] == [
+        *(torch.bfloat16, torch.float32, torch.float32)
+    ]
+    assert statistics_in_fp32(torch.ops.aten.add.Tensor, result) is result

@@ -9,18 +9,16 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from spellings import SOME, Spelling, grid_options
 from torch import Tensor
 from torch.nn.functional import cross_entropy, linear, mse_loss
 from torch.testing import assert_close
 
-from vitprof.formulas.mixers import MIXERS
-from vitprof.formulas.models import MODELS
 from vitprof.formulas.models.classifier import Classifier
 from vitprof.formulas.models.mae import MaskedAutoencoder
 from vitprof.modules.build import build
 from vitprof.modules.models.classifier import VisionTransformer
 from vitprof.modules.models.mae import MaskedAutoencoderViT
-from vitprof.specs import specify
 
 TINY: dict[str, dict[str, object]] = {
     "mae": {"image_size": 12, "patch_size": 4, "dim": 24, "depth": 1, "heads": 3}
@@ -48,11 +46,12 @@ def loss_of(model: str, given: Tensor, output: Tensor | tuple[Tensor, Tensor, Te
     return mse_loss(output, given.flip(1))
 
 
-@pytest.mark.parametrize("mixer", MIXERS)
-@pytest.mark.parametrize("model", MODELS)
-def test_loss_falls(model: str, mixer: str) -> None:
+@pytest.mark.parametrize("spelling", SOME, ids=str)
+def test_loss_falls(spelling: Spelling) -> None:
     torch.manual_seed(0)
-    spec = specify(model, mixer=mixer, options=TINY[model])
+    model = spelling.model
+    grid = grid_options(model, spelling.mixer, spelling.variant)
+    spec = spelling.specify({**TINY[model], **grid})
     module = build(spec)
     batch = torch.randn(spec.input_shape(2))
     fixed = {name: p.clone() for name, p in module.named_parameters() if not p.requires_grad}

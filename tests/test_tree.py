@@ -6,57 +6,38 @@ Sizes are drawn odd and unequal, so that none can be taken for another.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from math import prod
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from spellings import SPELLINGS, Spelling
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vitprof.formulas.block import ACTIVATIONS
 from vitprof.formulas.layer import Layer, Measure, Node
-from vitprof.formulas.mixer import Mixer
-from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
-from vitprof.formulas.models import MODELS
 from vitprof.formulas.op import Conv, Op, Parameter
 from vitprof.formulas.totals import totals
 from vitprof.modules.build import build
-from vitprof.options import Flag
-from vitprof.specs import specify
-
-Choices = Mapping[str, object]
-
-
-def switches_of(mixer: type[Mixer]) -> list[str]:
-    return [name for name, option in mixer.declared().items() if isinstance(option, Flag)]
-
-
-def spellings() -> Iterator[tuple[str, Choices]]:
-    """Every mixer as it is, and with each of its switches on."""
-    for name, mixer in MIXERS.items():
-        yield name, {}
-        for option in switches_of(mixer):
-            yield name, {option: True}
 
 
 @st.composite
-def models(draw: st.DrawFn, model: str, mixer: str, switches: Choices) -> Model:
-    """Draw a model of odd sizes."""
+def models(draw: st.DrawFn, spelling: Spelling) -> Model:
+    """Draw a model of odd sizes; on a grid, of sizes that a window of 3 divides."""
     heads, decoder_heads = draw(st.permutations([1, 3, 5]))[:2]
     # Sines and cosines of two axes come in fours.
-    step = 4 if model == "mae" else 1
+    step = 4 if spelling.model == "mae" else 1
     patch_size = draw(st.sampled_from([1, 2, 3]))
-    drawn = {
+    side = draw(st.sampled_from([3, 6] if spelling.on_grid else [1, 5, 7]))
+    drawn: dict[str, object] = {
         "patch_size": patch_size,
-        "image_size": patch_size * draw(st.sampled_from([1, 5, 7])),
+        "image_size": patch_size * side,
         "channels": draw(st.sampled_from([1, 3])),
-        "tokens": draw(st.sampled_from([1, 2, 37])),
+        "tokens": side**2 if spelling.on_grid else draw(st.sampled_from([1, 2, 37])),
         "dim": heads * step * draw(st.sampled_from([1, 7, 11])),
         "heads": heads,
         "depth": draw(st.integers(1, 3)),
@@ -66,38 +47,14 @@ def models(draw: st.DrawFn, model: str, mixer: str, switches: Choices) -> Model:
         "mlp_ratio": draw(st.sampled_from(["1", "2.7", "4"])),
         "mask_ratio": draw(st.sampled_from(["0", "0.3", "0.75", "0.99"])),
         "activation": draw(st.sampled_from(sorted(ACTIVATIONS))),
-        "pool": draw(st.sampled_from(["token", "mean"])),
+        "pool": "mean" if spelling.on_grid else draw(st.sampled_from(["token", "mean"])),
         "classes": draw(st.sampled_from([1, 19])),
         "key_depth": draw(st.sampled_from([1, 23])),
         "receptive_field": draw(st.sampled_from([1, 3, 29])),
-        **dict.fromkeys(switches_of(MIXERS[mixer]), False),
-        **switches,
     }
-    known = {**MODELS[model].declared(), **MIXERS[mixer].declared()}
-    assert known.keys() <= drawn.keys(), "a new option is drawn here too"
-    return specify(model, mixer=mixer, options={name: drawn[name] for name in known})
-
-
-SPELLINGS = [
-    pytest.param(*spelling, id="-".join((spelling[0], *spelling[1]))) for spelling in spellings()
-]
-# No shrinking: a drawn model is small as it is.
-SETTINGS = settings(
-    max_examples=6, deadline=None, derandomize=True, database=None, phases=[Phase.generate]
-)
-
-
-def on_models(test: Callable[[Model], None]) -> Any:
-    """Run `test` on models drawn for each model and each spelling of each mixer."""
-
-    @pytest.mark.parametrize("model", MODELS)
-    @pytest.mark.parametrize(("mixer", "switches"), SPELLINGS)
-    @SETTINGS
-    @given(data=st.data())
-    def test_on_models(data: st.DataObject, model: str, mixer: str, switches: Choices) -> None:
-        test(data.draw(models(model, mixer, switches)))
-
-    return test_on_models
+    if side == 1 or drawn["tokens"] in (1, 2) or drawn["mask_ratio"] == "0.99":
+        drawn["landmarks"] = 1  # there may be one token alone, and landmarks are no more than that
+    return spelling.specify(drawn)
 
 
 def nodes(model: Model, batch: int = 1) -> list[Node]:
@@ -114,8 +71,7 @@ def run(model: Model, module: nn.Module, batch: int) -> None:
         module.eval()(torch.empty(model.input_shape(batch), device="meta"))
 
 
-@on_models
-def test_parameters(model: Model) -> None:
+def check_parameters(model: Model) -> None:
     module = build(model, device="meta")
     running: Counter[str] = Counter()
     for name, parameter in module.named_parameters():
@@ -127,8 +83,7 @@ def test_parameters(model: Model) -> None:
     assert {path: count for path, count in on_paper.items() if count} == running
 
 
-@on_models
-def test_parameters_add_up(model: Model) -> None:
+def check_parameters_add_up(model: Model) -> None:
     module = build(model, device="meta")
     for node in nodes(model):
         if isinstance(node.item, Layer):
@@ -136,8 +91,7 @@ def test_parameters_add_up(model: Model) -> None:
             assert node.item.of_one(Measure.PARAMS) == sum(p.numel() for p in inside), node.path
 
 
-@on_models
-def test_trained_and_fixed_parameters(model: Model) -> None:
+def check_trained_and_fixed_parameters(model: Model) -> None:
     parameters = dict(build(model, device="meta").named_parameters())
     fixed = {name: p.numel() for name, p in parameters.items() if not p.requires_grad}
     on_paper = ops(model).items()
@@ -149,8 +103,7 @@ def test_trained_and_fixed_parameters(model: Model) -> None:
     assert total["fixed"] == sum(fixed.values()) == total["all"] - total["trainable"]
 
 
-@on_models
-def test_biases(model: Model) -> None:
+def check_biases(model: Model) -> None:
     module = build(model, device="meta")
     biases = {path: getattr(part, "bias", None) for path, part in module.named_modules()}
     for path, op in ops(model).items():
@@ -158,8 +111,7 @@ def test_biases(model: Model) -> None:
         assert op.biases.value == (0 if bias is None else bias.numel()), path
 
 
-@on_models
-def test_names_types_and_order(model: Model) -> None:
+def check_names_types_and_order(model: Model) -> None:
     module = build(model, device="meta")
     assert [
         (node.path, node.item.type)
@@ -172,8 +124,7 @@ def test_names_types_and_order(model: Model) -> None:
     ]
 
 
-@on_models
-def test_macs(model: Model) -> None:
+def check_macs(model: Model) -> None:
     module = build(model, device="meta")
     for batch in (1, 3):
         with FlopCounterMode(display=False) as counter:
@@ -201,8 +152,7 @@ def record(
     written[path] = tuple(output.shape)
 
 
-@on_models
-def test_shapes(model: Model) -> None:
+def check_shapes(model: Model) -> None:
     module = build(model, device="meta")
     for batch in (1, 3):
         on_paper = {path: op for path, op in ops(model, batch).items() if op.module}
@@ -222,9 +172,22 @@ def test_shapes(model: Model) -> None:
             assert shape == seen, path
 
 
-@on_models
-def test_folded_rows_stand_for_all_of_theirs(model: Model) -> None:
+def check_folded_rows_stand_for_all_of_theirs(model: Model) -> None:
     folded = model.formula().walk(fold=True)
     assert sorted((path, repr(node.item)) for node in folded for path in node.paths) == sorted(
         (node.path, repr(node.item)) for node in nodes(model)
     )
+
+
+CHECKS = [check for name, check in globals().items() if name.startswith("check_")]
+
+
+# No shrinking: a drawn model is small as it is.
+@pytest.mark.parametrize("spelling", SPELLINGS, ids=str)
+@settings(max_examples=3, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
+@given(data=st.data())
+def test_the_formulas_are_the_modules(data: st.DataObject, spelling: Spelling) -> None:
+    assert len(CHECKS) == 8
+    model = data.draw(models(spelling))
+    for check in CHECKS:
+        check(model)

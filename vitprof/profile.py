@@ -75,6 +75,7 @@ def params(
         totals=totals(tree, Measure.PARAMS),
         headline=HEADLINES[Measure.PARAMS],
         not_counted={},
+        fft_flops=0,
         counters={name: reading.total for name, reading in given.items()},
         differences={
             tool.name: reconcile_params(tree, tool, given[tool.name])
@@ -139,6 +140,7 @@ def macs(
         totals=totals(tree, Measure.MACS),
         headline=HEADLINES[Measure.MACS],
         not_counted=tree.uncounted(),
+        fft_flops=tree.fft_flops(),
         counters={name: reading.total for name, reading in given.items()},
         differences={
             tool.name: reconcile_macs(tree, tool.convention(setting), given[tool.name])

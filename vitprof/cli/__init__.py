@@ -17,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from vitprof.cli.output import ReaderGoneError, emit
+from vitprof.cli.plugins import meet_mixers
 from vitprof.errors import VitprofError, unknown
 from vitprof.version import __version__
 
@@ -70,6 +71,7 @@ def run(arguments: Sequence[str]) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
+        meet_mixers(arguments)
         code = app(args=list(arguments) or ["--help"], standalone_mode=False)
         sys.stdout.flush()
     except VitprofError as error:

@@ -21,7 +21,7 @@ from vitprof.report.formats import Document, Format, Shown, find_format, render
 if TYPE_CHECKING:
     from rich.console import ConsoleRenderable
 
-    from vitprof.report.catalogue import Catalogue
+    from vitprof.report.catalogue import Catalogue, Portrait
 
 
 UNMET = 1  # exit code: what was asked for was found out, and does not hold
@@ -70,7 +70,7 @@ def destination(format: str | None, output: str | None) -> Destination:
     return Destination(find_format(format, output), path)
 
 
-def show_catalogue(catalogue: Catalogue, format: str) -> None:
+def show_catalogue(catalogue: Catalogue | Portrait, format: str) -> None:
     """Print the catalogue as a table or as JSON.
 
     Raises:

@@ -151,7 +151,12 @@ class Eager(Run[Tensor]):
 
     def lowered(self, x: Tensor) -> Tensor:
         """What a contraction reads of `x` in mixed precision."""
-        return self.cast(x, self.dtype) if self._autocast else x
+        if not self._autocast:
+            return x
+        lowered = self.cast(x, self.dtype)
+        if isinstance(x.node, Leaf):
+            self._casts.append(lowered.storage)
+        return lowered
 
     def exact(self, x: Tensor) -> Tensor:
         """What an op reads that autocast on a card computes in fp32."""
@@ -230,7 +235,7 @@ class Eager(Run[Tensor]):
         def block(index: int) -> Callable[[Tensor], Tensor]:
             return lambda x: self.layer(f"{name}.{index}", type, forward, x)
 
-        if times.value < 3:
+        if times.value < 3 or self._path:  # of blocks within a mixer, each is followed
             yield from map(block, range(times.value))
             return
         before, leaves, casts = dict(self.account.by_kind), len(self._leaves), len(self._casts)

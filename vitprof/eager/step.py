@@ -13,8 +13,8 @@ from vitprof.eager.rules import RULES, Rule
 from vitprof.eager.run import Eager
 from vitprof.eager.tensor import BYTES
 from vitprof.formulas.layer import Measure
-from vitprof.formulas.op import BatchNorm
-from vitprof.formulas.size import Size
+from vitprof.formulas.op import BatchNorm, Buffer
+from vitprof.formulas.size import Size, product
 
 if TYPE_CHECKING:
     from vitprof.formulas.layer import Layer
@@ -112,11 +112,16 @@ def _kept(account: Account) -> dict[str, Size]:
 
 
 def buffers(tree: Layer, element: int) -> Size:
-    """Bytes of running means and deviations, and of the count of batches, an int64."""
+    """Bytes of buffers, of norms' running means and deviations and counts of batches, an int64."""
+    own = {"float": 0, "int64": 0}
+    for node in tree.walk(fold=True):
+        if isinstance(node.item, Buffer):
+            own[node.item.dtype] += product(node.item.axes).value * node.repeat
     norms = [
         (node.item, node.repeat)
         for node in tree.walk(fold=True)
         if isinstance(node.item, BatchNorm)
     ]
-    numbers = sum(2 * norm.channels.value * times for norm, times in norms)
-    return Size(numbers) * element + Size(sum(times for _, times in norms)) * BYTES["int64"]
+    numbers = own["float"] + sum(2 * norm.channels.value * times for norm, times in norms)
+    whole = own["int64"] + sum(times for _, times in norms)
+    return Size(numbers) * element + Size(whole) * BYTES["int64"]

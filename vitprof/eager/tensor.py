@@ -6,7 +6,7 @@ from vitprof.eager.account import Storage
 from vitprof.eager.tape import Node
 from vitprof.formulas.size import Size
 
-BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int64": 8, "bool": 1}
+BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int64": 8, "bool": 1, "complex64": 8}
 
 
 class Tensor:

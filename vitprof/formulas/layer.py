@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import product
 
-from vitprof.formulas.op import Op
+from vitprof.formulas.op import FFT, Op
 from vitprof.formulas.size import Size
 
 
@@ -67,6 +67,14 @@ class Layer:
                 for work, elements in node.item.uncounted:
                     total[work] += elements.value * node.repeat
         return total
+
+    def fft_flops(self) -> int:
+        """What the Fourier transforms take by the usual figure, which no count includes."""
+        return sum(
+            node.item.flops.value * node.repeat
+            for node in self.walk(fold=True)
+            if isinstance(node.item, FFT)
+        )
 
 
 @dataclass(frozen=True, slots=True)

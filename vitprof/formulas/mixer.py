@@ -10,7 +10,7 @@ from vitprof.errors import SpecError
 from vitprof.formulas.layer import Layer
 from vitprof.formulas.run import Run, T, count
 from vitprof.formulas.size import Size
-from vitprof.options import Options
+from vitprof.options import Options, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +63,22 @@ class Mixer(Options):
     module: ClassVar[str]
     on_grid: ClassVar[bool] = False
 
+    @property
+    def needs_grid(self) -> bool:
+        """Whether it is nothing without a grid, with these options."""
+        return self.on_grid
+
     def admit(self, sizes: MixerSizes) -> None:
         """Raise SpecError where the mixer is not defined at these sizes."""
-        if self.on_grid and sizes.grid is None:
+        if self.needs_grid and sizes.grid is None:
             raise SpecError(
                 f"{self.name} mixes neighbours on a grid, and there is none, because "
                 f"{sizes.scattered}"
             )
+
+    def conditions(self) -> dict[str, Value]:
+        """The options that a report names."""
+        return self.values()
 
     @abstractmethod
     def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:

@@ -204,11 +204,56 @@ class FusedAttention(Op):
 
 
 @dataclass(frozen=True, slots=True)
+class FFT(Op):
+    """A discrete Fourier transform over some axes at once, by the fast algorithm.
+
+    That is no contraction, and it has no MACs. `flops` is the figure that is usual for it.
+
+    Attributes:
+        torch_type: class name of the module, `HalfFFT2`.
+        lead: axes along which each is transformed apart.
+        lengths: axes that are transformed.
+        out: shape of what it writes.
+    """
+
+    torch_type: str
+    lead: Shape
+    lengths: Shape
+    out: Shape
+    kind = "fft"
+
+    @property
+    def type(self) -> str:
+        return self.torch_type
+
+    @property
+    def shape(self) -> Shape:
+        return self.out
+
+    @property
+    def uncounted(self) -> Uncounted:
+        return (("fft", product((*self.lead, *self.lengths))),)
+
+    @property
+    def flops(self) -> Size:
+        """5 n log2(n) for each transform of n points, the logarithm rounded up.
+
+        The exact sum of the radix-2 algorithm for complex numbers where n is a power of two,
+        and an estimate elsewhere; real numbers could do with half of it.
+        """
+        points = product(self.lengths)
+        # As many powers of two are below n; NumPy's arrays have no `bit_length`.
+        stages = sum((points.value > 2**power) * 1 for power in range(64))
+        return 5 * product((*self.lead, *self.lengths)) * Size(stages, "⌈log2 n⌉")
+
+
+@dataclass(frozen=True, slots=True)
 class LayerNorm(Op):
-    """Layer normalisation of the last axis, with a gain and a bias."""
+    """Layer normalisation of the last axis, with a gain and, if so said, a bias."""
 
     lead: Shape
     dim: Size
+    bias: bool = True
     kind = "layer_norm"
 
     @property
@@ -221,7 +266,7 @@ class LayerNorm(Op):
 
     @property
     def params(self) -> Size:
-        return 2 * self.dim
+        return 2 * self.dim if self.bias else self.dim
 
     @property
     def weights(self) -> Size:
@@ -229,7 +274,7 @@ class LayerNorm(Op):
 
     @property
     def biases(self) -> Size:
-        return self.dim
+        return self.dim if self.bias else ZERO
 
     @property
     def uncounted(self) -> Uncounted:
@@ -238,19 +283,26 @@ class LayerNorm(Op):
 
 @dataclass(frozen=True, slots=True)
 class BatchNorm(Op):
-    """Batch normalisation of the channels of (rows, channels), a row a token."""
+    """Batch normalisation of the channels of (rows, channels), a row a token or an image.
+
+    Attributes:
+        rows: tokens, or images.
+        channels: how many.
+        positions: the axes of an image.
+    """
 
     rows: Size
     channels: Size
+    positions: Shape = ()
     kind = "batch_norm"
 
     @property
     def type(self) -> str:
-        return "BatchNorm1d"
+        return f"BatchNorm{max(1, len(self.positions))}d"
 
     @property
     def shape(self) -> Shape:
-        return (self.rows, self.channels)
+        return (self.rows, self.channels, *self.positions)
 
     @property
     def params(self) -> Size:
@@ -349,3 +401,26 @@ class Parameter(Op):
     @property
     def weights(self) -> Size:
         return product(self.axes)
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer(Op):
+    """Numbers that a module holds and no optimizer changes: no parameters.
+
+    Attributes:
+        axes: its shape.
+        dtype: `float` for that of the weights, or `int64`.
+    """
+
+    axes: Shape
+    dtype: str = "float"
+    kind = "buffer"
+    module = False
+
+    @property
+    def type(self) -> str:
+        return ""
+
+    @property
+    def shape(self) -> Shape:
+        return self.axes

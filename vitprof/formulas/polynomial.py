@@ -18,10 +18,20 @@ _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def mixer_polynomials(mixer: Mixer) -> dict[Measure, str]:
-    """A mixer's counts for B images in B, N, D, heads and its own options' symbols."""
+    """A mixer's counts for B images in B, N, D, heads and its own options' symbols.
+
+    On a grid, N is rows times columns.
+    """
     B, N, heads, head_dim, D = _symbols("B", "N", "heads", "head_dim", "D")
+    rows, columns = _symbols("rows", "columns")
     symbolic = mixer.substitute(**_own_symbols(mixer))
-    sizes = MixerSizes(batch=Size(B), tokens=Size(N), dim=Size(heads * head_dim), heads=Size(heads))
+    sizes = MixerSizes(
+        batch=Size(B),
+        tokens=Size(N),
+        dim=Size(heads * head_dim),
+        heads=Size(heads),
+        grid=(Size(rows), Size(columns)),
+    )
     return _polynomials(symbolic.formula(sizes), {head_dim: D / heads})
 
 
@@ -43,11 +53,12 @@ def model_polynomials(model: Model) -> dict[Measure, str]:
 
 
 def _polynomials(layer: Layer, back: dict[Symbol, Any]) -> dict[Measure, str]:
-    from sympy import expand
+    from sympy import expand, floor
 
-    return {
-        measure: _spell(expand(expand(layer.of_one(measure)).subs(back))) for measure in Measure
-    }
+    def even(count: Any) -> Any:  # what formulas divide, they divide without a rest
+        return expand(count).replace(floor, lambda share: share)
+
+    return {measure: _spell(expand(even(layer.of_one(measure)).subs(back))) for measure in Measure}
 
 
 def _own_symbols(options: Options) -> dict[str, Any]:

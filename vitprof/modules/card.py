@@ -26,6 +26,7 @@ _IN_FP32 = {
     torch.sum,
     Tensor.sum,
     Tensor.softmax,
+    Tensor.exp,
     Tensor.pow,
     Tensor.square,
 }
@@ -44,6 +45,8 @@ class Card(TorchFunctionMode):
     ) -> Any:
         if func is functional.scaled_dot_product_attention:
             return _fused_attention(*args)
+        if func is torch.linalg.vector_norm and torch.is_autocast_enabled("cpu"):
+            return func(*args, **{**(kwargs or {}), "dtype": torch.float32})  # without a copy
         if func in _IN_FP32 and torch.is_autocast_enabled("cpu") and args[0].is_floating_point():
             args = (args[0].float(), *args[1:])
         return func(*args, **(kwargs or {}))
@@ -58,6 +61,9 @@ def statistics_in_fp32(func: object, result: Any) -> Any:
 
 
 def _fused_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    if torch.is_autocast_enabled("cpu"):
+        dtype = torch.get_autocast_dtype("cpu")
+        q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
     if q.dtype == torch.float32:
         keeps = torch.is_grad_enabled() and q.requires_grad
         made: Tensor = _ATEN._scaled_dot_product_efficient_attention(q, k, v, None, keeps)[0]

@@ -40,6 +40,8 @@ def facts(report: Report) -> dict[str, str]:
     lines |= {tool: verdict(difference) for tool, difference in report.differences.items()}
     if report.not_counted:
         lines["not counted"] = _counts(report.not_counted) + " (elements)"
+    if report.fft_flops:
+        lines["not counted"] += f"; fft {report.fft_flops:,} FLOPs by 5 n ⌈log2 n⌉ a transform"
     lines |= {f"{tool}, n/a": reason for tool, reason in report.unavailable.items()}
     lines |= {f"{tool} says": note for tool, note in report.notes.items()}
     lines["spec"] = ", ".join(

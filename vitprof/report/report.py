@@ -62,6 +62,7 @@ class Report:
         totals: the formulas' totals by name.
         headline: the name of the total that the rows add up to.
         not_counted: elements of work that is in no total, by kind.
+        fft_flops: what the Fourier transforms among it take by the usual figure.
         counters: each tool's total.
         differences: why each tool's total is what it is.
         unavailable: why a tool gives none.
@@ -77,6 +78,7 @@ class Report:
     totals: Mapping[str, int]
     headline: str
     not_counted: Mapping[str, int]
+    fft_flops: int
     counters: Mapping[str, int]
     differences: Mapping[str, Difference]
     unavailable: Mapping[str, str]

@@ -28,6 +28,8 @@ def to_json(report: Report) -> str:
     }
     if report.not_counted:
         document["not_counted"] = dict(report.not_counted)
+    if report.fft_flops:
+        document["fft_flops"] = report.fft_flops
     document |= {
         "counters": dict(report.counters),
         "differences": {

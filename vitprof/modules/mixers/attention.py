@@ -16,13 +16,32 @@ class FusedAttention(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, with explicit products or fused."""
+    """Multi-head self-attention, with explicit products or fused.
 
-    def __init__(self, dim: int, heads: int, *, fused: bool = False) -> None:
+    Tensors' axes, further: G heads of keys and values, R heads that share one of them, and
+    M rows of a group, R for each token.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        *,
+        fused: bool = False,
+        kv_heads: int = 0,
+        qk_norm: bool = False,
+    ) -> None:
         super().__init__()
         self.heads = heads
+        self.kv_heads = kv_heads or heads
         self.fused = fused
-        self.qkv = nn.Linear(dim, 3 * dim)
+        self.qk_norm = qk_norm
+        head_dim = dim // heads
+        self.widths = (dim, *2 * [self.kv_heads * head_dim])
+        self.qkv = nn.Linear(dim, sum(self.widths))
+        if qk_norm:
+            self.norm_q = nn.LayerNorm(head_dim, eps=1e-6, bias=False)
+            self.norm_k = nn.LayerNorm(head_dim, eps=1e-6, bias=False)
         if fused:
             self.attend = FusedAttention()
         else:
@@ -33,12 +52,25 @@ class Attention(nn.Module):
 
     def forward(self, x_BND: Tensor) -> Tensor:
         B, N, D = x_BND.shape
-        qkv = self.qkv(x_BND).reshape(B, N, 3, self.heads, D // self.heads)
-        q_BHNC, k_BHNC, v_BHNC = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        if self.fused:
-            y_BHNC = self.attend(q_BHNC, k_BHNC, v_BHNC)
+        H, G, C = self.heads, self.kv_heads, D // self.heads
+        if G == H:
+            qkv = self.qkv(x_BND).reshape(B, N, 3, H, C)
+            q_BGMC, k_BGNC, v_BGNC = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         else:
-            q_BHNC = q_BHNC * (D // self.heads) ** -0.5
-            a_BHNN = self.weights(self.scores(q_BHNC, k_BHNC.transpose(-2, -1)))
-            y_BHNC = self.output(a_BHNN, v_BHNC)
-        return self.fc_out(y_BHNC.transpose(1, 2).reshape(B, N, D))
+            q_BND, k_BNE, v_BNE = self.qkv(x_BND).split(self.widths, dim=-1)
+            q_BGMC = q_BND.reshape(B, N, G, H // G, C).transpose(1, 2)  # M is still N and R
+            k_BGNC = k_BNE.reshape(B, N, G, C).transpose(1, 2)
+            v_BGNC = v_BNE.reshape(B, N, G, C).transpose(1, 2)
+        if self.qk_norm:  # token by token, as they lie
+            q_BGMC = self.norm_q(q_BGMC.transpose(1, 2)).transpose(1, 2)
+            k_BGNC = self.norm_k(k_BGNC.transpose(1, 2)).transpose(1, 2)
+        if self.fused:
+            if G < H:
+                q_BGMC = q_BGMC.permute(0, 2, 3, 1, 4).reshape(B, -1, G, C).transpose(1, 2)
+            y_BGMC = self.attend(q_BGMC, k_BGNC, v_BGNC)
+        else:
+            q_BGMC = (q_BGMC * C**-0.5).reshape(B, G, -1, C)
+            a_BGMN = self.weights(self.scores(q_BGMC, k_BGNC.transpose(-2, -1)))
+            y_BGMC = self.output(a_BGMN, v_BGNC)
+        y_BGNRC = y_BGMC.reshape(B, G, N, H // G, C)
+        return self.fc_out(y_BGNRC.transpose(1, 2).reshape(B, N, D))

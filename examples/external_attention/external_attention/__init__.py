@@ -1,0 +1,1 @@
+"""External attention as a token mixer of vitprof."""

@@ -1,0 +1,44 @@
+"""External attention (Guo et al. 2021, Beyond Self-attention, eqs. 5 and 6).
+
+A = softmax(X M_k^T)             N x S, the softmax along the tokens
+A = A / sum of A over S          each token's shares of the memory
+Y = A M_v                        N x D
+
+M_k and M_v, S x D each, are learned and the same for every image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vitprof.formulas.mixer import Mixer, MixerSizes
+from vitprof.formulas.op import Elementwise, Inline, Linear
+from vitprof.formulas.run import Run, T
+from vitprof.formulas.size import ONE
+from vitprof.options import whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExternalAttention(Mixer):
+    """Attention to a small learned memory in place of the other tokens."""
+
+    name = "external"
+    summary = "external attention: tokens look at a small learned memory, cost linear in tokens"
+    source = "Guo et al. 2021, Beyond Self-attention, eqs. 5 and 6"
+    module = "external_attention.module:ExternalAttention"
+
+    memory_units: int = whole(64, symbol="S", help="external: units of the learned memory")
+
+    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
+        B, N, D, S = sizes.batch, sizes.tokens, sizes.dim, self.size("memory_units")
+        shares = (B, N, S)
+        a = run(
+            Elementwise("softmax", "softmax", "Softmax", shares),
+            run(Linear("keys", (B, N), D, S, bias=False), x),
+        )
+        a = run(
+            Inline("normalisation", "divide", shares),
+            a,
+            run(Inline("sums", "sum", shares, out=(B, N, ONE)), a),
+        )
+        return run(Linear("values", (B, N), S, D, bias=False), a)

@@ -1,0 +1,352 @@
+"""Performer, Nystrom attention and cross-covariance attention against their papers' equations.
+
+The loops below are written from the papers, on the modules' weights, in double precision.
+Sizes are odd and unequal, so that no axis can stand in for another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from math import ceil, sqrt
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu
+from torch.testing import assert_close
+
+from vitprof.errors import SpecError
+from vitprof.formulas.layer import Measure
+from vitprof.formulas.mixer import MixerSizes
+from vitprof.formulas.mixers.nystrom import NystromAttention as NystromSpec
+from vitprof.formulas.mixers.performer import Performer as PerformerSpec
+from vitprof.formulas.mixers.xca import CrossCovarianceAttention as XcaSpec
+from vitprof.formulas.size import Size
+from vitprof.modules.mixers.attention import Attention
+from vitprof.modules.mixers.nystrom import NystromAttention
+from vitprof.modules.mixers.performer import EPSILON, Performer, orthogonal_features
+from vitprof.modules.mixers.xca import CrossCovarianceAttention
+from vitprof.specs import specify
+
+B, ROWS, COLUMNS, HEADS, HEAD_DIM = 2, 3, 5, 3, 7
+N, DIM = ROWS * COLUMNS, HEADS * HEAD_DIM
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> Iterator[None]:
+    """The same numbers each time; one thread, since of small sizes more would only wait."""
+    torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def x(seeded: None) -> Tensor:
+    return torch.randn(B, N, DIM, dtype=torch.float64)
+
+
+def prepare(module: nn.Module, reach: float = 1) -> None:
+    """Give every weight and running statistic a value of its own, in double precision."""
+    module.double().eval()
+    for name, parameter in module.state_dict().items():
+        if name.endswith("running_var"):
+            parameter.uniform_(0.5, 2)
+        elif parameter.is_floating_point():
+            parameter.uniform_(-reach, reach)
+
+
+def columns(linear: nn.Linear, x: Tensor, start: int, width: int) -> Tensor:
+    """Outputs `start` to `start + width` of a linear layer."""
+    rows = slice(start, start + width)
+    return x @ linear.weight[rows].T + linear.bias[rows]
+
+
+def projected(qkv: nn.Linear, x: Tensor, head: int) -> list[Tensor]:
+    """Queries, keys and values of one head and one image, N × d each."""
+    return [columns(qkv, x, part * DIM + head * HEAD_DIM, HEAD_DIM) for part in range(3)]
+
+
+def like(mixer: Attention, other: nn.Module) -> None:
+    """Give another mixer's projections to attention."""
+    own = {name: value for name, value in other.state_dict().items() if name in mixer.state_dict()}
+    mixer.load_state_dict(own)
+
+
+# Performer.
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("features", [1, 5, 2 * HEAD_DIM + 3])
+def test_performer_weighs_values_by_its_features(x: Tensor, features: int) -> None:
+    """Choromanski et al. 2021, eqs. 4 and 5, a query and a key at a time."""
+    mixer = Performer(DIM, HEADS, features=features)
+    prepare(mixer)
+    w = mixer.projection
+
+    def phi(x: Tensor, highest: Tensor) -> list[Tensor]:
+        return [(w[:, i] @ x - x.dot(x) / 2 - highest).exp() + EPSILON for i in range(features)]
+
+    y = torch.empty_like(x)
+    for b, head in product(range(B), range(HEADS)):
+        q, k, v = projected(mixer.qkv, x[b], head)
+        q, k = q / HEAD_DIM**0.25, k / HEAD_DIM**0.25
+        keys = [torch.stack(phi(k[n], (k @ w).max())) for n in range(N)]
+        for n in range(N):
+            query = torch.stack(phi(q[n], (w.T @ q[n]).max()))
+            weights = torch.stack([query.dot(key) for key in keys])
+            y[b, n, head * HEAD_DIM : (head + 1) * HEAD_DIM] = weights @ v / weights.sum()
+    assert_close(mixer(x), columns(mixer.fc_out, y, 0, DIM))
+
+
+@torch.no_grad()
+def test_performer_comes_near_attention_with_many_features(
+    x: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel is the softmax's on average (lemma 1), so the error falls with the features."""
+    monkeypatch.setattr("vitprof.modules.mixers.performer.EPSILON", 0)
+    attention = Attention(DIM, HEADS)
+    prepare(attention, 0.2)
+    errors = []
+    for features in (7, 700, 50_000):
+        mixer = Performer(DIM, HEADS, features=features).double()
+        mixer.load_state_dict({**mixer.state_dict(), **attention.state_dict()})
+        errors.append((mixer(x) - attention(x)).norm() / attention(x).norm())
+    assert errors[0] > errors[1] > errors[2]
+    assert errors[2] < 0.02
+
+
+def test_performers_features_are_orthogonal_and_as_long_as_gaussian_ones() -> None:
+    features = orthogonal_features(HEAD_DIM, 5_000 * HEAD_DIM)
+    for block in torch.split(features[:, : 3 * HEAD_DIM], HEAD_DIM, dim=1):
+        products = block.T @ block
+        assert_close(products, products.diagonal().diag(), atol=1e-4, rtol=0)
+    # |w|^2 of d Gaussian numbers is chi-squared: d on average, its variance 2 d.
+    squares = features.square().sum(0)
+    assert squares.mean().item() == pytest.approx(HEAD_DIM, rel=0.02)
+    assert squares.var().item() == pytest.approx(2 * HEAD_DIM, rel=0.05)
+    # A direction favours no axis and no sign.
+    assert features.mean().abs() < 0.02
+    assert_close(features @ features.T / features.shape[1], torch.eye(HEAD_DIM), atol=0.05, rtol=0)
+    assert orthogonal_features(HEAD_DIM, 5).shape == (HEAD_DIM, 5)
+
+
+def test_performers_features_are_no_parameter_and_are_stored(x: Tensor) -> None:
+    mixer = Performer(DIM, HEADS, features=5)
+    assert dict(mixer.named_buffers()).keys() == {"projection"}
+    assert "projection" in mixer.state_dict()
+    assert not mixer.projection.requires_grad
+    assert PerformerSpec(features=5).formula(SIZES).of_one(Measure.PARAMS) == (
+        DIM * 3 * DIM + 3 * DIM + DIM * DIM + DIM
+    )
+
+
+@torch.no_grad()
+def test_performer_does_not_overflow() -> None:
+    mixer = Performer(DIM, HEADS, features=64)
+    x = torch.randn(B, N, DIM)
+    for _ in range(6):
+        assert mixer(x).isfinite().all()
+        x = 10 * x
+
+
+# Nystrom attention.
+
+
+def segments(x: Tensor, landmarks: int) -> Tensor:
+    """The means of segments of the rows; where they do not divide, each is rounded outwards."""
+    rows = len(x)
+    means = []
+    for i in range(landmarks):
+        first, last = i * rows // landmarks, ceil((i + 1) * rows / landmarks)
+        means.append(x[first:last].sum(0) / (last - first))
+    return torch.stack(means)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("landmarks", [1, 3, 4, 11, N])
+@pytest.mark.parametrize("iterations", [1, 4])
+def test_nystrom_is_eq_13_with_the_inverse_of_eq_15(
+    x: Tensor, landmarks: int, iterations: int
+) -> None:
+    mixer = NystromAttention(DIM, HEADS, landmarks=landmarks, iterations=iterations)
+    prepare(mixer)
+    y = torch.empty_like(x)
+    identity = torch.eye(landmarks, dtype=torch.float64)
+    for b, head in product(range(B), range(HEADS)):
+        q, k, v = projected(mixer.qkv, x[b], head)
+        q_marks, k_marks = segments(q, landmarks), segments(k, landmarks)
+        f = (q @ k_marks.T / sqrt(HEAD_DIM)).softmax(1)
+        a = (q_marks @ k_marks.T / sqrt(HEAD_DIM)).softmax(1)
+        g = (q_marks @ k.T / sqrt(HEAD_DIM)).softmax(1)
+        z = a.T / (torch.linalg.matrix_norm(a, 1) * torch.linalg.matrix_norm(a, torch.inf))
+        for _ in range(iterations):
+            az = a @ z
+            z = 0.25 * z @ (13 * identity - az @ (15 * identity - az @ (7 * identity - az)))
+        y[b, :, head * HEAD_DIM : (head + 1) * HEAD_DIM] = f @ z @ g @ v
+    assert_close(mixer(x), columns(mixer.fc_out, y, 0, DIM))
+
+
+@torch.no_grad()
+def test_nystrom_is_attention_with_a_landmark_for_each_token(x: Tensor) -> None:
+    """All three softmaxes are then A, and A A^+ A = A."""
+    mixer, attention = (
+        NystromAttention(DIM, HEADS, landmarks=N, iterations=60),
+        Attention(DIM, HEADS),
+    )
+    prepare(mixer, 0.5)
+    attention.double()
+    like(attention, mixer)
+    assert_close(mixer(x), attention(x), atol=1e-6, rtol=1e-6)
+
+
+def test_six_iterations_come_near_the_pseudo_inverse(x: Tensor) -> None:
+    """The error of A Z falls as a third power (eq. 16)."""
+    mixer = NystromAttention(DIM, HEADS, landmarks=4, iterations=6)
+    prepare(mixer)
+    seen: list[tuple[Tensor, Tensor]] = []
+    for step in mixer.inverse:
+        step.register_forward_hook(lambda _, given, z: seen.append((given[0], z)))
+    mixer(x)
+    errors = [(torch.eye(4).double() - a @ z).norm().item() for a, z in seen]
+    assert errors == sorted(errors, reverse=True)
+    assert len(errors) == 6
+
+
+def test_nystrom_needs_no_more_landmarks_than_tokens() -> None:
+    for tokens, landmarks in ((5, 5), (257, 32)):
+        specify("layer", mixer="nystrom", options={"tokens": tokens, "landmarks": landmarks})
+    with pytest.raises(
+        SpecError, match="landmarks 6 are more than the 5 tokens; landmarks can be 1 to 5"
+    ):
+        specify("layer", mixer="nystrom", options={"tokens": 5, "landmarks": 6})
+
+
+@pytest.mark.parametrize("model", ["mae", "classifier", "layer"])
+@pytest.mark.parametrize("mixer", ["performer", "nystrom", "xca"])
+def test_it_fits_every_model_as_it_is(model: str, mixer: str) -> None:
+    assert specify(model, mixer=mixer).formula().total(Measure.MACS)
+
+
+def test_nystroms_macs_written_out() -> None:
+    """Section 3.2: O(n m^2 + m n d + m^3), for each head, here written out."""
+    n, m, d, t = 4096, 128, 64, 6
+    sizes = MixerSizes(batch=Size(1), tokens=Size(n), dim=Size(d), heads=Size(1))
+    macs = NystromSpec(landmarks=m, iterations=t).formula(sizes).of_one(Measure.MACS)
+    scores = n * d * m + m * d * m + m * d * n
+    assert macs - 4 * n * d * d == scores + t * 4 * m**3 + n * m * m + m * n * d + n * m * d
+
+
+# Cross-covariance attention.
+
+
+def xca(mixer: CrossCovarianceAttention, x: Tensor) -> Tensor:
+    """El-Nouby et al. 2021, eqs. 4 and 5, a channel at a time."""
+    y = torch.empty_like(x)
+    for b, head in product(range(B), range(HEADS)):
+        q, k, v = projected(mixer.qkv, x[b], head)
+        for c in range(HEAD_DIM):
+            alike = torch.stack(
+                [
+                    sum(q[n, c] * k[n, other] for n in range(N))
+                    / (q[:, c].norm() * k[:, other].norm())
+                    for other in range(HEAD_DIM)
+                ]
+            )
+            weights = (mixer.temperature[head, 0, 0] * alike).softmax(0)
+            y[b, :, head * HEAD_DIM + c] = v @ weights
+    return columns(mixer.fc_out, y, 0, DIM)
+
+
+@torch.no_grad()
+def test_xca_mixes_channels_by_their_cross_covariance(x: Tensor) -> None:
+    mixer = CrossCovarianceAttention(DIM, HEADS)
+    assert (mixer.temperature == 1).all()
+    prepare(mixer)
+    mixer.temperature.uniform_(1, 4)
+    assert_close(mixer(x), xca(mixer, x))
+
+
+@torch.no_grad()
+def test_patch_interaction_follows_xca_on_rows_and_columns(x: Tensor) -> None:
+    mixer = CrossCovarianceAttention(DIM, HEADS, patch_interaction=True, grid=(ROWS, COLUMNS))
+    prepare(mixer)
+    assert mixer.local is not None
+    y = xca(mixer, x)
+    norm, local = mixer.local_norm, mixer.local
+    centred = y - y.mean(-1, keepdim=True)
+    z = centred / (centred.square().mean(-1, keepdim=True) + norm.eps).sqrt()
+    z = z * norm.weight + norm.bias
+    z = z.reshape(B, ROWS, COLUMNS, DIM)
+
+    def convolved(conv: nn.Conv2d, z: Tensor) -> Tensor:
+        assert conv.bias is not None
+        out = torch.empty_like(z)
+        for r, c in product(range(ROWS), range(COLUMNS)):
+            total = conv.bias
+            for i, j in product((-1, 0, 1), (-1, 0, 1)):
+                if 0 <= r + i < ROWS and 0 <= c + j < COLUMNS:
+                    total = total + conv.weight[:, 0, 1 + i, 1 + j] * z[:, r + i, c + j]
+            out[:, r, c] = total
+        return out
+
+    z = gelu(convolved(local.conv1, z))
+    statistics: Any = local.norm
+    z = (z - statistics.running_mean) / (statistics.running_var + statistics.eps).sqrt()
+    z = convolved(local.conv2, z * statistics.weight + statistics.bias)
+    assert_close(mixer(x), y + z.reshape(B, N, DIM))
+
+
+@torch.no_grad()
+def test_xca_takes_no_notice_of_the_order_of_tokens_nor_of_the_length_of_queries(x: Tensor) -> None:
+    mixer = CrossCovarianceAttention(DIM, HEADS)
+    prepare(mixer)
+    order = torch.randperm(N)
+    assert_close(mixer(x[:, order]), mixer(x)[:, order])
+    y = mixer(x)
+    mixer.qkv.weight[: 2 * DIM] *= 3
+    mixer.qkv.bias[: 2 * DIM] *= 3
+    assert_close(mixer(x), y)
+
+
+def test_patch_interaction_costs_what_it_costs_in_xcit() -> None:
+    """The sizes of XCiT-S12/16 at 224 pixels: 14 × 14 tokens of 384 channels, 8 heads."""
+    D, h, side = 384, 8, 14
+    sizes = MixerSizes(
+        batch=Size(1),
+        tokens=Size(side * side),
+        dim=Size(D),
+        heads=Size(h),
+        grid=(Size(side), Size(side)),
+    )
+    plain = XcaSpec().formula(sizes)
+    local = XcaSpec(patch_interaction=True).formula(sizes)
+    own = 3 * D * D + 3 * D + D * D + D + h
+    assert plain.of_one(Measure.PARAMS) == own
+    extra = 2 * D + 2 * (9 * D + D) + 2 * D
+    assert local.of_one(Measure.PARAMS) == own + extra
+    macs = plain.of_one(Measure.MACS)
+    assert macs == side * side * (4 * D * D + 2 * D * (D // h))
+    assert local.of_one(Measure.MACS) == macs + 2 * 9 * side * side * D
+
+
+def test_patch_interaction_needs_a_grid() -> None:
+    on = {"patch_interaction": True}
+    specify("layer", mixer="xca", options={**on, "tokens": 9})
+    specify("classifier", mixer="xca", options={**on, "pool": "mean"})
+    specify("layer", mixer="xca", options={"tokens": 7})
+    for model, options in (("layer", {"tokens": 7}), ("classifier", {}), ("mae", {})):
+        with pytest.raises(SpecError, match="grid"):
+            specify(model, mixer="xca", options={**on, **options})
+
+
+SIZES = MixerSizes(
+    batch=Size(B),
+    tokens=Size(N),
+    dim=Size(DIM),
+    heads=Size(HEADS),
+    grid=(Size(ROWS), Size(COLUMNS)),
+)

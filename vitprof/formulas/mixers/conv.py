@@ -1,0 +1,43 @@
+"""Depthwise convolution (Trockman and Kolter 2022, Patches Are All You Need?, eq. 2).
+
+Y[i, j, c] = sum over u, v of W[u, v, c] X[i + u - k/2, j + v - k/2, c] + b[c]     N x D
+
+The tokens are the rows and columns of a grid, with zeros around. ConvMixer's eq. 2 is
+BN(GELU(conv(Z))) + Z, without a norm before; here the block has the norm and the
+residual, and the mixer is the depthwise convolution alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vitprof.formulas.mixer import Mixer, MixerSizes
+from vitprof.formulas.op import Conv
+from vitprof.formulas.run import Run, T
+from vitprof.formulas.size import ONE
+from vitprof.options import whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthwiseConv(Mixer):
+    """A convolution of each channel by itself."""
+
+    name = "conv"
+    aliases = ("convmixer",)
+    summary = "depthwise convolution: a kernel on the grid for each channel"
+    source = "Trockman and Kolter 2022, Patches Are All You Need?, eq. 2"
+    module = "vitprof.modules.mixers.conv:DepthwiseConv"
+    on_grid = True
+
+    kernel_size: int = whole(
+        9, symbol="kernel", odd=True, maximum=10_001, help="conv: side of the depthwise kernel"
+    )
+
+    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
+        B, N, D, k = sizes.batch, sizes.tokens, sizes.dim, self.size("kernel_size")
+        return run(Conv("conv", B, (N,), (k * k,), ONE, D, rank=2), x)
+
+    def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
+        assert sizes.grid is not None
+        return {**super().arguments(sizes), "grid": tuple(side.value for side in sizes.grid)}

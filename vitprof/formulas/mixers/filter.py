@@ -1,0 +1,50 @@
+"""A global filter (Rao et al. 2021, GFNet, eqs. 4 and 5).
+
+X~ = F(X)                        complex, R x C x D on a grid of R rows and C columns
+X~ = K * X~                      K of R x (C / 2 + 1) x D complex weights, element by element
+Y = F^-1(X~)                     N x D, real
+
+The transforms are over rows and columns, each divided by the root of N. The spectrum of
+real numbers is symmetric, so C / 2 + 1 of its columns, rounded down, are all that is
+needed. K is stored as pairs of real numbers. Transforms and product are no contractions;
+they are listed as not counted, with the usual figure for the fast algorithm beside them
+(`vitprof.formulas.op.FFT`). All is computed in fp32 at least.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vitprof.formulas.mixer import Mixer, MixerSizes
+from vitprof.formulas.op import FFT, Inline, Parameter
+from vitprof.formulas.run import Run, T
+from vitprof.formulas.size import Size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter(Mixer):
+    """A learnt factor for each frequency of the grid and each channel."""
+
+    name = "filter"
+    aliases = ("gfnet",)
+    summary = "global filter: a learnt factor for each frequency of the grid and each channel"
+    source = "Rao et al. 2021, Global Filter Networks for Image Classification, eqs. 4 and 5"
+    module = "vitprof.modules.mixers.filter:Filter"
+    on_grid = True
+
+    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
+        assert sizes.grid is not None
+        B, N, D, (rows, columns) = sizes.batch, sizes.tokens, sizes.dim, sizes.grid
+        odd = Size(columns.value % 2, "columns mod 2")
+        half = (columns - odd) // 2 + 1
+        spectrum = (B, rows, half, D)
+        y = run(FFT("fft", "HalfFFT2", (B, D), (N,), spectrum), x)
+        weight = run(Parameter("complex_weight", (rows, half, D, Size(2)), trained=True))
+        y = run(Inline("filtering", "complex multiply", spectrum), y, weight)
+        return run(FFT("inverse_fft", "InverseHalfFFT2", (B, D), (N,), (B, rows, columns, D)), y, x)
+
+    def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
+        assert sizes.grid is not None
+        rows, columns = sizes.grid
+        return {"dim": sizes.dim.value, "rows": rows.value, "columns": columns.value}

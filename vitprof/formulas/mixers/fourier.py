@@ -1,0 +1,35 @@
+"""Fourier mixing (Lee-Thorp et al. 2021, FNet, eq. 3).
+
+Y = Re(F_N X F_D)                N x D, F_n the discrete Fourier transform of n points
+
+There is nothing to learn, and no contraction: the transform is listed as not counted,
+with the usual figure for the fast algorithm beside it (`vitprof.formulas.op.FFT`). It is
+computed in fp32 at least. No factor undoes the growth by about the root of N D.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vitprof.formulas.mixer import Mixer, MixerSizes
+from vitprof.formulas.op import FFT
+from vitprof.formulas.run import Run, T
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fourier(Mixer):
+    """The real part of the Fourier transform over tokens and channels."""
+
+    name = "fourier"
+    aliases = ("fnet",)
+    summary = "Fourier transform over tokens and channels, its real part; nothing is learnt"
+    source = "Lee-Thorp et al. 2021, FNet: Mixing Tokens with Fourier Transforms, eq. 3"
+    module = "vitprof.modules.mixers.fourier:Fourier"
+
+    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
+        B, N, D = sizes.batch, sizes.tokens, sizes.dim
+        return run(FFT("fft", "RealPartFFT2", (B,), (N, D), (B, N, D)), x)
+
+    def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
+        return {}

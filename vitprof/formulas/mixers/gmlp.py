@@ -1,0 +1,78 @@
+"""The gated MLP of gMLP (Liu et al. 2021, Pay Attention to MLPs, section 2).
+
+U, V = gelu(X W_1 + b_1)         N x G, in two halves of G / 2 channels
+V = W_s LN(V) + b_s              N x G / 2, W_s of N x N
+Y = (U * V) W_2 + b_2            N x D, the product element by element
+
+W_s is near zero and b_s is 1 at first, so that U passes. In the paper this is the whole
+of a block: the MLP that follows here in each block is one that gMLP does without. G is 6 D
+in all models of its table 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from vitprof.errors import SpecError
+from vitprof.formulas.block import hidden_width
+from vitprof.formulas.mixer import Mixer, MixerSizes
+from vitprof.formulas.op import Elementwise, Inline, LayerNorm, Linear
+from vitprof.formulas.run import Run, T
+from vitprof.formulas.size import Size
+from vitprof.options import ratio
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatedMlp(Mixer):
+    """An MLP on each token, half of it gated by a linear map of the tokens."""
+
+    name = "gmlp"
+    summary = "gated MLP: half of the channels, mapped across tokens, gates the other half"
+    source = "Liu et al. 2021, Pay Attention to MLPs, section 2"
+    module = "vitprof.modules.mixers.gmlp:GatedMlp"
+
+    gate_ratio: Fraction = ratio(
+        "6", minimum="0.001", below="1000", help="gmlp: width of both halves over the dim"
+    )
+
+    def hidden(self, sizes: MixerSizes) -> int:
+        """G, rounded down like the width of the MLP."""
+        return hidden_width(sizes.dim.value, self.gate_ratio)
+
+    def admit(self, sizes: MixerSizes) -> None:
+        super().admit(sizes)
+        hidden, dim = self.hidden(sizes), sizes.dim.value
+        if hidden % 2 or not hidden:
+            raise SpecError(
+                f"gate ratio {float(self.gate_ratio):g} gives dim {dim} a width of {hidden}, "
+                f"which gmlp cannot halve; an even ratio, such as {self._even()}, gives an even "
+                "width"
+            )
+
+    def _even(self) -> int:
+        return max(2, int(self.gate_ratio) // 2 * 2)
+
+    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
+        B, N, D = sizes.batch, sizes.tokens, sizes.dim
+        G = Size(self.hidden(sizes), "G")
+        half = (G // 2).named("G/2")
+        tokens = (B, N, half)
+        hidden = run(
+            Elementwise("act", "gelu", "GELU", (B, N, G)), run(Linear("fc1", (B, N), D, G), x)
+        )
+        u, v = run.parts(hidden, tokens, tokens)
+        gate = run(
+            Linear("spatial", (B, half), N, N),
+            run.copy(run(LayerNorm("norm", (B, N), half), v), N, half),
+        )
+        gated = run(Inline("gating", "multiply", tokens), u, run.reordered(gate, N, half))
+        return run(Linear("fc2", (B, N), half, D), gated)
+
+    def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
+        return {
+            "dim": sizes.dim.value,
+            "tokens": sizes.tokens.value,
+            "hidden": self.hidden(sizes),
+        }

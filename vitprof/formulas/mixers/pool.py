@@ -1,0 +1,44 @@
+"""Pooling (Yu et al. 2022, MetaFormer Is Actually What You Need for Vision, eq. 4).
+
+Y[i, j] = mean of X over the K x K tokens around (i, j) - X[i, j]        N x D
+
+The tokens are the rows and columns of a grid; at its edge the mean is over the tokens
+that are there (`count_include_pad=False` in the paper's code). The subtraction takes
+back the residual around the mixer. Nothing is learned, and a mean is no contraction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vitprof.formulas.mixer import Mixer, MixerSizes
+from vitprof.formulas.op import Elementwise, Inline
+from vitprof.formulas.run import Run, T
+from vitprof.options import whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool(Mixer):
+    """The mean of a token's neighbours, less the token."""
+
+    name = "pool"
+    aliases = ("poolformer",)
+    summary = "average pooling: the mean of a token's neighbours on a grid, less the token"
+    source = "Yu et al. 2022, MetaFormer Is Actually What You Need for Vision, eq. 4"
+    module = "vitprof.modules.mixers.pool:Pool"
+    on_grid = True
+
+    pool_size: int = whole(
+        3, symbol="pool", odd=True, maximum=10_001, help="pool: side of the pooled square"
+    )
+
+    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
+        B, N, D = sizes.batch, sizes.tokens, sizes.dim
+        rows_columns = sizes.grid or (N,)
+        mean = run(Elementwise("pool", "average pool", "AvgPool2d", (B, D, *rows_columns)), x)
+        return run(Inline("difference", "subtract", (B, N, D)), mean, x)
+
+    def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
+        assert sizes.grid is not None
+        return {**super().arguments(sizes), "grid": tuple(side.value for side in sizes.grid)}

@@ -1,0 +1,35 @@
+"""One linear layer across tokens (Touvron et al. 2021, ResMLP, eq. 2).
+
+Y = A X + b                      N x D, A of N x N
+
+Every channel goes through the same layer. The paper's affine maps around it, in place of
+a norm and of LayerScale, are the block's affair: here the block has a norm before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vitprof.formulas.mixer import Mixer, MixerSizes
+from vitprof.formulas.op import Linear
+from vitprof.formulas.run import Run, T
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenLinear(Mixer):
+    """A linear layer along the tokens."""
+
+    name = "token-linear"
+    aliases = ("resmlp",)
+    summary = "linear layer across tokens, the same for every channel, as ResMLP has it"
+    source = "Touvron et al. 2021, ResMLP, eq. 2"
+    module = "vitprof.modules.mixers.token_linear:TokenLinear"
+
+    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
+        B, N, D = sizes.batch, sizes.tokens, sizes.dim
+        y = run(Linear("fc", (B, D), N, N), run.copy(x, N, D))
+        return run.reordered(y, B, N, D)
+
+    def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
+        return {**super().arguments(sizes), "tokens": sizes.tokens.value}

@@ -1,0 +1,90 @@
+"""Cross-covariance attention (El-Nouby et al. 2021, XCiT, section 3, eqs. 4 and 5).
+
+Q, K, V = X W_qkv + b              d x N for each of h heads, d = D / h
+Q, K = Q / |Q|, K / |K|            each channel, along the tokens
+A = softmax(t Q K^T)               d x d, t learned for each head: the paper's 1 / tau
+Y = (A V)^T W_out + b              N x D
+
+With `patch_interaction`, the local patch interaction of section 3.3 follows:
+
+Y = Y + conv(BN(GELU(conv(LN(Y)))))    two depthwise 3 x 3 convolutions on rows and columns
+
+In XCiT that is a sub-block on the residual stream, X + Y. A mixer does not see the stream, so
+here it reads Y alone; its parameters and its work are the paper's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vitprof.formulas.mixer import Mixer, MixerSizes
+from vitprof.formulas.op import (
+    BatchNorm,
+    Conv,
+    Elementwise,
+    Inline,
+    LayerNorm,
+    Linear,
+    MatMul,
+    Parameter,
+)
+from vitprof.formulas.run import Run, T
+from vitprof.formulas.size import ONE, Size
+from vitprof.options import flag
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossCovarianceAttention(Mixer):
+    """Cross-covariance attention: channels look at channels."""
+
+    name = "xca"
+    summary = "cross-covariance attention: channels look at channels, cost linear in tokens"
+    source = "El-Nouby et al. 2021, XCiT, eqs. 4 and 5"
+    module = "vitprof.modules.mixers.xca:CrossCovarianceAttention"
+
+    patch_interaction: bool = flag(
+        False, help="xca: two depthwise convolutions after it, on the grid of the patches"
+    )
+
+    @property
+    def needs_grid(self) -> bool:
+        return self.patch_interaction
+
+    def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
+        arguments = super().arguments(sizes)
+        if self.patch_interaction:
+            assert sizes.grid is not None
+            arguments["grid"] = tuple(side.value for side in sizes.grid)
+        return arguments
+
+    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
+        B, N, D, h, d = sizes.batch, sizes.tokens, sizes.dim, sizes.heads, sizes.head_dim
+        channels = (B, h, d, N)
+        temperature = run(Parameter("temperature", (h, ONE, ONE), trained=True))
+        qkv = run(Linear("qkv", (B, N), D, 3 * D), x)
+        qkv = run.copy(run.reordered(qkv, B * N), B * N)
+        q, k, v = run.parts(qkv, *3 * [channels])
+        q = run(Inline("query_norm", "l2 norm", channels), q)
+        k = run(Inline("key_norm", "l2 norm", channels), k)
+        a = run(MatMul("scores", (B, h), d, N, d), q, k)
+        a = run(Inline("scale", "multiply", (B, h, d, d)), a, temperature)
+        weights = Elementwise("weights", "softmax", "Softmax", (B, h, d, d))
+        op = MatMul("output", (B, h), d, d, N)
+        y = run.copy(run.reordered(run(op, run(weights, a), v), D, N), D, N)
+        y = run(Linear("fc_out", (B, N), D, D), y)
+        if not self.patch_interaction:
+            return y
+        assert sizes.grid is not None
+        rows, columns = sizes.grid
+        kernel = (Size(3), Size(3))
+
+        def interaction(z: T) -> T:
+            z = run(Conv("conv1", B, (N,), kernel, ONE, D, rank=2), z)
+            z = run(Elementwise("act", "gelu", "GELU", (B, D, rows, columns)), z)
+            z = run(BatchNorm("norm", B, D, (rows, columns)), z)
+            return run(Conv("conv2", B, (N,), kernel, ONE, D, rank=2), z)
+
+        z = run(LayerNorm("local_norm", (B, N), D), y)
+        z = run.layer("local", "PatchInteraction", interaction, z)
+        return run(Inline("local_residual", "add", (B, N, D)), y, z)

@@ -1,0 +1,28 @@
+"""Global filter; the equations stand in `vitprof.formulas.mixers.filter`.
+
+K = columns // 2 + 1 of the C columns of the spectrum of real numbers; the others follow.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from vitprof.modules.fourier import HalfFFT2, InverseHalfFFT2, exact
+
+
+class Filter(nn.Module):
+    """A learnt complex factor for each frequency of the grid and each channel."""
+
+    def __init__(self, dim: int, *, rows: int, columns: int) -> None:
+        super().__init__()
+        self.grid = (rows, columns)
+        self.fft = HalfFFT2()
+        self.inverse_fft = InverseHalfFFT2(rows, columns)
+        self.complex_weight = nn.Parameter(0.02 * torch.randn(rows, columns // 2 + 1, dim, 2))
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        B, N, D = x_BND.shape
+        x_BRKD = self.fft(x_BND.reshape(B, *self.grid, D))
+        x_BRKD = x_BRKD * torch.view_as_complex(exact(self.complex_weight))
+        return self.inverse_fft(x_BRKD, x_BND.dtype).reshape(B, N, D)

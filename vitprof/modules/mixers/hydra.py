@@ -1,0 +1,27 @@
+"""Hydra attention; the equations stand in `vitprof.formulas.mixers.hydra`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def phi(x: Tensor) -> Tensor:
+    """Each token over its norm, which is not less than a small number."""
+    return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(1e-12)
+
+
+class Hydra(nn.Module):
+    """As many heads as channels, with cosine similarity; `heads` changes nothing."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.fc_out = nn.Linear(dim, dim)
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        q_BND, k_BND, v_BND = self.qkv(x_BND).chunk(3, dim=-1)
+        q_BND = phi(q_BND)
+        k_BND = phi(k_BND)
+        sum_B1D = (k_BND * v_BND).sum(dim=1, keepdim=True)
+        return self.fc_out(q_BND * sum_B1D)

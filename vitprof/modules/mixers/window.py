@@ -1,0 +1,54 @@
+"""Attention within windows; the equations stand in `vitprof.formulas.mixers.window`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from vitprof.modules.matmul import MatMul
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention within windows of a grid, with relative positions.
+
+    Tensors' axes, further: R and S rows and columns of windows, W the side of one, M its
+    tokens and P windows of an image.
+    """
+
+    relative_index: Tensor
+
+    def __init__(self, dim: int, heads: int, *, grid: tuple[int, int], window: int = 7) -> None:
+        super().__init__()
+        self.heads = heads
+        self.grid = grid
+        self.window = window
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.scores = MatMul()
+        self.weights = nn.Softmax(dim=-1)
+        self.output = MatMul()
+        self.fc_out = nn.Linear(dim, dim)
+        self.relative_bias = nn.Parameter(torch.empty((2 * window - 1) ** 2, heads))
+        self.register_buffer("relative_index", relative_index(window), persistent=False)
+        nn.init.normal_(self.relative_bias, std=0.02)
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        B, N, D = x_BND.shape
+        H, C, W = self.heads, D // self.heads, self.window
+        R, S = (side // W for side in self.grid)
+        x_BND = x_BND.reshape(B, R, W, S, W, D).transpose(2, 3).reshape(B, N, D)
+        qkv = self.qkv(x_BND).reshape(B, R * S, W * W, 3, H, C)
+        q_BPHMC, k_BPHMC, v_BPHMC = qkv.permute(3, 0, 1, 4, 2, 5).unbind(0)
+        q_BPHMC = q_BPHMC * C**-0.5
+        bias_HMM = self.relative_bias[self.relative_index].permute(2, 0, 1)
+        a_BPHMM = self.weights(self.scores(q_BPHMC, k_BPHMC.transpose(-2, -1)) + bias_HMM)
+        y_BPHMC = self.output(a_BPHMM, v_BPHMC)
+        y_BND = self.fc_out(y_BPHMC.transpose(2, 3).reshape(B, N, D))
+        return y_BND.reshape(B, R, S, W, W, D).transpose(2, 3).reshape(B, N, D)
+
+
+def relative_index(window: int) -> Tensor:
+    """For each two places of a window the row of the table that their offset has."""
+    at = torch.arange(window)
+    apart = at[:, None] - at + window - 1
+    rows = apart[:, None, :, None] * (2 * window - 1)
+    return (rows + apart[None, :, None, :]).reshape(window**2, window**2)
