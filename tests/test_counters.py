@@ -83,8 +83,13 @@ def path_of(info: LayerInfo) -> str:
 def torchinfo_params(module: nn.Module, inputs: Tensor) -> Counts:
     rows = torchinfo.summary(module, verbose=0).summary_list
     shown = {path_of(info): number(info.num_params_to_str(True)) for info in rows}
-    own = [(name, cells) for name, cells in rows[0].inner_layers.items() if "." not in name]
-    return shown | {name: number(cells[ColumnSettings.NUM_PARAMS]) for name, cells in own}
+    for info in rows:
+        own = dict(info.module.named_parameters(recurse=False))
+        for name, cells in info.inner_layers.items():
+            if name in own:
+                path = f"{path_of(info)}.{name}".lstrip(".")
+                shown[path] = number(cells[ColumnSettings.NUM_PARAMS])
+    return shown
 
 
 def with_lists(module: nn.Module, shown: Counts) -> Counts:

@@ -101,7 +101,7 @@ def spec(model: str, spelling: str, **options: object) -> Model:
     own = {
         **SIZES[model],
         **{name: value for name, value in NUMBERS.items() if name in known},
-        **grid_options(model, mixer),
+        **grid_options(model, mixer, variant),
         **dict(variant),
         **options,
     }
@@ -109,7 +109,7 @@ def spec(model: str, spelling: str, **options: object) -> Model:
 
 
 def models_of(spelling: str) -> list[str]:
-    return [model for model in SIZES if defined(model, SPELLINGS[spelling][0])]
+    return [model for model in SIZES if defined(model, *SPELLINGS[spelling])]
 
 
 def step(batch: int, **how: Any) -> Workload:

@@ -79,13 +79,7 @@ MIXERS_BY_HAND: dict[str, tuple[Any, Any]] = {
         # Projection; the content lambda; its use by every head; position lambdas; their use.
         B
         * N
-        * (
-            D * LAMBDA_WIDTH
-            + LAMBDA_U * k * v
-            + h * k * v
-            + v * k * r * r * LAMBDA_U
-            + h * k * v
-        ),
+        * (D * LAMBDA_WIDTH + LAMBDA_U * k * v + h * k * v + v * k * r * r * LAMBDA_U + h * k * v),
     ),
     # N × p for the keys and for the values, used on D channels; p scores a token, used once.
     "linformer": (

@@ -16,7 +16,6 @@ from vitprof.batch_size.prediction import predict
 from vitprof.cli import INTERRUPTED, run
 from vitprof.eager.largest_batch import largest_batch
 from vitprof.eager.step import peak_bytes
-from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
 from vitprof.modules.trace import trace
 from vitprof.profile import quiet
@@ -36,6 +35,10 @@ STEPS = (
 )
 
 
+# One of each kind: products of tokens, of channels, a convolution, weights across tokens.
+KINDS = ("attn", "lambda", "linear", "xca", "token-mlp", "aft", "fourier")
+
+
 def layer(mixer: str = "attn") -> Model:
     return specify("layer", mixer=mixer, options=LAYER)
 
@@ -48,7 +51,7 @@ def peak(batch: int, mixer: str = "attn", workload: Workload = STEPS[0]) -> int:
 
 
 @pytest.mark.parametrize("workload", STEPS, ids=["fp32", "checkpoint", "inference", "sgd"])
-@pytest.mark.parametrize("mixer", MIXERS)
+@pytest.mark.parametrize("mixer", KINDS)
 def test_the_largest_fits_and_the_next_does_not(mixer: str, workload: Workload) -> None:
     peaks = {batch: peak(batch, mixer, workload) for batch in (1, 2, 3, 4, 5, 7, 8, 40, 1001)}
     assert sorted(peaks.values()) == [*peaks.values()]
@@ -59,7 +62,7 @@ def test_the_largest_fits_and_the_next_does_not(mixer: str, workload: Workload) 
 
 
 @pytest.mark.parametrize("model", ["mae", "classifier"])
-@pytest.mark.parametrize("mixer", MIXERS)
+@pytest.mark.parametrize("mixer", KINDS)
 def test_the_largest_of_a_whole_model(model: str, mixer: str) -> None:
     # Their highest peak is first in the optimizer and then in the backward pass, so the
     # line through batches 2 and 3 is far below.
@@ -105,7 +108,7 @@ def test_prediction_is_of_the_workload_and_its_batch_is_not_read() -> None:
 # Confirmed
 
 
-@pytest.mark.parametrize("mixer", MIXERS)
+@pytest.mark.parametrize("mixer", KINDS)
 def test_trace_confirms(mixer: str) -> None:
     said: list[str] = []
     found = predict(layer(mixer), Workload(device="cpu"), peak(9, mixer), say=said.append)

@@ -17,7 +17,6 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import layer_norm, scaled_dot_product_attention, softmax
 from torch.profiler import ProfilerActivity, profile
 
-from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
 from vitprof.modules.card import Card, statistics_in_fp32
 from vitprof.modules.step import Step
@@ -94,7 +93,7 @@ def test_traced_peak_is_the_allocators(model: str, mixer: str, name: str) -> Non
     assert abs(trace(spec, workload).peak_bytes - real) <= real / 1000
 
 
-@pytest.mark.parametrize("mixer", MIXERS)
+@pytest.mark.parametrize("mixer", ["attn", "lambda", "linear", "performer", "fourier"])
 def test_events_make_the_peak(mixer: str) -> None:
     spec = specify("layer", mixer=mixer, options=SIZES["layer"])
     traced = trace(spec, Workload(batch=3))

@@ -18,7 +18,7 @@ _GRID = {"tokens": 49}  # a square number, near the default
 
 def mixers(
     *,
-    name: Annotated[
+    mixer: Annotated[
         str | None,
         typer.Argument(
             help="show this one: its equations, its options, and what each tool makes of it",
@@ -30,13 +30,12 @@ def mixers(
     format: ListFormat = "table",
 ) -> None:
     """List the mixers with their formulas and sources, or show one."""
-    if name is None:
+    if mixer is None:
         show_catalogue(catalogue.mixers(find_all_mixers()), format)
         return
-    mixer = find_mixer(name)
-    said = None
+    found, said = find_mixer(mixer), None
     if split_names(counters) != ["analytic"]:
-        spec = specify("layer", mixer=mixer.name, options=_GRID if mixer().needs_grid else {})
+        spec = specify("layer", mixer=found.name, options=_GRID if found().needs_grid else {})
         with progress() as say:
             said = profile.macs(spec, counters=split_names(counters), say=say)
-    show_catalogue(catalogue.portrait(mixer, said), format)
+    show_catalogue(catalogue.portrait(found, said), format)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import zip_longest
 
 from vitprof.errors import SpecError
 from vitprof.formulas.mixers import find_mixer
@@ -22,7 +23,7 @@ def meet_mixers(arguments: Sequence[str]) -> None:
 
 
 def _named(arguments: Sequence[str]) -> Iterator[str]:
-    for argument, after in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, after in zip_longest(arguments, arguments[1:], fillvalue=""):
         option, given, value = argument.partition("=")
         if option in _OPTIONS:
             yield from (value if given else after).split(",")

@@ -10,7 +10,7 @@ from vitprof.errors import SpecError
 from vitprof.formulas.layer import Layer
 from vitprof.formulas.run import Run, T, count
 from vitprof.formulas.size import Size
-from vitprof.options import Options, Value
+from vitprof.options import Options
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +75,6 @@ class Mixer(Options):
                 f"{self.name} mixes neighbours on a grid, and there is none, because "
                 f"{sizes.scattered}"
             )
-
-    def conditions(self) -> dict[str, Value]:
-        """The options that a report names."""
-        return self.values()
 
     @abstractmethod
     def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:

@@ -114,7 +114,7 @@ class Model(Options):
             "model": self.name,
             "mixer": self.mixer.name,
             **self.values(),
-            **self.mixer.conditions(),
+            **self.mixer.values(),
         }
 
 

@@ -29,7 +29,7 @@ from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.op import Elementwise, FusedAttention, Inline, LayerNorm, Linear, MatMul
 from vitprof.formulas.run import Run, T
 from vitprof.formulas.size import ONE, Size
-from vitprof.options import Value, check_divides, flag, whole
+from vitprof.options import check_divides, flag, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +54,6 @@ class Attention(Mixer):
         super().admit(sizes)
         if self.kv_heads:
             check_divides("heads", sizes.heads.value, "kv_heads", self.kv_heads)
-
-    def conditions(self) -> dict[str, Value]:
-        """What plain attention does not have is named where it is asked for."""
-        return {name: value for name, value in self.values().items() if value or name == "fused"}
 
     def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
         B, N, D, h, d = sizes.batch, sizes.tokens, sizes.dim, sizes.heads, sizes.head_dim

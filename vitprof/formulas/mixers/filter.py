@@ -37,7 +37,7 @@ class Filter(Mixer):
         assert sizes.grid is not None
         B, N, D, (rows, columns) = sizes.batch, sizes.tokens, sizes.dim, sizes.grid
         odd = Size(columns.value % 2, "columns mod 2")
-        half = (columns - odd) // 2 + 1
+        half = ((columns - odd) // 2 + 1).named("frequencies")
         spectrum = (B, rows, half, D)
         y = run(FFT("fft", "HalfFFT2", (B, D), (N,), spectrum), x)
         weight = run(Parameter("complex_weight", (rows, half, D, Size(2)), trained=True))
