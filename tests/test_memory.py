@@ -58,7 +58,7 @@ SIZES: dict[str, dict[str, object]] = {
     },
 }
 k, r = 5, 3  # channels of a query in the lambda layer, and the side of its kernel
-NUMBERS = {**MIXER_SIZES, "key_depth": k, "receptive_field": r}
+NUMBERS = {**MIXER_SIZES, "key_depth": k, "receptive_field": r, "window": 1}
 SPELLINGS = {  # attn, attn-fused, ...
     "-".join((mixer, *(name if value is True else str(value) for name, value in variant))): (
         mixer,
@@ -323,7 +323,9 @@ def test_mixed_precision_keeps(device: str) -> None:
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_checkpoint_keeps_the_input_of_a_block(spelling: str) -> None:
-    assert kept_by_a_block(spelling, "gelu", checkpoint=True) == {E * B * N * D}
+    class_token = spec("classifier", spelling, **CLASSIFIER).values()["pool"] == "token"
+    tokens = N if class_token else N - 1
+    assert kept_by_a_block(spelling, "gelu", checkpoint=True) == {E * B * tokens * D}
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
@@ -583,7 +585,11 @@ def test_rows_add_up(model: str, how: str, fold: bool) -> None:
             spec(model, spelling), step(3, **STEPS[how]), trace=False, fold=fold
         )
         assert sum(row.count for row in report.rows) == report.kept
-        assert all(row.each * row.repeat == row.count for row in report.rows)
+        assert all(
+            row.each * row.repeat == row.count
+            for row in report.rows
+            if "inverse" not in row.path  # of an iteration, the first reads another dtype
+        )
         assert sum(held.bytes for held in report.held) == report.peak.bytes
         assert report.kept == memory(spec(model, spelling), step(3, **STEPS[how])).kept_bytes
 

@@ -20,7 +20,6 @@ from vitprof.counters.convention import Setting
 from vitprof.eager.step import memory
 from vitprof.errors import SpecError
 from vitprof.formulas.layer import Layer, Measure
-from vitprof.formulas.mixers.attention import Attention as AttentionSpec
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import Op, Parameter
 from vitprof.modules.build import build
@@ -123,16 +122,6 @@ def test_shared_keys_are_equal_keys(x: Tensor, fused: bool, kv_heads: int) -> No
 
 def conditions(**options: object) -> dict[str, Any]:
     return dict(specify("layer", options=options).conditions())
-
-
-def test_what_plain_attention_does_not_have_is_named_where_it_is_there() -> None:
-    assert {"kv_heads", "qk_norm"}.isdisjoint(conditions())
-    named = conditions(kv_heads=2, qk_norm=True)
-    assert (named["fused"], named["kv_heads"], named["qk_norm"]) == (False, 2, True)
-    model, mixer = named.pop("model"), named.pop("mixer")
-    assert specify(model, mixer=mixer, options=named).mixer == AttentionSpec(
-        kv_heads=2, qk_norm=True
-    )
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,8 @@ def test_nothing_asked_for_is_the_report_on_mae_token_mixers() -> None:
         "mask_ratio": Fraction(3, 4),
         "activation": "gelu",
         "fused": False,
+        "kv_heads": 0,
+        "qk_norm": False,
     }
 
 

@@ -29,7 +29,7 @@ class Row:
         repeat: how many equal layers the row stands for.
         formula: the closed form, with names; empty for a row that sums others.
         numbers: the same with numbers put in.
-        each: the count of one of them.
+        each: the count of one of them, the first.
         count: the count of all of them.
         counters: what each tool says of all of them; None where it says nothing.
         leaf: whether no other row lies below; the counts of the leaves add up to the

@@ -13,15 +13,16 @@ from vitprof.formulas.op import Op
 from vitprof.formulas.size import Size
 from vitprof.report.report import Row
 
-Count = Callable[[Node], Size]  # of one; with a formula where it has one
+Count = Callable[[Node], tuple[Size, int]]  # of one, with a formula where it has one; of all
 
 
 def counted(measure: Measure) -> Count:
     """What is counted of each layer and op."""
 
-    def count(node: Node) -> Size:
+    def count(node: Node) -> tuple[Size, int]:
         item = node.item
-        return measure.of(item) if isinstance(item, Op) else Size(item.of_one(measure))
+        each = measure.of(item) if isinstance(item, Op) else Size(item.of_one(measure))
+        return each, each.value * node.repeat
 
     return count
 
@@ -64,19 +65,25 @@ def kept_rows(
     own: dict[str, Size] = {}
     for node in tree.walk(fold=True):
         if node.paths[0] in kept:
-            own |= dict.fromkeys(node.paths, kept[node.paths[0]])
+            own |= {path: kept.get(path) or kept[_in_first_block(path)] for path in node.paths}
     within: Counter[str] = Counter()
     for path, size in own.items():
         parts = path.split(".")
         within.update({".".join(parts[:some]): size.value for some in range(1, len(parts) + 1)})
 
-    def count(node: Node) -> Size:
+    def count(node: Node) -> tuple[Size, int]:
         first = node.paths[0]
-        return own.get(first) or Size(within[first])
+        return own.get(first) or Size(within[first]), sum(within[path] for path in node.paths)
 
     there = {path for node in tree.walk(fold=False) for path in node.paths}
     elsewhere = [_elsewhere(path, size) for path, size in kept.items() if path not in there]
     return (*rows(tree, count, {}, fold=fold, levels=levels), *elsewhere)
+
+
+def _in_first_block(path: str) -> str:
+    """The path in the first block of its stage; of a long stage, the others are not followed."""
+    stage, _, *inside = path.split(".")
+    return ".".join((stage, "0", *inside))
 
 
 def _elsewhere(path: str, size: Size) -> Row:
@@ -97,7 +104,7 @@ def _elsewhere(path: str, size: Size) -> Row:
 
 
 def _row(node: Node, count: Count, readings: Mapping[str, Reading]) -> Row:
-    formula = count(node)
+    formula, all_of_them = count(node)
     closed = bool(formula.operator or formula.name)
     return Row(
         path=node.path,
@@ -108,7 +115,7 @@ def _row(node: Node, count: Count, readings: Mapping[str, Reading]) -> Row:
         formula=formula.formula if closed else "",
         numbers=formula.numbers if closed else "",
         each=formula.value,
-        count=formula.value * node.repeat,
+        count=all_of_them,
         counters={name: _said(reading, node) for name, reading in readings.items()},
         leaf=False,
     )
