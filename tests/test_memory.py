@@ -150,7 +150,8 @@ def test_layer_on_a_cpu_is_as_traced(spelling: str, how: str) -> None:
     assert_traced(spec("layer", spelling), bare(3, device="cpu", **STEPS[how]))
 
 
-@pytest.mark.parametrize(("spelling", "how"), pairs("fp32", "checkpoint-autocast"))
+@pytest.mark.parametrize("how", ["fp32", "checkpoint-autocast"])
+@pytest.mark.parametrize("spelling", [*THOROUGHLY, "window", "xca"])
 def test_one_head_is_as_traced(spelling: str, how: str) -> None:
     # Some copies become views then.
     assert_traced(spec("layer", spelling, heads=1), bare(3, device="cpu", **STEPS[how]))

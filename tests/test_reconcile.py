@@ -106,7 +106,8 @@ def check_adds_up(report: Report, counters: Iterable[str] = COUNTERS) -> None:
 def cases(place: int, spelling: Spelling) -> list[tuple[int, Setting]]:
     """Batches and settings: all of them for the reports' mixers, each in its turn for others."""
     every = list(product((1, 3), SETTINGS))
-    if spelling.mixer in ("attn", "lambda", "linear"):
+    reported = spelling.variant in ((), (("fused", True),))
+    if reported and spelling.mixer in ("attn", "lambda", "linear"):
         return every
     return [every[place % len(SETTINGS)], every[len(SETTINGS) + (place + 3) % len(SETTINGS)]]
 
