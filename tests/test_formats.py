@@ -40,7 +40,7 @@ SPELLED = [
     pytest.param((command, model, mixer, fold), id="-".join((command, model, mixer, how)))
     for command in MEASURES
     for model in MODELS
-    for mixer in ("attn", "lambda", "linear")
+    for mixer in ("attn", "lambda")
     for fold, how in ((False, "full"), (True, "fold"))
 ]
 ALL_REPORTS = pytest.mark.parametrize("report", SPELLED, indirect=True)
