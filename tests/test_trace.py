@@ -80,6 +80,9 @@ CASES = [
     *(("mae", "attn", name) for name in ("fp32", "autocast", "checkpoint")),
     *(("classifier", "linear", name) for name in ("checkpoint", "inference")),
     ("classifier", "fused", "autocast"),
+    ("layer", "performer", "autocast"),
+    ("layer", "xca", "bf16"),
+    ("layer", "token-mlp", "fp32"),
 ]
 
 
