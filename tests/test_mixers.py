@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from references import columns, prepare
 from spellings import MIXER_SIZES, variants
 from torch import Tensor, nn
 from torch.testing import assert_close
@@ -36,26 +37,10 @@ DIM = HEADS * HEAD_DIM
 SIZES = MixerSizes(batch=Size(B), tokens=Size(N), dim=Size(DIM), heads=Size(HEADS))
 
 
-def prepare(module: nn.Module) -> None:
-    """Give every weight and running statistic a value of its own, in double precision."""
-    module.double().eval()
-    for name, tensor in module.state_dict().items():
-        if name.endswith("running_var"):
-            tensor.uniform_(0.5, 2)
-        elif tensor.is_floating_point():  # a count of batches is not
-            tensor.uniform_(-1, 1)
-
-
 @pytest.fixture
 def x() -> Tensor:
     torch.manual_seed(0)
     return torch.randn(B, N, DIM, dtype=torch.float64)
-
-
-def columns(linear: nn.Linear, x: Tensor, start: int, width: int) -> Tensor:
-    """Outputs `start` to `start + width` of a linear layer."""
-    rows = slice(start, start + width)
-    return x @ linear.weight[rows].T + linear.bias[rows]
 
 
 @pytest.mark.parametrize("fused", [False, True])

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from references import prepare
 from torch import Tensor, nn
 from torch.testing import assert_close
 
@@ -36,13 +37,6 @@ LAYER: dict[str, object] = {"tokens": N, "dim": DIM, "heads": HEADS}
 every_kv_heads = pytest.mark.parametrize("kv_heads", [1, 2, 3, 6])
 plain_or_fused = pytest.mark.parametrize("fused", [False, True], ids=["plain", "fused"])
 with_and_without_norm = pytest.mark.parametrize("qk_norm", [False, True], ids=["raw", "qk_norm"])
-
-
-def prepare(module: nn.Module) -> None:
-    """Give every weight a value of its own, in double precision."""
-    module.double().eval()
-    for parameter in module.parameters():
-        nn.init.uniform_(parameter, -1, 1)
 
 
 @pytest.fixture

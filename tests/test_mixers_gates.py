@@ -10,6 +10,7 @@ from math import cos, pi, sqrt
 import numpy as np
 import pytest
 import torch
+from references import prepare
 from torch import Tensor, nn
 from torch.testing import assert_close
 
@@ -33,13 +34,6 @@ from vitprof.specs import specify
 from vitprof.workload import Workload
 
 B, N, DIM = 2, 7, 5
-
-
-def prepare(module: nn.Module) -> None:
-    """Give every weight a value of its own, in double precision."""
-    module.double().eval()
-    for parameter in module.parameters():
-        nn.init.uniform_(parameter, -1, 1)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from references import columns, prepare
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 from torch.testing import assert_close
@@ -47,22 +48,6 @@ def seeded() -> Iterator[None]:
 @pytest.fixture
 def x(seeded: None) -> Tensor:
     return torch.randn(B, N, DIM, dtype=torch.float64)
-
-
-def prepare(module: nn.Module, reach: float = 1) -> None:
-    """Give every weight and running statistic a value of its own, in double precision."""
-    module.double().eval()
-    for name, parameter in module.state_dict().items():
-        if name.endswith("running_var"):
-            parameter.uniform_(0.5, 2)
-        elif parameter.is_floating_point():
-            parameter.uniform_(-reach, reach)
-
-
-def columns(linear: nn.Linear, x: Tensor, start: int, width: int) -> Tensor:
-    """Outputs `start` to `start + width` of a linear layer."""
-    rows = slice(start, start + width)
-    return x @ linear.weight[rows].T + linear.bias[rows]
 
 
 def projected(qkv: nn.Linear, x: Tensor, head: int) -> list[Tensor]:

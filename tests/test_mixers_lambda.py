@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from references import columns, prepare
 from torch import Tensor, nn
 from torch.testing import assert_close
 
@@ -62,23 +63,13 @@ def sizes(tokens: int, grid: tuple[int, int] | None = None, batch: int = B) -> M
 
 def build(spec: Mixer, at: MixerSizes) -> Any:
     """The module with a value of its own for every weight and running statistic."""
-    module = build_mixer(spec, at).double().eval()
-    for name, tensor in module.state_dict().items():
-        if name.endswith("running_var"):
-            tensor.uniform_(0.5, 2)
-        elif tensor.is_floating_point():
-            tensor.uniform_(-1, 1)
+    module = build_mixer(spec, at)
+    prepare(module)
     return module
 
 
 def tokens(count: int, batch: int = B) -> Tensor:
     return torch.randn(batch, count, DIM, dtype=torch.float64)
-
-
-def columns(linear: nn.Linear, x: Tensor, start: int, width: int) -> Tensor:
-    """Outputs `start` to `start + width` of a linear layer."""
-    rows = slice(start, start + width)
-    return x @ linear.weight[rows].T + linear.bias[rows]
 
 
 def normalised(norm: nn.BatchNorm1d, x: Tensor, start: int) -> Tensor:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from references import prepare
+from torch import Tensor
 from torch.nn.functional import gelu
 from torch.testing import assert_close
 
@@ -48,12 +49,6 @@ SIZES = MixerSizes(
     grid=(Size(ROWS), Size(COLUMNS)),
 )
 PLACES = [*product(range(ROWS), range(COLUMNS))]  # of the tokens, row by row
-
-
-def prepare(module: nn.Module) -> None:
-    module.double().eval()
-    for tensor in module.parameters():
-        nn.init.uniform_(tensor, -1, 1)
 
 
 @pytest.fixture

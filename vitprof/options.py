@@ -9,6 +9,7 @@ command line's help.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from functools import cache
@@ -21,6 +22,7 @@ from vitprof.formulas.size import Size
 _HUGE_EXPONENT = re.compile(r"[eE][+-]?[\d_]{3}")
 
 Value = int | Fraction | str | bool
+Plain = int | float | str | bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,13 +165,18 @@ def _shown(value: object) -> str:
     return (text if len(text) <= 60 else f"{text[:57]}...") or repr(text)
 
 
-def plain(value: Value) -> int | float | str | bool:
+def plain(value: Value | Plain) -> Plain:
     """An option's value as JSON and people write it."""
     if not isinstance(value, Fraction):
         return value
     if value.denominator == 1:
         return value.numerator
     return float(value) if Fraction(str(float(value))) == value else str(value)
+
+
+def pairs(values: Mapping[str, Value] | Mapping[str, Plain]) -> str:
+    """Names and values in a line, as people write them."""
+    return ", ".join(f"{label_of(name)} {plain(value)}" for name, value in values.items())
 
 
 def label_of(name: str) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from vitprof.bytes import show_bytes
-from vitprof.options import Value, plain
+from vitprof.options import pairs
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -97,9 +97,9 @@ def _facts(benchmark: Benchmark) -> dict[str, str]:
         )
     return facts | {
         **_specs(benchmark),
-        "workload": _pairs(benchmark.workload),
-        "conditions": _pairs(benchmark.conditions),
-        "versions": _pairs(benchmark.versions),
+        "workload": pairs(benchmark.workload),
+        "conditions": pairs(benchmark.conditions),
+        "versions": pairs(benchmark.versions),
         "protocol": benchmark.protocol,
     }
 
@@ -112,8 +112,4 @@ def _specs(benchmark: Benchmark) -> dict[str, str]:
         measured.mixer: {n: v for n, v in measured.spec.items() if n not in {*shared, "mixer"}}
         for measured in benchmark.mixers
     }
-    return {"spec": _pairs(shared), **{name: _pairs(spec) for name, spec in own.items() if spec}}
-
-
-def _pairs(pairs: Mapping[str, Value]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {plain(value)}" for name, value in pairs.items())
+    return {"spec": pairs(shared), **{name: pairs(spec) for name, spec in own.items() if spec}}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.console import RenderableType
 from rich.text import Text
 
+from vitprof.options import pairs
 from vitprof.report.catalogue import SYMBOLS, Catalogue, Portrait
 from vitprof.report.grid import grid
 
@@ -48,9 +49,7 @@ def portrait_to_table(portrait: Portrait) -> Iterator[RenderableType]:
         **portrait.readings,
     }
     if portrait.spec:
-        lines["read in"] = ", ".join(
-            f"{name.replace('_', ' ')} {value}" for name, value in portrait.spec.items()
-        )
+        lines["read in"] = pairs(portrait.spec)
     yield grid(lines)
     yield ""
     yield Text(SYMBOLS, style="dim")

@@ -75,6 +75,10 @@ class Card:
         """What the driver shows."""
         return self.reserved + self.workspaces + self.context
 
+    def record(self) -> dict[str, int]:
+        """All of it by name."""
+        return {**asdict(self), "total": self.total}
+
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryReport:
@@ -172,7 +176,7 @@ class MemoryReport:
                 for name, peak in self.phases.items()
             },
             "trace": traced,
-            "card": None if self.card is None else {**asdict(self.card), "total": self.card.total},
+            "card": self.card and self.card.record(),
             "held": [asdict(held) for held in self.held],
             "rows": [_record(row) for row in self.rows],
         }

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from vitprof.bytes import show_bytes
-from vitprof.options import Value, plain
+from vitprof.options import pairs
 from vitprof.report.memory import Card, MemoryReport
 
 
@@ -34,11 +32,6 @@ def facts(report: MemoryReport) -> dict[str, str]:
         "versions": pairs(report.versions),
         "convention": report.convention,
     }
-
-
-def pairs(values: Mapping[str, Value]) -> str:
-    """Names and values in a line."""
-    return ", ".join(f"{name.replace('_', ' ')} {plain(value)}" for name, value in values.items())
 
 
 def _place(report: MemoryReport) -> str:

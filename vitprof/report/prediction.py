@@ -40,8 +40,7 @@ class Fit:
 
     def record(self) -> dict[str, object]:
         """All of it by name, in bytes."""
-        card = None if self.card is None else {**asdict(self.card), "total": self.card.total}
-        return {**asdict(self), "card": card}
+        return {**asdict(self), "card": self.card and self.card.record()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from vitprof.options import plain
+from vitprof.options import label_of, pairs
 from vitprof.report.verdict import verdict
 
 if TYPE_CHECKING:
@@ -44,23 +44,17 @@ def facts(report: Report) -> dict[str, str]:
         lines["not counted"] += f"; fft {report.fft_flops:,} FLOPs by 5 n ⌈log2 n⌉ a transform"
     lines |= {f"{tool}, n/a": reason for tool, reason in report.unavailable.items()}
     lines |= {f"{tool} says": note for tool, note in report.notes.items()}
-    lines["spec"] = ", ".join(
-        f"{name.replace('_', ' ')} {plain(value)}" for name, value in report.spec.items()
-    )
-    lines["conditions"] = _pairs(report.conditions)
-    lines["versions"] = _pairs(report.versions)
+    lines["spec"] = pairs(report.spec)
+    lines["conditions"] = pairs(report.conditions)
+    lines["versions"] = pairs(report.versions)
     lines["convention"] = report.convention
     return lines
 
 
 def totals(report: Report) -> list[tuple[str, int]]:
     """The totals by name, as in a sentence."""
-    return [(name.replace("_", " "), count) for name, count in report.totals.items()]
+    return [(label_of(name), count) for name, count in report.totals.items()]
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items())
-
-
-def _pairs(pairs: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in pairs.items())
+    return ", ".join(f"{label_of(name)} {count:,}" for name, count in counts.items())

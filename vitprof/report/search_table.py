@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from vitprof.bytes import show_bytes
-from vitprof.options import plain
+from vitprof.options import pairs
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from vitprof.batch_size.search import Trial
-    from vitprof.options import Value
     from vitprof.report.prediction import Fit, Prediction
     from vitprof.report.search import BatchSize
 
@@ -63,9 +62,9 @@ def prediction_to_table(report: Prediction, convention: str) -> Iterator[Rendera
     yield grid(
         {
             **lines,
-            "workload": _pairs(report.workload),
-            "spec": _pairs(report.spec),
-            "versions": ", ".join(f"{name} {text}" for name, text in report.versions.items()),
+            "workload": pairs(report.workload),
+            "spec": pairs(report.spec),
+            "versions": pairs(report.versions),
             "convention": convention,
         }
     )
@@ -100,12 +99,8 @@ def _facts(report: BatchSize) -> dict[str, str]:
         "budget": show_bytes(search.budget_bytes),
         "device": f"{device.type} {device.name}".rstrip(),
         "strategy": f"{search.strategy} from {search.start:,}, up to {search.most:,}",
-        "workload": _pairs(report.workload),
-        "spec": _pairs(report.spec),
-        "versions": ", ".join(f"{name} {text}" for name, text in report.versions.items()),
+        "workload": pairs(report.workload),
+        "spec": pairs(report.spec),
+        "versions": pairs(report.versions),
         "convention": report.convention,
     }
-
-
-def _pairs(values: Mapping[str, Value]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {plain(value)}" for name, value in values.items())
