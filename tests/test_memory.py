@@ -19,7 +19,8 @@ from spellings import MIXER_SIZES, defined, grid_options, variants
 
 from vitprof import footprint
 from vitprof.eager.account import KINDS, Account
-from vitprof.eager.rules import RULES, Rule, keeps_input
+from vitprof.eager.rules import RULES, Rule
+from vitprof.eager.rules.elementwise import keeps_input
 from vitprof.eager.run import Eager
 from vitprof.eager.step import Memory, memory, peak_bytes
 from vitprof.eager.tensor import BYTES, Tensor

@@ -109,7 +109,7 @@ class Classifier(Model):
             x = run(LayerNorm("norm", (B,), D), run.picked(x, (B, D)))
         else:
             x = run(LayerNorm("norm", (B, N), D), x)
-            x = run(Inline("pool", "token mean", tokens, out=(B, D)), x)
+            x = run(Inline("pool", "mean", tokens, out=(B, D)), x)
         return run(Linear("head", (B,), D, self.size("classes")), x)
 
     def loss(self, run: Run[T], y: T, batch: Size) -> T:

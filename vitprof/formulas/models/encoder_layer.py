@@ -19,7 +19,7 @@ from vitprof.formulas.model import (
 )
 from vitprof.formulas.op import Inline, Shape
 from vitprof.formulas.run import Run, T
-from vitprof.formulas.size import Size
+from vitprof.formulas.size import ONE, Size
 from vitprof.options import whole
 
 
@@ -74,4 +74,4 @@ class EncoderLayer(Model):
         return block.forward(run, x)
 
     def loss(self, run: Run[T], y: T, batch: Size) -> T:
-        return run(Inline("loss", "mean", self.input(batch)), y)
+        return run(Inline("loss", "mean", self.input(batch), out=(ONE,)), y)

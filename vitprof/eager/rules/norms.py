@@ -1,0 +1,67 @@
+"""Layer norms, batch norms, and division by the length of a vector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from vitprof.eager.account import Storage
+from vitprof.eager.rules.elementwise import divide
+from vitprof.eager.tape import Gradient, Kept
+from vitprof.eager.tensor import Tensor, widest
+from vitprof.formulas.op import BatchNorm, LayerNorm, Op
+from vitprof.formulas.size import ONE, ZERO, Size, product
+
+if TYPE_CHECKING:
+    from vitprof.eager.run import Eager
+
+
+def layer_norm(run: Eager, op: LayerNorm, x: Tensor) -> Tensor:
+    """Keeps its input, and mean and deviation of each row; autocast on a card takes fp32."""
+    x = run.exact(x)
+    return _norm(run, op, x, statistics=product(op.lead))
+
+
+def batch_norm(run: Eager, op: BatchNorm, x: Tensor) -> Tensor:
+    """Keeps its input, and in training mean and deviation of each channel."""
+    return _norm(run, op, x, statistics=op.channels if run.training else None)
+
+
+def _norm(run: Eager, op: LayerNorm | BatchNorm, x: Tensor, statistics: Size | None) -> Tensor:
+    own = [op.weights] if op.biases is ZERO else [op.weights, op.biases]
+    inputs = (x, *(run.weight(some, lowered=False) for some in own))
+    y = run.new(x.elements, x.dtype)
+    dtype = "fp32" if run.on_card else x.dtype
+    found = [] if statistics is None else [run.new(statistics, dtype) for _ in range(2)]
+    return run.made(y, x.elements, x.dtype, inputs, kept=run.keep(x.storage, *found))
+
+
+def l2_norm(run: Eager, op: Op, x: Tensor) -> Tensor:
+    """x over its norm along the last axis, which is not less than a small number.
+
+    Autocast on a card makes the norm in fp32, without a copy of x.
+    """
+    elements, rows = x.elements, product(op.shape[:-1])
+    dtype = widest(x, Tensor(ONE, run.weight_dtype, x.storage)) if run.on_card else x.dtype
+    of_x, mixed = run.gradient(x), x.dtype != dtype
+
+    def of_norm(g: Storage, kept: Kept) -> Sequence[Gradient]:
+        direction = run.new(elements, dtype)
+        zero = run.new(rows, "bool")
+        wide = run.new(elements, dtype)
+        del direction, zero
+        return (of_x() if mixed else wide,)
+
+    def of_clamped(g: Storage, kept: Kept) -> Sequence[Gradient]:
+        nothing = run.new(ONE, dtype)
+        great = run.new(rows, "bool")
+        gradient = run.new(rows, dtype)
+        del nothing, great
+        return (gradient,)
+
+    storage = run.new(rows, dtype)
+    norm = run.made(storage, rows, dtype, (x,), of_norm, run.keep(x.storage, storage))
+    kept = run.keep(storage)
+    clamped = run.made(run.new(rows, dtype), rows, dtype, (norm,), of_clamped, kept)
+    del norm, storage, kept
+    return divide(run, op, x, clamped)
