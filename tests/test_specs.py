@@ -33,24 +33,32 @@ def refused(sentence: str, *, exact: bool = True) -> AbstractContextManager[obje
 
 def test_nothing_asked_for_is_the_report_on_mae_token_mixers() -> None:
     assert specify() == MaskedAutoencoder(mixer=Attention())
-    assert specify().conditions() == {
+    told = specify().conditions()
+    assert {name: told[name] for name in list(told)[:14]} == {
         "model": "mae",
         "mixer": "attn",
         "image_size": 256,
         "channels": 1,
         "patch_size": 8,
+        "pos_embed": "fixed",
         "dim": 128,
         "depth": 12,
         "heads": 8,
         "decoder_dim": 512,
         "decoder_depth": 8,
         "decoder_heads": 16,
-        "mlp_ratio": 4,
         "mask_ratio": Fraction(3, 4),
+        "class_token": True,
+    }
+    assert {name: told[name] for name in list(told)[14:22]} == {
+        "mlp_ratio": 4,
+        "mlp": "plain",
         "activation": "gelu",
-        "fused": False,
-        "kv_heads": 0,
-        "qk_norm": False,
+        "norm": "layer",
+        "layer_scale": False,
+        "image_width": 0,
+        "patch_bias": True,
+        "pos_embed_token": True,
     }
 
 
@@ -141,7 +149,8 @@ def test_unknown_mixer(mixer: str, sentence: str) -> None:
             "attn",
             "token",
             "there is no option of layer with attn named 'token'; did you mean tokens? "
-            "known are tokens, dim, heads, mlp_ratio, activation, fused, kv_heads and qk_norm",
+            "known are activation, tokens, dim, heads, mlp_ratio, mlp, norm, layer_scale, fused, "
+            "kv_heads and qk_norm",
         ),
     ],
 )
@@ -220,8 +229,8 @@ def test_a_ratio_of_a_billion_digits_is_refused_at_once(exponent: str) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"activation": "tanh"}, "activation can be gelu or relu, not 'tanh'"),
-        ({"activation": None}, "activation can be gelu or relu, not None"),
+        ({"activation": "tanh"}, "activation can be gelu, relu or silu, not 'tanh'"),
+        ({"activation": None}, "activation can be gelu, relu or silu, not None"),
         ({"fused": "yes"}, "fused is on or off (true or false), not 'yes'"),
         ({"fused": 1}, "fused is on or off (true or false), not 1"),
         ({"mlp_ratio": 0}, "mlp ratio 0 is out of range; give a number from 1/1000 to below 1000"),

@@ -9,7 +9,7 @@ command line's help.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from functools import cache
@@ -184,6 +184,19 @@ def label_of(name: str) -> str:
     return name.replace("_", " ")
 
 
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What must hold between values.
+
+    Attributes:
+        holds: whether it does; of options that are arrays, for each of their elements.
+        sentence: says the values, the rule and the way out, where it does not.
+    """
+
+    holds: Any
+    sentence: Callable[[], str]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """A frozen set of options; every field is read and checked on construction.
@@ -197,14 +210,24 @@ class Options:
             object.__setattr__(self, name, option.read(name, getattr(self, name)))
         self.check()
 
+    def rules(self) -> Iterator[Rule]:
+        """Yield what holds between fields, each rule defined where those before it hold."""
+        return iter(())
+
     def check(self) -> None:
-        """Check what holds between fields; raise SpecError where it does not."""
+        """Raise SpecError for the first rule that does not hold."""
+        for rule in self.rules():
+            if not rule.holds:
+                raise SpecError(rule.sentence())
 
     @classmethod
     @cache
     def declared(cls) -> dict[str, Option]:
-        """Map each field that is an option to its declaration, in order."""
-        return {f.name: f.metadata["option"] for f in fields(cls) if "option" in f.metadata}
+        """Map each field that is an option to its declaration, inherited ones last."""
+        own = cls.__annotations__
+        declared = [field for field in fields(cls) if "option" in field.metadata]
+        declared.sort(key=lambda field: field.name not in own)
+        return {field.name: field.metadata["option"] for field in declared}
 
     def size(self, name: str) -> Size:
         """The option `name` under its symbol, for use in a formula."""
@@ -227,15 +250,18 @@ class Options:
         return {name: getattr(self, name) for name in self.declared()}
 
 
-def check_divides(whole_name: str, whole_value: int, part_name: str, part_value: int) -> None:
-    """Raise SpecError, naming the values that would do, unless `part` divides `whole`."""
-    if whole_value % part_value:
+def divides(whole_name: str, whole_value: int, part_name: str, part_value: int) -> Rule:
+    """The rule that `part` divides `whole`; its sentence names the values that would do."""
+
+    def sentence() -> str:
         part = label_of(part_name)
         by = f"{part_value} {part}" if part.endswith("s") else f"{part} {part_value}"
-        raise SpecError(
+        return (
             f"{label_of(whole_name)} {whole_value} is not divisible by {by}; "
             f"{part} can be {_some(_divisors(whole_value))}"
         )
+
+    return Rule(whole_value % part_value == 0, sentence)
 
 
 def _divisors(number: int) -> list[int]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 from vitprof.errors import SpecError, listing, unknown
 from vitprof.formulas.mixer import Mixer
@@ -21,10 +23,11 @@ def specify(
     """Build a model from names and option values.
 
     Args:
-        model: a model's name, or a model, which is returned as it is; None takes
-            `layer` where `tokens` is given and `mae` otherwise.
-        mixer: a mixer's name; None takes `attn`.
-        options: values of the model's and the mixer's options, by field name.
+        model: a model's name, or a model, which is returned as it is; None takes that of
+            the preset, `layer` where `tokens` is given, and `mae` otherwise.
+        mixer: a mixer's name; None takes that of the preset, and `attn` without one.
+        options: values of the model's and the mixer's options, by field name; and under
+            `preset` the name of a published configuration, which the others change.
 
     Raises:
         SpecError: a name is unknown, the model or the mixer has no such option, or a
@@ -38,19 +41,46 @@ def specify(
                 "give its name instead"
             )
         return model
+    name = given.pop("preset", None)
+    if name is not None:
+        return _from_preset(name, model, mixer, given)
     default = "layer" if "tokens" in given else "mae"
     model_type = find_model(default if model is None else model)
     mixer_type = find_mixer("attn" if mixer is None else mixer)
+    return _build(model_type, mixer_type, given)
+
+
+def _from_preset(
+    name: object, model: str | None, mixer: str | None, given: Mapping[str, object]
+) -> Model:
+    """What a preset stands for, changed by what is given; of another mixer, in its place."""
+    from vitprof.presets import find_preset
+
+    if not isinstance(name, str):
+        raise SpecError(f"preset is a name in quotes, not {name!r}")
+    preset = find_preset(name)
+    if model not in (None, preset.model):
+        raise SpecError(
+            f"preset {name} is a {preset.model}, not a {model}; leave the model out, or take "
+            "another preset"
+        )
+    model_type = find_model(preset.model)
+    mixer_type, own = find_mixer(preset.mixer if mixer is None else mixer), preset.options
+    if mixer_type.name != preset.mixer:
+        own = _subset(own, model_type.declared())
+    return replace(_build(model_type, mixer_type, {**own, **given}), preset=name)
+
+
+def _build(model: type[Model], mixer: type[Mixer], given: Mapping[str, object]) -> Model:
     for name in given:
-        _check_option(name, model_type, mixer_type)
-    mixer_options = mixer_type.declared()
-    return model_type(
-        mixer=mixer_type(**_subset(given, mixer_options)),
-        **_subset(given, model_type.declared()),
+        _check_option(name, model, mixer)
+    return model(
+        mixer=mixer(**_subset(given, mixer.declared())),
+        **_subset(given, model.declared()),
     )
 
 
-def _subset(given: Mapping[str, object], names: Mapping[str, object]) -> dict[str, object]:
+def _subset(given: Mapping[str, object], names: Mapping[str, object]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name in names}
 
 

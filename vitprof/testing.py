@@ -24,16 +24,20 @@ Expected = int | str | Mapping[str, int | str]
 
 
 def assert_params(
-    model: str | Model, expected: Expected, *, mixer: str | None = None, **options: object
+    model: str | Model | None,
+    expected: Expected,
+    *,
+    mixer: str | None = None,
+    **options: object,
 ) -> None:
     """Assert a model's parameters.
 
     Args:
-        model: a model's name, or a model that `specify` made.
+        model: a model's name, or a model that `specify` made; None as `specify` takes it.
         expected: all parameters as a number or a derivation (`"128*512 + 512"`); or a
             mapping from totals and layers' paths to such.
         mixer: the mixer's name.
-        **options: the model's and the mixer's options.
+        **options: the model's and the mixer's options, or the name of a `preset`.
 
     Raises:
         AssertionError: a count differs; the message shows each, and the layers' formulas.
@@ -44,7 +48,7 @@ def assert_params(
 
 
 def assert_macs(
-    model: str | Model,
+    model: str | Model | None,
     expected: Expected,
     *,
     mixer: str | None = None,
@@ -54,12 +58,12 @@ def assert_macs(
     """Assert a model's multiply-accumulates in a forward pass.
 
     Args:
-        model: a model's name, or a model that `specify` made.
+        model: a model's name, or a model that `specify` made; None as `specify` takes it.
         expected: all MACs as a number or a derivation (`"100*50*64*192"`); or a mapping
             from totals and layers' paths to such.
         mixer: the mixer's name.
         batch: images at a time.
-        **options: the model's and the mixer's options.
+        **options: the model's and the mixer's options, or the name of a `preset`.
 
     Raises:
         AssertionError: a count differs; the message shows each, and the layers' formulas.

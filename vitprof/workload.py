@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from vitprof.errors import SpecError
-from vitprof.options import Options, choice, flag, whole
+from vitprof.options import Options, Rule, choice, flag, whole
 
 DTYPES = {"fp32": 4, "bf16": 2, "fp16": 2}  # name -> bytes of an element
 DEVICES = ("cuda", "cpu")
@@ -38,8 +38,12 @@ class Workload(Options):
     )
     inference: bool = flag(False, help="a forward pass in eval mode, without gradients")
 
-    def check(self) -> None:
-        if self.autocast and self.dtype == "fp32":
-            raise SpecError("autocast to fp32 changes nothing; give dtype bf16 or fp16 with it")
-        if self.inference and self.checkpoint:
-            raise SpecError("inference keeps nothing to checkpoint; give one of the two")
+    def rules(self) -> Iterator[Rule]:
+        yield Rule(
+            not (self.autocast and self.dtype == "fp32"),
+            lambda: "autocast to fp32 changes nothing; give dtype bf16 or fp16 with it",
+        )
+        yield Rule(
+            not (self.inference and self.checkpoint),
+            lambda: "inference keeps nothing to checkpoint; give one of the two",
+        )

@@ -14,7 +14,7 @@ from vitprof.counters import NAMES
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS
-from vitprof.options import Flag, Option, Options
+from vitprof.options import Choice, Flag, Option, Options
 from vitprof.report.formats import Format
 from vitprof.specs import specify
 
@@ -83,13 +83,24 @@ def gathering(
 
 def _named() -> dict[str, Parameter]:
     return {
+        "preset": parameter(
+            "preset",
+            str,
+            typer.Option(
+                help="published configuration to start from, which any option changes: "
+                "vitprof presets lists them",
+                metavar="NAME",
+                show_default="none",
+                rich_help_panel=_MODELS,
+            ),
+        ),
         "model": parameter(
             "model",
             str,
             typer.Option(
                 help=f"what to build: {', '.join(MODELS)}",
                 metavar="NAME",
-                show_default="mae; layer where --tokens is given",
+                show_default="the preset's; mae; layer where --tokens is given",
                 rich_help_panel=_MODELS,
             ),
         ),
@@ -99,7 +110,7 @@ def _named() -> dict[str, Parameter]:
             typer.Option(
                 help=f"token mixer of every block: {', '.join(MIXERS)}",
                 metavar="NAME",
-                show_default="attn",
+                show_default="the preset's; attn",
                 rich_help_panel=_MODELS,
             ),
         ),
@@ -115,8 +126,9 @@ def _sizes(owners: Mapping[str, type[Options]], panel: str) -> dict[str, Paramet
 
 
 def _size(name: str, option: Option, owners: Mapping[str, type[Options]], panel: str) -> Parameter:
+    names = f": {', '.join(option.names)}" if isinstance(option, Choice) else ""
     info = typer.Option(
-        help=option.help,
+        help=option.help + names,
         metavar=option.metavar,
         show_default=_defaults(name, owners),
         rich_help_panel=panel,

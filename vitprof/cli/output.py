@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import ConsoleRenderable
 
     from vitprof.report.catalogue import Catalogue, Portrait
+    from vitprof.report.presets import PresetList, PresetPortrait
 
 
 UNMET = 1  # exit code: what was asked for was found out, and does not hold
@@ -70,7 +71,9 @@ def destination(format: str | None, output: str | None) -> Destination:
     return Destination(find_format(format, output), path)
 
 
-def show_catalogue(catalogue: Catalogue | Portrait, format: str) -> None:
+def show_catalogue(
+    catalogue: Catalogue | Portrait | PresetList | PresetPortrait, format: str
+) -> None:
     """Print the catalogue as a table or as JSON.
 
     Raises:
@@ -125,24 +128,23 @@ def progress() -> Iterator[Say]:
         yield lambda message: status.update(message)
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, content: str | bytes) -> None:
     """Replace the file by a new one only once that is complete."""
+    data = content.encode() if isinstance(content, str) else content
     try:
         if path.exists() and not path.is_file():  # a pipe or a device takes what it is given
-            path.write_text(text, encoding="utf-8")
+            path.write_bytes(data)
         else:
-            _replace(path.resolve(), text)
+            _replace(path.resolve(), data)
     except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
         raise _cannot_write(path, error) from error
 
 
-def _replace(target: Path, text: str) -> None:
-    with NamedTemporaryFile(
-        "w", dir=target.parent, prefix=f".{target.name}.", encoding="utf-8", delete=False
-    ) as file:
+def _replace(target: Path, data: bytes) -> None:
+    with NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
         new = Path(file.name)
         try:
-            file.write(text)
+            file.write(data)
             file.close()
             new.chmod(_mode(target))
             new.replace(target)

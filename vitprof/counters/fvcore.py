@@ -6,13 +6,14 @@ total has two units. An operator without a rule counts nothing.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from vitprof.counters.convention import Causes, Convention, Rule, Setting
 from vitprof.counters.parts import each_tensor_once
 from vitprof.counters.reading import Counter, Reading
 from vitprof.counters.undisturbed import undisturbed
-from vitprof.formulas.op import BatchNorm, FusedAttention, LayerNorm
+from vitprof.formulas.op import BatchNorm, FusedAttention, LayerNorm, TokenBatchNorm
 from vitprof.formulas.size import product
 
 if TYPE_CHECKING:
@@ -51,10 +52,9 @@ def needs_data(module: nn.Module) -> bool:
 
 def convention(setting: Setting) -> Convention:
     """fvcore's rules: norms by the element, batch norms by their mode."""
-    rules: dict[str, Rule] = {
-        "layer_norm": _layer_norm,
-        "batch_norm": _batch_norm_in_training if setting.train else _batch_norm_in_eval,
-    }
+    rules = dict(IN_EVAL)
+    if setting.train:
+        rules["batch_norm"] = _batch_norm_in_training
     if not knows_fused_attention():
         rules["fused_attention"] = _fused_attention
     return Convention(rules)
@@ -76,17 +76,19 @@ def _layer_norm(op: LayerNorm) -> Causes:
     return {"LayerNorm, 5 per element": 5 * product(op.shape).value}
 
 
-def _batch_norm_in_training(op: BatchNorm) -> Causes:
+def _batch_norm_in_training(op: BatchNorm | TokenBatchNorm) -> Causes:
     return {"BatchNorm in train mode, 5 per element": 5 * product(op.shape).value}
 
 
-def _batch_norm_in_eval(op: BatchNorm) -> Causes:
+def _batch_norm_in_eval(op: BatchNorm | TokenBatchNorm) -> Causes:
     return {"BatchNorm in eval mode, 2 per element": 2 * product(op.shape).value}
 
 
 def _fused_attention(op: FusedAttention) -> Causes:
     return {"fused attention has no rule": -op.macs.value}
 
+
+IN_EVAL: Mapping[str, Rule] = {"layer_norm": _layer_norm, "batch_norm": _batch_norm_in_eval}
 
 FVCORE = Counter(
     name="fvcore",

@@ -14,7 +14,7 @@ from vitprof.counters.convention import Causes, Convention, Setting
 from vitprof.counters.parts import Part, each_tensor_once
 from vitprof.counters.reading import Counter, Reading
 from vitprof.counters.undisturbed import undisturbed
-from vitprof.formulas.op import BatchNorm, Conv, LayerNorm, Linear, Op
+from vitprof.formulas.op import BatchNorm, ChannelWise, Conv, Linear, Op
 from vitprof.formulas.size import product
 
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ def convention(setting: Setting) -> Convention:
             "fused_attention": _unseen,
             "layer_norm": _norm,
             "batch_norm": _norm,
+            "rms_norm": _norm,
+            "affine": _norm,
         }
     )
 
@@ -153,7 +155,7 @@ def _unseen(op: Op) -> Causes:
     return {"products of activations have no weights": -op.macs.value}
 
 
-def _norm(op: LayerNorm | BatchNorm) -> Causes:
+def _norm(op: ChannelWise | BatchNorm) -> Causes:
     return {"weights and biases of norms": op.shape[0].value * op.params.value}
 
 

@@ -13,7 +13,7 @@ from vitprof.eager.rules import RULES, Rule
 from vitprof.eager.run import Eager
 from vitprof.eager.tensor import BYTES
 from vitprof.formulas.layer import Measure
-from vitprof.formulas.op import BatchNorm, Buffer
+from vitprof.formulas.op import BatchNorm, Buffer, TokenBatchNorm
 from vitprof.formulas.size import Size, product
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def buffers(tree: Layer, element: int) -> Size:
     norms = [
         (node.item, node.repeat)
         for node in tree.walk(fold=True)
-        if isinstance(node.item, BatchNorm)
+        if isinstance(node.item, BatchNorm | TokenBatchNorm)
     ]
     numbers = own["float"] + sum(2 * norm.channels.value * times for norm, times in norms)
     whole = own["int64"] + sum(times for _, times in norms)

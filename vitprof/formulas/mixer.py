@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from vitprof.errors import SpecError
 from vitprof.formulas.layer import Layer
 from vitprof.formulas.run import Run, T, count
 from vitprof.formulas.size import Size
-from vitprof.options import Options
+from vitprof.options import Options, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +68,15 @@ class Mixer(Options):
         """Whether it is nothing without a grid, with these options."""
         return self.on_grid
 
-    def admit(self, sizes: MixerSizes) -> None:
-        """Raise SpecError where the mixer is not defined at these sizes."""
-        if self.needs_grid and sizes.grid is None:
-            raise SpecError(
-                f"{self.name} mixes neighbours on a grid, and there is none, because "
-                f"{sizes.scattered}"
+    def admits(self, sizes: MixerSizes) -> Iterator[Rule]:
+        """Yield what holds of the sizes that the mixer is defined at."""
+        if self.needs_grid:
+            yield Rule(
+                sizes.grid is not None,
+                lambda: (
+                    f"{self.name} mixes neighbours on a grid, and there is none, because "
+                    f"{sizes.scattered}"
+                ),
             )
 
     @abstractmethod

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any, ClassVar
 
-from vitprof.errors import SpecError
-from vitprof.formulas.block import ACTIVATIONS, Block, hidden_width
+from vitprof.formulas.block import Block, BlockOptions
 from vitprof.formulas.layer import Layer
-from vitprof.formulas.mixer import Mixer
+from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.attention import Attention
 from vitprof.formulas.op import Shape
 from vitprof.formulas.run import Run, T, count
 from vitprof.formulas.size import ONE, Size
-from vitprof.options import Options, Value, check_divides, choice, ratio, whole
+from vitprof.options import Rule, Value, whole
 
 
 def dim_option(default: int, of: str, symbol: str = "D") -> Any:
@@ -33,33 +32,8 @@ def heads_option(default: int, of: str) -> Any:
     return whole(default, symbol="heads", help=f"heads of the mixers of {of}")
 
 
-def image_size_option(default: int) -> Any:
-    """Declare the side of a square image."""
-    return whole(default, symbol="image", help="side of the square image in pixels")
-
-
-def patch_size_option(default: int) -> Any:
-    """Declare the side of a square patch."""
-    return whole(default, symbol="patch", help="side of a square patch in pixels")
-
-
-def channels_option(default: int) -> Any:
-    """Declare the channels of an image."""
-    return whole(default, symbol="channels", help="channels of the image")
-
-
-def mlp_ratio_option(default: str) -> Any:
-    """Declare how much wider the MLP is than a token."""
-    return ratio(default, minimum="0.001", below="1000", help="width of the MLP over the dim")
-
-
-def activation_option(default: str) -> Any:
-    """Declare the MLP's activation."""
-    return choice(default, names=tuple(ACTIVATIONS), help="activation of the MLP")
-
-
 @dataclass(frozen=True, kw_only=True)
-class Model(Options):
+class Model(BlockOptions):
     """A model that a token mixer is put into.
 
     Attributes:
@@ -69,6 +43,7 @@ class Model(Options):
         module: `package.module:Class` of the torch module, constructed from the
             model and imported when a running one is asked for.
         mixer: the token mixer of every block, with its options.
+        preset: the published configuration that it was made from, if it was.
     """
 
     name: ClassVar[str]
@@ -77,10 +52,16 @@ class Model(Options):
     module: ClassVar[str]
 
     mixer: Mixer = field(default_factory=Attention)
+    preset: str = ""
 
-    def check(self) -> None:
+    def rules(self) -> Iterator[Rule]:
         for block in self.blocks(ONE):
-            self.mixer.admit(block.sizes)
+            yield from self.mixer.admits(block.sizes)
+
+    @property
+    def classifies(self) -> bool:
+        """Whether it returns a logit for each class."""
+        return False
 
     @abstractmethod
     def input(self, batch: Size) -> Shape:
@@ -89,6 +70,10 @@ class Model(Options):
     @abstractmethod
     def blocks(self, batch: Size) -> tuple[Block, ...]:
         """The block of each stage, encoder or decoder."""
+
+    def block(self, sizes: MixerSizes) -> Block:
+        """A block of this model at the given sizes."""
+        return Block(sizes=sizes, mixer=self.mixer, options=self)
 
     @abstractmethod
     def forward(self, run: Run[T], x: T, batch: Size) -> T:
@@ -111,18 +96,9 @@ class Model(Options):
     def conditions(self) -> dict[str, Value]:
         """Every choice that a count depends on: model, mixer and their options."""
         return {
+            **({"preset": self.preset} if self.preset else {}),
             "model": self.name,
             "mixer": self.mixer.name,
             **self.values(),
             **self.mixer.values(),
         }
-
-
-def check_blocks(dim_name: str, dim: int, heads_name: str, heads: int, mlp_ratio: Fraction) -> None:
-    """Raise SpecError unless the heads share out the channels and the MLP has any."""
-    check_divides(dim_name, dim, heads_name, heads)
-    if hidden_width(dim, mlp_ratio) < 1:
-        raise SpecError(
-            f"mlp ratio {float(mlp_ratio)} leaves the MLP no channel of {dim}; "
-            f"give a ratio of at least 1/{dim}"
-        )

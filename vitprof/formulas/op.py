@@ -123,6 +123,7 @@ class Conv(Op):
     inputs: Size
     outputs: Size
     rank: int
+    bias: bool = True
     kind = "conv"
 
     @property
@@ -139,7 +140,7 @@ class Conv(Op):
 
     @property
     def biases(self) -> Size:
-        return self.outputs.named("out")
+        return self.outputs.named("out") if self.bias else ZERO
 
     @property
     def macs(self) -> Size:
@@ -148,7 +149,7 @@ class Conv(Op):
 
     @property
     def uncounted(self) -> Uncounted:
-        return (("bias", product(self.shape)),)
+        return (("bias", product(self.shape)),) if self.bias else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,17 +249,20 @@ class FFT(Op):
 
 
 @dataclass(frozen=True, slots=True)
-class LayerNorm(Op):
-    """Layer normalisation of the last axis, with a gain and, if so said, a bias."""
+class ChannelWise(Op):
+    """Work on (lead, channels) with a gain a channel, and maybe a bias: a norm, a scale.
+
+    Attributes:
+        lead: the axes before the channels.
+        dim: the channels.
+    """
 
     lead: Shape
     dim: Size
-    bias: bool = True
-    kind = "layer_norm"
 
     @property
     def type(self) -> str:
-        return "LayerNorm"
+        return type(self).__name__
 
     @property
     def shape(self) -> Shape:
@@ -266,19 +270,68 @@ class LayerNorm(Op):
 
     @property
     def params(self) -> Size:
-        return 2 * self.dim if self.bias else self.dim
+        return self.dim if self.biases is ZERO else 2 * self.dim
 
     @property
     def weights(self) -> Size:
         return self.dim
 
     @property
+    def uncounted(self) -> Uncounted:
+        return ((self.kind, product(self.shape)),)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNorm(ChannelWise):
+    """Layer normalisation of the last axis, with a gain and, if so said, a bias."""
+
+    bias: bool = True
+    kind = "layer_norm"
+
+    @property
     def biases(self) -> Size:
         return self.dim if self.bias else ZERO
 
+
+@dataclass(frozen=True, slots=True)
+class RMSNorm(ChannelWise):
+    """The last axis over its root mean square, with a gain (Zhang and Sennrich 2019, eq. 4)."""
+
+    kind = "rms_norm"
+
+
+@dataclass(frozen=True, slots=True)
+class Affine(ChannelWise):
+    """A gain and a bias for each channel, no statistics (Touvron et al. 2021, ResMLP, eq. 1)."""
+
+    kind = "affine"
+
     @property
-    def uncounted(self) -> Uncounted:
-        return (("layer_norm", product(self.shape)),)
+    def biases(self) -> Size:
+        return self.dim
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBatchNorm(ChannelWise):
+    """Batch normalisation of each channel, over the tokens of all images."""
+
+    kind = "batch_norm"
+
+    @property
+    def biases(self) -> Size:
+        return self.dim
+
+    @property
+    def channels(self) -> Size:
+        """Those that have a running mean and variance each."""
+        return self.dim
+
+
+@dataclass(frozen=True, slots=True)
+class LayerScale(ChannelWise):
+    """A gain for each channel of a residual branch (Touvron et al. 2021, CaiT, eq. 4)."""
+
+    kind = "layer_scale"
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ def model_polynomials(model: Model) -> dict[Measure, str]:
         back[share] = symbols[dim] / symbols[heads]
         symbols[dim] = symbols[heads] * share
     derived = {name: _symbols(name)[0] for name in ("patches", "kept") if hasattr(model, name)}
-    derived |= {"grid": None} if hasattr(model, "grid") else {}  # of so many tokens there is none
+    derived |= {"grid": None} if "tokens" in symbols else {}  # of so many tokens there is none
     return _polynomials(model.substitute(**symbols, **derived).formula(), back)
 
 

@@ -2,8 +2,8 @@
 
 A build of PyTorch without CUDA cannot run autograd on fake tensors of a card. So they are
 tensors of the CPU, and what a card does otherwise is put in by name: the fused attention
-kernels (flash for two bytes an element, efficient for four), and the operations that
-autocast computes in fp32 on a card but not on a CPU.
+kernels (flash for two bytes an element, efficient for four), the fused kernel of RMSNorm, and
+the operations that autocast computes in fp32 on a card but not on a CPU.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -21,6 +22,7 @@ _ATEN = torch.ops.aten
 # Of PyTorch's "CUDA ops that can autocast to float32", those that the models use.
 _IN_FP32 = {
     functional.layer_norm,
+    functional.rms_norm,
     functional.softmax,
     functional.cross_entropy,
     torch.sum,
@@ -49,7 +51,24 @@ class Card(TorchFunctionMode):
             return func(*args, **{**(kwargs or {}), "dtype": torch.float32})  # without a copy
         if func in _IN_FP32 and torch.is_autocast_enabled("cpu") and args[0].is_floating_point():
             args = (args[0].float(), *args[1:])
+        if func is functional.rms_norm:
+            return _FusedRMSNorm.apply(args[0], (kwargs or {})["weight"])
         return func(*args, **(kwargs or {}))
+
+
+class _FusedRMSNorm(Function):
+    """The kernel's tensors: it keeps its input, the gain and in fp32 a root for each row."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        y = torch.empty_like(x)
+        ctx.save_for_backward(x, weight, x.new_empty(x.shape[:-1], dtype=torch.float32))
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        x, weight, _ = ctx.saved_tensors
+        return torch.empty_like(x), torch.empty_like(weight)
 
 
 def statistics_in_fp32(func: object, result: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def patchify(image_BCHW: Tensor, patch_size: int) -> Tensor:
@@ -14,25 +14,55 @@ def patchify(image_BCHW: Tensor, patch_size: int) -> Tensor:
     return grid.permute(0, 2, 4, 3, 5, 1).reshape(B, rows * columns, p * p * C)
 
 
-def sincos_positions(side: int, dim: int) -> Tensor:
-    """Sines and cosines of a square grid's two coordinates (He et al. 2021).
+def make_positions(
+    kind: str, grid: tuple[int, int], dim: int, *, joined: int
+) -> nn.Parameter | None:
+    """A table of positions, `learned` or `fixed`; None for `none`.
+
+    Args:
+        kind: which.
+        grid: rows and columns of patches.
+        dim: channels.
+        joined: tokens before the patches that have positions too.
+
+    Returns:
+        (1, joined + rows * columns, dim)
+    """
+    if kind == "none":
+        return None
+    if kind == "fixed":
+        return nn.Parameter(sincos_positions(grid, dim, joined=joined), requires_grad=False)
+    rows, columns = grid
+    learned = nn.Parameter(torch.zeros(1, joined + rows * columns, dim))
+    nn.init.normal_(learned, std=0.02)
+    return learned
+
+
+def sincos_positions(grid: tuple[int, int], dim: int, *, joined: int = 1) -> Tensor:
+    """Sines and cosines of a grid's two coordinates (He et al. 2021).
 
     A quarter of the channels each for sine and cosine of the column and of the row,
     at wavelengths from 2 pi to 10000 * 2 pi (Vaswani et al. 2017, section 3.5).
-    The class token, which lies nowhere, comes first with zeros.
+    Tokens that lie nowhere, the class token, come first with zeros.
 
     Args:
-        side: patches along a side of the image.
+        grid: rows and columns of patches.
         dim: channels, divisible by 4.
+        joined: tokens that lie nowhere.
 
     Returns:
-        (1, side * side + 1, dim)
+        (1, joined + rows * columns, dim)
     """
+    rows, columns = grid
+    of_rows = _waves(rows, dim)[:, None, :].expand(-1, columns, -1)
+    of_columns = _waves(columns, dim)[None, :, :].expand(rows, -1, -1)
+    table = torch.cat([of_columns, of_rows], dim=2).reshape(rows * columns, dim)
+    return torch.cat([torch.zeros(joined, dim), table])[None].to(torch.get_default_dtype())
+
+
+def _waves(places: int, dim: int) -> Tensor:
+    """Sines and cosines of the places along an axis: (places, dim / 2)."""
     quarter = dim // 4
     frequency = 10000 ** -(torch.arange(quarter, dtype=torch.float32) / quarter)
-    angle = torch.arange(side)[:, None] * frequency  # (side, quarter)
-    wave = torch.cat([angle.sin(), angle.cos()], dim=1)  # (side, dim / 2)
-    columns = wave[None, :, :].expand(side, -1, -1)
-    rows = wave[:, None, :].expand(-1, side, -1)
-    table = torch.cat([columns, rows], dim=2).reshape(side * side, dim)
-    return torch.cat([torch.zeros(1, dim), table])[None].to(torch.get_default_dtype())
+    angle = torch.arange(places)[:, None] * frequency
+    return torch.cat([angle.sin(), angle.cos()], dim=1)

@@ -50,6 +50,7 @@ class Step:
         device: str,
         around: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
+        self.model = model
         self.workload = workload
         self._around = around
         self.device = torch.device(device)
@@ -86,13 +87,13 @@ class Step:
             self.optimizer.step()
 
     def forward(self) -> Tensor:
-        """The loss: the model's own, cross entropy of logits, or the mean of the tokens."""
+        """The loss: the model's own, cross entropy of logits, or the mean of all."""
         autocast = torch.autocast(self.device.type, self.dtype, enabled=self.workload.autocast)
         with autocast, self._around():
             output = self.module(self.inputs)
             if isinstance(output, tuple):
                 loss = output[0]
-            elif output.dim() == 2:
+            elif self.model.classifies:
                 loss = cross_entropy(output, self.labels)
             else:
                 loss = output.mean()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from vitprof.bytes import show_bytes
 from vitprof.options import pairs
 from vitprof.report.memory import Card, MemoryReport
+from vitprof.report.records import subject
 
 
 def title(report: MemoryReport) -> str:
@@ -12,7 +13,7 @@ def title(report: MemoryReport) -> str:
     step = "inference" if report.workload["inference"] else "a training step"
     spec = report.spec
     batch = report.workload["batch"]
-    return f"Memory of {step} of {spec['model']} with {spec['mixer']}, batch {batch}"
+    return f"Memory of {step} of {subject(spec)}, batch {batch}"
 
 
 def facts(report: MemoryReport) -> dict[str, str]:

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 Cell = str | int | None
 
 
+def subject(spec: Mapping[str, object]) -> str:
+    """The model that the conditions are those of, in words for a title."""
+    own = f"{spec['model']} with {spec['mixer']}"
+    return f"{spec['preset']}, {own}" if "preset" in spec else own
+
+
 def header(report: Report) -> list[str]:
     """The columns: the row's own, then one a tool, empty where it cannot run."""
     own = ["path", "type", "repeat", "formula", "numbers", "each", "count"]

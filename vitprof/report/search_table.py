@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from vitprof.bytes import show_bytes
 from vitprof.options import pairs
+from vitprof.report.records import subject
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -25,7 +26,7 @@ def search_to_table(report: BatchSize) -> Iterator[RenderableType]:
     from vitprof.report.grid import grid
 
     spec = report.spec
-    title = f"Largest batch of {spec['model']} with {spec['mixer']}, by trial"
+    title = f"Largest batch of {subject(spec)}, by trial"
     yield Text(title, style="bold")
     yield ""
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
@@ -46,7 +47,7 @@ def prediction_to_table(report: Prediction, convention: str) -> Iterator[Rendera
     from vitprof.report.grid import grid
 
     spec = report.spec
-    yield Text(f"Largest batch of {spec['model']} with {spec['mixer']}, predicted", style="bold")
+    yield Text(f"Largest batch of {subject(spec)}, predicted", style="bold")
     yield ""
     lines = {
         "largest": f"{report.largest.batch:,}" if report.largest else "none",

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vitprof.report.grid import add_row, grid
-from vitprof.report.records import facts
+from vitprof.report.records import facts, subject
 from vitprof.report.report import Report, Row
 from vitprof.report.verdict import why
 
@@ -58,7 +58,7 @@ def why_to_table(report: Report) -> Iterator[RenderableType]:
 
 
 def _title(report: Report) -> str:
-    title = f"{_TITLES[report.command]} of {report.spec['model']} with {report.spec['mixer']}"
+    title = f"{_TITLES[report.command]} of {subject(report.spec)}"
     return f"{title}, batch {report.spec['batch']}" if "batch" in report.spec else title
 
 

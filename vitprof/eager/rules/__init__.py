@@ -25,7 +25,7 @@ from vitprof.eager.rules.elementwise import (
     subtract_from_identity,
 )
 from vitprof.eager.rules.losses import cross_entropy, squared_error
-from vitprof.eager.rules.norms import batch_norm, l2_norm, layer_norm
+from vitprof.eager.rules.norms import affine, batch_norm, l2_norm, layer_norm, layer_scale, rms_norm
 from vitprof.eager.rules.reductions import greatest_column_sum, maximum, mean, segment_mean, sum_
 from vitprof.eager.rules.transforms import complex_multiply, fft
 from vitprof.eager.tensor import Tensor
@@ -67,9 +67,13 @@ RULES: Mapping[str, Rule] = {
     "fused_attention": fused_attention,
     "layer_norm": layer_norm,
     "batch_norm": batch_norm,
+    "rms_norm": rms_norm,
+    "affine": affine,
+    "layer_scale": layer_scale,
     "softmax": softmax,
     "relu": keeps_output,
     "gelu": keeps_input,
+    "silu": keeps_input,
     "elu": keeps_input,
     "average pool": keeps_input,
     "scale": scale,

@@ -102,15 +102,21 @@ def multiply(run: Eager, op: Op, x: Tensor, by: Tensor) -> Tensor:
     """x y keeps both; the gradient of a smaller y is a sum of g x."""
     of_x, of_by = run.gradient(x), run.gradient(by)
     elements, dtype, mixed = x.elements, widest(x, by), x.dtype != widest(x, by)
-    alike = by.elements.value == elements.value and by.dtype == dtype
+    smaller, lowered = by.elements, by.dtype != dtype
+    alike = smaller.value == elements.value and not lowered
 
     def backward(g: Storage, kept: Kept) -> Sequence[Gradient]:
         wide = run.new(elements, dtype) if mixed else of_x()
         terms = run.new(elements, dtype)
         gradient = of_x() if mixed else wide
         del wide
-        total = terms if alike else of_by()
-        del terms
+        if lowered:
+            added = run.new(smaller, dtype)
+            del terms
+            total = of_by()
+            del added
+        else:
+            total = terms if alike else of_by()
         return gradient, total
 
     kept = run.keep(x.storage, by.storage)
@@ -123,11 +129,9 @@ def square(run: Eager, op: Op, x: Tensor) -> Tensor:
     gradient = run.gradient(x)
 
     def backward(g: Storage, kept: Kept) -> Sequence[Gradient]:
-        power = gradient()
-        doubled = gradient()
-        del power
+        factors = [gradient(), gradient()]  # x^1, and twice that
         made = gradient()
-        del doubled
+        del factors
         return (made,)
 
     kept = run.keep(x.storage)

@@ -6,10 +6,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vitprof.eager.account import Storage
-from vitprof.eager.rules.elementwise import divide
+from vitprof.eager.rules.elementwise import add, divide, multiply, square
+from vitprof.eager.rules.reductions import mean
 from vitprof.eager.tape import Gradient, Kept
 from vitprof.eager.tensor import Tensor, widest
-from vitprof.formulas.op import BatchNorm, LayerNorm, Op
+from vitprof.formulas.op import (
+    Affine,
+    BatchNorm,
+    ChannelWise,
+    Inline,
+    LayerNorm,
+    LayerScale,
+    Op,
+    RMSNorm,
+    TokenBatchNorm,
+)
 from vitprof.formulas.size import ONE, ZERO, Size, product
 
 if TYPE_CHECKING:
@@ -22,17 +33,63 @@ def layer_norm(run: Eager, op: LayerNorm, x: Tensor) -> Tensor:
     return _norm(run, op, x, statistics=product(op.lead))
 
 
-def batch_norm(run: Eager, op: BatchNorm, x: Tensor) -> Tensor:
+def batch_norm(run: Eager, op: BatchNorm | TokenBatchNorm, x: Tensor) -> Tensor:
     """Keeps its input, and in training mean and deviation of each channel."""
     return _norm(run, op, x, statistics=op.channels if run.training else None)
 
 
-def _norm(run: Eager, op: LayerNorm | BatchNorm, x: Tensor, statistics: Size | None) -> Tensor:
+def rms_norm(run: Eager, op: RMSNorm, x: Tensor) -> Tensor:
+    """On a card one kernel, which keeps its input and the root of each row's mean square.
+
+    On a CPU what it is made of, in fp32: x times that root's reciprocal, times the gain.
+    """
+    if run.on_card:
+        return _norm(run, op, run.exact(x), statistics=product(op.lead), moments=1)
+    dtype, rows = x.dtype, product(op.lead)
+    weight = run.weight(op.weights, lowered=False)
+    x = run.cast(x, "fp32")
+    means = mean(run, Inline("", "mean", op.shape, out=op.lead), square(run, op, x))
+    storage = run.new(rows, "fp32")
+
+    def of_means(g: Storage, kept: Kept) -> Sequence[Gradient]:
+        cubes = run.new(rows, "fp32")
+        del kept
+        scaled = run.new(rows, "fp32")
+        made = run.new(rows, "fp32")
+        del cubes, scaled
+        return (made,)
+
+    roots = run.made(storage, rows, "fp32", (means,), of_means, run.keep(storage))
+    del means, storage
+    x = multiply(run, op, x, roots)
+    del roots
+    return run.cast(multiply(run, op, x, weight), dtype)
+
+
+def affine(run: Eager, op: Affine, x: Tensor) -> Tensor:
+    """A product with the gain, and a sum with the bias."""
+    weight = run.weight(op.weights, lowered=False)
+    bias = run.expanded(run.weight(op.biases, lowered=False), op.shape)
+    return add(run, op, multiply(run, op, x, weight), bias)
+
+
+def layer_scale(run: Eager, op: LayerScale, x: Tensor) -> Tensor:
+    """A product with the gain."""
+    return multiply(run, op, x, run.weight(op.weights, lowered=False))
+
+
+def _norm(
+    run: Eager,
+    op: ChannelWise | BatchNorm,
+    x: Tensor,
+    statistics: Size | None,
+    moments: int = 2,
+) -> Tensor:
     own = [op.weights] if op.biases is ZERO else [op.weights, op.biases]
     inputs = (x, *(run.weight(some, lowered=False) for some in own))
     y = run.new(x.elements, x.dtype)
     dtype = "fp32" if run.on_card else x.dtype
-    found = [] if statistics is None else [run.new(statistics, dtype) for _ in range(2)]
+    found = [] if statistics is None else [run.new(statistics, dtype) for _ in range(moments)]
     return run.made(y, x.elements, x.dtype, inputs, kept=run.keep(x.storage, *found))
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
+from vitprof.formulas.mixers.options import qkv_bias_option
 from vitprof.formulas.op import Elementwise, Inline, Linear, MatMul, Parameter, Shape
 from vitprof.formulas.run import Run, T
 from vitprof.formulas.size import ONE
@@ -35,6 +36,7 @@ class AttentionFree(Mixer):
 
     factorised: bool = flag(False, help="aft: position biases as a product of two thin tables")
     bias_dim: int = whole(128, symbol="b", help="aft: width of the two tables, if factorised")
+    qkv_bias: bool = qkv_bias_option()
 
     def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
         B, N, D, b = sizes.batch, sizes.tokens, sizes.dim, self.size("bias_dim")
@@ -57,7 +59,9 @@ class AttentionFree(Mixer):
                 biases = run(Parameter("positions", (N, N), trained=True))
             return exponential("position", biases, (N, N), (N, ONE))
 
-        q, k, v = run.parts(run(Linear("qkv", (B, N), D, 3 * D), x), *3 * [tokens])
+        q, k, v = run.parts(
+            run(Linear("qkv", (B, N), D, 3 * D, bias=self.qkv_bias), x), *3 * [tokens]
+        )
         k = exponential("key", k, tokens, (B, ONE, D))
         w = position_weights()
         y = run(

@@ -11,17 +11,17 @@ in all models of its table 1.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from vitprof.errors import SpecError
 from vitprof.formulas.block import hidden_width
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.op import Elementwise, Inline, LayerNorm, Linear
 from vitprof.formulas.run import Run, T
 from vitprof.formulas.size import Size
-from vitprof.options import ratio
+from vitprof.options import Rule, ratio
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,15 +41,17 @@ class GatedMlp(Mixer):
         """G, rounded down like the width of the MLP."""
         return hidden_width(sizes.dim.value, self.gate_ratio)
 
-    def admit(self, sizes: MixerSizes) -> None:
-        super().admit(sizes)
+    def admits(self, sizes: MixerSizes) -> Iterator[Rule]:
+        yield from super().admits(sizes)
         hidden, dim = self.hidden(sizes), sizes.dim.value
-        if hidden % 2 or not hidden:
-            raise SpecError(
+        yield Rule(
+            (hidden % 2 == 0) & (hidden > 0),
+            lambda: (
                 f"gate ratio {float(self.gate_ratio):g} gives dim {dim} a width of {hidden}, "
                 f"which gmlp cannot halve; an even ratio, such as {self._even()}, gives an even "
                 "width"
-            )
+            ),
+        )
 
     def _even(self) -> int:
         return max(2, int(self.gate_ratio) // 2 * 2)

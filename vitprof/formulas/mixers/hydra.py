@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
+from vitprof.formulas.mixers.options import qkv_bias_option
 from vitprof.formulas.op import Inline, Linear
 from vitprof.formulas.run import Run, T
 from vitprof.formulas.size import ONE
@@ -28,10 +29,12 @@ class Hydra(Mixer):
     source = "Bolya et al. 2022, Hydra Attention: Efficient Attention with Many Heads, section 3"
     module = "vitprof.modules.mixers.hydra:Hydra"
 
+    qkv_bias: bool = qkv_bias_option()
+
     def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
         B, N, D = sizes.batch, sizes.tokens, sizes.dim
         tokens = (B, N, D)
-        qkv = run(Linear("qkv", (B, N), D, 3 * D), x)
+        qkv = run(Linear("qkv", (B, N), D, 3 * D, bias=self.qkv_bias), x)
         q, k, v = run.parts(qkv, *3 * [tokens])
         q = run(Inline("query_norm", "l2 norm", tokens), q)
         k = run(Inline("key_norm", "l2 norm", tokens), k)

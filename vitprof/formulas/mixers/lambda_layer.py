@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
+from vitprof.formulas.mixers.options import qkv_bias_option
 from vitprof.formulas.op import BatchNorm, Conv, Elementwise, Inline, Linear, MatMul, Parameter
 from vitprof.formulas.run import Run, T
 from vitprof.formulas.size import ONE, Size
@@ -47,6 +48,7 @@ class LambdaLayer(Mixer):
     intra_depth: int = whole(
         1, symbol="u", maximum=10_000, help="lambda: keys and values that a token has"
     )
+    qkv_bias: bool = qkv_bias_option()
 
     def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
         rows, columns = _map(sizes)
@@ -55,7 +57,7 @@ class LambdaLayer(Mixer):
     def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
         B, N, D, h = sizes.batch, sizes.tokens, sizes.dim, sizes.heads
         k, v, u = self.size("key_depth"), sizes.head_dim.named("v"), self._copies()
-        qkv = run(Linear("qkv", (B, N), D, h * k + k * u + v * u), x)
+        qkv = run(Linear("qkv", (B, N), D, h * k + k * u + v * u, bias=self.qkv_bias), x)
         raw_q, keys, values = run.parts(qkv, (B, N, h * k), (B, N, k * u), (B, N, v * u))
         q = run(BatchNorm("norm_q", B * N, h * k), raw_q)
         values = run(BatchNorm("norm_v", B * N, v * u), values)

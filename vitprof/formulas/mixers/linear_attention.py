@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
+from vitprof.formulas.mixers.options import qkv_bias_option
 from vitprof.formulas.op import Inline, Linear, MatMul
 from vitprof.formulas.run import Run, T
 from vitprof.formulas.size import ONE
@@ -26,6 +27,8 @@ class LinearAttention(Mixer):
     source = "Katharopoulos et al. 2020, Transformers are RNNs, eqs. 4 to 7"
     module = "vitprof.modules.mixers.linear_attention:LinearAttention"
 
+    qkv_bias: bool = qkv_bias_option()
+
     def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
         B, N, D, h, d = sizes.batch, sizes.tokens, sizes.dim, sizes.heads, sizes.head_dim
         tokens = (B, h, N, d)
@@ -34,7 +37,7 @@ class LinearAttention(Mixer):
             op = MatMul("normalizer", (B, h), N, d, ONE)
             return run(op, run.copy(q, B, h, N), key_sum)
 
-        qkv = run(Linear("qkv", (B, N), D, 3 * D), x)
+        qkv = run(Linear("qkv", (B, N), D, 3 * D, bias=self.qkv_bias), x)
         q, k, v = run.parts(run.reordered(qkv), *3 * [tokens])
         q = run(Inline("q_plus_one", "add", tokens), run(Inline("q_elu", "elu", tokens), q))
         k = run(Inline("k_plus_one", "add", tokens), run(Inline("k_elu", "elu", tokens), k))

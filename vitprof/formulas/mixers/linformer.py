@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
+from vitprof.formulas.mixers.options import qkv_bias_option
 from vitprof.formulas.op import Elementwise, Inline, Linear, MatMul
 from vitprof.formulas.run import Run, T
 from vitprof.options import flag, whole
@@ -33,6 +34,7 @@ class Linformer(Mixer):
         64, symbol="p", help="linformer: keys and values that the tokens are projected to"
     )
     shared: bool = flag(False, help="linformer: one projection for keys and values")
+    qkv_bias: bool = qkv_bias_option()
 
     def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
         return {**super().arguments(sizes), "tokens": sizes.tokens.value}
@@ -44,7 +46,7 @@ class Linformer(Mixer):
         def heads(half: T) -> T:
             return run.copy(half, B, h) if self.shared else half
 
-        qkv = run(Linear("qkv", (B, N), D, 3 * D), x)
+        qkv = run(Linear("qkv", (B, N), D, 3 * D, bias=self.qkv_bias), x)
         if self.shared:
             q, kv = run.parts(qkv, (B, N, D), (B, N, 2 * D))
             kv = run(Linear("project", (B, 2 * D), N, p, bias=False), run.copy(kv))

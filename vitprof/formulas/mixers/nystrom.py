@@ -17,14 +17,15 @@ of V that the paper's code can add to Y is left out.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from vitprof.errors import SpecError
 from vitprof.formulas.mixer import Mixer, MixerSizes
+from vitprof.formulas.mixers.options import qkv_bias_option
 from vitprof.formulas.op import Elementwise, Inline, Linear, MatMul
 from vitprof.formulas.run import Run, T
 from vitprof.formulas.size import ONE, Size
-from vitprof.options import whole
+from vitprof.options import Rule, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +47,18 @@ class NystromAttention(Mixer):
     iterations: int = whole(
         6, symbol="iterations", maximum=1_000, help="nystrom: steps towards the pseudo-inverse"
     )
+    qkv_bias: bool = qkv_bias_option()
 
-    def admit(self, sizes: MixerSizes) -> None:
-        super().admit(sizes)
+    def admits(self, sizes: MixerSizes) -> Iterator[Rule]:
+        yield from super().admits(sizes)
         tokens = sizes.tokens.value
-        if self.landmarks > tokens:
-            raise SpecError(
+        yield Rule(
+            self.landmarks <= tokens,
+            lambda: (
                 f"landmarks {self.landmarks} are more than the {tokens} tokens; "
                 f"landmarks can be 1 to {tokens}"
-            )
+            ),
+        )
 
     def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
         B, N, D, h, d = sizes.batch, sizes.tokens, sizes.dim, sizes.heads, sizes.head_dim
@@ -74,7 +78,7 @@ class NystromAttention(Mixer):
             z = run(MatMul("outer", (B, h), m, m, m), z, identity_less("thirteen", middle))
             return run(Inline("quarter", "scale", square), z)
 
-        qkv = run(Linear("qkv", (B, N), D, 3 * D), x)
+        qkv = run(Linear("qkv", (B, N), D, 3 * D, bias=self.qkv_bias), x)
         qk, v = run.parts(qkv, (B, N, 2 * D), (B, N, D))
         del qkv
         q, k = run.parts(run.reordered(qk), tokens, tokens)

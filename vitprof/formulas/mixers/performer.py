@@ -20,6 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
+from vitprof.formulas.mixers.options import qkv_bias_option
 from vitprof.formulas.op import Buffer, Inline, Linear, MatMul
 from vitprof.formulas.run import Run, T
 from vitprof.formulas.size import ONE, Size
@@ -41,6 +42,7 @@ class Performer(Mixer):
         maximum=100_000,
         help="performer: random features of a query and a key",
     )
+    qkv_bias: bool = qkv_bias_option()
 
     def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
         B, N, D, h, d = sizes.batch, sizes.tokens, sizes.dim, sizes.heads, sizes.head_dim
@@ -69,7 +71,7 @@ class Performer(Mixer):
             return run(MatMul("normalizer", (B, h), N, m, ONE), q, key_sum)
 
         projection = run(Buffer("projection", (d, m)))
-        qkv = run(Linear("qkv", (B, N), D, 3 * D), x)
+        qkv = run(Linear("qkv", (B, N), D, 3 * D, bias=self.qkv_bias), x)
         q, k, v = run.parts(run.reordered(qkv), *3 * [tokens])
         q = features("query", q, (B, h, N, ONE))
         k = features("key", k, (B, h, ONE, ONE))

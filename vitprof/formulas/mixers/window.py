@@ -13,14 +13,16 @@ they exchange what they know; the blocks here are all alike, and no window is sh
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
+from vitprof.formulas.mixers.options import qkv_bias_option
 from vitprof.formulas.op import Buffer, Elementwise, Inline, Linear, MatMul, Parameter
 from vitprof.formulas.run import Run, T
 from vitprof.formulas.size import ONE
-from vitprof.options import check_divides, whole
+from vitprof.options import Rule, divides, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +37,13 @@ class WindowAttention(Mixer):
     on_grid = True
 
     window: int = whole(7, symbol="w", maximum=10_000, help="window: side of a window in tokens")
+    qkv_bias: bool = qkv_bias_option()
 
-    def admit(self, sizes: MixerSizes) -> None:
-        super().admit(sizes)
+    def admits(self, sizes: MixerSizes) -> Iterator[Rule]:
+        yield from super().admits(sizes)
         assert sizes.grid is not None
         for name, side in zip(("grid_rows", "grid_columns"), sizes.grid, strict=True):
-            check_divides(name, side.value, "window", self.window)
+            yield divides(name, side.value, "window", self.window)
 
     def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
         B, N, D, h, d = sizes.batch, sizes.tokens, sizes.dim, sizes.heads, sizes.head_dim
@@ -48,7 +51,7 @@ class WindowAttention(Mixer):
         m, n = w * w, (N // (w * w)).named("windows")
         across = ONE if sizes.grid is None else sizes.grid[1] // w
         x = run.copy(x, w, across)
-        qkv = run(Linear("qkv", (B, N), D, 3 * D), x)
+        qkv = run(Linear("qkv", (B, N), D, 3 * D, bias=self.qkv_bias), x)
         q, k, v = run.parts(run.reordered(qkv), *3 * [(B, n, h, m, d)])
         q = run(Inline("scale", "scale", (B, n, h, m, d)), q)
         table = run(Parameter("relative_bias", ((2 * w - 1) * (2 * w - 1), h), trained=True))

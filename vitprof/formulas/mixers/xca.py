@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
+from vitprof.formulas.mixers.options import qkv_bias_option
 from vitprof.formulas.op import (
     BatchNorm,
     Conv,
@@ -46,6 +47,7 @@ class CrossCovarianceAttention(Mixer):
     patch_interaction: bool = flag(
         False, help="xca: two depthwise convolutions after it, on the grid of the patches"
     )
+    qkv_bias: bool = qkv_bias_option()
 
     @property
     def needs_grid(self) -> bool:
@@ -62,7 +64,7 @@ class CrossCovarianceAttention(Mixer):
         B, N, D, h, d = sizes.batch, sizes.tokens, sizes.dim, sizes.heads, sizes.head_dim
         channels = (B, h, d, N)
         temperature = run(Parameter("temperature", (h, ONE, ONE), trained=True))
-        qkv = run(Linear("qkv", (B, N), D, 3 * D), x)
+        qkv = run(Linear("qkv", (B, N), D, 3 * D, bias=self.qkv_bias), x)
         qkv = run.copy(run.reordered(qkv, B * N), B * N)
         q, k, v = run.parts(qkv, *3 * [channels])
         q = run(Inline("query_norm", "l2 norm", channels), q)

@@ -2,36 +2,36 @@
 
 The image's patches, flattened, go through a linear layer; a class token joins them,
 learned positions are added; the class token's output is normalised and classified.
+
+With `distillation`, a second token joins, with a head of its own, and the logits are the mean
+of both heads', as at inference (Touvron et al. 2020, Training data-efficient image
+transformers & distillation through attention, section 4). With another `pool`, no token joins:
+the mean of the patches is classified, or every patch is returned as it is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
-from functools import cached_property, partial
+from functools import partial
 
-from vitprof.formulas.block import Block
-from vitprof.formulas.mixer import MixerSizes
-from vitprof.formulas.model import (
-    Model,
-    activation_option,
+from vitprof.formulas.block import Block, activation_option
+from vitprof.formulas.images import (
+    ImageModel,
     channels_option,
-    check_blocks,
-    depth_option,
-    dim_option,
-    heads_option,
     image_size_option,
-    mlp_ratio_option,
     patch_size_option,
 )
-from vitprof.formulas.op import Inline, LayerNorm, Linear, Parameter, Shape
+from vitprof.formulas.mixer import MixerSizes
+from vitprof.formulas.model import depth_option, dim_option, heads_option
+from vitprof.formulas.op import Inline, Linear, Parameter, Shape
 from vitprof.formulas.run import Run, T
-from vitprof.formulas.size import Size
-from vitprof.options import check_divides, choice, whole
+from vitprof.formulas.size import ONE, Size
+from vitprof.options import Rule, choice, flag, whole
 
 
 @dataclass(frozen=True, kw_only=True)
-class Classifier(Model):
+class Classifier(ImageModel):
     """An image classifier, with the sizes of a report on Fashion-MNIST as defaults."""
 
     name = "classifier"
@@ -45,72 +45,121 @@ class Classifier(Model):
     dim: int = dim_option(64, "a token")
     depth: int = depth_option(4, "the encoder")
     heads: int = heads_option(4, "the encoder")
-    mlp_ratio: Fraction = mlp_ratio_option("4")
     activation: str = activation_option("relu")
     pool: str = choice(
         "token",
-        names=("token", "mean"),
-        help="what is classified: a class token, or the mean of the patches",
+        names=("token", "mean", "none"),
+        help="what is classified: a class token, the mean of the patches, or nothing",
     )
+    distillation: bool = flag(False, help="a second token with a head of its own")
+    head: bool = flag(True, help="a linear layer that classifies")
     classes: int = whole(10, symbol="classes", help="classes to tell apart")
 
-    def check(self) -> None:
-        check_divides("image_size", self.image_size, "patch_size", self.patch_size)
-        check_blocks("dim", self.dim, "heads", self.heads, self.mlp_ratio)
-        super().check()
-
-    @cached_property
-    def patches(self) -> int:
-        """Patches of an image."""
-        return (self.image_size // self.patch_size) ** 2
-
-    def input(self, batch: Size) -> Shape:
-        side = self.size("image_size")
-        return (batch, self.size("channels"), side, side)
-
-    def blocks(self, batch: Size) -> tuple[Block]:
-        n, side = Size(self.patches, "patches"), self.image_size // self.patch_size
-        with_token = self.pool == "token"
-        sizes = MixerSizes(
-            batch=batch,
-            tokens=(n + 1 if with_token else n).named("N"),
-            dim=self.size("dim"),
-            heads=self.size("heads"),
-            grid=None if with_token else (Size(side, "rows"), Size(side, "columns")),
-            scattered="the class token lies nowhere; --pool mean does without it",
-        )
-        return (
-            Block(
-                sizes=sizes,
-                mixer=self.mixer,
-                mlp_ratio=self.mlp_ratio,
-                activation=self.activation,
+    def rules(self) -> Iterator[Rule]:
+        yield from self.fits("dim", self.dim, "heads", self.heads)
+        yield from self.sines_fit("dim", self.dim, self.heads)
+        yield Rule(
+            not (self.distillation and self.pool != "token"),
+            lambda: (
+                f"a distillation token stands beside a class token, and pool {self.pool} has "
+                "none; take pool token with it"
             ),
         )
+        yield Rule(
+            not (self.head and self.pool == "none"),
+            lambda: "pool none leaves the patches as they are, for no head; give --no-head with it",
+        )
+        yield from super().rules()
+
+    @property
+    def classifies(self) -> bool:
+        return self.head
+
+    @property
+    def joined(self) -> int:
+        """Tokens that join the patches."""
+        return 0 if self.pool != "token" else 2 if self.distillation else 1
+
+    def blocks(self, batch: Size) -> tuple[Block]:
+        rows, columns = self.grid
+        sizes = MixerSizes(
+            batch=batch,
+            tokens=self._with_tokens(Size(self.patches, "patches")).named("N"),
+            dim=self.size("dim"),
+            heads=self.size("heads"),
+            grid=None if self.joined else (Size(rows, "rows"), Size(columns, "columns")),
+            scattered="the class token lies nowhere; --pool mean does without it",
+        )
+        return (self.block(sizes),)
+
+    def _with_tokens(self, patches: Size) -> Size:
+        return patches + self.joined if self.joined else patches
 
     def forward(self, run: Run[T], x: T, batch: Size) -> T:
         (block,) = self.blocks(batch)
         B, N, D = block.sizes.batch, block.sizes.tokens, block.sizes.dim
         n, p, C = Size(self.patches, "patches"), self.size("patch_size"), self.size("channels")
-        tokens, pixels, with_token = (B, N, D), p * p * C, self.pool == "token"
-        cls_token = run(Parameter("cls_token", (D,), trained=True)) if with_token else None
-        pos_embed = run(Parameter("pos_embed", (n + 1 if with_token else n, D), trained=True))
+        tokens, pixels = (B, N, D), p * p * C
+        names = ("cls_token", "dist_token")[: self.joined]
+        joining = [run(Parameter(name, (D,), trained=True)) for name in names]
+        joined_first = self.pos_embed_token and bool(joining)
+        located = self._with_tokens(n) if joined_first else n
+        pos_embed = self.table(run, "pos_embed", located, D)
+
+        def add_positions(x: T) -> T:
+            assert pos_embed is not None
+            shape = tokens if joined_first else (B, n, D)
+            return run(Inline("positions", "add", shape), x, run.expanded(pos_embed, shape))
 
         def patch_embed(x: T) -> T:
-            return run(Linear("proj", (B, n), pixels, D), run.copy(x))
+            return run(Linear("proj", (B, n), pixels, D, bias=self.patch_bias), run.copy(x))
 
         x = run.layer("patch_embed", "FlatPatchEmbed", patch_embed, x)
-        if cls_token is not None:
-            x = run.joined(tokens, run.expanded(cls_token, (B, D)), run.reordered(x, B))
-        x = run(Inline("positions", "add", tokens), x, run.expanded(pos_embed, tokens))
+        if joining:
+            x = run.reordered(x, B)
+        if pos_embed is not None and not joined_first:
+            x = add_positions(x)
+        if joining:
+            x = run.joined(tokens, *(run.expanded(token, (B, D)) for token in joining), x)
+        if pos_embed is not None and joined_first:
+            x = add_positions(x)
         for one in run.blocks("blocks", self.size("depth"), "Block", partial(block.forward, run)):
             x = one(x)
-        if with_token:
-            x = run(LayerNorm("norm", (B,), D), run.picked(x, (B, D)))
-        else:
-            x = run(LayerNorm("norm", (B, N), D), x)
-            x = run(Inline("pool", "mean", tokens, out=(B, D)), x)
-        return run(Linear("head", (B,), D, self.size("classes")), x)
+        return self._classify(run, self._pooled(run, x, tokens), B)
+
+    def _pooled(self, run: Run[T], x: T, tokens: Shape) -> T:
+        """The normalised output: of the tokens that joined, of all, or its mean."""
+        B, N, D = tokens
+        if self.pool == "token":
+            N = Size(self.joined, "joined")
+            x = run.picked(x, (B, D) if N.value == 1 else (B, N, D))
+        lead = (B,) if N.value == 1 and self.pool == "token" else (B, N)
+        if self.final_norm:
+            x = self.normalise(run, "norm", lead, D, x)
+        return run(Inline("pool", "mean", tokens, out=(B, D)), x) if self.pool == "mean" else x
+
+    def _classify(self, run: Run[T], x: T, B: Size) -> T:
+        D, classes = self.size("dim"), self.size("classes")
+        if not self.head:
+            return x
+        if not self.distillation:
+            return run(Linear("head", (B,), D, classes), x)
+        cls, dist = run.parts(x, (B, D), (B, D))
+        cls = run(Linear("head", (B,), D, classes), cls)
+        dist = run(Linear("head_dist", (B,), D, classes), dist)
+        both = run(Inline("both_heads", "add", (B, classes)), cls, dist)
+        return run(Inline("mean_of_heads", "scale", (B, classes)), both)
+
+    def _output(self, batch: Size) -> Shape:
+        """Shape of what the model returns."""
+        D = self.size("dim")
+        if self.head:
+            return (batch, self.size("classes"))
+        if self.pool == "none":
+            return (batch, Size(self.patches, "patches"), D)
+        return (batch, Size(self.joined), D) if self.distillation else (batch, D)
 
     def loss(self, run: Run[T], y: T, batch: Size) -> T:
-        return run(Inline("loss", "cross entropy", (batch, self.size("classes"))), y)
+        if self.head:
+            return run(Inline("loss", "cross entropy", self._output(batch)), y)
+        return run(Inline("loss", "mean", self._output(batch), out=(ONE,)), y)

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
 from math import isqrt
 
-from vitprof.formulas.block import Block
+from vitprof.formulas.block import Block, activation_option
 from vitprof.formulas.mixer import MixerSizes
-from vitprof.formulas.model import (
-    Model,
-    activation_option,
-    check_blocks,
-    dim_option,
-    heads_option,
-    mlp_ratio_option,
-)
+from vitprof.formulas.model import Model, dim_option, heads_option
 from vitprof.formulas.op import Inline, Shape
 from vitprof.formulas.run import Run, T
 from vitprof.formulas.size import ONE, Size
-from vitprof.options import whole
+from vitprof.options import Rule, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +28,11 @@ class EncoderLayer(Model):
     tokens: int = whole(50, symbol="N", maximum=10_000_000, help="tokens of the bare layer")
     dim: int = dim_option(64, "a token")
     heads: int = heads_option(4, "the layer")
-    mlp_ratio: Fraction = mlp_ratio_option("4")
     activation: str = activation_option("relu")
 
-    def check(self) -> None:
-        check_blocks("dim", self.dim, "heads", self.heads, self.mlp_ratio)
-        super().check()
+    def rules(self) -> Iterator[Rule]:
+        yield from self.fits("dim", self.dim, "heads", self.heads)
+        yield from super().rules()
 
     @cached_property
     def grid(self) -> tuple[Size, Size] | None:
@@ -60,14 +52,7 @@ class EncoderLayer(Model):
             grid=self.grid,
             scattered=f"{self.tokens} tokens are no square",
         )
-        return (
-            Block(
-                sizes=sizes,
-                mixer=self.mixer,
-                mlp_ratio=self.mlp_ratio,
-                activation=self.activation,
-            ),
-        )
+        return (self.block(sizes),)
 
     def forward(self, run: Run[T], x: T, batch: Size) -> T:
         (block,) = self.blocks(batch)

@@ -8,34 +8,29 @@ Positions are fixed two-dimensional sines and cosines, a table a stage.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, partial
-from math import lcm
 
-from vitprof.errors import SpecError, listing
 from vitprof.formulas.block import Block
-from vitprof.formulas.mixer import MixerSizes
-from vitprof.formulas.model import (
-    Model,
-    activation_option,
+from vitprof.formulas.images import (
+    ImageModel,
     channels_option,
-    check_blocks,
-    depth_option,
-    dim_option,
-    heads_option,
     image_size_option,
-    mlp_ratio_option,
     patch_size_option,
+    pos_embed_option,
 )
-from vitprof.formulas.op import Conv, Inline, LayerNorm, Linear, Parameter, Shape
+from vitprof.formulas.mixer import MixerSizes
+from vitprof.formulas.model import depth_option, dim_option, heads_option
+from vitprof.formulas.op import Conv, Inline, Linear, Parameter, Shape
 from vitprof.formulas.run import Run, T
 from vitprof.formulas.size import Size
-from vitprof.options import check_divides, ratio
+from vitprof.options import Rule, flag, ratio
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskedAutoencoder(Model):
+class MaskedAutoencoder(ImageModel):
     """A masked autoencoder, with the sizes of a report on its mixers as defaults."""
 
     name = "mae"
@@ -52,35 +47,25 @@ class MaskedAutoencoder(Model):
     decoder_dim: int = dim_option(512, "a token in the decoder", "decoder D")
     decoder_depth: int = depth_option(8, "the decoder", "decoder depth")
     decoder_heads: int = heads_option(16, "the decoder")
-    mlp_ratio: Fraction = mlp_ratio_option("4")
     mask_ratio: Fraction = ratio(
         "0.75", minimum="0", below="1", help="share of the patches that the encoder does not see"
     )
-    activation: str = activation_option("gelu")
+    class_token: bool = flag(True, help="a class token beside the patches")
+    pos_embed: str = pos_embed_option("fixed")
 
-    def check(self) -> None:
-        check_divides("image_size", self.image_size, "patch_size", self.patch_size)
-        check_blocks("dim", self.dim, "heads", self.heads, self.mlp_ratio)
-        check_blocks(
-            "decoder_dim", self.decoder_dim, "decoder_heads", self.decoder_heads, self.mlp_ratio
+    def rules(self) -> Iterator[Rule]:
+        yield from self.fits("dim", self.dim, "heads", self.heads)
+        yield from self.fits("decoder_dim", self.decoder_dim, "decoder_heads", self.decoder_heads)
+        yield from self.sines_fit("dim", self.dim, self.heads)
+        yield from self.sines_fit("decoder dim", self.decoder_dim, self.decoder_heads)
+        yield Rule(
+            self.class_token or self.kept >= 1,
+            lambda: (
+                f"mask ratio {float(self.mask_ratio)} leaves the encoder none of {self.patches} "
+                "patches, and there is no class token; lower it, or give --class-token"
+            ),
         )
-        for name, dim, heads in (
-            ("dim", self.dim, self.heads),
-            ("decoder dim", self.decoder_dim, self.decoder_heads),
-        ):
-            if dim % 4:
-                step = lcm(4, heads)
-                near = [n for n in (dim // step * step, (dim // step + 1) * step) if n]
-                raise SpecError(
-                    f"{name} {dim} is not divisible by 4, as the sines and cosines of two "
-                    f"axes need; with these heads {name} can be {listing(near)}"
-                )
-        super().check()
-
-    @cached_property
-    def patches(self) -> int:
-        """Patches of an image."""
-        return (self.image_size // self.patch_size) ** 2
+        yield from super().rules()
 
     @cached_property
     def kept(self) -> int:
@@ -88,34 +73,28 @@ class MaskedAutoencoder(Model):
         seen = 1 - self.mask_ratio
         return self.patches * seen.numerator // seen.denominator
 
-    def input(self, batch: Size) -> Shape:
-        side = self.size("image_size")
-        return (batch, self.size("channels"), side, side)
-
     def blocks(self, batch: Size) -> tuple[Block, Block]:
+        rows, columns = self.grid
+        kept, patches = Size(self.kept, "kept"), Size(self.patches, "patches")
         encoder = MixerSizes(
             batch=batch,
-            tokens=(Size(self.kept, "kept") + 1).named("N"),
+            tokens=self._with_token(kept).named("N"),
             dim=self.size("dim"),
             heads=self.size("heads"),
             scattered="the patches that the encoder of mae sees lie scattered over the image",
         )
         decoder = MixerSizes(
             batch=batch,
-            tokens=(Size(self.patches, "patches") + 1).named("N"),
+            tokens=self._with_token(patches).named("N"),
             dim=self.size("decoder_dim").named("D"),
             heads=self.size("decoder_heads"),
+            grid=None if self.class_token else (Size(rows, "rows"), Size(columns, "columns")),
             scattered="the class token in the decoder of mae lies nowhere",
         )
-        return self._block(encoder), self._block(decoder)
+        return self.block(encoder), self.block(decoder)
 
-    def _block(self, sizes: MixerSizes) -> Block:
-        return Block(
-            sizes=sizes,
-            mixer=self.mixer,
-            mlp_ratio=self.mlp_ratio,
-            activation=self.activation,
-        )
+    def _with_token(self, patches: Size) -> Size:
+        return patches + 1 if self.class_token else patches
 
     def forward(self, run: Run[T], x: T, batch: Size) -> T:
         encoder, decoder = self.blocks(batch)
@@ -123,26 +102,40 @@ class MaskedAutoencoder(Model):
         D, D_dec = self.size("dim"), self.size("decoder_dim")
         p, C = self.size("patch_size"), self.size("channels")
         N, N_dec, pixels = encoder.sizes.tokens, decoder.sizes.tokens, p * p * C
-        cls_token = run(Parameter("cls_token", (D,), trained=True))
-        pos_embed = run(Parameter("pos_embed", (n + 1, D), trained=False))
+        token_lies = self.class_token and self.pos_embed_token
+        located = n + 1 if token_lies else n
+        cls_token = run(Parameter("cls_token", (D,), trained=True)) if self.class_token else None
+        pos_embed = self.table(run, "pos_embed", located, D)
         mask_token = run(Parameter("mask_token", (D_dec,), trained=True))
-        decoder_pos = run(Parameter("decoder_pos_embed", (n + 1, D_dec), trained=False))
+        decoder_pos = self.table(run, "decoder_pos_embed", located, D_dec)
 
         def patch_embed(image: T) -> T:
-            return run(Conv("proj", B, (n,), (p, p), C, D, rank=2), image)
+            return run(Conv("proj", B, (n,), (p, p), C, D, rank=2, bias=self.patch_bias), image)
 
         def encode(image: T) -> tuple[T, T, T]:
             x = run.layer("patch_embed", "PatchEmbed", patch_embed, image)
-            x = run(Inline("positions", "add", (B, n, D)), x, pos_embed)
+            if pos_embed is not None:
+                x = run(Inline("positions", "add", (B, n, D)), x, of_patches(pos_embed))
             x, mask, order = drop(x)
-            cls = run(Inline("cls_position", "add", (D,)), cls_token, pos_embed)
-            cls = run.expanded(cls, (B, D))
-            x = run.joined((B, N, D), cls, x)
+            if cls_token is not None:
+                x = run.joined((B, N, D), run.expanded(located_token(cls_token), (B, D)), x)
             for block in run.blocks(
                 "blocks", self.size("depth"), "Block", partial(encoder.forward, run)
             ):
                 x = block(x)
-            return run(LayerNorm("norm", (B, N), D), x), mask, order
+            return normalised("norm", (B, N), D, x), mask, order
+
+        def of_patches(positions: T) -> T:
+            own = run.picked(positions, (n, D)) if token_lies else positions
+            return run.expanded(own, (B, n, D))
+
+        def located_token(token: T) -> T:
+            if pos_embed is None or not token_lies:
+                return token
+            return run(Inline("cls_position", "add", (D,)), token, run.picked(pos_embed, (D,)))
+
+        def normalised(name: str, lead: Shape, dim: Size, x: T) -> T:
+            return self.normalise(run, name, lead, dim, x) if self.final_norm else x
 
         def drop(x: T) -> tuple[T, T, T]:
             shuffle = run.sorted(run.fresh((B, n), "fp32"))
@@ -157,19 +150,32 @@ class MaskedAutoencoder(Model):
             x = run(Linear("decoder_embed", (B, N), D, D_dec), latent)
             shuffled = run.joined(
                 (B, n, D_dec),
-                run.picked(x, (B, kept, D_dec)),
+                run.picked(x, (B, kept, D_dec)) if self.class_token else x,
                 run.expanded(mask_token, (B, n - kept, D_dec)),
             )
             patches = run.gathered(shuffled, order, (B, n, D_dec))
-            x = run.joined((B, N_dec, D_dec), run.picked(x, (B, D_dec)), patches)
-            x = run(Inline("decoder_positions", "add", (B, N_dec, D_dec)), x, decoder_pos)
+            if self.class_token and not token_lies and decoder_pos is not None:
+                patches = located_in_decoder(patches, n)
+            if self.class_token:
+                x = run.joined((B, N_dec, D_dec), run.picked(x, (B, D_dec)), patches)
+            else:
+                x = patches
+            if decoder_pos is not None and (token_lies or not self.class_token):
+                x = located_in_decoder(x, N_dec)
             for block in run.blocks(
                 "decoder_blocks", self.size("decoder_depth"), "Block", partial(decoder.forward, run)
             ):
                 x = block(x)
-            x = run(LayerNorm("decoder_norm", (B, N_dec), D_dec), x)
-            return run.picked(
-                run(Linear("decoder_pred", (B, N_dec), D_dec, pixels), x), (B, n, pixels)
+            x = normalised("decoder_norm", (B, N_dec), D_dec, x)
+            prediction = run(Linear("decoder_pred", (B, N_dec), D_dec, pixels), x)
+            return run.picked(prediction, (B, n, pixels)) if self.class_token else prediction
+
+        def located_in_decoder(x: T, tokens: Size) -> T:
+            assert decoder_pos is not None
+            return run(
+                Inline("decoder_positions", "add", (B, tokens, D_dec)),
+                x,
+                run.expanded(decoder_pos, (B, tokens, D_dec)),
             )
 
         latent, mask, order = encode(x)

@@ -12,11 +12,17 @@ class AttentionFree(nn.Module):
     """AFT-full: a mean of the values, weighted by keys and pairs of places, times a gate."""
 
     def __init__(
-        self, dim: int, *, tokens: int, factorised: bool = False, bias_dim: int = 128
+        self,
+        dim: int,
+        *,
+        tokens: int,
+        factorised: bool = False,
+        bias_dim: int = 128,
+        qkv_bias: bool = True,
     ) -> None:
         super().__init__()
         self.factorised = factorised
-        self.qkv = nn.Linear(dim, 3 * dim)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         if factorised:
             self.position_product = MatMul()
             self.position_rows = nn.Parameter(0.02 * torch.randn(tokens, bias_dim))

@@ -30,15 +30,18 @@ class Attention(nn.Module):
         fused: bool = False,
         kv_heads: int = 0,
         qk_norm: bool = False,
+        qkv_bias: bool = True,
+        talking_heads: bool = False,
     ) -> None:
         super().__init__()
         self.heads = heads
         self.kv_heads = kv_heads or heads
         self.fused = fused
         self.qk_norm = qk_norm
+        self.talking_heads = talking_heads
         head_dim = dim // heads
         self.widths = (dim, *2 * [self.kv_heads * head_dim])
-        self.qkv = nn.Linear(dim, sum(self.widths))
+        self.qkv = nn.Linear(dim, sum(self.widths), bias=qkv_bias)
         if qk_norm:
             self.norm_q = nn.LayerNorm(head_dim, eps=1e-6, bias=False)
             self.norm_k = nn.LayerNorm(head_dim, eps=1e-6, bias=False)
@@ -46,21 +49,18 @@ class Attention(nn.Module):
             self.attend = FusedAttention()
         else:
             self.scores = MatMul()
-            self.weights = nn.Softmax(dim=-1)
+            if talking_heads:
+                self.mix_scores = nn.Linear(heads, heads)
+            self.weights = nn.Softmax(dim=-2 if talking_heads else -1)  # the keys'
+            if talking_heads:
+                self.mix_weights = nn.Linear(heads, heads)
             self.output = MatMul()
         self.fc_out = nn.Linear(dim, dim)
 
     def forward(self, x_BND: Tensor) -> Tensor:
         B, N, D = x_BND.shape
         H, G, C = self.heads, self.kv_heads, D // self.heads
-        if G == H:
-            qkv = self.qkv(x_BND).reshape(B, N, 3, H, C)
-            q_BGMC, k_BGNC, v_BGNC = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        else:
-            q_BND, k_BNE, v_BNE = self.qkv(x_BND).split(self.widths, dim=-1)
-            q_BGMC = q_BND.reshape(B, N, G, H // G, C).transpose(1, 2)  # M is still N and R
-            k_BGNC = k_BNE.reshape(B, N, G, C).transpose(1, 2)
-            v_BGNC = v_BNE.reshape(B, N, G, C).transpose(1, 2)
+        q_BGMC, k_BGNC, v_BGNC = self._projected(x_BND)
         if self.qk_norm:  # token by token, as they lie
             q_BGMC = self.norm_q(q_BGMC.transpose(1, 2)).transpose(1, 2)
             k_BGNC = self.norm_k(k_BGNC.transpose(1, 2)).transpose(1, 2)
@@ -70,7 +70,32 @@ class Attention(nn.Module):
             y_BGMC = self.attend(q_BGMC, k_BGNC, v_BGNC)
         else:
             q_BGMC = (q_BGMC * C**-0.5).reshape(B, G, -1, C)
-            a_BGMN = self.weights(self.scores(q_BGMC, k_BGNC.transpose(-2, -1)))
+            a_BGMN = self._attention_matrix(q_BGMC, k_BGNC)
             y_BGMC = self.output(a_BGMN, v_BGNC)
         y_BGNRC = y_BGMC.reshape(B, G, N, H // G, C)
         return self.fc_out(y_BGNRC.transpose(1, 2).reshape(B, N, D))
+
+    def _projected(self, x_BND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values; where heads share a key, M is still N and R."""
+        B, N, D = x_BND.shape
+        H, G, C = self.heads, self.kv_heads, D // self.heads
+        if G == H:
+            qkv = self.qkv(x_BND).reshape(B, N, 3, H, C)
+            q_BHNC, k_BHNC, v_BHNC = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+            return q_BHNC, k_BHNC, v_BHNC
+        q_BND, k_BNE, v_BNE = self.qkv(x_BND).split(self.widths, dim=-1)
+        q_BGNRC = q_BND.reshape(B, N, G, H // G, C).transpose(1, 2)
+        k_BGNC = k_BNE.reshape(B, N, G, C).transpose(1, 2)
+        v_BGNC = v_BNE.reshape(B, N, G, C).transpose(1, 2)
+        return q_BGNRC, k_BGNC, v_BGNC
+
+    def _attention_matrix(self, q_BGMC: Tensor, k_BGNC: Tensor) -> Tensor:
+        """softmax(Q K^T), with maps across the heads, which then lie last, if these talk."""
+        a = self.scores(q_BGMC, k_BGNC.transpose(-2, -1))
+        if not self.talking_heads:
+            return self.weights(a)
+        (B, G, _, N), R = a.shape, self.heads // self.kv_heads
+        a = a.reshape(B, G, N, R, N).permute(0, 2, 4, 1, 3).contiguous().flatten(3)
+        a = self.weights(self.mix_scores(a))
+        a = self.mix_weights(a)
+        return a.unflatten(3, (G, R)).permute(0, 3, 1, 4, 2).contiguous().flatten(2, 3)

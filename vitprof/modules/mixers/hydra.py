@@ -14,9 +14,9 @@ def phi(x: Tensor) -> Tensor:
 class Hydra(nn.Module):
     """As many heads as channels, with cosine similarity; `heads` changes nothing."""
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, *, qkv_bias: bool = True) -> None:
         super().__init__()
-        self.qkv = nn.Linear(dim, 3 * dim)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.fc_out = nn.Linear(dim, dim)
 
     def forward(self, x_BND: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ class LambdaLayer(nn.Module):
         receptive_field: int = 9,
         positions: str = "local",
         intra_depth: int = 1,
+        qkv_bias: bool = True,
         grid: tuple[int, int] = (1, 1),
     ) -> None:
         super().__init__()
@@ -30,7 +31,7 @@ class LambdaLayer(nn.Module):
         self.positions = positions
         self.grid = grid
         self.widths = (heads * key_depth, key_depth * intra_depth, self.value_depth * intra_depth)
-        self.qkv = nn.Linear(dim, sum(self.widths))
+        self.qkv = nn.Linear(dim, sum(self.widths), bias=qkv_bias)
         self.norm_q = nn.BatchNorm1d(heads * key_depth)
         self.norm_v = nn.BatchNorm1d(self.value_depth * intra_depth)
         self.softmax = nn.Softmax(dim=1)

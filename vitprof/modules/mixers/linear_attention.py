@@ -11,10 +11,10 @@ from vitprof.modules.matmul import MatMul
 class LinearAttention(nn.Module):
     """Linear attention with the feature map elu(x) + 1, not causal."""
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, *, qkv_bias: bool = True) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(dim, 3 * dim)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.key_values = MatMul()
         self.normalizer = MatMul()
         self.output = MatMul()

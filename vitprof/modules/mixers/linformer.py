@@ -11,12 +11,19 @@ class Linformer(nn.Module):
     """Softmax attention to P linear combinations of the tokens, the same for all heads."""
 
     def __init__(
-        self, dim: int, heads: int, *, tokens: int, projection: int = 64, shared: bool = False
+        self,
+        dim: int,
+        heads: int,
+        *,
+        tokens: int,
+        projection: int = 64,
+        shared: bool = False,
+        qkv_bias: bool = True,
     ) -> None:
         super().__init__()
         self.heads = heads
         self.shared = shared
-        self.qkv = nn.Linear(dim, 3 * dim)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         if shared:
             self.project = nn.Linear(tokens, projection, bias=False)
         else:

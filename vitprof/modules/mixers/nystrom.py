@@ -44,11 +44,19 @@ class InverseStep(nn.Module):
 class NystromAttention(nn.Module):
     """Softmax attention through landmarks."""
 
-    def __init__(self, dim: int, heads: int, *, landmarks: int = 32, iterations: int = 6) -> None:
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        *,
+        landmarks: int = 32,
+        iterations: int = 6,
+        qkv_bias: bool = True,
+    ) -> None:
         super().__init__()
         self.heads = heads
         self.landmarks = landmarks
-        self.qkv = nn.Linear(dim, 3 * dim)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.query_scores = MatMul()
         self.query_weights = nn.Softmax(dim=-1)
         self.landmark_scores = MatMul()

@@ -26,11 +26,11 @@ class Performer(nn.Module):
 
     projection: Tensor
 
-    def __init__(self, dim: int, heads: int, *, features: int = 64) -> None:
+    def __init__(self, dim: int, heads: int, *, features: int = 64, qkv_bias: bool = True) -> None:
         super().__init__()
         self.heads = heads
         self.register_buffer("projection", orthogonal_features(dim // heads, features))
-        self.qkv = nn.Linear(dim, 3 * dim)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.query_features = MatMul()
         self.key_features = MatMul()
         self.key_values = MatMul()

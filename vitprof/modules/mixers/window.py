@@ -17,12 +17,14 @@ class WindowAttention(nn.Module):
 
     relative_index: Tensor
 
-    def __init__(self, dim: int, heads: int, *, grid: tuple[int, int], window: int = 7) -> None:
+    def __init__(
+        self, dim: int, heads: int, *, grid: tuple[int, int], window: int = 7, qkv_bias: bool = True
+    ) -> None:
         super().__init__()
         self.heads = heads
         self.grid = grid
         self.window = window
-        self.qkv = nn.Linear(dim, 3 * dim)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.scores = MatMul()
         self.weights = nn.Softmax(dim=-1)
         self.output = MatMul()

@@ -40,11 +40,12 @@ class CrossCovarianceAttention(nn.Module):
         heads: int,
         *,
         patch_interaction: bool = False,
+        qkv_bias: bool = True,
         grid: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(dim, 3 * dim)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.scores = MatMul()
         self.weights = nn.Softmax(dim=-1)
         self.output = MatMul()

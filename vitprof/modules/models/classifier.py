@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from vitprof.formulas.size import ONE
 from vitprof.modules.block import Block
-from vitprof.modules.patches import patchify
+from vitprof.modules.norms import NORMS
+from vitprof.modules.patches import make_positions, patchify
 
 if TYPE_CHECKING:
     from vitprof.formulas.models.classifier import Classifier
@@ -18,40 +19,74 @@ if TYPE_CHECKING:
 class FlatPatchEmbed(nn.Module):
     """The pixels of each patch through one linear layer."""
 
-    def __init__(self, patch_size: int, channels: int, dim: int) -> None:
+    def __init__(self, patch_size: int, channels: int, dim: int, *, bias: bool) -> None:
         super().__init__()
         self.patch_size = patch_size
-        self.proj = nn.Linear(patch_size**2 * channels, dim)
+        self.proj = nn.Linear(patch_size**2 * channels, dim, bias=bias)
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         return self.proj(patchify(image_BCHW, self.patch_size))
 
 
 class VisionTransformer(nn.Module):
-    """Images (B, C, H, W) to logits (B, classes)."""
+    """Images (B, C, H, W) to logits (B, classes).
+
+    Without a head, to features: (B, D) of the class token or the mean of the patches, (B, 2, D)
+    of class and distillation token, (B, N, D) of all patches.
+    """
 
     def __init__(self, spec: Classifier) -> None:
         super().__init__()
         (block,) = spec.blocks(ONE)
         self.pool = spec.pool
-        if self.pool == "token":
+        self.joined = spec.joined
+        if self.joined:
             self.cls_token = nn.Parameter(torch.zeros(1, 1, spec.dim))
-        self.pos_embed = nn.Parameter(torch.zeros(1, block.sizes.tokens.value, spec.dim))
-        self.patch_embed = FlatPatchEmbed(spec.patch_size, spec.channels, spec.dim)
-        self.blocks = nn.ModuleList(Block(block) for _ in range(spec.depth))
-        self.norm = nn.LayerNorm(spec.dim, eps=1e-6)
-        self.head = nn.Linear(spec.dim, spec.classes)
-        if self.pool == "token":
             nn.init.normal_(self.cls_token, std=0.02)
-        nn.init.normal_(self.pos_embed, std=0.02)
+        if spec.distillation:
+            self.dist_token = nn.Parameter(torch.zeros(1, 1, spec.dim))
+            nn.init.normal_(self.dist_token, std=0.02)
+        self.positions_join = spec.pos_embed_token and spec.joined > 0
+        located = spec.joined if self.positions_join else 0
+        self.pos_embed = make_positions(spec.pos_embed, spec.grid, spec.dim, joined=located)
+        self.patch_embed = FlatPatchEmbed(
+            spec.patch_size, spec.channels, spec.dim, bias=spec.patch_bias
+        )
+        self.blocks = nn.ModuleList(Block(block) for _ in range(spec.depth))
+        self.norm = NORMS[spec.norm](spec.dim) if spec.final_norm else nn.Identity()
+        self.head = nn.Linear(spec.dim, spec.classes) if spec.head else None
+        self.head_dist = None
+        if spec.head and spec.distillation:
+            self.head_dist = nn.Linear(spec.dim, spec.classes)
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         x_BND = self.patch_embed(image_BCHW)
-        if self.pool == "token":
-            x_BND = torch.cat([self.cls_token.expand(x_BND.shape[0], -1, -1), x_BND], dim=1)
-        x_BND = x_BND + self.pos_embed
+        if self.pos_embed is not None and not self.positions_join:
+            x_BND = x_BND + self.pos_embed
+        if self.joined:
+            x_BND = torch.cat([*self._tokens(x_BND.shape[0]), x_BND], dim=1)
+        if self.pos_embed is not None and self.positions_join:
+            x_BND = x_BND + self.pos_embed
         for block in self.blocks:
             x_BND = block(x_BND)
+        return self._classify(self._pooled(x_BND))
+
+    def _tokens(self, batch: int) -> list[Tensor]:
+        tokens = [self.cls_token] if self.joined == 1 else [self.cls_token, self.dist_token]
+        return [token.expand(batch, -1, -1) for token in tokens]
+
+    def _pooled(self, x_BND: Tensor) -> Tensor:
         if self.pool == "token":
-            return self.head(self.norm(x_BND[:, 0]))
-        return self.head(self.norm(x_BND).mean(dim=1))
+            return self.norm(x_BND[:, 0] if self.joined == 1 else x_BND[:, : self.joined])
+        x_BND = self.norm(x_BND)
+        return x_BND.mean(dim=1) if self.pool == "mean" else x_BND
+
+    def _classify(self, x: Tensor) -> Tensor:
+        if self.head is None:
+            return x
+        if self.head_dist is None:
+            return self.head(x)
+        cls_BD, dist_BD = x.unbind(1)
+        cls_BK = self.head(cls_BD)
+        dist_BK = self.head_dist(dist_BD)
+        return (cls_BK + dist_BK) * 0.5

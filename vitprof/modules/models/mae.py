@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from vitprof.formulas.size import ONE
 from vitprof.modules.block import Block
-from vitprof.modules.patches import patchify, sincos_positions
+from vitprof.modules.norms import NORMS
+from vitprof.modules.patches import make_positions, patchify
 
 if TYPE_CHECKING:
     from vitprof.formulas.models.mae import MaskedAutoencoder
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 class PatchEmbed(nn.Module):
     """Patches by a convolution whose stride is its kernel."""
 
-    def __init__(self, patch_size: int, channels: int, dim: int) -> None:
+    def __init__(self, patch_size: int, channels: int, dim: int, *, bias: bool) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(channels, dim, kernel_size=patch_size, stride=patch_size)
+        self.proj = nn.Conv2d(channels, dim, kernel_size=patch_size, stride=patch_size, bias=bias)
         self.norm = nn.Identity()
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
@@ -36,22 +37,27 @@ class MaskedAutoencoderViT(nn.Module):
     def __init__(self, spec: MaskedAutoencoder) -> None:
         super().__init__()
         self.spec = spec
-        side = spec.image_size // spec.patch_size
-        self.patch_embed = PatchEmbed(spec.patch_size, spec.channels, spec.dim)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, spec.dim))
-        self.pos_embed = nn.Parameter(sincos_positions(side, spec.dim), requires_grad=False)
+        self.joined = 1 if spec.class_token else 0
+        self.located = self.joined if spec.pos_embed_token else 0  # joined ones with positions
+        self.patch_embed = PatchEmbed(
+            spec.patch_size, spec.channels, spec.dim, bias=spec.patch_bias
+        )
+        if self.joined:
+            self.cls_token = nn.Parameter(torch.zeros(1, 1, spec.dim))
+            nn.init.normal_(self.cls_token, std=0.02)
+        self.pos_embed = make_positions(spec.pos_embed, spec.grid, spec.dim, joined=self.located)
         encoder, decoder = spec.blocks(ONE)
+        norm = NORMS[spec.norm] if spec.final_norm else nn.Identity
         self.blocks = nn.ModuleList(Block(encoder) for _ in range(spec.depth))
-        self.norm = nn.LayerNorm(spec.dim, eps=1e-6)
+        self.norm = norm(spec.dim)
         self.decoder_embed = nn.Linear(spec.dim, spec.decoder_dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, spec.decoder_dim))
-        self.decoder_pos_embed = nn.Parameter(
-            sincos_positions(side, spec.decoder_dim), requires_grad=False
+        self.decoder_pos_embed = make_positions(
+            spec.pos_embed, spec.grid, spec.decoder_dim, joined=self.located
         )
         self.decoder_blocks = nn.ModuleList(Block(decoder) for _ in range(spec.decoder_depth))
-        self.decoder_norm = nn.LayerNorm(spec.decoder_dim, eps=1e-6)
+        self.decoder_norm = norm(spec.decoder_dim)
         self.decoder_pred = nn.Linear(spec.decoder_dim, spec.patch_size**2 * spec.channels)
-        nn.init.normal_(self.cls_token, std=0.02)
         nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(self, image_BCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -63,28 +69,42 @@ class MaskedAutoencoderViT(nn.Module):
         """Encode a random choice of the patches.
 
         Returns:
-            The encoded class token and kept patches (B, kept + 1, D); the mask
+            The encoded class token, if there is one, and kept patches (B, N, D); the mask
             (B, patches); for each patch its place in the shuffled order (B, patches).
         """
-        x_BND = self.patch_embed(image_BCHW) + self.pos_embed[:, 1:]
+        x_BND = self.patch_embed(image_BCHW)
+        if self.pos_embed is not None:
+            x_BND = x_BND + self.pos_embed[:, self.located :]
         x_BND, mask_BN, order_BN = self._mask(x_BND)
-        cls_B1D = (self.cls_token + self.pos_embed[:, :1]).expand(x_BND.shape[0], -1, -1)
-        x_BND = torch.cat([cls_B1D, x_BND], dim=1)
+        if self.joined:
+            cls_B1D = self._located_token().expand(x_BND.shape[0], -1, -1)
+            x_BND = torch.cat([cls_B1D, x_BND], dim=1)
         for block in self.blocks:
             x_BND = block(x_BND)
         return self.norm(x_BND), mask_BN, order_BN
+
+    def _located_token(self) -> Tensor:
+        if self.pos_embed is None or not self.located:
+            return self.cls_token
+        return self.cls_token + self.pos_embed[:, :1]
 
     def decode(self, latent_BND: Tensor, order_BN: Tensor) -> Tensor:
         """Predict the pixels of every patch: (B, patches, patch * patch * C)."""
         x_BND = self.decoder_embed(latent_BND)
         B, tokens, D = x_BND.shape
-        dropped = self.spec.patches + 1 - tokens
-        shuffled_BND = torch.cat([x_BND[:, 1:], self.mask_token.expand(B, dropped, -1)], dim=1)
+        dropped = self.spec.patches + self.joined - tokens
+        mask_BND = self.mask_token.expand(B, dropped, -1)
+        shuffled_BND = torch.cat([x_BND[:, self.joined :], mask_BND], dim=1)
         patches_BND = shuffled_BND.gather(1, order_BN[:, :, None].expand(-1, -1, D))
-        x_BND = torch.cat([x_BND[:, :1], patches_BND], dim=1) + self.decoder_pos_embed
+        positions = self.decoder_pos_embed
+        if positions is not None and self.located < self.joined:
+            patches_BND = patches_BND + positions
+        x_BND = torch.cat([x_BND[:, :1], patches_BND], dim=1) if self.joined else patches_BND
+        if positions is not None and self.located == self.joined:
+            x_BND = x_BND + positions
         for block in self.decoder_blocks:
             x_BND = block(x_BND)
-        return self.decoder_pred(self.decoder_norm(x_BND))[:, 1:]
+        return self.decoder_pred(self.decoder_norm(x_BND))[:, self.joined :]
 
     def loss(self, image_BCHW: Tensor, prediction_BNP: Tensor, mask_BN: Tensor) -> Tensor:
         """Mean squared error of the dropped patches' pixels; 0 where none was dropped."""
@@ -98,5 +118,5 @@ class MaskedAutoencoderViT(nn.Module):
         shuffle_BN = torch.rand(B, N, device=x_BND.device).argsort(dim=1)
         order_BN = shuffle_BN.argsort(dim=1)
         kept_BN = shuffle_BN[:, : self.spec.kept]
-        mask_BN = (order_BN >= self.spec.kept).to(x_BND.dtype)
+        mask_BN = (order_BN >= self.spec.kept).to(self.mask_token.dtype)
         return x_BND.gather(1, kept_BN[:, :, None].expand(-1, -1, D)), mask_BN, order_BN

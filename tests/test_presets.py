@@ -1,0 +1,226 @@
+"""Published configurations: their published figures come out, to the last digit printed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from vitprof import cli
+from vitprof.errors import SpecError
+from vitprof.formulas.layer import Measure
+from vitprof.modules.build import build
+from vitprof.presets import PRESETS
+from vitprof.presets.figures import COUNTINGS, Figure
+from vitprof.specs import specify
+from vitprof.testing import assert_macs, assert_params
+
+FIGURES = [(preset.name, figure) for preset in PRESETS.values() for figure in preset.figures]
+# Those of whose shape nothing was published, or whose counts are tested with the report's.
+WITHOUT_FIGURES = {"mae-h-14", "fnet-b-16", "poolformer-isotropic-s"} | {
+    "mae-report",
+    "mae-report-small",
+    "classifier-report",
+}
+
+
+@pytest.mark.parametrize(
+    ("preset", "figure"), FIGURES, ids=[f"{name}-{figure.printed}" for name, figure in FIGURES]
+)
+def test_a_published_figure_comes_out(preset: str, figure: Figure) -> None:
+    model = specify(options={"preset": preset})
+    assert figure.agrees(model), f"{figure.printed} against {figure.counted(model):,}"
+
+
+def test_every_preset_has_a_figure_or_says_why_not() -> None:
+    assert {name for name, preset in PRESETS.items() if not preset.figures} == WITHOUT_FIGURES
+    assert all(PRESETS[name].note for name in WITHOUT_FIGURES)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_module_holds_the_parameters_of_the_formulas(preset: str) -> None:
+    model = specify(options={"preset": preset, "depth": 1})
+    module = build(model, device="meta")
+    on_paper = model.formula().total(Measure.PARAMS)
+    assert on_paper == sum(parameter.numel() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_module_takes_an_image(preset: str) -> None:
+    model = specify(options={"preset": preset, "depth": 1})
+    with torch.no_grad():
+        build(model, device="meta").eval()(torch.empty(model.input_shape(2), device="meta"))
+
+
+@pytest.mark.parametrize(
+    ("printed", "counted", "agrees"),
+    [
+        ("86,567,656", 86_567_656, True),
+        ("86,567,656", 86_567_657, False),
+        ("17.58 G", 17_584_999_999, True),
+        ("17.58 G", 17_585_000_001, False),
+        ("17.58 G", 17_574_999_999, False),
+        ("7 M", 7_500_001, False),
+        ("44.60 G", 44_605_000_001, False),
+    ],
+)
+def test_a_figure_agrees_within_half_of_its_last_digit(
+    printed: str, counted: int, agrees: bool
+) -> None:
+    figure = Figure(
+        measure=Measure.PARAMS,
+        printed=printed,
+        source="",
+        counting="parameters",
+        beside=f"{counted} - 49984",  # of the encoder layer of the report
+    )
+    assert figure.agrees(specify("layer")) is agrees
+
+
+def test_the_countings_of_one_layer_with_a_depthwise_convolution() -> None:
+    """16 tokens of width 12, MLP 12 -> 48 -> 12, batch norms."""
+    model = specify(
+        "layer",
+        mixer="conv",
+        options={"tokens": 16, "dim": 12, "heads": 1, "norm": "batch", "kernel_size": 3},
+    )
+    tree = model.formula()
+    depthwise, mlp = 16 * 9 * 12, 2 * 16 * 12 * 48
+    norms = 2 * 2 * 16 * 12  # two norms, 2 an element
+    assert COUNTINGS["contractions"].of(tree) == depthwise + mlp
+    assert COUNTINGS["flops"].of(tree) == 2 * (depthwise + mlp)
+    assert COUNTINGS["fvcore"].of(tree) == depthwise + mlp + norms
+    assert COUNTINGS["fvcore, depthwise"].of(tree) == mlp + norms
+
+
+def test_fused_attention_is_what_fvcore_does_not_see() -> None:
+    """The report's encoder layer: 50 tokens of width 64, 4 heads of 16 channels."""
+    tree = specify("layer").formula()
+    scores = output = 4 * 50 * 16 * 50
+    norms = 2 * 5 * 50 * 64
+    macs = 50 * (64 * 192 + 64 * 64 + 2 * 64 * 256) + scores + output
+    assert COUNTINGS["fvcore"].of(tree) == macs + norms
+    assert COUNTINGS["fvcore, fused"].of(tree) == macs + norms - scores - output
+
+
+def test_trained_and_headless_parameters() -> None:
+    mae = specify(options={"preset": "mae-report"}).formula()
+    fixed = 1025 * 128 + 1025 * 512
+    assert COUNTINGS["trained"].of(mae) == COUNTINGS["parameters"].of(mae) - fixed
+    distilled = specify(options={"preset": "deit-ti-distilled"}).formula()
+    heads = 2 * (192 * 1000 + 1000)
+    assert COUNTINGS["headless"].of(distilled) == 5_910_800 - heads
+
+
+@pytest.mark.parametrize(
+    ("preset", "layers"),
+    [("mae-report", 27_706_816), ("mae-report-small", 4_048_384)],
+)
+def test_the_reports_are_presets(preset: str, layers: int) -> None:
+    """The sums of layers that the report's tables add up to."""
+    assert_params(None, {"layers": layers}, preset=preset)
+
+
+def test_an_encoder_layer_of_the_classifiers_report() -> None:
+    """49,984 parameters, and 277,760,000 MACs at batch 100, as the report has them."""
+    assert_params(None, {"blocks.0": 49_984}, preset="classifier-report")
+    assert_macs(None, {"blocks.0": 277_760_000}, preset="classifier-report", batch=100)
+
+
+def test_any_option_changes_a_preset() -> None:
+    """ViT-B/16 with 6 layers, each 12 D^2 + 13 D parameters, and 10 classes."""
+    D, n = 768, 196
+    block = 12 * D**2 + 13 * D
+    rest = 16 * 16 * 3 * D + D + D + (n + 1) * D + 2 * D + D * 10 + 10
+    assert_params(None, 6 * block + rest, preset="vit-b-16", depth=6, classes=10)
+
+
+def test_another_mixer_takes_the_place_of_the_presets() -> None:
+    mixed = specify(mixer="attn", options={"preset": "mixer-b-16"})
+    assert (mixed.mixer.name, mixed.conditions()["heads"]) == ("attn", 768 // 64)
+    kept = specify(mixer="conv", options={"preset": "convmixer-768-32", "kernel_size": 3})
+    assert kept.mixer.values() == {"kernel_size": 3}
+
+
+def test_what_was_made_from_a_preset_says_so() -> None:
+    spec = specify(options={"preset": "deit-s"})
+    assert list(spec.conditions().items())[:2] == [("preset", "deit-s"), ("model", "classifier")]
+    assert "preset" not in specify("classifier").conditions()
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "sentence"),
+    [
+        (None, {"preset": "vit-b-61"}, "there is no preset 'vit-b-61'; did you mean vit-b-16?"),
+        (None, {"preset": 16}, "preset is a name in quotes, not 16"),
+        (
+            "mae",
+            {"preset": "vit-b-16"},
+            "preset vit-b-16 is a classifier, not a mae; leave the model out, or take another",
+        ),
+        (
+            None,
+            {"preset": "vit-b-16", "tokens": 7},
+            "the tokens of classifier follow from image size and patch size",
+        ),
+        (
+            None,
+            {"preset": "vit-b-16", "patch_size": 15},
+            "image size 224 is not divisible by patch size 15",
+        ),
+    ],
+)
+def test_what_is_no_preset_is_refused(
+    model: str | None, options: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(SpecError) as refusal:
+        specify(model, options=options)
+    assert str(refusal.value).startswith(sentence)
+
+
+def test_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["presets", "--format", "json"]) == 0
+    entries = json.loads(capsys.readouterr().out)["entries"]
+    assert [entry["name"] for entry in entries] == list(PRESETS)
+    by_name = {entry["name"]: entry for entry in entries}
+    assert by_name["vit-b-16"] == {
+        "name": "vit-b-16",
+        "model": "classifier",
+        "mixer": "attn",
+        "params": 86_567_656,  # torchvision
+        # Patches, 12 layers of 12 N D^2 + 2 N^2 D, and the head.
+        "macs": 196 * 768 * 768 + 12 * (12 * 197 * 768**2 + 2 * 197**2 * 768) + 768 * 1000,
+        "source": PRESETS["vit-b-16"].source,
+    }
+    assert cli.run(["presets"]) == 0
+    table = capsys.readouterr().out
+    assert all(name in table for name in PRESETS)
+    assert all(max(map(len, line.splitlines())) <= 80 for line in table.splitlines() if line)
+
+
+def test_one_preset_is_shown_with_its_published_figures(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.run(["presets", "vit-b-16", "--format", "json"]) == 0
+    portrait = json.loads(capsys.readouterr().out)
+    (card,) = (one for one in portrait["figures"] if one["printed"] == "16.9 G")
+    products = 12 * 2 * 197**2 * 768
+    (csv,) = (one for one in portrait["figures"] if one["printed"] == "17.58 G")
+    assert csv["counted"] - card["counted"] == products
+    assert csv["agrees"] is card["agrees"] is True
+    assert cli.run(["presets", "vit-b-16"]) == 0
+    assert "16.9 G  MACs: agrees" in capsys.readouterr().out
+
+
+def test_a_preset_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["params", "--preset", "mixer-b-16", "--counters", "analytic", "--levels", "1"]
+    assert cli.run(words) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Parameters of mixer-b-16, classifier with token-mlp\n")
+    assert "59,880,472" in out  # timm's mixer_b16_224
+
+
+def test_an_unknown_preset_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["presets", "vit"]) == 2
+    assert capsys.readouterr().err.startswith("vitprof: there is no preset 'vit'; ")

@@ -1,0 +1,107 @@
+"""What models of images share: patches on a grid, and where they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from math import lcm
+from typing import Any
+
+from vitprof.errors import listing
+from vitprof.formulas.model import Model
+from vitprof.formulas.op import Parameter, Shape
+from vitprof.formulas.run import Run, T
+from vitprof.formulas.size import Size
+from vitprof.options import Rule, choice, divides, flag, whole
+
+POSITIONS = ("learned", "fixed", "none")
+
+
+def image_size_option(default: int) -> Any:
+    """Declare the height of an image, and its width if that is no other."""
+    return whole(default, symbol="image", help="side of the square image in pixels, or its height")
+
+
+def channels_option(default: int) -> Any:
+    """Declare the channels of an image."""
+    return whole(default, symbol="channels", help="channels of the image")
+
+
+def patch_size_option(default: int) -> Any:
+    """Declare the side of a square patch."""
+    return whole(default, symbol="patch", help="side of a square patch in pixels")
+
+
+def pos_embed_option(default: str) -> Any:
+    """Declare what is added to the tokens to say where they lie."""
+    return choice(
+        default, names=POSITIONS, help="positions added to the tokens: a table of parameters"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageModel(Model):
+    """A model of images, which are cut into patches.
+
+    Positions are a table of parameters, trained or fixed; fixed ones are sines and cosines of
+    both axes, for which the width has to be divisible by 4.
+    """
+
+    image_size: int = image_size_option(224)
+    image_width: int = whole(
+        0, minimum=0, help="width of an image that is not square; 0 for a square one"
+    )
+    channels: int = channels_option(3)
+    patch_size: int = patch_size_option(16)
+    patch_bias: bool = flag(True, help="bias of the patch embedding")
+    pos_embed: str = pos_embed_option("learned")
+    pos_embed_token: bool = flag(True, help="positions of the class token and its like, too")
+    final_norm: bool = flag(True, help="a norm after the last block")
+
+    def rules(self) -> Iterator[Rule]:
+        yield divides("image_size", self.image_size, "patch_size", self.patch_size)
+        if self.image_width:
+            yield divides("image_width", self.image_width, "patch_size", self.patch_size)
+        yield from super().rules()
+
+    @cached_property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        return self.image_size // self.patch_size, self.width // self.patch_size
+
+    @property
+    def width(self) -> int:
+        """Columns of pixels."""
+        return self.image_width or self.image_size
+
+    @cached_property
+    def patches(self) -> int:
+        """Patches of an image."""
+        rows, columns = self.grid
+        return rows * columns
+
+    def input(self, batch: Size) -> Shape:
+        height = self.size("image_size")
+        width = Size(self.image_width, "width") if self.image_width else height
+        return (batch, self.size("channels"), height, width)
+
+    def table(self, run: Run[T], name: str, tokens: Size, dim: Size) -> T | None:
+        """The positions of that many tokens, if there are any."""
+        if self.pos_embed == "none":
+            return None
+        return run(Parameter(name, (tokens, dim), trained=self.pos_embed == "learned"))
+
+    def sines_fit(self, dim_name: str, dim: int, heads: int) -> Iterator[Rule]:
+        """Yield that fixed positions share out the channels."""
+        if self.pos_embed == "fixed":
+            yield Rule(dim % 4 == 0, lambda: _not_by_four(dim_name, dim, heads))
+
+
+def _not_by_four(name: str, dim: int, heads: int) -> str:
+    step = lcm(4, heads)
+    near = [n for n in (dim // step * step, (dim // step + 1) * step) if n]
+    return (
+        f"{name} {dim} is not divisible by 4, as the sines and cosines of two axes need; with "
+        f"these heads {name} can be {listing(near)}"
+    )

@@ -1,0 +1,47 @@
+"""Norms and scales of channels, which PyTorch has not or has for another layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+
+class Affine(nn.Module):
+    """A gain and a bias for each channel, in place of a norm (ResMLP)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.bias = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight + self.bias
+
+
+class TokenBatchNorm(nn.BatchNorm1d):
+    """Batch normalisation of each channel over the tokens of all images: (..., D)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.reshape(-1, x.shape[-1])).view(x.shape)
+
+
+class LayerScale(nn.Module):
+    """A gain for each channel of a residual branch, small at first (CaiT)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((dim,), 1e-4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gamma
+
+
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "layer": partial(nn.LayerNorm, eps=1e-6),
+    "rms": partial(nn.RMSNorm, eps=1e-6),
+    "affine": Affine,
+    "batch": TokenBatchNorm,
+}
