@@ -18,6 +18,8 @@ from vitprof.formulas.models import MODELS
 from vitprof.options import Choice, Flag, Value, Whole
 from vitprof.specs import specify
 
+Variant = tuple[tuple[str, Value], ...]
+
 SIZES: dict[str, object] = {
     **{"image_size": 9, "patch_size": 3, "channels": 5, "mask_ratio": "0.3", "tokens": 7},
     **{"dim": 12, "depth": 1, "heads": 3, "mlp_ratio": "0.75", "classes": 11},
@@ -30,10 +32,10 @@ MIXER_SIZES: dict[str, object] = {
     **{"pool_size": 3, "kernel_size": 3, "token_hidden": 5},
     **{"window": 3, "gate_ratio": "4", "bias_dim": 2},
 }
+# Switches that are nothing without another one.
+BESIDE: dict[str, Variant] = {"local_scale": (("patch_interaction", True),)}
 # What a mixer on a grid needs of each model that has one: nine patches, and nothing beside.
 ON_GRID: dict[str, dict[str, object]] = {"classifier": {"pool": "mean"}, "layer": {"tokens": 9}}
-
-Variant = tuple[tuple[str, Value], ...]
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,13 @@ def defined(model: str, mixer: str, variant: Variant = ()) -> bool:
 
 
 def variants(mixer: type[Mixer]) -> list[Variant]:
-    """The mixer as it is, with each switch on, each other choice, and one where none is usual."""
+    """As it is, with each switch turned, each other choice, and one where none is usual."""
     found: list[Variant] = [()]
     for name, option in mixer.declared().items():
+        default = getattr(mixer(), name)
         if isinstance(option, Flag):
-            found.append(((name, True),))
+            found.append((*BESIDE.get(name, ()), (name, not default)))
         elif isinstance(option, Choice):
-            default = getattr(mixer(), name)
             found += [((name, other),) for other in option.names if other != default]
         elif isinstance(option, Whole) and not option.minimum and name not in MIXER_SIZES:
             found.append(((name, 1),))

@@ -31,6 +31,7 @@ from vitprof.formulas.model import Model
 from vitprof.formulas.op import BatchNorm, Elementwise, Inline, LayerNorm, Op, Parameter
 from vitprof.formulas.size import Size
 from vitprof.modules.trace import trace
+from vitprof.options import Value
 from vitprof.specs import specify
 from vitprof.workload import KERNELS, OPTIMIZERS, Workload
 
@@ -60,11 +61,16 @@ SIZES: dict[str, dict[str, object]] = {
 }
 k, r = 5, 3  # channels of a query in the lambda layer, and the side of its kernel
 NUMBERS = {**MIXER_SIZES, "key_depth": k, "receptive_field": r, "window": 1}
+
+
+def spelled(name: str, value: Value) -> str:
+    if isinstance(value, bool):
+        return name if value else f"no_{name}"
+    return str(value)
+
+
 SPELLINGS = {  # attn, attn-fused, ...
-    "-".join((mixer, *(name if value is True else str(value) for name, value in variant))): (
-        mixer,
-        variant,
-    )
+    "-".join((mixer, *(spelled(*option) for option in variant))): (mixer, variant)
     for mixer in MIXERS
     for variant in variants(MIXERS[mixer])
 }

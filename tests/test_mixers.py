@@ -176,11 +176,12 @@ def specs() -> Iterator[Mixer]:
 every_mixer = pytest.mark.parametrize("spec", list(specs()), ids=str)
 
 
+GRID = replace(SIZES, tokens=Size(9), grid=(Size(3), Size(3)))
+
+
 def sizes_of(spec: Mixer) -> MixerSizes:
     """Seven tokens; nine on a grid, where the mixer needs one."""
-    if not spec.needs_grid:
-        return SIZES
-    return replace(SIZES, tokens=Size(9), grid=(Size(3), Size(3)))
+    return GRID if spec.needs_grid else SIZES
 
 
 def build(spec: Mixer) -> nn.Module:
@@ -204,6 +205,9 @@ def test_gradients_reach_every_channel(spec: Mixer, given: Tensor) -> None:
         return
     gradients = torch.autograd.grad(mixer(given).square().sum(), list(parameters.values()))
     for name, gradient in zip(parameters, gradients, strict=True):
+        if name == "mix_scores.bias":  # a softmax takes no notice of what all its scores share
+            assert gradient.abs().max() < 1e-9
+            continue
         # Of a vector not every element: a softmax takes no notice of the bias of its keys.
         channels = gradient.flatten(1) if gradient.dim() > 1 else gradient[None]
         assert channels.abs().amax(dim=1).min() > 1e-9, name
@@ -250,6 +254,56 @@ def test_a_mixer_can_be_subclassed(spec: Mixer, given: Tensor) -> None:
     doubled = Doubled(**spec.arguments(sizes_of(spec))).double().eval()
     doubled.load_state_dict(mixer.state_dict())
     assert torch.equal(doubled(given), 2 * mixer(given))
+
+
+PROJECTING = [
+    name
+    for name, mixer in MIXERS.items()
+    if any(node.path == "mixer.qkv" for node in mixer().formula(GRID).walk(fold=True))
+]
+# To how many channels, of queries, keys and values.
+QKV_WIDTHS = dict.fromkeys(
+    ("attn", "linear", "performer", "nystrom", "linformer", "hydra", "xca", "window", "aft"),
+    3 * DIM,
+) | {"lambda": HEADS * 2 + 2 + HEAD_DIM}
+
+
+def with_qkv_bias(name: str, *, on: bool) -> Mixer:
+    own = MIXERS[name].declared()
+    options: Any = {option: size for option, size in MIXER_SIZES.items() if option in own}
+    options["qkv_bias"] = on
+    return MIXERS[name](**options)
+
+
+def test_every_mixer_with_queries_keys_and_values_has_a_say_in_their_bias() -> None:
+    assert QKV_WIDTHS.keys() == {*PROJECTING}
+    assert len({MIXERS[name].declared()["qkv_bias"] for name in PROJECTING}) == 1
+
+
+@pytest.mark.parametrize("name", QKV_WIDTHS)
+def test_without_a_bias_there_are_so_many_parameters_less(name: str) -> None:
+    biased, bare = (with_qkv_bias(name, on=on) for on in (True, False))
+    sizes = sizes_of(bare)
+    params = [spec.formula(sizes).total(Measure.PARAMS) for spec in (biased, bare)]
+    assert params[0] - params[1] == QKV_WIDTHS[name]
+    macs = [spec.formula(sizes).total(Measure.MACS) for spec in (biased, bare)]
+    assert macs[0] == macs[1]
+    module = build(bare)
+    assert sum(parameter.numel() for parameter in module.parameters()) == params[1]
+
+
+@pytest.mark.parametrize("name", QKV_WIDTHS)
+def test_no_bias_is_a_bias_of_zero(name: str) -> None:
+    biased, bare = (with_qkv_bias(name, on=on) for on in (True, False))
+    torch.manual_seed(0)
+    module: Any = build(biased)
+    nn.init.zeros_(module.qkv.bias)
+    other = build(bare)
+    weights = module.state_dict()
+    del weights["qkv.bias"]
+    other.load_state_dict(weights)
+    x = torch.randn(B, sizes_of(bare).tokens.value, DIM, dtype=torch.float64)
+    assert_close(other(x), module(x))
 
 
 @pytest.mark.parametrize("name", [name for name, mixer in MIXERS.items() if mixer().needs_grid])

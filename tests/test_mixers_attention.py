@@ -1,4 +1,4 @@
-"""Attention with shared keys, with normalised queries and keys, and within windows.
+"""Attention with shared keys, with normalised queries and keys, with talking heads, in windows.
 
 References are the papers' equations, head by head and token by token, on the modules'
 weights in double precision.
@@ -6,7 +6,7 @@ weights in double precision.
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import accumulate, product
 from typing import Any
 
 import pytest
@@ -18,11 +18,13 @@ from torch.testing import assert_close
 import vitprof
 from vitprof.counters import COUNTERS
 from vitprof.counters.convention import Setting
-from vitprof.eager.step import memory
+from vitprof.eager.account import Account, Storage
+from vitprof.eager.step import memory, peak_bytes
 from vitprof.errors import SpecError
 from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import Op, Parameter
+from vitprof.formulas.size import Size
 from vitprof.modules.build import build
 from vitprof.modules.mixers.attention import Attention
 from vitprof.modules.mixers.window import WindowAttention, relative_index
@@ -153,6 +155,66 @@ def test_counts_of_shared_keys_by_hand() -> None:
     }
     fused = specify("layer", options={**LAYER, "kv_heads": 2, "fused": True})
     assert mixer_counts(fused, 3)[1]["attend"] == macs["scores"] + macs["output"]
+    bare = specify("layer", options={**LAYER, "kv_heads": 2, "qkv_bias": False})
+    assert mixer_counts(bare, 3)[0]["qkv"] == 30 * (30 + 2 * 2 * 5)
+
+
+# Talking heads.
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kv_heads", [0, 1, 2])
+@with_and_without_norm
+def test_talking_heads_mix_scores_and_weights(x: Tensor, kv_heads: int, qk_norm: bool) -> None:
+    """Shazeer et al. 2020, section 4, with the biases of CaiT; heads and keys by their names."""
+    mixer = Attention(DIM, HEADS, talking_heads=True, kv_heads=kv_heads, qk_norm=qk_norm)
+    prepare(mixer)
+    qkv: Any = x @ mixer.qkv.weight.T + mixer.qkv.bias
+    q, k, v = (part.unflatten(-1, (-1, C)) for part in qkv.split(mixer.widths, dim=-1))
+    if qk_norm:
+        q, k = mixer.norm_q(q), mixer.norm_k(k)
+    k, v = (part.repeat_interleave(HEADS // part.shape[2], dim=2) for part in (k, v))
+    scores = torch.einsum("bnhc,bmhc->bhnm", q, k) / C**0.5
+    scores = torch.einsum("bhnm,gh->bgnm", scores, mixer.mix_scores.weight)
+    shares = (scores + mixer.mix_scores.bias[:, None, None]).exp()
+    weights = shares / shares.sum(dim=3, keepdim=True)
+    weights = torch.einsum("bhnm,gh->bgnm", weights, mixer.mix_weights.weight)
+    weights = weights + mixer.mix_weights.bias[:, None, None]
+    y = torch.einsum("bhnm,bmhc->bnhc", weights, v).flatten(2)
+    assert_close(mixer(x), y @ mixer.fc_out.weight.T + mixer.fc_out.bias)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kv_heads", [0, 3])
+def test_heads_that_hear_but_themselves_do_not_talk(x: Tensor, kv_heads: int) -> None:
+    talking = Attention(DIM, HEADS, talking_heads=True, kv_heads=kv_heads)
+    prepare(talking)
+    talking.mix_scores.weight.copy_(torch.eye(HEADS))  # whatever its bias
+    talking.mix_weights.weight.copy_(torch.eye(HEADS))
+    talking.mix_weights.bias.zero_()
+    plain = Attention(DIM, HEADS, kv_heads=kv_heads).double()
+    plain.qkv.load_state_dict(talking.qkv.state_dict())
+    plain.fc_out.load_state_dict(talking.fc_out.state_dict())
+    assert_close(talking(x), plain(x))
+
+
+def test_counts_of_talking_heads_by_hand() -> None:
+    plain_params, plain_macs = mixer_counts(specify("layer", options=LAYER), 3)
+    model = specify("layer", options={**LAYER, "talking_heads": True})
+    params, macs = mixer_counts(model, 3)
+    maps = ("mix_scores", "mix_weights")
+    assert params == {**plain_params, **dict.fromkeys(maps, 6 * 6 + 6)}
+    assert macs == {**plain_macs, **dict.fromkeys(maps, 3 * 7 * 7 * 6 * 6)}
+
+
+@pytest.mark.parametrize("heads", [0, 2])
+def test_the_fused_kernel_lets_no_heads_talk(heads: int) -> None:
+    with pytest.raises(SpecError) as refused:
+        specify("layer", options={"talking_heads": True, "fused": True, "kv_heads": heads})
+    assert str(refused.value) == (
+        "talking heads mix scores and weights, which the fused kernel never writes; "
+        "give talking heads or fused, not both"
+    )
 
 
 def mixer_counts(model: Model, batch: int) -> tuple[dict[str, int], dict[str, int]]:
@@ -288,10 +350,25 @@ def test_windows_cost_what_the_paper_says() -> None:
 # Both, beside the running modules.
 
 
+# So many tokens, and so narrow an MLP, that scores and weights are the most that is held.
+NARROW = [
+    specify("layer", options={**LAYER, "tokens": 41, "mlp_ratio": "0.1", **options})
+    for options in (
+        {"talking_heads": True},
+        {"talking_heads": True, "heads": 1},
+        {"talking_heads": True, "kv_heads": 1},
+        {"talking_heads": True, "kv_heads": 2, "qk_norm": True},
+    )
+]
+
+
 def layers() -> list[Model]:
     """The options that the tests over all mixers do not combine."""
     shared = [
-        specify("layer", options={**LAYER, "kv_heads": g, "fused": fused, "qk_norm": norm})
+        specify(
+            "layer",
+            options={**LAYER, "kv_heads": g, "fused": fused, "qk_norm": norm, "qkv_bias": norm},
+        )
         for g, fused, norm in product((0, 1, 2), (False, True), (False, True))
         if g or norm
     ]
@@ -303,7 +380,7 @@ def layers() -> list[Model]:
 
 
 every_layer = pytest.mark.parametrize(
-    "model", layers(), ids=lambda model: f"{model.tokens}-{model.mixer}"
+    "model", [*layers(), *NARROW], ids=lambda model: f"{model.tokens}-{model.mixer}"
 )
 
 
@@ -354,12 +431,42 @@ WORKLOADS: list[dict[str, Any]] = [
 ]
 
 
-# One in five of all, in which each layer and each workload has its turn.
-TRACED = [*product(layers(), WORKLOADS)][::5]
+# One in five of all, in which each layer and each workload has its turn; all of the narrow ones.
+TRACED = [*[*product(layers(), WORKLOADS)][::5], *product(NARROW, WORKLOADS)]
 
 
 @pytest.mark.parametrize(("model", "workload"), TRACED, ids=str)
 def test_memory_is_the_traces(model: Model, workload: dict[str, Any]) -> None:
-    given = Workload(**{"batch": 3, "device": "cpu", **workload})
+    given = Workload(**{"batch": 3, "device": "cpu", "optimizer": "sgd", **workload})
     predicted = {phase: peak.bytes for phase, peak in memory(model, given).peaks.items()}
     assert predicted == trace(model, given).by_phase
+
+
+@pytest.mark.parametrize(("model", "workload"), [*product(NARROW, WORKLOADS)], ids=str)
+def test_scores_come_and_go_as_traced(
+    monkeypatch: pytest.MonkeyPatch, model: Model, workload: dict[str, Any]
+) -> None:
+    """Not the peak alone: what tensors of their size hold, each time that one more comes."""
+    given = Workload(**{"batch": 3, "device": "cpu", "optimizer": "sgd", **workload})
+    scores = 3 * model.size("heads").value * 41 * 41
+    sizes = (2 * scores, 4 * scores)
+    held, predicted = [0], []
+    hold, free = Account.hold, Account.free
+
+    def holds(self: Account, size: Size, kind: str) -> Storage:
+        if size.value in sizes:
+            held[0] += size.value
+            predicted.append(held[0])
+        return hold(self, size, kind)
+
+    def frees(self: Account, storage: Storage) -> None:
+        held[0] -= storage.entry.size.value * (storage.entry.size.value in sizes)
+        free(self, storage)
+
+    monkeypatch.setattr(Account, "hold", holds)
+    monkeypatch.setattr(Account, "free", frees)
+    peak_bytes(model, given)
+    events = [size for _, size in trace(model, given).events if abs(size) in sizes]
+    traced = [total for total, size in zip(accumulate(events), events, strict=True) if size > 0]
+    assert predicted
+    assert traced == 2 * predicted  # of two steps

@@ -256,8 +256,11 @@ def test_xca_mixes_channels_by_their_cross_covariance(x: Tensor) -> None:
 
 
 @torch.no_grad()
-def test_patch_interaction_follows_xca_on_rows_and_columns(x: Tensor) -> None:
-    mixer = CrossCovarianceAttention(DIM, HEADS, patch_interaction=True, grid=(ROWS, COLUMNS))
+@pytest.mark.parametrize("local_scale", [False, True])
+def test_patch_interaction_follows_xca_on_rows_and_columns(x: Tensor, local_scale: bool) -> None:
+    mixer = CrossCovarianceAttention(
+        DIM, HEADS, patch_interaction=True, local_scale=local_scale, grid=(ROWS, COLUMNS)
+    )
     prepare(mixer)
     assert mixer.local is not None
     y = xca(mixer, x)
@@ -282,6 +285,9 @@ def test_patch_interaction_follows_xca_on_rows_and_columns(x: Tensor) -> None:
     statistics: Any = local.norm
     z = (z - statistics.running_mean) / (statistics.running_var + statistics.eps).sqrt()
     z = convolved(local.conv2, z * statistics.weight + statistics.bias)
+    if local_scale:
+        assert mixer.local_scale is not None
+        z = z * mixer.local_scale.gamma  # gamma_3 in XCiT's code
     assert_close(mixer(x), y + z.reshape(B, N, DIM))
 
 
@@ -316,6 +322,18 @@ def test_patch_interaction_costs_what_it_costs_in_xcit() -> None:
     macs = plain.of_one(Measure.MACS)
     assert macs == side * side * (4 * D * D + 2 * D * (D // h))
     assert local.of_one(Measure.MACS) == macs + 2 * 9 * side * side * D
+    scaled = XcaSpec(patch_interaction=True, local_scale=True).formula(sizes)
+    assert scaled.of_one(Measure.PARAMS) == own + extra + D
+    assert scaled.of_one(Measure.MACS) == local.of_one(Measure.MACS)
+
+
+def test_a_local_scale_needs_something_to_scale() -> None:
+    with pytest.raises(SpecError) as refused:
+        XcaSpec(local_scale=True)
+    assert str(refused.value) == (
+        "local scale is on, but scales the patch interaction, which is off; "
+        "turn patch interaction on or local scale off"
+    )
 
 
 def test_patch_interaction_needs_a_grid() -> None:

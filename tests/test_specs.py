@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import fields
 from fractions import Fraction
 
 import pytest
@@ -22,6 +23,7 @@ from vitprof.formulas.models.encoder_layer import EncoderLayer
 from vitprof.formulas.models.mae import MaskedAutoencoder
 from vitprof.options import Options, Whole
 from vitprof.specs import specify
+from vitprof.workload import Workload
 
 KNOWN_MIXERS = listing(MIXERS, "and")
 
@@ -150,7 +152,7 @@ def test_unknown_mixer(mixer: str, sentence: str) -> None:
             "token",
             "there is no option of layer with attn named 'token'; did you mean tokens? "
             "known are activation, tokens, dim, heads, mlp_ratio, mlp, norm, layer_scale, fused, "
-            "kv_heads and qk_norm",
+            "kv_heads, qk_norm, qkv_bias and talking_heads",
         ),
     ],
 )
@@ -336,3 +338,11 @@ def test_the_mlp_is_counted_without_floats() -> None:
     assert int(100 * 0.29) == 28
     assert hidden_width(100, Fraction("0.29")) == 29
     assert hidden_width(10, Fraction("2.59")) == 25
+
+
+@pytest.mark.parametrize("owner", [*MODELS.values(), *MIXERS.values(), Workload])
+def test_every_default_is_a_value_that_is_allowed(owner: type[Options]) -> None:
+    """A value that is the default is not read again when it is given."""
+    for field in fields(owner):
+        if option := owner.declared().get(field.name):
+            assert option.read(field.name, field.default) == field.default

@@ -103,6 +103,8 @@ def test_classifier_reads_its_class_token(images: Tensor) -> None:
     last.register_forward_hook(lambda _, given, output: held.append(output))
     logits = model(images)
     tokens, output = held
+    assert model.pos_embed is not None
+    assert model.head is not None
     assert_close(tokens[:, 0], (model.cls_token + model.pos_embed[:, :1])[0].expand(IMAGES, -1))
     for b in range(IMAGES):
         for i in range(PATCHES):
@@ -224,6 +226,8 @@ def test_every_patch_has_its_own_place(images: Tensor) -> None:
     model = mae()
     seen = forward(model, images)
     conv, embed = model.patch_embed.proj, model.decoder_embed
+    assert model.pos_embed is not None
+    assert model.decoder_pos_embed is not None
     assert_close(seen.encoder_input[:, 0], model.cls_token[0].expand(IMAGES, -1))
     assert_close(seen.decoder_input[:, 0], embed(seen.encoded[:, 0]))
     assert_close(seen.prediction, seen.decoded[:, 1:])
@@ -243,6 +247,7 @@ def test_positions_are_fixed_waves_of_column_and_row() -> None:
     """He et al. 2021; the order, columns first, is that of their published code."""
     model = mae()
     for table in (model.pos_embed, model.decoder_pos_embed):
+        assert table is not None
         assert not table.requires_grad
         _, tokens, dim = table.shape
         assert tokens == 1 + PATCHES

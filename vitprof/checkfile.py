@@ -32,6 +32,7 @@ from vitprof.formulas.op import Op
 from vitprof.formulas.totals import HEADLINES, totals
 from vitprof.options import Flag, plain
 from vitprof.profile import BATCH
+from vitprof.report.records import subject
 from vitprof.specs import specify
 
 _HEADER = re.compile(r"\s*\[\[\s*expect\s*\]\]")
@@ -108,7 +109,7 @@ def first_cases(spec: Model, batch: int) -> str:
         "# Counts with their derivations, as vitprof's formulas have them: review each line.",
         "",
         "[[expect]]",
-        f'name = "{spec.name} with {spec.mixer.name}"',
+        f'name = "{subject(spec.conditions())}"',
         f"spec = {{ {sizes} }}",
         "reconciled = true",
     ]
@@ -169,7 +170,7 @@ def _case(place: _Place, table: Mapping[str, object]) -> Case:
         batch = BATCH.read("batch", options.pop("batch", 1))
     spec = _spec(place, options)
     with place.at("name"):
-        name = _name(dict(table), "name") or f"{spec.name} with {spec.mixer.name}"
+        name = _name(dict(table), "name") or subject(spec.conditions())
     with place.at("reconciled"):
         reconciled = _RECONCILED.read("reconciled", table.get("reconciled", False))
     tree = spec.formula(batch)

@@ -46,10 +46,13 @@ class Layer:
 
     def of_one(self, measure: Measure) -> int:
         """The count of one of the equal layers and all below it."""
-        return sum(
-            child.total(measure) if isinstance(child, Layer) else measure.of(child).value
-            for child in self.children
-        )
+        count = 0
+        for child in self.children:
+            if isinstance(child, Layer):
+                count += child.total(measure)
+            else:
+                count += measure.of(child).value
+        return count
 
     def walk(self, *, fold: bool) -> Iterator[Node]:
         """Yield this layer and all below it, parents first.

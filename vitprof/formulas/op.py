@@ -23,9 +23,12 @@ Shape = tuple[Size, ...]
 Uncounted = tuple[tuple[str, Size], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Op(ABC):
     """One operation; its name is that of the submodule that computes it.
+
+    Nobody changes one. It is not frozen, which would take three times as long, because every
+    count makes dozens.
 
     Attributes:
         name: last part of the path, `qkv` in `blocks.0.mixer.qkv`.
@@ -71,7 +74,7 @@ class Op(ABC):
         return ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Linear(Op):
     """`y = x W + b` on the last axis."""
 
@@ -106,7 +109,7 @@ class Linear(Op):
         return (("bias", product(self.shape)),) if self.bias else ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Conv(Op):
     """A dense convolution: every output position costs a whole kernel, padding too.
 
@@ -152,7 +155,7 @@ class Conv(Op):
         return (("bias", product(self.shape)),) if self.bias else ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MatMul(Op):
     """A product of two activations, `rows x inner` by `inner x cols`, for each of `lead`."""
 
@@ -175,7 +178,7 @@ class MatMul(Op):
         return product(self.lead) * self.rows * (self.inner * self.cols)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FusedAttention(Op):
     """softmax(Q K^T) V in one kernel: the products' MACs, without the N x N matrix."""
 
@@ -204,7 +207,7 @@ class FusedAttention(Op):
         return (("scale", scores), ("softmax", scores))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FFT(Op):
     """A discrete Fourier transform over some axes at once, by the fast algorithm.
 
@@ -248,7 +251,7 @@ class FFT(Op):
         return 5 * product((*self.lead, *self.lengths)) * Size(stages, "⌈log2 n⌉")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ChannelWise(Op):
     """Work on (lead, channels) with a gain a channel, and maybe a bias: a norm, a scale.
 
@@ -281,7 +284,7 @@ class ChannelWise(Op):
         return ((self.kind, product(self.shape)),)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LayerNorm(ChannelWise):
     """Layer normalisation of the last axis, with a gain and, if so said, a bias."""
 
@@ -293,14 +296,14 @@ class LayerNorm(ChannelWise):
         return self.dim if self.bias else ZERO
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RMSNorm(ChannelWise):
     """The last axis over its root mean square, with a gain (Zhang and Sennrich 2019, eq. 4)."""
 
     kind = "rms_norm"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Affine(ChannelWise):
     """A gain and a bias for each channel, no statistics (Touvron et al. 2021, ResMLP, eq. 1)."""
 
@@ -311,7 +314,7 @@ class Affine(ChannelWise):
         return self.dim
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TokenBatchNorm(ChannelWise):
     """Batch normalisation of each channel, over the tokens of all images."""
 
@@ -327,14 +330,14 @@ class TokenBatchNorm(ChannelWise):
         return self.dim
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LayerScale(ChannelWise):
     """A gain for each channel of a residual branch (Touvron et al. 2021, CaiT, eq. 4)."""
 
     kind = "layer_scale"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class BatchNorm(Op):
     """Batch normalisation of the channels of (rows, channels), a row a token or an image.
 
@@ -374,7 +377,7 @@ class BatchNorm(Op):
         return (("batch_norm", product(self.shape)),)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Elementwise(Op):
     """Work on each element by a module of its own: softmax, GELU, ReLU.
 
@@ -401,7 +404,7 @@ class Elementwise(Op):
         return ((self.work, product(self.axes)),)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Inline(Op):
     """Element-wise work inside a parent's forward: a residual, a scale, a feature map.
 
@@ -430,7 +433,7 @@ class Inline(Op):
         return ((self.work, product(self.axes)),)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Parameter(Op):
     """A parameter that no layer owns: a class token, a table of positions.
 
@@ -456,7 +459,7 @@ class Parameter(Op):
         return product(self.axes)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Buffer(Op):
     """Numbers that a module holds and no optimizer changes: no parameters.
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import reduce
 
+_bare = object.__new__
 _BINDING = {"+": 1, "-": 1, "×": 2, "/": 2}
 
 
@@ -39,7 +40,8 @@ class Size:
 
     @classmethod
     def _of(cls, value: int, operator: str, left: Size, right: Size) -> Size:
-        made = cls(value)
+        made: Size = _bare(cls)
+        made.value, made.name = value, ""
         made.operator, made._left, made._right = operator, left, right
         return made
 
@@ -59,7 +61,7 @@ class Size:
         return Size._of(self.value - right.value, "-", self, right)
 
     def __mul__(self, other: Size | int) -> Size:
-        right = _size(other)
+        right = other if isinstance(other, Size) else _size(other)
         if right is ONE:
             return self
         if self is ONE:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import groupby
 
 from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
@@ -18,23 +17,21 @@ _MEASURES = {"params": "parameters", "macs": "MACs"}
 
 
 def list_to_table(presets: PresetList) -> Iterator[RenderableType]:
-    """A row a preset below its source: parameters, and MACs of one image."""
+    """A row a preset: parameters, MACs of one image, mixer, and the number of its source."""
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("preset", no_wrap=True)
     for name in ("params", "MACs"):
         table.add_column(name, justify="right", no_wrap=True)
-    for name in ("model", "mixer"):
+    for name in ("mixer", "source"):
         table.add_column(name, no_wrap=True)
-    sources = []
-    for source, entries in groupby(presets.entries, key=lambda entry: entry.source):
-        sources.append(source)
-        for at, entry in enumerate(entries):
-            label = Text.assemble(entry.name, (f" [{len(sources)}]" if not at else "", "dim"))
-            counts = (f"{entry.params:,}", f"{entry.macs:,}")
-            add_row(table, (label, *counts, entry.model, entry.mixer))
+    numbers: dict[str, str] = {}
+    for entry in presets.entries:
+        number = numbers.setdefault(entry.source, f"[{len(numbers) + 1}]")
+        counts = (f"{entry.params:,}", f"{entry.macs:,}")
+        add_row(table, (entry.name, *counts, entry.mixer, number))
     yield table
     yield ""
-    yield grid({f"[{number}]": source for number, source in enumerate(sources, 1)})
+    yield grid({number: source for source, number in numbers.items()})
 
 
 def portrait_to_table(portrait: PresetPortrait) -> Iterator[RenderableType]:

@@ -82,6 +82,7 @@ class Attention(Mixer):
         B, N, D, h, d = sizes.batch, sizes.tokens, sizes.dim, sizes.heads, sizes.head_dim
         g, r = self._groups(h)
         heads = (B, N, h) if r is ONE else (B, N, g, r)
+        # Axes that change places; the kernel leaves heads with keys of their own, r = 1, in place.
         crossed = (g, r, N) if self.fused else (g, N)
         q, k, v = self._projected(run, x, sizes)
         if self.qk_norm:
@@ -95,7 +96,7 @@ class Attention(Mixer):
             q = run.copy(run(Inline("scale", "scale", (*heads, d)), q), g, r, N)
             a = self._attention_matrix(run, q, k, sizes)
             y = run(MatMul("output", (B, g), N * r, N, d), a, run.copy(v, B, g))
-            y = run.reordered(y, B * r, *crossed)
+            y = run.reordered(y, B * r, *crossed)  # own heads of one image are rows already
         return run(Linear("fc_out", (B, N), D, D), run.copy(y, *crossed))
 
     def _groups(self, h: Size) -> tuple[Size, Size]:
@@ -106,7 +107,7 @@ class Attention(Mixer):
         return g, (h // g).named("group")
 
     def _projected(self, run: Run[T], x: T, sizes: MixerSizes) -> tuple[T, ...]:
-        """Q, K and V."""
+        """Q, K and V, not yet normalised."""
         B, N, D, h, d = sizes.batch, sizes.tokens, sizes.dim, sizes.heads, sizes.head_dim
         g, r = self._groups(h)
         if r is ONE:
@@ -124,7 +125,7 @@ class Attention(Mixer):
         return q, k, v
 
     def _attention_matrix(self, run: Run[T], q: T, k: T, sizes: MixerSizes) -> T:
-        """A; q is scaled."""
+        """A, of scaled queries."""
         B, N, h, d = sizes.batch, sizes.tokens, sizes.heads, sizes.head_dim
         g, r = self._groups(h)
         a = run(

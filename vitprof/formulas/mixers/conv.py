@@ -1,8 +1,8 @@
-"""Depthwise convolution (Trockman and Kolter 2022, Patches Are All You Need?, eq. 2).
+"""Depthwise convolution (Trockman and Kolter 2022, Patches Are All You Need?, section 2).
 
 Y[i, j, c] = sum over u, v of W[u, v, c] X[i + u - k/2, j + v - k/2, c] + b[c]     N x D
 
-The tokens are the rows and columns of a grid, with zeros around. ConvMixer's eq. 2 is
+The tokens are the rows and columns of a grid, with zeros around. ConvMixer's block is
 BN(GELU(conv(Z))) + Z, without a norm before; here the block has the norm and the
 residual, and the mixer is the depthwise convolution alone.
 """
@@ -26,7 +26,7 @@ class DepthwiseConv(Mixer):
     name = "conv"
     aliases = ("convmixer",)
     summary = "depthwise convolution: a kernel on the grid for each channel"
-    source = "Trockman and Kolter 2022, Patches Are All You Need?, eq. 2"
+    source = "Trockman and Kolter 2022, Patches Are All You Need?, section 2"
     module = "vitprof.modules.mixers.conv:DepthwiseConv"
     on_grid = True
 

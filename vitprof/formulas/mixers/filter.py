@@ -1,4 +1,4 @@
-"""A global filter (Rao et al. 2021, GFNet, eqs. 4 and 5).
+"""A global filter (Rao et al. 2021, GFNet, section 3).
 
 X~ = F(X)                        complex, R x C x D on a grid of R rows and C columns
 X~ = K * X~                      K of R x (C / 2 + 1) x D complex weights, element by element
@@ -29,7 +29,7 @@ class Filter(Mixer):
     name = "filter"
     aliases = ("gfnet",)
     summary = "global filter: a learnt factor for each frequency of the grid and each channel"
-    source = "Rao et al. 2021, Global Filter Networks for Image Classification, eqs. 4 and 5"
+    source = "Rao et al. 2021, Global Filter Networks for Image Classification, section 3"
     module = "vitprof.modules.mixers.filter:Filter"
     on_grid = True
 

@@ -1,4 +1,4 @@
-"""Nystrom attention (Xiong et al. 2021, Nystromformer, eqs. 13 to 15).
+"""Nystrom attention (Xiong et al. 2021, Nystromformer, eqs. 13 to 17).
 
 Q, K, V = X W_qkv + b            N x 3D, d = D / h channels for each of h heads
 Q~, K~                           m x d: landmarks, the means of m segments of the tokens
@@ -8,7 +8,7 @@ G = softmax(Q~ K^T / sqrt(d))    m x N
 Y = ((F Z) (G V)) W_out + b      N x D, where Z is nearly the pseudo-inverse of A:
 
 Z_0 = A^T / (|A|_1 |A|_inf)      greatest sums of a column and of a row, the latter 1
-Z = Z (13 I - A Z (15 I - A Z (7 I - A Z))) / 4     some times over, eq. 15
+Z = Z (13 I - A Z (15 I - A Z (7 I - A Z))) / 4     some times over, eq. 14
 
 Segments are equally long where m divides N; where it does not, neighbours share a token, as
 adaptive average pooling does. The greatest sum takes no gradient. The depthwise convolution
@@ -35,7 +35,7 @@ class NystromAttention(Mixer):
     name = "nystrom"
     aliases = ("nystromformer",)
     summary = "Nystrom attention: the softmax matrix from landmarks, cost linear in tokens"
-    source = "Xiong et al. 2021, Nystromformer, eqs. 13 to 15"
+    source = "Xiong et al. 2021, Nystromformer, eqs. 13 to 17"
     module = "vitprof.modules.mixers.nystrom:NystromAttention"
 
     landmarks: int = whole(

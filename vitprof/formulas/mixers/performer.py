@@ -1,10 +1,10 @@
 """Performer (Choromanski et al. 2021, Rethinking Attention with Performers): FAVOR+.
 
 Q, K, V = X W_qkv + b                N x 3D, d = D / h channels for each of h heads
-phi(x) = exp(W x - |x|^2 / 2)        m features, eqs. 5 and 7, of x / d^(1/4) (eq. 3)
+phi(x) = exp(W x - |x|^2 / 2)        m features, eqs. 5 and 7, of x / d^(1/4)
 S = phi(K)^T V                       m x d
 z = phi(Q) (sum of phi(K))           N
-Y = (phi(Q) S / z) W_out + b         N x D, eqs. 4 and 6
+Y = (phi(Q) S / z) W_out + b         N x D, eq. 4
 
 W is m x d, random and never trained: blocks of d orthogonal rows (section 2.4), each as long
 as a Gaussian vector. Where attention would take softmax(q k^T / sqrt(d)), phi(q) phi(k)^T / m

@@ -1,20 +1,22 @@
-"""Cross-covariance attention (El-Nouby et al. 2021, XCiT, section 3, eqs. 4 and 5).
+"""Cross-covariance attention (El-Nouby et al. 2021, XCiT, section 3).
 
 Q, K, V = X W_qkv + b              d x N for each of h heads, d = D / h
 Q, K = Q / |Q|, K / |K|            each channel, along the tokens
 A = softmax(t Q K^T)               d x d, t learned for each head: the paper's 1 / tau
 Y = (A V)^T W_out + b              N x D
 
-With `patch_interaction`, the local patch interaction of section 3.3 follows:
+With `patch_interaction`, the local patch interaction follows:
 
-Y = Y + conv(BN(GELU(conv(LN(Y)))))    two depthwise 3 x 3 convolutions on rows and columns
+Z = conv(BN(GELU(conv(LN(Y)))))    two depthwise 3 x 3 convolutions on rows and columns
+Y = Y + Z                          with `local_scale` Y + g Z, g learned, one for each channel
 
-In XCiT that is a sub-block on the residual stream, X + Y. A mixer does not see the stream, so
-here it reads Y alone; its parameters and its work are the paper's.
+In XCiT that is a sub-block on the residual stream, X + Y, with a layer scale of its own. A mixer
+does not see the stream, so here it reads Y alone; its parameters and its work are the paper's.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,13 +28,14 @@ from vitprof.formulas.op import (
     Elementwise,
     Inline,
     LayerNorm,
+    LayerScale,
     Linear,
     MatMul,
     Parameter,
 )
 from vitprof.formulas.run import Run, T
 from vitprof.formulas.size import ONE, Size
-from vitprof.options import flag
+from vitprof.options import Rule, flag
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +44,26 @@ class CrossCovarianceAttention(Mixer):
 
     name = "xca"
     summary = "cross-covariance attention: channels look at channels, cost linear in tokens"
-    source = "El-Nouby et al. 2021, XCiT, eqs. 4 and 5"
+    source = "El-Nouby et al. 2021, XCiT, section 3"
     module = "vitprof.modules.mixers.xca:CrossCovarianceAttention"
 
     patch_interaction: bool = flag(
         False, help="xca: two depthwise convolutions after it, on the grid of the patches"
     )
+    local_scale: bool = flag(
+        False, help="xca: a learned gain a channel on what the patch interaction adds"
+    )
     qkv_bias: bool = qkv_bias_option()
+
+    def rules(self) -> Iterator[Rule]:
+        yield from super().rules()
+        yield Rule(
+            self.patch_interaction or not self.local_scale,
+            lambda: (
+                "local scale is on, but scales the patch interaction, which is off; "
+                "turn patch interaction on or local scale off"
+            ),
+        )
 
     @property
     def needs_grid(self) -> bool:
@@ -89,4 +105,6 @@ class CrossCovarianceAttention(Mixer):
 
         z = run(LayerNorm("local_norm", (B, N), D), y)
         z = run.layer("local", "PatchInteraction", interaction, z)
+        if self.local_scale:
+            z = run(LayerScale("local_scale", (B, N), D), z)
         return run(Inline("local_residual", "add", (B, N, D)), y, z)

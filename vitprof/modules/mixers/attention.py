@@ -90,12 +90,13 @@ class Attention(nn.Module):
         return q_BGNRC, k_BGNC, v_BGNC
 
     def _attention_matrix(self, q_BGMC: Tensor, k_BGNC: Tensor) -> Tensor:
-        """softmax(Q K^T), with maps across the heads, which then lie last, if these talk."""
+        """softmax(Q K^T), before and after which talking heads, then the last axis, are mixed."""
         a = self.scores(q_BGMC, k_BGNC.transpose(-2, -1))
         if not self.talking_heads:
             return self.weights(a)
         (B, G, _, N), R = a.shape, self.heads // self.kv_heads
-        a = a.reshape(B, G, N, R, N).permute(0, 2, 4, 1, 3).contiguous().flatten(3)
-        a = self.weights(self.mix_scores(a))
+        a = a.reshape(B, G, N, R, N).permute(0, 2, 4, 1, 3).contiguous()
+        a = self.weights(self.mix_scores(a.reshape(B, N, N, G * R)))
         a = self.mix_weights(a)
-        return a.unflatten(3, (G, R)).permute(0, 3, 1, 4, 2).contiguous().flatten(2, 3)
+        a = a.reshape(B, N, N, G, R).permute(0, 3, 1, 4, 2).contiguous()
+        return a.reshape(B, G, N * R, N)

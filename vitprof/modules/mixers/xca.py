@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vitprof.modules.matmul import MatMul
+from vitprof.modules.norms import LayerScale
 
 
 def normalised(x: Tensor) -> Tensor:
@@ -40,6 +41,7 @@ class CrossCovarianceAttention(nn.Module):
         heads: int,
         *,
         patch_interaction: bool = False,
+        local_scale: bool = False,
         qkv_bias: bool = True,
         grid: tuple[int, int] | None = None,
     ) -> None:
@@ -50,11 +52,13 @@ class CrossCovarianceAttention(nn.Module):
         self.weights = nn.Softmax(dim=-1)
         self.output = MatMul()
         self.fc_out = nn.Linear(dim, dim)
-        self.local = None
+        self.local = self.local_scale = None
         if patch_interaction:
             assert grid is not None
             self.local_norm = nn.LayerNorm(dim, eps=1e-6)
             self.local = PatchInteraction(dim, grid)
+        if local_scale:
+            self.local_scale = LayerScale(dim)
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
 
     def forward(self, x_BND: Tensor) -> Tensor:
@@ -71,4 +75,6 @@ class CrossCovarianceAttention(nn.Module):
         if self.local is None:
             return y_BND
         z_BND = self.local(self.local_norm(y_BND))
+        if self.local_scale is not None:
+            z_BND = self.local_scale(z_BND)
         return y_BND + z_BND
