@@ -133,7 +133,7 @@ def in_a_process(
         ("params --model mae --tokens 50", "tokens of mae follow from image size and patch size"),
         ("macs --model classifier --tokens 50", "tokens of classifier follow from image size"),
         ("params --batch 3", "--batch"),
-        ("params --activation tanh", "activation can be gelu or relu, not 'tanh'"),
+        ("params --activation tanh", "activation can be gelu, relu or silu, not 'tanh'"),
         # Files.
         ("params --output report.xls", r"'report\.xls'.*\.csv.*--format"),
         ("params --output report", "'report'.*--format"),

@@ -229,7 +229,7 @@ def test_nystroms_macs_written_out() -> None:
 
 
 def xca(mixer: CrossCovarianceAttention, x: Tensor) -> Tensor:
-    """El-Nouby et al. 2021, eqs. 4 and 5, a channel at a time."""
+    """El-Nouby et al. 2021, section 3, a channel at a time."""
     y = torch.empty_like(x)
     for b, head in product(range(B), range(HEADS)):
         q, k, v = projected(mixer.qkv, x[b], head)

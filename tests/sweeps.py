@@ -1,0 +1,85 @@
+"""Sweeps made by hand, whose curves are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import product
+from typing import Any
+
+from vitprof.options import Plain
+from vitprof.report.sweep import Crossing, Point, Sweep
+
+TOKENS = tuple(64 * 2**step for step in range(9))  # 64:16384:x2
+Cost = Callable[[str, str, Mapping[str, Any]], int | float | None]
+
+
+def make(
+    cost: Cost,
+    *,
+    axes: Mapping[str, tuple[Plain, ...]],
+    curves: tuple[str, ...],
+    measures: tuple[str, ...] = ("macs",),
+    crossings: tuple[Crossing, ...] = (),
+    **others: Any,
+) -> Sweep:
+    """A sweep whose values are `cost(measure, curve, place)`."""
+    points = []
+    for curve in curves:
+        for values in product(*axes.values()):
+            place = dict(zip(axes, values, strict=True))
+            found = {measure: cost(measure, curve, place) for measure in measures}
+            reason = "8 heads do not divide it" if None in found.values() else ""
+            points.append(Point(curve=curve, at=place, values=found, reason=reason))
+    return Sweep(
+        spec={"model": "layer", "dim": 128, "heads": 8, "activation": "gelu"},
+        workload={"batch": 1, "dtype": "fp32", "checkpoint": False},
+        versions={"vitprof": "0.1.0", "python": "3.11.7"},
+        convention="MACs are contractions only",
+        axes=axes,
+        curves=curves,
+        measures=measures,
+        points=tuple(points),
+        crossings=crossings,
+        **others,
+    )
+
+
+def crossing(measure: str, at: int | None, value: int | None, **others: Any) -> Crossing:
+    """lambda becomes cheaper than attn."""
+    given: dict[str, Any] = {
+        "measure": measure,
+        "option": "tokens",
+        "cheaper": "lambda",
+        "than": "attn",
+        "at": at,
+        "searched": (64, 16384),
+        "fixed": {},
+        "value": value,
+    }
+    return Crossing(**{**given, **others})
+
+
+def quadratic_and_linear(measure: str, curve: str, place: Mapping[str, Any]) -> int | None:
+    """N^2 + 100 N against 500 N, and 400 N: they cross at 400 and 300; `linear` lacks 512."""
+    tokens: int = place["tokens"]
+    unit = 4096 if measure == "memory" else 1000
+    if curve == "linear" and tokens == 512:
+        return None
+    of = {"attn": tokens**2 + 100 * tokens, "lambda": 500 * tokens, "linear": 400 * tokens}
+    return unit * of[curve]
+
+
+THREE = make(
+    quadratic_and_linear,
+    axes={"tokens": TOKENS},
+    curves=("attn", "lambda", "linear"),
+    measures=("macs", "memory"),
+    # From 401 on, 500 N is less than N^2 + 100 N; from 301 on 400 N is.
+    crossings=(
+        crossing("macs", 401, 401 * 500 * 1000),
+        crossing("macs", 301, 301 * 400 * 1000, cheaper="linear"),
+        crossing("macs", 64, 64 * 400 * 1000, cheaper="linear", than="lambda"),
+        crossing("memory", 401, 401 * 500 * 4096),
+        crossing("memory", None, None, cheaper="attn", than="linear"),
+    ),
+)

@@ -1,0 +1,549 @@
+"""`vitprof compare`: its amounts beside the other commands', its sentences by hand."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from io import StringIO
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+import vitprof
+from vitprof import timing
+from vitprof.batch_size.gpus import GPUS
+from vitprof.cli import run
+from vitprof.eager.largest_batch import largest_batch
+from vitprof.eager.step import peak_bytes
+from vitprof.report.comparison import Comparison, Crossover, Span
+from vitprof.specs import specify
+from vitprof.sweep.measures import MEASURES
+from vitprof.timing import Timing
+from vitprof.workload import Workload
+
+Capture = pytest.CaptureFixture[str]
+
+SIZES: dict[str, Any] = {"tokens": 49, "dim": 12, "heads": 3}
+NAMES = ["attn", "lambda", "pool"]
+WORDS = ("compare", "--tokens=49", "--dim=12", "--heads=3", "--mixers=attn,lambda,pool")
+SHORT = (*WORDS, "--up-to=20")
+
+
+def said(capsys: Capture, *words: str) -> str:
+    """Run a command line that cannot be met; return the sentence that it says."""
+    assert run(["compare", *words]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("vitprof: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def printed(capsys: Capture, *words: str) -> str:
+    """What a command line prints."""
+    assert run(words) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out
+
+
+def document(capsys: Capture, *words: str) -> dict[str, Any]:
+    """What a command line prints as JSON."""
+    made: dict[str, Any] = json.loads(printed(capsys, *words, "--format=json"))
+    return made
+
+
+# Amounts
+
+
+def test_amounts_are_those_of_the_other_commands(capsys: Capture) -> None:
+    found = document(capsys, *SHORT, "--batch=5", "--dtype=bf16", "--gpu=H100")
+    assert (found["schema"], found["command"]) == ("vitprof/1", "compare")
+    assert found["measures"] == ["params", "macs", "memory", "batch"]
+    assert found["budget_bytes"] == GPUS["h100"]
+    assert [model["name"] for model in found["models"]] == NAMES
+    workload = Workload(batch=5, dtype="bf16")
+    for model in found["models"]:
+        mixer, amounts = model["name"], model["amounts"]
+        spec = specify("layer", mixer=mixer, options=SIZES)
+        alone: dict[str, Any] = {"mixer": mixer, "counters": ["analytic"], **SIZES}
+        assert amounts == {
+            "params": vitprof.params("layer", **alone).total,
+            "macs": vitprof.macs("layer", batch=5, **alone).total,
+            "memory": peak_bytes(spec, workload),
+            "batch": largest_batch(spec, workload, GPUS["h100"]),
+        }
+        first = found["models"][0]["amounts"]
+        assert model["ratios"] == {name: amounts[name] / first[name] for name in first}
+        assert model["spec"]["mixer"] == mixer
+
+
+def test_ratios_are_to_the_first(capsys: Capture) -> None:
+    (_, other, _) = document(capsys, *SHORT[:-2], "--mixers=pool,attn,lambda")["models"]
+    # attn has 4 12² + 4 12 parameters beside the 2 48 12 + 48 + 12 + 48 of the rest.
+    assert other["amounts"]["params"] == 4 * 144 + 48 + 1_260
+    assert other["ratios"]["params"] == (4 * 144 + 48 + 1_260) / 1_260
+
+
+def test_a_ratio_to_nothing_is_none() -> None:
+    report = vitprof.compare("layer", mixers=["attn", "pool"], memory="1kiB", up_to=9, **SIZES)
+    assert [side.amounts["batch"] for side in report.sides] == [0, 0]
+    assert [side.ratios["batch"] for side in report.sides] == [None, None]
+    assert "×" not in str(report.to_markdown().splitlines()[4].split("|")[-2])
+
+
+def test_each_mixer_takes_its_own_options(capsys: Capture) -> None:
+    found = document(capsys, *SHORT, "--key-depth=5", "--fused")
+    assert [model["spec"].get("key_depth") for model in found["models"]] == [None, 5, None]
+    assert [model["spec"].get("fused") for model in found["models"]] == [True, None, None]
+
+
+def test_command_and_function_agree(capsys: Capture) -> None:
+    report = vitprof.compare("layer", mixers=NAMES, up_to=20, batch=2, **SIZES)
+    assert json.loads(report.to_json()) == document(capsys, *SHORT, "--batch=2")
+
+
+def test_models_given_whole() -> None:
+    models = {
+        f"{depth} blocks": specify("classifier", options={"depth": depth}) for depth in (2, 3)
+    }
+    report = vitprof.compare(models=models, up_to=12)
+    assert [side.name for side in report.sides] == ["2 blocks", "3 blocks"]
+    assert "depth" not in report.spec
+    assert [report.own(side) for side in report.sides] == [{"depth": 2}, {"depth": 3}]
+    with pytest.raises(vitprof.SpecError, match="given whole; leave out model, mixers"):
+        vitprof.compare("classifier", models=models)
+
+
+def test_presets(capsys: Capture) -> None:
+    words = ("--presets=vit-s-16,vit-b-16", "--image-size=32", "--up-to=64")
+    found = document(capsys, "compare", *words)
+    report = vitprof.compare(presets=["vit-s-16", "vit-b-16"], image_size=32, up_to=64)
+    assert json.loads(report.to_json()) == found
+    small, large = found["models"]
+    assert (small["name"], small["spec"]["preset"], small["spec"]["dim"]) == ("vit-s-16",) * 2 + (
+        384,
+    )
+    assert (
+        large["amounts"]["params"]
+        == vitprof.params(preset="vit-b-16", image_size=32, counters=["analytic"]).total
+    )
+    linear = document(capsys, "compare", *words, "--mixer=linear")["models"]
+    assert [model["spec"]["mixer"] for model in linear] == ["linear"] * 2
+    # One configuration with several mixers.
+    mixed = document(capsys, "compare", "--preset=vit-s-16", "--mixers=attn,hydra", "--up-to=64")
+    assert [model["spec"]["preset"] for model in mixed["models"]] == ["vit-s-16"] * 2
+    with pytest.raises(vitprof.SpecError, match="presets name the models; leave out model"):
+        vitprof.compare("mae", presets=["vit-s-16", "vit-b-16"])
+
+
+def test_models_of_a_check_file(tmp_path: Path, capsys: Capture) -> None:
+    file = tmp_path / "two.toml"
+    file.write_text(
+        '[[expect]]\nname = "wide"\nspec = { tokens = 9, dim = 24, heads = 3 }\nmax_macs = 10\n'
+        '[[expect]]\nname = "deep"\nspec = { model = "classifier", depth = 2 }\nmax_macs = 10\n'
+    )
+    found = document(capsys, "compare", f"--specs={file}", "--up-to=12")
+    assert [model["name"] for model in found["models"]] == ["wide", "deep"]
+    assert found["models"][1]["spec"]["depth"] == 2
+    # Without a word on it, nothing is looked for along an option that only one has.
+    assert found["unsearched"] == {"deep": "it has no tokens to look along; give --along"}
+    assert document(capsys, "compare", f"--specs={file}", "--along=dim", "--up-to=30")["crossovers"]
+    assert "are given whole" in said(capsys, f"--specs={file}", "--dim=12")
+    file.write_text(file.read_text().replace("deep", "wide"))
+    assert "are called 'wide'; give each a name" in said(capsys, f"--specs={file}")
+
+
+# Layers
+
+
+def test_layers_that_differ(capsys: Capture) -> None:
+    found = document(
+        capsys,
+        *("compare", "--model=classifier", "--dim=12", "--heads=3", "--depth=2", "--layers"),
+        *("--pool=mean", "--mixers=attn,hydra,pool", "--up-to=20"),
+    )
+    layers = {layer.pop("path"): layer["counts"] for layer in found["layers"]}
+    # Two blocks at 49 tokens: attention's 4 D² and 2 N² D, hydra's 4 D² alone, pooling nothing.
+    assert layers["blocks.0-1.mixer"]["macs"] == {
+        "attn": 2 * (4 * 49 * 144 + 2 * 49 * 49 * 12),
+        "hydra": 2 * 4 * 49 * 144,
+        "pool": None,
+    }
+    assert layers["blocks.0-1.mixer.qkv"]["params"] == {
+        "attn": 2 * (3 * 144 + 36),
+        "hydra": 2 * (3 * 144 + 36),
+        "pool": None,
+    }
+    assert "blocks.0-1.mlp" not in layers
+    assert "blocks" not in layers  # of whose equal blocks the next row says all
+    assert [*layers] == [
+        *["blocks.0-1", "blocks.0-1.mixer", "blocks.0-1.mixer.qkv"],
+        *["blocks.0-1.mixer.scores", "blocks.0-1.mixer.output", "blocks.0-1.mixer.fc_out"],
+    ]
+
+
+def test_what_only_one_has_stands_where_it_has_it() -> None:
+    models = {
+        mixer: specify("layer", mixer=mixer, options={"tokens": 50})
+        for mixer in ("nystrom", "attn")
+    }
+    for some in (models, dict(reversed(models.items()))):
+        paths = [d.path for d in vitprof.compare(models=some, layers=True, up_to=40).differences]
+        assert {"mixer.inverse.0-5", "mixer.inverse.0-5.product", "mixer.scores"} <= {*paths}
+        inside = [path for path in paths if path.startswith("mixer.inverse")]
+        at = paths.index(inside[0])
+        assert paths[at : at + len(inside)] == inside
+        assert paths[-1] == "mixer.output"
+
+
+# Crossovers
+
+
+def test_the_question_of_the_report(capsys: Capture) -> None:
+    out = printed(
+        capsys,
+        *("compare", "--model=layer", "--dim=128", "--heads=8", "--activation=gelu"),
+        *("--mixers=attn,lambda", "--along=tokens", "--format=markdown"),
+    )
+    # At one token, attn 4 128² + 2 128 and lambda 128 160 + 16 16 + 2 8 16 16 + 16 81 16 MACs,
+    # beside 8 128² of the MLP; from there on, the difference only grows.
+    attn, other = 4 * 128**2 + 2 * 128, 128 * 160 + 256 + 4_096 + 20_736
+    assert (
+        f"- lambda is cheaper than attn in MACs everywhere, from 1 to 65,536 tokens "
+        f"({8 * 128**2 + other:,} against {8 * 128**2 + attn:,} at 1)\n"
+    ) in out
+    assert "- lambda is cheaper than attn in peak memory everywhere, from 1 to 65,536 tokens" in out
+
+
+def test_from_where_on(capsys: Capture) -> None:
+    # As test_crossover.py derives: 128 N² against 12,800 N.
+    found = document(capsys, "compare", "--tokens=50", "--mixers=attn,lambda")
+    (params, macs, memory) = found["crossovers"]
+    rest = 101 * 8 * 64**2
+    attn, other = rest + 16_384 * 101 + 128 * 101**2, rest + 29_184 * 101
+    assert macs["sentence"] == (
+        f"lambda is cheaper than attn in MACs from 101 tokens on ({other:,} against {attn:,})"
+    )
+    assert macs["cheaper"] == [{"first": 101, "last": 65_536, "cost": other, "other": attn}]
+    rest = 8 * 64**2
+    assert macs["dearer"] == [
+        {"first": 1, "last": 99, "cost": rest + 16_384 + 128, "other": rest + 29_184}
+    ]
+    assert (params["first"], params["last"], params["option"]) == (1, 65_536, "tokens")
+    first = memory["cheaper"][-1]["first"]
+    assert memory["cheaper"][-1]["cost"] == peak_bytes(
+        specify("layer", mixer="lambda", options={"tokens": first}), Workload()
+    )
+
+
+def crossover(
+    cheaper: tuple[tuple[int, int], ...], dearer: tuple[tuple[int, int], ...], **others: Any
+) -> Crossover:
+    """One from 4 to 1,024, where the one costs 7,000 more than the sizes, the other 8,000."""
+    own, than = 7_000, 8_000
+    given: dict[str, Any] = {"measure": "macs", "option": "tokens", "squares": False, **others}
+    return Crossover(
+        name="one",
+        than="other",
+        first=4,
+        last=1024,
+        cheaper=tuple(Span(first=a, last=b, cost=a + own, other=a + than) for a, b in cheaper),
+        dearer=tuple(Span(first=a, last=b, cost=a + own, other=a + than) for a, b in dearer),
+        **given,
+    )
+
+
+@pytest.mark.parametrize(
+    ("cheaper", "dearer", "options", "sentence"),
+    [
+        (
+            ((9, 1024),),
+            ((4, 8),),
+            {},
+            "one is cheaper than other in MACs from 9 tokens on (7,009 against 8,009)",
+        ),
+        (
+            ((4, 1024),),
+            (),
+            {"measure": "memory"},
+            "one is cheaper than other in peak memory everywhere, from 4 to 1,024 tokens "
+            "(7,004 against 8,004 bytes at 4)",
+        ),
+        ((), ((4, 1024),), {}, "one is nowhere cheaper than other in MACs, from 4 to 1,024 tokens"),
+        (
+            (),
+            ((9, 1024),),
+            {"option": "image_size"},
+            "one is nowhere cheaper than other in MACs, from image size 4 to 1,024, and dearer "
+            "from image size 9 on",
+        ),
+        (
+            (),
+            (),
+            {"measure": "params"},
+            "one costs the same as other in parameters, from 4 to 1,024 tokens",
+        ),
+        (
+            ((4, 8),),
+            ((10, 1024),),
+            {},
+            "one is cheaper than other in MACs up to 8 tokens; other is from 10 tokens on "
+            "(7,010 against 8,010)",
+        ),
+        (((4, 8),), (), {}, "one is cheaper than other in MACs up to 8 tokens, and nowhere dearer"),
+        (
+            ((5, 5), (9, 16)),
+            ((4, 4), (20, 30)),
+            {"option": "dim"},
+            "one is cheaper than other in MACs at dim 5 and from dim 9 to 16; other is at dim 4 "
+            "and from dim 20 to 30",
+        ),
+        (
+            ((4, 5), (7, 9), (11, 12), (20, 1024)),
+            ((6, 6),),
+            {},
+            "one is cheaper than other in MACs up to 5 tokens, in 2 stretches after that and from "
+            "20 tokens on (7,020 against 8,020)",
+        ),
+        (
+            ((1024, 1024),),
+            ((4, 1023),),
+            {},
+            "one is cheaper than other in MACs at 1,024 tokens (8,024 against 9,024)",
+        ),
+    ],
+)
+def test_sentences(cheaper: Any, dearer: Any, options: Mapping[str, Any], sentence: str) -> None:
+    assert crossover(cheaper, dearer, **options).sentence == sentence
+
+
+def test_no_crossover_has_a_reason(capsys: Capture) -> None:
+    words = ("compare", "--tokens=49", "--mixers=attn,nystrom,pool", "--up-to=20")
+    found = document(capsys, *words)
+    assert {crossover["name"] for crossover in found["crossovers"]} == {"pool"}
+    assert "landmarks 32 are more than the 20 tokens" in found["unsearched"]["nystrom"]
+    lines = printed(capsys, *words).splitlines()
+    assert any(line.startswith("nystrom, no crossover  there is nothing from") for line in lines)
+    assert any(line.startswith("crossovers ") and "of pool at square" in line for line in lines)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ((), "nothing is given to compare; give --mixers, such as attn,lambda,linear, --presets,"),
+        (("--mixers=attn",), "attn is one, and it takes two to compare; name another mixer"),
+        (("--presets=vit-s-16",), "vit-s-16 is one, and it takes two to compare; name another"),
+        (("--presets=vit-s-16,vit-s",), "there is no preset 'vit-s'; did you mean vit-"),
+        (("--presets=vit-s-16,deit-s", "--mixers=attn,linear"), "--mixers and --presets each say"),
+        (("--presets=vit-s-16,deit-s", "--model=mae"), "--presets name the models; leave out"),
+        (("--mixers=attn,attention",), "attn is one, and it takes two to compare"),
+        (("--mixers=,",), "no mixer is named; known are attn, "),
+        (
+            ("--mixer=attn", "--mixers=attn,lambda"),
+            "--mixer is one, --mixers are several; give one",
+        ),
+        (("--mixers=attn,lamda",), "there is no mixer 'lamda'; did you mean lambda? known are"),
+        (("--mixers=attn,linear", "--budget=3"), "--budget says how time is taken; give --measure"),
+        (("--mixers=attn,linear", "--along=token"), "no option to look along named 'token'; known"),
+        (("--mixers=attn,linear", "--along=mlp-ratio"), "mlp ratio is no whole number; crossovers"),
+        (("--mixers=attn,linear", "--up-to=few"), "up to few is not a whole number"),
+        (("--mixers=attn,linear", "--gpu=h10"), "there is no card 'h10'; did you mean h100?"),
+        (("--mixers=attn,linear", "--gpu=h100", "--memory=1GiB"), "both name the memory"),
+        (("--mixers=attn,linear", "--memory=much"), "memory 'much' is no size of memory"),
+        (("--mixers=attn,linear", "--device=tpu"), "device can be cuda or cpu, not 'tpu'"),
+        (("--mixers=attn,linear", "--format=html"), "there is no format 'html'"),
+        (("--mixers=attn,linear", "--kernel-size=3"), "kernel size is an option of conv, not of"),
+        (("--mixers=attn,pool",), "pool mixes neighbours on a grid, and there is none"),
+        (("--specs=nowhere.toml",), "cannot read nowhere.toml"),
+    ],
+)
+def test_refusals(words: tuple[str, ...], sentence: str, capsys: Capture) -> None:
+    assert sentence in said(capsys, *words)
+
+
+def test_a_batch_needs_a_budget() -> None:
+    model = specify("layer", options=SIZES)
+    with pytest.raises(vitprof.SpecError, match="memory that there is; give --gpu, such as h100"):
+        MEASURES["batch"].of(model, Workload(), None)
+    assert MEASURES["batch"].of(model, Workload(), 2**30) == largest_batch(model, Workload(), 2**30)
+
+
+# Formats
+
+
+@pytest.fixture(scope="module")
+def report() -> Comparison:
+    return vitprof.compare(
+        "layer", mixers=["linear", *NAMES], gpu="h100", layers=True, up_to=200, **SIZES
+    )
+
+
+def table(report: Comparison, width: int) -> list[str]:
+    text = StringIO()
+    Console(file=text, width=width).print(report)
+    return [line.rstrip() for line in text.getvalue().splitlines()]
+
+
+def test_table(report: Comparison) -> None:
+    lines = table(report, 160)
+    cells = [re.split(r"  +", line.strip()) for line in lines]
+    assert lines[0] == "Comparison of linear, attn, lambda and pool in layer, batch 1"
+    assert cells[2] == ["parameters", "MACs", "peak memory", "largest batch in 80.00 GiB"]
+    by_name = {side.name: side.amounts for side in report.sides}
+    (row,) = (row for row in cells if row[0] == "lambda" and "×" in row[-1])
+    own, first = by_name["lambda"], by_name["linear"]
+    assert row[1:3] == [f"{own['params']:,}", f"×{own['params'] / first['params']:.2f}"]
+    (row_of_first,) = (row for row in cells if row[:2] == ["linear", f"{first['params']:,}"])
+    assert "×" not in "".join(row_of_first)
+    assert row[3:5] == [f"{own['macs']:,}", f"×{own['macs'] / first['macs']:.2f}"]
+    for crossing in report.crossovers:
+        assert crossing.sentence in lines
+    assert any(line.startswith("lambda ") and "key depth 16" in line for line in lines)
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 120])
+def test_narrow_table_cuts_no_figure(report: Comparison, width: int) -> None:
+    lines = table(report, width)
+    assert max(map(len, lines)) <= width
+    text = "".join("".join(line.split()) for line in lines)
+    assert "…" not in text
+    for side in report.sides:
+        assert f"{side.amounts['macs']:,}" in text
+
+
+def test_a_tables_parts_say_all(report: Comparison) -> None:
+    narrow = table(report, 60)
+    headings = [line.split() for line in narrow if "that differ" in line]
+    assert headings[0][:3] == ["parameters", "that", "differ"]
+    assert sum(line.startswith("lambda  ") and "×" in line for line in narrow) > 1
+
+
+def test_layers_in_a_table_stand_below_those_they_are_in() -> None:
+    report = vitprof.compare("mae", mixers=["attn", "lambda"], layers=True, up_to=16)
+    lines = table(report, 100)
+    start = next(n for n, line in enumerate(lines) if line.startswith("MACs that differ"))
+    rows = lines[start + 2 : lines.index("", start)]
+    labels = [re.split(r"(?<=\S)  ", row)[0] for row in rows]
+    assert labels[:3] == ["blocks.0-11", "  mixer", "    qkv"]
+    assert "decoder_blocks.0-7" in labels
+
+
+def test_csv(report: Comparison) -> None:
+    rows = list(csv.DictReader(StringIO(report.to_csv()), strict=True))
+    whole = [row for row in rows if not row["path"]]
+    assert [row["name"] for row in whole] == ["linear", *NAMES]
+    for row, side in zip(whole, report.sides, strict=True):
+        assert {name: int(row[name]) for name in report.measures} == side.amounts
+        assert float(row["macs_ratio"]) == side.ratios["macs"]
+        assert (row["model"], row["mixer"]) == ("layer", side.name)
+    (scores,) = (row for row in rows if row["path"] == "mixer.scores")
+    assert (scores["name"], scores["macs"], scores["params"]) == ("attn", str(49 * 49 * 12), "")
+
+
+def test_markdown(report: Comparison) -> None:
+    text = report.to_markdown()
+    heads = [line for line, rule in pairwise(text.splitlines()) if rule.startswith("|--")]
+    assert [re.split(r" *\| *", head)[1] for head in heads] == ["", "parameters", "MACs"]
+    assert "| mixer.position_lambdas |" in text
+    for crossing in report.crossovers:
+        assert f"- {crossing.sentence}\n" in text
+    assert "- spec: model layer, " in text
+
+
+def test_output_file(tmp_path: Path, capsys: Capture) -> None:
+    file = tmp_path / "mixers.md"
+    assert printed(capsys, *SHORT, f"--output={file}") == ""
+    assert file.read_text() == printed(capsys, *SHORT, "--format=markdown")
+
+
+def test_no_colour_where_none_is_wanted() -> None:
+    made = subprocess.run(
+        [sys.executable, "-m", "vitprof", *SHORT, "--layers"],
+        capture_output=True,
+        check=True,
+        timeout=60,
+        env={"NO_COLOR": "1", "COLUMNS": "80", "PATH": ""},
+    )
+    assert b"\x1b" not in made.stdout
+    assert max(map(len, made.stdout.decode().splitlines())) <= 80
+
+
+def test_starts_without_anything_heavy() -> None:
+    code = (
+        "import sys; from vitprof.cli import run; assert run(sys.argv[1:]) == 0; "
+        "print(*sys.modules, file=sys.stderr)"
+    )
+    made = subprocess.run(
+        [sys.executable, "-c", code, *SHORT, "--gpu=h100", "--layers", "--format=json"],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=60,
+    )
+    loaded = {name.partition(".")[0] for name in made.stderr.split()}
+    assert "vitprof" in loaded
+    assert not loaded & {"torch", "numpy", "pandas", "sympy", "rich", "tabulate", "matplotlib"}
+
+
+# Time
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "TURN", 0.001)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("words", [(), ("--inference",)])
+def test_time_on_this_machine(words: tuple[str, ...], capsys: Capture) -> None:
+    found = document(capsys, *SHORT, "--measure", "--threads=1", "--budget=1", "--spread=9", *words)
+    assert found["measures"] == ["params", "macs", "memory", "time"]
+    assert found["workload"]["device"] == "cpu"
+    assert found["workload"]["inference"] is bool(words)
+    assert found["conditions"]["threads"] == "1"
+    assert found["versions"].keys() == {"vitprof", "python", "torch"}
+    assert "all take turns" in found["protocol"]
+    for model in found["models"]:
+        time = model["timing"]
+        assert 0 < time["lower_quartile"] <= time["median"] <= time["upper_quartile"]
+        assert model["amounts"]["time"] == time["median"]
+        first = found["models"][0]["amounts"]["time"]
+        assert model["ratios"]["time"] == pytest.approx(time["median"] / first)
+    assert found["unsettled"] == {}
+
+
+def test_unsteady_times_are_named(report: Comparison) -> None:
+    (first, second, *others) = report.sides
+    unsteady = replace(
+        report,
+        protocol="how",
+        bound=0.05,
+        sides=(
+            replace(first, timing=Timing((1.0, 1.0, 1.0))),
+            replace(second, timing=Timing((1.0, 2.0, 3.0))),
+            *others,
+        ),
+    )
+    assert unsteady.unsettled == {"attn": 0.5}
+    assert any("over median: attn 50%" in line for line in table(unsteady, 100))
+
+
+def test_time_on_a_device_that_is_not_there(capsys: Capture) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a card")
+    assert "there is no device 'cuda' here" in said(
+        capsys, *SHORT[1:], "--measure", "--device=cuda"
+    )

@@ -1,0 +1,404 @@
+"""Crossovers: by hand, against every size tried one by one, against the roots of a polynomial."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import combinations, pairwise
+from random import Random
+from typing import Any
+
+import pytest
+import sympy
+from spellings import MIXER_SIZES, SPELLINGS, Spelling
+
+from vitprof.eager.step import peak_bytes
+from vitprof.errors import SpecError
+from vitprof.formulas.layer import Measure
+from vitprof.formulas.mixers import MIXERS
+from vitprof.formulas.model import Model
+from vitprof.specs import specify
+from vitprof.sweep.crossover import Found, cost, find, smoothness
+from vitprof.sweep.points import at
+from vitprof.sweep.stretches import Stretch, stretches
+from vitprof.workload import Workload
+
+ONCE = Workload(batch=3)
+
+
+def layer(mixer: str, **options: object) -> Model:
+    """A bare layer of 64 channels and 4 heads, by default at a number of tokens with a grid."""
+    return specify("layer", mixer=mixer, options={"tokens": 49, **options})
+
+
+def ends(found: Sequence[Stretch]) -> list[tuple[int, int]]:
+    return [(stretch.first, stretch.last) for stretch in found]
+
+
+def one_by_one(costs: Mapping[int, int], others: Mapping[int, int]) -> list[tuple[int, int]]:
+    """The stretches of the sizes at which the one costs less than the other, each tried."""
+    found: list[tuple[int, int]] = []
+    for before, size in pairwise([0, *costs]):
+        if costs[size] < others[size]:
+            joins = bool(found) and found[-1][1] == before
+            found[len(found) - joins :] = [(found[-1][0] if joins else size, size)]
+    return found
+
+
+# The search itself
+
+
+def never_falling(random: Random, steps: int) -> list[int]:
+    costs = [random.randint(0, 30)]
+    while len(costs) <= steps:
+        costs.append(costs[-1] + random.choice((0, 0, 1, 3, random.randint(0, 20))))
+    return costs
+
+
+def most_of_three(random: Random, steps: int) -> list[int]:
+    """The most of three parabolas: its steps grow, theirs do not."""
+    terms = [[random.randint(0, most) for most in (400, 9, 2)] for _ in range(3)]
+    return [max(a + b * t + c * t * t for a, b, c in terms) for t in range(steps + 1)]
+
+
+def cubic(random: Random, steps: int) -> list[int]:
+    a, b, c, d = (random.randint(0, most) for most in (60, 9, 2, 1))
+    return [a + b * t + c * t * t + d * t**3 for t in range(steps + 1)]
+
+
+@pytest.mark.parametrize(
+    ("growing", "make"), [(None, never_falling), (0, never_falling), (1, most_of_three), (2, cubic)]
+)
+def test_no_size_is_missed(growing: int | None, make: Callable[[Random, int], list[int]]) -> None:
+    random = Random(f"{growing}")
+    for _ in range(400):
+        steps = random.randint(0, 40)
+        one, other = make(random, steps), make(random, steps)
+        one[0] = random.choice((one[0], 0, 500))  # nothing is supposed of the first size
+        sizes = range(7, 7 + 3 * len(one), 3)
+        costs, others = (dict(zip(sizes, made, strict=True)) for made in (one, other))
+        found = stretches(costs.__getitem__, others.__getitem__, sizes, growing=growing)
+        assert ends(found) == one_by_one(costs, others)
+
+
+def test_no_size_at_all() -> None:
+    assert stretches(lambda size: 1, lambda size: 2, [], growing=0) == []
+
+
+@pytest.mark.parametrize(("growing", "most"), [(0, 110), (1, 90), (2, 80)])
+def test_few_sizes_are_looked_at(growing: int, most: int) -> None:
+    seen: set[int] = set()
+
+    def square(size: int) -> int:
+        seen.add(size)
+        return size * size
+
+    # n² < 1000 n below 1000, where they are the same.
+    found = stretches(square, lambda size: 1000 * size, range(1, 65_537), growing=growing)
+    assert ends(found) == [(1, 999)]
+    assert len(seen) <= most
+
+
+@pytest.mark.parametrize("growing", [0, 1, 2])
+def test_curves_that_touch_nearly(growing: int) -> None:
+    # 2 r n is less than n² + r² - 1 but for n = r - 1 and r + 1, where (n - r)² = 1, and r.
+    for r in range(3, 60):
+        found = stretches(
+            lambda n, r=r: 2 * r * n,  # type: ignore[misc]
+            lambda n, r=r: n * n + r * r - 1,  # type: ignore[misc]
+            range(1, 101),
+            growing=growing,
+        )
+        assert ends(found) == [(1, r - 2), (r + 2, 100)]
+
+
+def test_costs_that_are_the_same_are_found_out_at_once() -> None:
+    seen: set[int] = set()
+
+    def cost(size: int) -> int:
+        seen.add(size)
+        return 7 * size * size + size
+
+    assert stretches(cost, cost, range(1, 65_537), growing=2) == []
+    assert len(seen) <= 10
+
+
+def test_costs_that_do_not_grow_as_they_should_are_looked_at_closer() -> None:
+    # It falls at 5, and from there on both ends of the range contradict what is supposed.
+    falling = [10, 11, 12, 13, 14, 3, 2, 1, 0]
+    found = stretches(falling.__getitem__, lambda size: 5, range(9), growing=0)
+    assert ends(found) == [(5, 8)]
+
+
+# By hand
+
+
+def test_lambda_and_attn_in_macs() -> None:
+    # D = 64, h = 4, v = 16, and k = 16, r = 9, u = 1.
+    # attn    N 64 (3 64) + 2 N² 64 + N 64 64               = 16,384 N + 128 N²
+    # lambda  N 64 (4 16 + 16 + 16)   queries, keys, values =  6,144 N
+    #         N 16 16                 the content lambda    =    256 N
+    #         N 4 16 16, twice        applied, and the positions' = 2,048 N
+    #         N 16 81 16              position lambdas      = 20,736 N
+    # The norms and the MLP are the same. 128 N² = (29,184 - 16,384) N at N = 100.
+    found = find(layer("lambda"), layer("attn"), ONCE, option="tokens")["macs"]
+    assert ends(found.cheaper) == [(101, 65_536)]
+    assert ends(found.dearer) == [(1, 99)]
+    assert (found.first, found.last, found.squares) == (1, 65_536, False)
+    (attn, other) = (cost(layer(n), ONCE, "macs", "tokens", 101) for n in ("attn", "lambda"))
+    assert attn - other == 3 * (128 * 101**2 - 12_800 * 101)  # of three images
+
+
+def test_lambda_is_cheaper_in_the_reports_encoder_from_the_first_token_on() -> None:
+    # D = 128, h = 8, v = 16: attn 65,536 N + 256 N², lambda 20,480 N + 256 N + 4,096 N + 20,736 N.
+    options = {"dim": 128, "heads": 8, "activation": "gelu"}
+    found = find(layer("lambda", **options), layer("attn", **options), ONCE, option="tokens")
+    assert 20_480 + 256 + 4_096 + 20_736 == 45_568 < 65_536 + 256
+    assert [*found] == ["params", "macs", "memory"]
+    assert [ends(where.cheaper) for where in found.values()] == [[(1, 65_536)]] * 3
+
+
+def test_cheaper_only_up_to() -> None:
+    # linear       N (4 64² + 2 64 16 + 64)  = 18,496 N, and across tokens 64 N²: at N = 289
+    # both cost the same.
+    found = find(layer("token-linear"), layer("linear"), ONCE, option="tokens")["macs"]
+    assert ends(found.cheaper) == [(1, 288)]
+    assert ends(found.dearer) == [(290, 65_536)]
+
+
+def test_square_numbers_of_tokens_have_a_grid() -> None:
+    # attn has 4 64² + 4 64 = 16,640 parameters; lambda 64 96 + 96 = 6,240, two gains and two
+    # biases of 64 + 16 channels are 160, and an embedding of 16 for each relative position:
+    # 2N - 1 of them, which is less than (16,640 - 6,400) / 16 = 640 up to N = 320, but on a
+    # grid of s x s tokens (2s - 1)², which is less only up to s = 13.
+    found = find(layer("lambda", positions="global"), layer("attn"), ONCE, option="tokens")
+    assert ends(found["params"].cheaper) == [
+        *[(1, 195), (197, 224), (226, 255), (257, 288), (290, 320)]
+    ]
+    assert ends(found["params"].dearer) == [
+        *[(196, 196), (225, 225), (256, 256), (289, 289), (321, 65_536)]
+    ]
+
+
+def test_a_mixer_on_a_grid_is_looked_for_on_grids() -> None:
+    # Depthwise, 81 N 64 = 5,184 N, and linear in the channels 18,496 N, as above.
+    found = find(layer("conv"), layer("linear"), ONCE, option="tokens", first=2, last=100)["macs"]
+    assert (found.first, found.last, found.squares) == (4, 100, True)
+    assert ends(found.cheaper) == [(4, 100)]
+    # Windows of 7 x 7: sides that are multiples of 7.
+    found = find(layer("window"), layer("attn"), ONCE, option="tokens", last=1000)["macs"]
+    # Attention costs 2 64 N², in windows 2 64 N 49: the same where there is one window.
+    assert (found.first, found.last) == (49, 784)
+    assert (ends(found.cheaper), ends(found.dearer)) == ([(196, 784)], [])
+
+
+def test_a_mixer_that_begins_late() -> None:
+    # nystrom has 32 landmarks, and fewer tokens than that have none.
+    found = find(layer("nystrom"), layer("attn"), ONCE, option="tokens", last=40)
+    assert {(where.first, where.last) for where in found.values()} == {(32, 40)}
+
+
+def test_the_same_model_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Which is known without a cost: that of each size would take long.
+    monkeypatch.delattr("vitprof.sweep.crossover.cost")
+    found = find(layer("attn"), layer("attn"), ONCE, option="tokens")
+    assert {(where.cheaper, where.dearer) for where in found.values()} == {((), ())}
+
+
+def test_an_option_that_one_of_them_has() -> None:
+    # The lambda layer's MACs by its key depth k, at D = 64 and h = 4, for each token: 64 (5k + 16)
+    # + 16 k + 2 64 k + 16 81 k = 1,760 k + 1,024; attention at 100 tokens 16,384 + 12,800.
+    one, other = layer("lambda", tokens=100), layer("attn", tokens=100)
+    found = find(one, other, ONCE, option="key_depth", last=40)["macs"]
+    assert 1_760 * 16 + 1_024 == 16_384 + 12_800
+    assert (ends(found.cheaper), ends(found.dearer)) == ([(1, 15)], [(17, 40)])
+
+
+def test_images_at_a_time() -> None:
+    # What weights take does not grow with the batch, and what is kept does.
+    one, other = layer("lambda"), layer("attn", fused=True)
+    found = find(one, other, ONCE, option="batch", last=60)["memory"]
+    bytes_of = [
+        {b: peak_bytes(model, Workload(batch=b)) for b in range(1, 61)} for model in (one, other)
+    ]
+    assert ends(found.cheaper) == one_by_one(*bytes_of)
+    assert found.dearer
+
+
+def test_an_option_of_none() -> None:
+    with pytest.raises(SpecError, match="no option to look along named 'window'; known are tokens"):
+        find(layer("attn"), layer("lambda"), ONCE, option="window")
+    with pytest.raises(SpecError, match=r"mlp ratio is no whole number; .* along tokens, dim"):
+        find(layer("attn"), layer("lambda"), ONCE, option="mlp_ratio")
+    with pytest.raises(SpecError, match=r"from tokens 1 to 31 .* nystrom are defined: at 31, "):
+        find(layer("attn"), layer("nystrom"), ONCE, option="tokens", last=31)
+    with pytest.raises(SpecError, match="nothing from tokens 20 to 10"):
+        find(layer("attn"), layer("pool"), ONCE, option="tokens", first=20, last=10)
+
+
+# Against every size, one by one
+
+
+def check(
+    one: Model,
+    other: Model,
+    option: str,
+    last: int,
+    *measures: str,
+    workload: Workload = ONCE,
+) -> dict[str, Found]:
+    """Find the crossovers, and compare them with each size tried."""
+    found = find(one, other, workload, option=option, last=last, measures=measures)
+    for measure, where in found.items():
+        costs: dict[int, int] = {}
+        others: dict[int, int] = {}
+        for size in range(1, last + 1):
+            with suppress(SpecError):
+                both = [cost(model, workload, measure, option, size) for model in (one, other)]
+                costs[size], others[size] = both
+        assert (where.first, where.last) == (min(costs), max(costs))
+        assert ends(where.cheaper) == one_by_one(costs, others)
+        assert ends(where.dearer) == one_by_one(others, costs)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        *[("lambda", "attn"), ("aft", "linformer"), ("gmlp", "nystrom")],
+        *[("window", "attn"), ("filter", "token-linear")],
+    ],
+)
+def test_every_number_of_tokens(one: str, other: str) -> None:
+    found = check(layer(one), layer(other), "tokens", 3000, "params", "macs")
+    assert any(where.cheaper for where in found.values())
+
+
+@pytest.mark.parametrize(("one", "other"), [*combinations(("attn", "performer", "aft"), 2)])
+def test_memory_at_every_number_of_tokens(one: str, other: str) -> None:
+    options = {"dim": 32, "heads": 8}
+    check(layer(one, **options), layer(other, **options), "tokens", 200, "memory")
+
+
+def test_memory_that_has_a_bend() -> None:
+    # The peak is in the backward pass of another layer from some number of tokens on.
+    workload = Workload(batch=7, optimizer="sgd")
+    one, other = (layer(mixer, dim=192, heads=8) for mixer in ("attn", "hydra"))
+    found = check(one, other, "tokens", 100, "memory", workload=workload)["memory"]
+    assert ends(found.cheaper) == [(11, 48)]
+
+
+def test_memory_that_is_rounded() -> None:
+    one, other = (layer(mixer, dim=128, heads=8) for mixer in ("attn", "linear"))
+    fused = layer("attn", fused=True, dim=128, heads=8)
+    check(fused, one, "tokens", 200, "memory")
+    check(fused, other, "tokens", 200, "memory")
+
+
+@pytest.mark.parametrize(
+    ("option", "last"),
+    [("image_size", 60), ("dim", 128), ("depth", 9), ("heads", 64), ("patch_size", 28)],
+)
+def test_every_size_of_a_model(option: str, last: int) -> None:
+    one, other = (specify("classifier", mixer=mixer) for mixer in ("performer", "attn"))
+    check(one, other, option, last, "params", "macs", "memory")
+
+
+# Against algebra
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("lambda", "attn"), ("linear", "attn"), ("nystrom", "aft"), ("linear", "aft")],
+)
+def test_the_root_of_the_difference(one: str, other: str) -> None:
+    options: dict[str, Any] = {"tokens": 100, "dim": 96, "heads": 3}
+    N = sympy.Symbol("N", integer=True, positive=True)
+    models = [layer(mixer, **options) for mixer in (one, other)]
+    macs = [model.substitute(tokens=N, grid=None).formula().total(Measure.MACS) for model in models]
+    difference = sympy.Poly(sympy.expand(macs[0] - macs[1]), N)
+    (root,) = (root for root in sympy.real_roots(difference) if root > 0)
+    found = find(models[0], models[1], ONCE, option="tokens")["macs"]
+    low = found.first
+    if difference.LC() < 0:  # the one is cheaper from there on
+        assert ends(found.cheaper) == [(max(low, sympy.floor(root) + 1), found.last)]
+    else:
+        assert ends(found.dearer) == [(max(low, sympy.floor(root) + 1), found.last)]
+
+
+# What is supposed of costs, for every mixer
+
+
+def differences(costs: list[int]) -> list[int]:
+    return [after - before for before, after in pairwise(costs)]
+
+
+BARE = [spelling for spelling in SPELLINGS if spelling.model == "layer"]
+
+
+@pytest.mark.parametrize("spelling", BARE, ids=str)
+@pytest.mark.parametrize(
+    "workload",
+    [
+        Workload(),
+        Workload(batch=3, dtype="bf16", autocast=True, checkpoint=True, optimizer="sgd"),
+    ],
+    ids=["alone", "mixed"],
+)
+def test_what_grows_with_the_tokens(spelling: Spelling, workload: Workload) -> None:
+    model = spelling.specify()
+    tokens = [side**2 for side in range(1, 13)] if spelling.on_grid else range(1, 50)
+    costs: dict[str, list[int]] = {"params": [], "macs": [], "memory": []}
+    for number in tokens:
+        try:
+            here = at(model, {"tokens": number})
+        except SpecError:
+            continue
+        here = here if spelling.on_grid else here.substitute(grid=None)
+        for counted in Measure:
+            costs[counted.value].append(here.formula(workload.batch).total(counted))
+        costs["memory"].append(peak_bytes(here, workload))
+    for measure, amounts in costs.items():
+        assert len(amounts) > 2
+        assert min(differences(amounts)) >= 0
+        if spelling.on_grid:
+            continue
+        steps = amounts[1:]
+        for _ in range(smoothness(model, measure) + 1):
+            steps = differences(steps)
+            assert min(steps) >= 0, measure
+
+
+SIZES = {
+    **{"image_size": range(4, 44, 4), "dim": range(4, 60, 4), "depth": range(1, 7)},
+    **{"channels": range(1, 7), "classes": range(1, 7), "batch": range(1, 7)},
+    **{"decoder_dim": range(16, 96, 16), "decoder_depth": range(1, 7)},
+}
+
+
+@pytest.mark.parametrize("model", ["mae", "classifier"])
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_what_grows_with_other_options(mixer: str, model: str) -> None:
+    given = {**MIXER_SIZES, "patch_size": 4, "image_size": 12, "landmarks": 1, "window": 1}
+    if MIXERS[mixer]().needs_grid:
+        if model == "mae":
+            return
+        given["pool"] = "mean"
+    options = {name: given[name] for name in given if name in MIXERS[mixer].declared()}
+    options |= {name: given[name] for name in ("patch_size", "image_size")}
+    options |= {"pool": "mean"} if "pool" in given else {}
+    made = specify(model, mixer=mixer, options=options)
+    for option, sizes in SIZES.items():
+        if option != "batch" and option not in made.declared():
+            continue
+        for measure in ("params", "macs", "memory"):
+            costs = []
+            for size in sizes:
+                workload = replace(ONCE, batch=size) if option == "batch" else ONCE
+                try:
+                    costs.append(cost(made, workload, measure, option, size))
+                except SpecError:
+                    continue
+            assert len(costs) > 2, option
+            assert min(differences(costs)) >= 0, (option, measure, costs)

@@ -1,0 +1,1116 @@
+"""The models' options: on paper as in torch, counted by hand, and computed naively.
+
+Each option of a model is turned alone, and some together. Sizes are unequal, so that none can
+stand in for another; an image that is not square has 4 rows of 6 patches.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import product
+from math import cos, erf, exp, sin, sqrt
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from references import columns, prepare
+from spellings import SPELLINGS, Spelling
+from test_reconcile import broken, check_adds_up, macs, read
+from test_tree import CHECKS
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.testing import assert_close
+
+import vitprof
+from vitprof.counters import COUNTERS
+from vitprof.counters.convention import Setting
+from vitprof.counters.reading import Reading
+from vitprof.eager.step import memory
+from vitprof.errors import SpecError
+from vitprof.formulas.block import ACTIVATIONS, NORMS
+from vitprof.formulas.layer import Measure
+from vitprof.formulas.mixers import MIXERS
+from vitprof.formulas.model import Model
+from vitprof.formulas.models import MODELS
+from vitprof.formulas.models.classifier import Classifier
+from vitprof.formulas.models.encoder_layer import EncoderLayer
+from vitprof.formulas.models.mae import MaskedAutoencoder
+from vitprof.modules.block import EncoderLayer as EncoderLayerModule
+from vitprof.modules.block import GatedLinearUnit, Pointwise
+from vitprof.modules.models.classifier import VisionTransformer
+from vitprof.modules.models.mae import MaskedAutoencoderViT
+from vitprof.modules.norms import NORMS as NORM_MODULES
+from vitprof.modules.norms import Affine, LayerScale, TokenBatchNorm
+from vitprof.modules.patches import sincos_positions
+from vitprof.modules.step import Step
+from vitprof.modules.trace import trace
+from vitprof.options import Choice, Flag, Whole
+from vitprof.reconcile import reconcile_macs
+from vitprof.specs import specify
+from vitprof.testing import assert_macs, assert_params
+from vitprof.workload import Workload
+
+Options = dict[str, Any]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small sizes: threads would spend their time on waiting for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+# The variants: each option turned, and some that meet in a formula turned together.
+
+IMAGE: Options = {"image_size": 12, "patch_size": 3, "channels": 2}
+TOKEN: Options = {"dim": 12, "heads": 3, "mlp_ratio": "2.5"}
+SIZES: dict[str, Options] = {
+    "mae": {**IMAGE, **TOKEN, "depth": 1, "mask_ratio": "0.4"}
+    | {"decoder_dim": 20, "decoder_heads": 5, "decoder_depth": 1},
+    "classifier": {**IMAGE, **TOKEN, "depth": 2, "classes": 7},
+    "layer": {**TOKEN, "tokens": 7},
+}
+# A size in place of none, and what a choice takes beside itself.
+GIVEN: Options = {"image_width": 18}
+BESIDE: dict[tuple[str, object], Options] = {("pool", "none"): {"head": False}}
+
+BLOCKS: list[Options] = [
+    {"norm": "affine", "mlp": "gated", "layer_scale": True, "activation": "silu"},
+    {"norm": "rms", "mlp": "gated", "layer_scale": True},
+    {"norm": "batch", "mlp": "linear", "layer_scale": True},
+    {"norm": "rms", "mlp": "none", "layer_scale": True},
+]
+TOGETHER: dict[str, list[Options]] = {
+    "mae": [
+        BLOCKS[0],
+        *({"class_token": False, "pos_embed": kind} for kind in ("learned", "none")),
+        {"class_token": False, "final_norm": False, "patch_bias": False},
+        {"class_token": False, "mask_ratio": "0"},
+        {"class_token": False, "norm": "batch"},
+        {"pos_embed": "learned", "pos_embed_token": False},
+        {"pos_embed": "learned", "image_width": 18},
+        {"pos_embed": "none", "patch_bias": False},
+    ],
+    "classifier": [
+        BLOCKS[1],
+        *({"distillation": True, "norm": norm} for norm in ("rms", "affine", "batch")),
+        *({"pool": "mean", "norm": norm} for norm in ("rms", "affine", "batch")),
+        {"distillation": True, "head": False},
+        {"distillation": True, "final_norm": False},
+        {"distillation": True, "pos_embed_token": False},
+        {"distillation": True, "pos_embed": "fixed"},
+        {"distillation": True, "pos_embed": "none", "image_width": 18},
+        {"pool": "mean", "head": False},
+        {"pool": "mean", "final_norm": False},
+        {"pool": "mean", "pos_embed": "fixed", "image_width": 18},
+        {"pool": "none", "head": False, "final_norm": False},
+        {"pos_embed": "fixed", "pos_embed_token": False},
+    ],
+    "layer": BLOCKS,
+}
+
+
+class Variant(NamedTuple):
+    """A model with some of its options turned."""
+
+    model: str
+    turned: tuple[tuple[str, Any], ...]
+
+    def __str__(self) -> str:
+        return "-".join((self.model, *(f"{name}={value}" for name, value in self.turned)))
+
+
+def alone(model: str) -> Iterator[Options]:
+    """Each option of a model turned, except sizes."""
+    usual = specify(model)
+    for name, option in usual.declared().items():
+        others: tuple[object, ...] = ()
+        if isinstance(option, Flag):
+            others = (False, True)
+        elif isinstance(option, Choice):
+            others = option.names
+        elif isinstance(option, Whole) and not option.minimum:
+            others = (GIVEN[name],)
+        for other in others:
+            if other != getattr(usual, name):
+                yield {name: other, **BESIDE.get((name, other), {})}
+
+
+VARIANTS = [
+    Variant(model, tuple(turned.items()))
+    for model in MODELS
+    for turned in (*alone(model), *TOGETHER[model])
+]
+every_variant = pytest.mark.parametrize("variant", VARIANTS, ids=str)
+
+
+@cache
+def spec(variant: Variant) -> Model:
+    return specify(variant.model, options={**SIZES[variant.model], **dict(variant.turned)})
+
+
+def test_every_option_that_is_no_size_is_turned() -> None:
+    for name in ("norm", "mlp", "activation", "layer_scale"):
+        assert {model for model, turned in VARIANTS if name in dict(turned)} == {*MODELS}
+    for name in ("image_width", "patch_bias", "pos_embed", "pos_embed_token", "final_norm"):
+        assert {model for model, turned in VARIANTS if name in dict(turned)} == {
+            "mae",
+            "classifier",
+        }
+    for name in ("pool", "distillation", "head"):
+        assert {model for model, turned in VARIANTS if name in dict(turned)} == {"classifier"}
+    assert {model for model, turned in VARIANTS if "class_token" in dict(turned)} == {"mae"}
+
+
+@every_variant
+def test_the_formulas_are_the_modules(variant: Variant) -> None:
+    assert len(CHECKS) == 8
+    for check in CHECKS:
+        check(spec(variant))
+
+
+@every_variant
+def test_a_step_trains_all_that_is_trained(variant: Variant) -> None:
+    torch.manual_seed(0)
+    step = Step(spec(variant), Workload(batch=3, device="cpu"), device="cpu")
+    before = {name: p.detach().clone() for name, p in step.module.named_parameters()}
+    assert all(parameter.grad is None for parameter in step.module.parameters())
+    step()
+    for name, parameter in step.module.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, name
+        if not parameter.requires_grad:
+            assert torch.equal(parameter, before[name]), name
+    assert {name for name, p in step.module.named_parameters() if not p.requires_grad} == {
+        node.path
+        for node in spec(variant).formula().walk(fold=False)
+        if node.path.endswith("pos_embed") and dict(spec(variant).values())["pos_embed"] == "fixed"
+    }
+
+
+# Memory, in every phase, as a trace of the real step finds it.
+
+AUTOCAST: Options = {"dtype": "bf16", "autocast": True}
+WORKLOADS: list[Options] = [
+    {},
+    {"device": "cpu"},
+    AUTOCAST,
+    {**AUTOCAST, "device": "cpu"},
+    {"checkpoint": True},
+    {"dtype": "bf16", "device": "cpu"},
+    {"inference": True},
+    {"dtype": "bf16"},
+    {**AUTOCAST, "inference": True},
+    {"inference": True, "device": "cpu"},
+    {**AUTOCAST, "checkpoint": True, "device": "cpu"},
+]
+
+
+def assert_traced(model: Model, how: Options) -> None:
+    workload = Workload(batch=3, optimizer="sgd", **how)
+    peaks = {name: peak.bytes for name, peak in memory(model, workload).peaks.items()}
+    assert peaks == trace(model, workload).by_phase
+
+
+@pytest.mark.parametrize(("place", "variant"), list(enumerate(VARIANTS)), ids=str)
+def test_memory_is_as_traced(place: int, variant: Variant) -> None:
+    assert_traced(spec(variant), WORKLOADS[place % len(WORKLOADS)])
+
+
+# Those of which a card, a CPU, autocast or inference makes something of its own.
+@pytest.mark.parametrize("how", WORKLOADS, ids=str)
+@pytest.mark.parametrize(
+    "turned",
+    [
+        *({"norm": norm} for norm in ("rms", "affine", "batch")),
+        {"layer_scale": True},
+        *({"mlp": mlp} for mlp in ("gated", "linear")),
+    ],
+    ids=str,
+)
+def test_memory_of_a_layer_is_as_traced(turned: Options, how: Options) -> None:
+    if turned == {"norm": "rms"} and how.get("checkpoint") and how.get("device") == "cpu":
+        pytest.xfail("see below")
+    assert_traced(spec(Variant("layer", tuple(turned.items()))), how)
+
+
+UNMET = {
+    "the gradient of a bias that a norm adds is there before that of its product": (
+        Variant("layer", (("norm", "affine"), ("mlp_ratio", "0.1"))),
+        {},
+    ),
+    "a factor that was made again is let go before its gradient is added up": (
+        Variant("layer", (("layer_scale", True), ("mlp_ratio", "1"))),
+        {"checkpoint": True},
+    ),
+    "what is made again of an input that wants no gradient is not kept": (
+        Variant("layer", (("norm", "rms"),)),
+        {"checkpoint": True, "device": "cpu"},
+    ),
+}
+
+
+# Where the backward pass on paper is a few bytes off: to be mended in `vitprof.eager`.
+@pytest.mark.xfail(raises=AssertionError)
+@pytest.mark.parametrize(("variant", "how"), UNMET.values(), ids=UNMET)
+def test_backward_is_as_traced(variant: Variant, how: Options) -> None:
+    assert_traced(spec(variant), how)
+
+
+ON_GRID = [one for one in SPELLINGS if one.on_grid and one.model == "classifier"]
+
+
+@pytest.mark.parametrize(("place", "spelling"), list(enumerate(ON_GRID)), ids=str)
+def test_a_grid_need_not_be_square(place: int, spelling: Spelling) -> None:
+    model = spelling.specify({"image_size": 9, "image_width": 18, "patch_size": 3})
+    for check in CHECKS:
+        check(model)
+    assert_traced(model, WORKLOADS[place % len(WORKLOADS)])
+
+
+# Readings.
+
+# Evaluation as it is asked for by default, and training with gradients, on a CPU.
+SETTINGS = [Setting(), Setting(device="cpu", train=True, grad=True)]
+
+
+@every_variant
+def test_every_reading_is_explained(variant: Variant) -> None:
+    weighed = vitprof.params(spec(variant))
+    check_adds_up(weighed)
+    assert weighed.counters == dict.fromkeys(COUNTERS, weighed.total)
+    for setting in SETTINGS:
+        check_adds_up(macs(spec(variant), 3, setting))
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=["eval", "train"])
+@pytest.mark.parametrize("tool", COUNTERS)
+@pytest.mark.parametrize(
+    ("turned", "kind"),
+    [
+        ({"norm": "rms"}, "rms_norm"),
+        ({"norm": "affine"}, "affine"),
+        ({"norm": "batch"}, "batch_norm"),
+        ({"layer_scale": True}, "layer_scale"),
+    ],
+    ids=str,
+)
+def test_no_coefficient_can_be_another(
+    turned: Options, kind: str, tool: str, setting: Setting
+) -> None:
+    model = spec(Variant("layer", tuple(turned.items())))
+    tree, reading = model.formula(3), read(model, setting)[tool]
+    convention = COUNTERS[tool].convention(setting)
+    assert isinstance(reading, Reading)
+    assert reconcile_macs(tree, convention, reading).explained
+    wrong = [other for of, _, other in broken(tree, convention) if of == kind]
+    assert wrong
+    for other in wrong:
+        assert not reconcile_macs(tree, other, reading).explained
+
+
+def added(turned: Options, tool: str, setting: Setting) -> int:
+    """What a tool's reading of a layer of three images has beyond the MACs."""
+    report = macs(spec(Variant("layer", tuple(turned.items()))), 3, setting, [tool])
+    return report.counters[tool] - report.total
+
+
+def test_what_the_tools_add_for_a_norm() -> None:
+    evaluated, trained = SETTINGS
+    elements = 3 * 7 * 12
+    # fvcore has no rule for a root mean square, a product or a sum.
+    assert added({"norm": "layer"}, "fvcore", evaluated) == 2 * 5 * elements
+    assert added({"norm": "rms"}, "fvcore", evaluated) == 0
+    assert added({"norm": "affine"}, "fvcore", evaluated) == 0
+    assert added({"norm": "batch"}, "fvcore", evaluated) == 2 * 2 * elements
+    assert added({"norm": "batch"}, "fvcore", trained) == 2 * 5 * elements
+    assert added({"norm": "batch"}, "torch", trained) == 0
+    # torchinfo multiplies weights and biases with the images; a scale's gain has another name.
+    base = added({"norm": "layer"}, "torchinfo", evaluated)
+    assert added({"norm": "rms"}, "torchinfo", evaluated) == base - 2 * 3 * 12
+    assert added({"norm": "affine"}, "torchinfo", evaluated) == base
+    assert added({"layer_scale": True}, "torchinfo", evaluated) == base
+
+
+# Counts by hand.
+
+B, N, D, h, H = 5, 7, 12, 3, 30  # images, tokens, channels, heads, and channels of the MLP
+ATTENTION = D * 3 * D + 3 * D + D * D + D
+MLP = D * H + H + H * D + D
+LAYER = 2 * D + ATTENTION + 2 * D + MLP
+
+
+@pytest.mark.parametrize(
+    ("turned", "params"),
+    [
+        ({}, 2 * D + ATTENTION + 2 * D + (D * H + H + H * D + D)),
+        ({"mlp": "gated"}, 2 * D + ATTENTION + 2 * D + (D * 2 * H + 2 * H + H * D + D)),
+        ({"mlp": "linear"}, 2 * D + ATTENTION + 2 * D + (D * D + D)),
+        ({"mlp": "none"}, 2 * D + ATTENTION),
+        ({"norm": "rms"}, D + ATTENTION + D + MLP),
+        ({"norm": "rms", "mlp": "none"}, D + ATTENTION),
+        ({"norm": "affine"}, 2 * D + ATTENTION + 2 * D + MLP),
+        # Its running mean and variance are not parameters.
+        ({"norm": "batch"}, 2 * D + ATTENTION + 2 * D + MLP),
+        ({"layer_scale": True}, LAYER + 2 * D),
+        ({"layer_scale": True, "mlp": "none"}, 2 * D + ATTENTION + D),
+        ({"activation": "silu"}, LAYER),
+    ],
+    ids=str,
+)
+def test_parameters_of_a_layer(turned: Options, params: int) -> None:
+    assert_params("layer", params, **SIZES["layer"], **turned)
+
+
+MIXING = B * N * D * 3 * D + 2 * (B * h * N * N * (D // h)) + B * N * D * D
+
+
+@pytest.mark.parametrize(
+    ("turned", "mlp"),
+    [
+        ({}, {"mlp": B * N * D * H + B * N * H * D}),
+        ({"mlp": "gated"}, {"mlp.fc1": B * N * D * 2 * H, "mlp.fc2": B * N * H * D}),
+        ({"mlp": "linear"}, {"mlp.fc1": B * N * D * D}),
+        ({"mlp": "none"}, {}),
+        (
+            {"norm": "rms", "layer_scale": True},
+            {"mlp.fc1": B * N * D * H, "mlp.fc2": B * N * H * D},
+        ),
+    ],
+    ids=str,
+)
+def test_macs_of_a_layer(turned: Options, mlp: dict[str, int]) -> None:
+    expected = {"mixer": MIXING, **mlp, "macs": MIXING + sum(mlp.values())}
+    assert_macs("layer", expected, batch=B, **SIZES["layer"], **turned)
+
+
+@pytest.mark.parametrize(
+    ("turned", "more"),
+    [
+        ({"mlp": "gated"}, {"multiply": B * N * H, "bias": B * N * H}),
+        ({"mlp": "linear"}, {"silu": B * N * (D - H), "bias": -B * N * H}),
+        (
+            {"mlp": "none"},
+            {"silu": -B * N * H, "bias": -B * N * (H + D), "layer_norm": -B * N * D}
+            | {"add": -B * N * D},
+        ),
+        ({"norm": "rms"}, {"layer_norm": -2 * B * N * D, "rms_norm": 2 * B * N * D}),
+        ({"norm": "affine"}, {"layer_norm": -2 * B * N * D, "affine": 2 * B * N * D}),
+        ({"norm": "batch"}, {"layer_norm": -2 * B * N * D, "batch_norm": 2 * B * N * D}),
+        ({"layer_scale": True}, {"layer_scale": 2 * B * N * D}),
+        ({"activation": "relu"}, {"silu": -B * N * H, "relu": B * N * H}),
+    ],
+    ids=str,
+)
+def test_elements_that_are_not_counted(turned: Options, more: dict[str, int]) -> None:
+    def not_counted(turned: Options) -> Counter[str]:
+        options = {**SIZES["layer"], "activation": "silu", **turned}
+        return Counter(vitprof.macs("layer", batch=B, counters=["analytic"], **options).not_counted)
+
+    found = not_counted(turned)
+    found.subtract(not_counted({}))
+    assert {kind: amount for kind, amount in found.items() if amount} == more
+
+
+n, wide = 4 * 4, 4 * 6  # patches of a square image, and of one that is not
+p, C, K = 3, 2, 7  # side of a patch, channels, classes
+PIXELS = p * p * C
+HEAD = D * K + K
+# The embedding of patches, two blocks, the norm and the head; the class token, and positions.
+CLASSIFIER = (PIXELS * D + D) + 2 * LAYER + 2 * D + HEAD + D + (n + 1) * D
+
+
+@pytest.mark.parametrize(
+    ("turned", "params"),
+    [
+        ({}, CLASSIFIER),
+        # A token, its position, and its head.
+        ({"distillation": True}, CLASSIFIER + D + D + D * K + K),
+        ({"distillation": True, "pos_embed_token": False}, CLASSIFIER + D - D + D * K + K),
+        ({"distillation": True, "head": False}, CLASSIFIER + D + D - HEAD),
+        ({"pool": "mean"}, CLASSIFIER - D - D),
+        ({"pool": "mean", "pos_embed_token": False}, CLASSIFIER - D - D),
+        ({"pool": "none", "head": False}, CLASSIFIER - D - D - HEAD),
+        ({"head": False}, CLASSIFIER - HEAD),
+        ({"pos_embed": "none"}, CLASSIFIER - (n + 1) * D),
+        ({"pos_embed": "fixed"}, CLASSIFIER),
+        ({"pos_embed_token": False}, CLASSIFIER - (n + 1) * D + n * D),
+        ({"image_width": 18}, CLASSIFIER - (n + 1) * D + (4 * 6 + 1) * D),
+        ({"image_width": 12}, CLASSIFIER),
+        ({"patch_bias": False}, CLASSIFIER - D),
+        ({"final_norm": False}, CLASSIFIER - 2 * D),
+        ({"norm": "rms"}, CLASSIFIER - 2 * 2 * D - D),
+        ({"layer_scale": True}, CLASSIFIER + 2 * 2 * D),
+        ({"mlp": "none"}, CLASSIFIER - 2 * (2 * D + MLP)),
+    ],
+    ids=str,
+)
+def test_parameters_of_a_classifier(turned: Options, params: int) -> None:
+    assert_params("classifier", params, **SIZES["classifier"], **turned)
+
+
+@pytest.mark.parametrize(
+    ("turned", "raw", "fixed"),
+    [
+        ({}, D + (n + 1) * D, 0),
+        ({"pos_embed": "fixed"}, D + (n + 1) * D, (n + 1) * D),
+        ({"pos_embed": "fixed", "pos_embed_token": False}, D + n * D, n * D),
+        ({"pos_embed": "fixed", "pool": "mean"}, n * D, n * D),
+        ({"pos_embed": "none"}, D, 0),
+        ({"distillation": True}, D + D + (n + 2) * D, 0),
+        ({"distillation": True, "pos_embed": "fixed"}, D + D + (n + 2) * D, (n + 2) * D),
+    ],
+    ids=str,
+)
+def test_tokens_and_positions_of_a_classifier(turned: Options, raw: int, fixed: int) -> None:
+    expected = {"tokens_and_positions": raw, "fixed": fixed}
+    assert_params("classifier", expected, **SIZES["classifier"], **turned)
+
+
+def block_macs(tokens: int, dim: int = D, hidden: int = H) -> int:
+    """Attention and MLP of B images; the heads' channels are the dim."""
+    attention = B * tokens * dim * 3 * dim + 2 * B * tokens * tokens * dim + B * tokens * dim * dim
+    return attention + B * tokens * dim * hidden + B * tokens * hidden * dim
+
+
+@pytest.mark.parametrize(
+    ("turned", "patches", "tokens", "heads"),
+    [
+        ({}, n, n + 1, B * D * K),
+        ({"image_width": 18}, 4 * 6, 4 * 6 + 1, B * D * K),
+        ({"image_width": 6}, 4 * 2, 4 * 2 + 1, B * D * K),
+        ({"distillation": True}, n, n + 2, 2 * B * D * K),
+        ({"distillation": True, "head": False}, n, n + 2, 0),
+        ({"pool": "mean"}, n, n, B * D * K),
+        ({"pool": "none", "head": False, "image_width": 18}, 4 * 6, 4 * 6, 0),
+        ({"patch_bias": False, "pos_embed": "none", "final_norm": False}, n, n + 1, B * D * K),
+    ],
+    ids=str,
+)
+def test_macs_of_a_classifier(turned: Options, patches: int, tokens: int, heads: int) -> None:
+    embedding = B * patches * PIXELS * D
+    expected = {
+        "patch_embed.proj": embedding,
+        "blocks.0": block_macs(tokens),
+        "blocks.1": block_macs(tokens),
+        "macs": embedding + 2 * block_macs(tokens) + heads,
+    }
+    assert_macs("classifier", expected, batch=B, **SIZES["classifier"], **turned)
+
+
+E, E_H = 20, 50  # channels of the decoder, and of its MLP
+DECODER = 2 * E + (E * 3 * E + 3 * E + E * E + E) + 2 * E + (E * E_H + E_H + E_H * E + E)
+# Embedding, block and norm; what the decoder begins with, its block, norm, and prediction;
+# the class token and the mask token; both tables of positions.
+MAE_LAYERS = (
+    *((PIXELS * D + D), LAYER, 2 * D),
+    *((D * E + E), DECODER, 2 * E, (E * PIXELS + PIXELS)),
+)
+MAE = sum(MAE_LAYERS) + D + E + (n + 1) * (D + E)
+
+
+@pytest.mark.parametrize(
+    ("turned", "params", "fixed"),
+    [
+        ({}, MAE, (n + 1) * (D + E)),
+        ({"pos_embed": "learned"}, MAE, 0),
+        ({"pos_embed": "none"}, sum(MAE_LAYERS) + D + E, 0),
+        ({"pos_embed_token": False}, MAE - D - E, n * (D + E)),
+        ({"class_token": False}, sum(MAE_LAYERS) + E + n * (D + E), n * (D + E)),
+        ({"class_token": False, "pos_embed": "none"}, sum(MAE_LAYERS) + E, 0),
+        ({"class_token": False, "pos_embed_token": False}, MAE - D - D - E, n * (D + E)),
+        ({"image_width": 18}, MAE + (4 * 6 - 4 * 4) * (D + E), (4 * 6 + 1) * (D + E)),
+        ({"patch_bias": False}, MAE - D, (n + 1) * (D + E)),
+        ({"final_norm": False}, MAE - 2 * D - 2 * E, (n + 1) * (D + E)),
+        ({"norm": "rms"}, MAE - 3 * D - 3 * E, (n + 1) * (D + E)),
+        ({"layer_scale": True}, MAE + 2 * D + 2 * E, (n + 1) * (D + E)),
+        (
+            {"mlp": "gated"},
+            MAE + (D * H + H) + (E * E_H + E_H),  # as much again before each activation
+            (n + 1) * (D + E),
+        ),
+    ],
+    ids=str,
+)
+def test_parameters_of_a_masked_autoencoder(turned: Options, params: int, fixed: int) -> None:
+    expected = {"all": params, "fixed": fixed, "trainable": params - fixed}
+    assert_params("mae", expected, **SIZES["mae"], **turned)
+
+
+@pytest.mark.parametrize(
+    ("turned", "patches", "kept", "token"),
+    [
+        # Six tenths of the patches are kept, rounded down.
+        ({}, n, 9, 1),
+        ({"class_token": False}, n, 9, 0),
+        ({"image_width": 18}, 4 * 6, 14, 1),
+        ({"image_width": 18, "class_token": False}, 4 * 6, 14, 0),
+        ({"pos_embed": "none", "patch_bias": False, "final_norm": False}, n, 9, 1),
+    ],
+    ids=str,
+)
+def test_macs_of_a_masked_autoencoder(turned: Options, patches: int, kept: int, token: int) -> None:
+    seen, all_of_them = kept + token, patches + token
+    parts = {
+        "patch_embed.proj": B * patches * p * p * C * D,
+        "blocks.0": block_macs(seen),
+        "decoder_embed": B * seen * D * E,
+        "decoder_blocks.0": block_macs(all_of_them, E, E_H),
+        "decoder_pred": B * all_of_them * E * PIXELS,
+    }
+    assert_macs("mae", {**parts, "macs": sum(parts.values())}, batch=B, **SIZES["mae"], **turned)
+
+
+# What a layer of fp32 keeps for its backward pass, by hand, against one of LayerNorms and GELU:
+# each norm keeps its input, that the residual has too, and two statistics of each token.
+KEPT = 4 * B * N
+
+
+@pytest.mark.parametrize(
+    ("turned", "device", "more"),
+    [
+        # One statistic of each token; on a CPU the product with it too, for the gain, and no
+        # statistic of what the layer is given, which wants no gradient.
+        ({"norm": "rms"}, "cuda", 2 * KEPT - 4 * KEPT),
+        ({"norm": "rms"}, "cpu", 2 * KEPT * D + KEPT - 4 * KEPT),
+        ({"norm": "affine"}, "cuda", -4 * KEPT),
+        ({"norm": "batch"}, "cpu", 2 * 2 * 4 * D - 4 * KEPT),
+        # What it multiplies, which nobody else needs.
+        ({"layer_scale": True}, "cuda", 2 * KEPT * D),
+        # Both halves, the gate's activation, and the product; in place of H before and after.
+        ({"mlp": "gated"}, "cuda", KEPT * (2 * H + H + H) - KEPT * (H + H)),
+        ({"mlp": "gated", "activation": "relu"}, "cuda", KEPT * (2 * H + H + H) - KEPT * (H + H)),
+        # What the activation reads; its output is only added.
+        ({"mlp": "linear"}, "cuda", KEPT * D - KEPT * (H + H)),
+        ({"mlp": "linear", "activation": "relu"}, "cuda", KEPT * D - KEPT * (H + H)),
+        # Norm, its input, output and statistics, and the MLP.
+        ({"mlp": "none"}, "cuda", -KEPT * (D + D + 2) - KEPT * (H + H)),
+    ],
+    ids=str,
+)
+def test_a_layer_keeps(turned: Options, device: str, more: int) -> None:
+    def kept(turned: Options) -> int:
+        options = {**SIZES["layer"], "activation": "gelu", **turned}
+        return memory(
+            specify("layer", options=options), Workload(batch=B, device=device)
+        ).kept_bytes
+
+    assert kept(turned) - kept({}) == more
+
+
+# Numbers against naive references.
+
+
+@pytest.fixture
+def x() -> Tensor:
+    torch.manual_seed(0)
+    return torch.randn(B, N, D, dtype=torch.float64)
+
+
+NAIVE: dict[str, Callable[[float], float]] = {
+    "gelu": lambda z: z * (1 + erf(z / sqrt(2))) / 2,
+    "relu": lambda z: max(z, 0.0),
+    "silu": lambda z: z / (1 + exp(-z)),
+}
+
+
+def test_every_activation_has_a_reference() -> None:
+    assert NAIVE.keys() == ACTIVATIONS.keys()
+
+
+@pytest.mark.parametrize("activation", NAIVE)
+@torch.no_grad()
+def test_a_gated_mlp_multiplies_its_halves(x: Tensor, activation: str) -> None:
+    mlp = GatedLinearUnit(D, H, activation=activation)
+    prepare(mlp)
+    gate, value = columns(mlp.fc1, x, 0, H), columns(mlp.fc1, x, H, H)
+    gated = torch.empty(B, N, H, dtype=torch.float64)
+    for b, token, i in product(range(B), range(N), range(H)):
+        act = NAIVE[activation](gate[b, token, i].item())
+        gated[b, token, i] = act * value[b, token, i].item()
+    assert_close(mlp(x), columns(mlp.fc2, gated, 0, D))
+
+
+@pytest.mark.parametrize("activation", NAIVE)
+@torch.no_grad()
+def test_a_linear_mlp_is_one_layer_and_its_activation(x: Tensor, activation: str) -> None:
+    mlp = Pointwise(D, H, activation=activation)
+    prepare(mlp)
+    assert_close(mlp(x), columns(mlp.fc1, x, 0, D).apply_(NAIVE[activation]))
+
+
+@torch.no_grad()
+def test_affine_is_a_gain_and_a_bias_of_each_channel(x: Tensor) -> None:
+    affine = Affine(D).double()
+    assert_close(affine(x), x)  # at first
+    prepare(affine)
+    y = torch.empty_like(x)
+    for c in range(D):
+        y[:, :, c] = x[:, :, c] * affine.weight[c].item() + affine.bias[c].item()
+    assert_close(affine(x), y)
+
+
+@torch.no_grad()
+def test_layer_scale_is_a_gain_of_each_channel(x: Tensor) -> None:
+    scale = LayerScale(D).double()
+    assert_close(scale(x), x * 1e-4, atol=1e-9, rtol=0)  # at first
+    prepare(scale)
+    y = torch.empty_like(x)
+    for c in range(D):
+        y[:, :, c] = x[:, :, c] * scale.gamma[c].item()
+    assert_close(scale(x), y)
+
+
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("lead", [(B, N), (B,)])
+@torch.no_grad()
+def test_batch_norm_is_torchs_on_rows(lead: tuple[int, ...], train: bool) -> None:
+    torch.manual_seed(0)
+    norm = TokenBatchNorm(D)
+    prepare(norm)
+    norm.train(train)
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None
+    assert variance is not None
+    torchs_mean, torchs_variance = mean.clone(), variance.clone()
+    x = torch.randn(*lead, D, dtype=torch.float64)
+    rows = functional.batch_norm(
+        x.reshape(-1, D), torchs_mean, torchs_variance, norm.weight, norm.bias, training=train
+    )
+    before = mean.clone()
+    y = norm(x)
+    assert_close(y, rows.reshape(*lead, D))
+    assert_close((mean, variance), (torchs_mean, torchs_variance))
+    assert torch.equal(mean, before) != train
+
+
+@torch.no_grad()
+def test_batch_norm_of_tokens_takes_those_of_all_images(x: Tensor) -> None:
+    norm = TokenBatchNorm(D)
+    prepare(norm)
+    norm.train()
+    y = torch.empty_like(x)
+    for c in range(D):
+        of_channel = [x[b, token, c].item() for b in range(B) for token in range(N)]
+        mean = sum(of_channel) / (B * N)
+        variance = sum((z - mean) ** 2 for z in of_channel) / (B * N)
+        gain, bias = norm.weight[c].item(), norm.bias[c].item()
+        y[:, :, c] = (x[:, :, c] - mean) / sqrt(variance + norm.eps) * gain + bias
+    assert_close(norm(x), y)
+
+
+@pytest.mark.parametrize("size", [1, 1e-3])  # of which 1e-6 is little, and much
+@torch.no_grad()
+def test_rms_norm_is_its_formula(x: Tensor, size: float) -> None:
+    norm: Any = NORM_MODULES["rms"](D)
+    prepare(norm)
+    x, y = size * x, torch.empty_like(x)
+    for b, token in product(range(B), range(N)):
+        mean_square = sum(z.item() ** 2 for z in x[b, token]) / D
+        y[b, token] = x[b, token] / sqrt(mean_square + 1e-6) * norm.weight
+    assert_close(norm(x), y)
+
+
+def test_norms_have_the_same_names_on_both_sides() -> None:
+    assert NORMS.keys() == NORM_MODULES.keys()
+    types = {name: type(norm(D)).__name__ for name, norm in NORM_MODULES.items()}
+    assert {name: getattr(op, "__name__", "") for name, op in NORMS.items()} == types
+
+
+@pytest.mark.parametrize(
+    "turned",
+    [{}, {"layer_scale": True}, {"mlp": "none", "layer_scale": True}]
+    + [{"norm": norm, "mlp": "gated"} for norm in NORMS],
+    ids=str,
+)
+@torch.no_grad()
+def test_a_block_adds_its_scaled_branches(x: Tensor, turned: Options) -> None:
+    block: Any = EncoderLayerModule(EncoderLayer(tokens=N, dim=D, heads=h, **turned))
+    prepare(block)
+    scaled = turned.get("layer_scale", False)
+    y = x + block.mixer(block.norm1(x)) * (block.ls1.gamma if scaled else 1)
+    if turned.get("mlp") != "none":
+        y = y + block.mlp(block.norm2(y)) * (block.ls2.gamma if scaled else 1)
+    else:
+        assert not {"norm2", "mlp", "ls2"} & {name for name, _ in block.named_children()}
+    assert_close(block(x), y)
+
+
+# Models on images of 2 rows of 3 patches, 2 × 2 pixels in 3 channels.
+
+ROWS, COLUMNS, SIDE, CHANNELS, IMAGES = 2, 3, 2, 3, 4
+PATCHES = ROWS * COLUMNS
+SMALL: Options = {"image_size": ROWS * SIDE, "image_width": COLUMNS * SIDE, "patch_size": SIDE}
+SMALL |= {"channels": CHANNELS, "dim": D, "depth": 2, "heads": h}
+
+
+@pytest.fixture
+def images() -> Tensor:
+    torch.manual_seed(1)
+    return torch.randn(IMAGES, CHANNELS, ROWS * SIDE, COLUMNS * SIDE)
+
+
+def pixels(images: Tensor, image: int, patch: int) -> Tensor:
+    """A patch flattened, pixels row by row, the channels of each together."""
+    row, column = divmod(patch, COLUMNS)
+    across = range(column * SIDE, (column + 1) * SIDE)
+    down = range(row * SIDE, (row + 1) * SIDE)
+    return torch.stack(
+        [images[image, c, y, x] for y in down for x in across for c in range(CHANNELS)]
+    )
+
+
+def classifier(**turned: Any) -> VisionTransformer:
+    torch.manual_seed(0)
+    return VisionTransformer(Classifier(**SMALL, **{"classes": K, **turned})).eval()
+
+
+def held(first: nn.Module, last: nn.Module, run: Callable[[], Any]) -> tuple[Tensor, Tensor, Any]:
+    """What goes into one module, what comes out of another, and what `run` returns."""
+    seen: dict[str, Tensor] = {}
+    hooks = [
+        first.register_forward_pre_hook(lambda _, given: seen.update(into=given[0])),
+        last.register_forward_hook(lambda _, given, output: seen.update(out=output)),
+    ]
+    returned = run()
+    for hook in hooks:
+        hook.remove()
+    return seen["into"], seen["out"], returned
+
+
+def position(table: Tensor | None, place: int) -> Tensor | float:
+    return 0.0 if table is None else table[0, place]
+
+
+@pytest.mark.parametrize(
+    ("turned", "joined", "located"),
+    [
+        ({}, 1, 1),
+        ({"pos_embed_token": False}, 1, 0),
+        ({"pos_embed": "fixed"}, 1, 1),
+        ({"pos_embed": "fixed", "pos_embed_token": False}, 1, 0),
+        ({"pos_embed": "none"}, 1, 0),
+        ({"distillation": True}, 2, 2),
+        ({"distillation": True, "pos_embed_token": False}, 2, 0),
+        ({"distillation": True, "pos_embed": "none"}, 2, 0),
+        ({"pool": "mean"}, 0, 0),
+        ({"pool": "mean", "pos_embed": "none", "patch_bias": False}, 0, 0),
+        ({"pool": "none", "head": False}, 0, 0),
+    ],
+    ids=str,
+)
+@torch.no_grad()
+def test_tokens_of_a_classifier(images: Tensor, turned: Options, joined: int, located: int) -> None:
+    """The tokens that join, in their order, then the patches, row by row; and their positions."""
+    model = classifier(**turned)
+    tokens, _, _ = held(model.blocks[0], model.norm, lambda: model(images))
+    table = model.pos_embed
+    assert tokens.shape == (IMAGES, joined + PATCHES, D)
+    if table is not None:
+        assert table.shape == (1, located + PATCHES, D)
+    for place, name in enumerate(("cls_token", "dist_token")):
+        assert hasattr(model, name) == (place < joined)
+        if place < joined:
+            at = position(table, place) if located else 0.0
+            expected = model.get_parameter(name)[0, 0] + at
+            assert_close(tokens[:, place], expected.expand(IMAGES, D))
+    for b, patch in product(range(IMAGES), range(PATCHES)):
+        embedded = model.patch_embed.proj(pixels(images, b, patch))
+        expected = embedded + position(table, located + patch)
+        assert_close(tokens[b, joined + patch], expected)
+
+
+def feature(model: VisionTransformer, encoded: Tensor, *places: int) -> Tensor:
+    """The normalised tokens of these places."""
+    return torch.stack([model.norm(encoded[:, place]) for place in places], dim=1)
+
+
+Expected = Callable[[VisionTransformer, Tensor], Tensor]
+
+
+def logits(model: VisionTransformer, x: Tensor, head: str = "head") -> Tensor:
+    linear = model.get_submodule(head)
+    assert isinstance(linear, nn.Linear)
+    return x @ linear.weight.T + linear.bias
+
+
+def distilled(model: VisionTransformer, encoded: Tensor) -> Tensor:
+    both = feature(model, encoded, 0, 1)
+    return (logits(model, both[:, 0]) + logits(model, both[:, 1], "head_dist")) / 2
+
+
+def mean_of_patches(model: VisionTransformer, encoded: Tensor) -> Tensor:
+    each = feature(model, encoded, *range(PATCHES))
+    return sum((each[:, patch] for patch in range(PATCHES)), torch.zeros(IMAGES, D)) / PATCHES
+
+
+RETURNED: list[tuple[Options, tuple[int, ...], Expected]] = [
+    ({}, (K,), lambda m, x: logits(m, feature(m, x, 0)[:, 0])),
+    ({"distillation": True}, (K,), distilled),
+    ({"pool": "mean"}, (K,), lambda m, x: logits(m, mean_of_patches(m, x))),
+    ({"head": False}, (D,), lambda m, x: feature(m, x, 0)[:, 0]),
+    ({"distillation": True, "head": False}, (2, D), lambda m, x: feature(m, x, 0, 1)),
+    ({"pool": "mean", "head": False}, (D,), mean_of_patches),
+    ({"pool": "none", "head": False}, (PATCHES, D), lambda m, x: feature(m, x, *range(PATCHES))),
+]
+
+
+@pytest.mark.parametrize("final_norm", [True, False])
+@pytest.mark.parametrize(
+    ("turned", "shape", "expected"), RETURNED, ids=[str(one[0]) for one in RETURNED]
+)
+@torch.no_grad()
+def test_what_a_classifier_returns(
+    images: Tensor, turned: Options, shape: tuple[int, ...], expected: Expected, final_norm: bool
+) -> None:
+    model = classifier(**turned, final_norm=final_norm)
+    _, encoded, returned = held(model.blocks[0], model.blocks[-1], lambda: model(images))
+    assert returned.shape == (IMAGES, *shape)
+    assert isinstance(model.norm, nn.LayerNorm if final_norm else nn.Identity)
+    assert_close(returned, expected(model, encoded))
+
+
+def test_a_classifier_without_a_head_has_none() -> None:
+    for distillation in (False, True):
+        model = classifier(head=False, distillation=distillation)
+        assert not [name for name, _ in model.named_parameters() if name.startswith("head")]
+        assert not Classifier(head=False, distillation=distillation).classifies
+        assert Classifier(distillation=distillation).classifies
+
+
+def test_fixed_positions_of_a_grid_that_is_not_square() -> None:
+    """2 rows of 3 columns, 8 channels: a quarter of them are 2 frequencies, 1 and 1 / 100."""
+    table = sincos_positions((2, 3), 8, joined=2)
+    assert table.shape == (1, 2 + 2 * 3, 8)
+    assert not table[0, :2].any()
+    last = [sin(2), sin(2 / 100), cos(2), cos(2 / 100), sin(1), sin(1 / 100), cos(1), cos(1 / 100)]
+    assert_close(table[0, 2 + 1 * 3 + 2], torch.tensor(last))  # row 1, column 2
+    third = [sin(2), sin(2 / 100), cos(2), cos(2 / 100), 0, 0, 1, 1]
+    assert_close(table[0, 2 + 2], torch.tensor(third))  # row 0, column 2
+    fourth = [0, 0, 1, 1, sin(1), sin(1 / 100), cos(1), cos(1 / 100)]
+    assert_close(table[0, 2 + 3], torch.tensor(fourth))  # row 1, column 0
+
+
+def autoencoder(**turned: Any) -> MaskedAutoencoderViT:
+    torch.manual_seed(0)
+    decoder: Options = {"decoder_dim": 20, "decoder_depth": 1, "decoder_heads": 5}
+    return MaskedAutoencoderViT(MaskedAutoencoder(**SMALL, **decoder, **turned)).eval()
+
+
+def masked(model: MaskedAutoencoderViT, images: Tensor) -> Any:
+    """What it returns, each time with the same random mask."""
+    torch.manual_seed(2)
+    return model(images)
+
+
+# Of 6 patches, 1.5 are not masked; and 3.
+MASKS = [("0.75", 1), ("0.5", 3), ("0", 6)]
+
+
+@pytest.mark.parametrize(("mask_ratio", "kept"), MASKS)
+@torch.no_grad()
+def test_an_autoencoder_without_class_token(images: Tensor, mask_ratio: str, kept: int) -> None:
+    model = autoencoder(class_token=False, mask_ratio=mask_ratio)
+    seen, decoded, (loss, prediction, mask) = held(
+        model.blocks[0], model.decoder_pred, lambda: masked(model, images)
+    )
+    assert not hasattr(model, "cls_token")
+    assert seen.shape == (IMAGES, kept, D)
+    assert mask.shape == (IMAGES, PATCHES)
+    assert mask.sum(1).tolist() == [PATCHES - kept] * IMAGES
+    assert prediction.shape == (IMAGES, PATCHES, SIDE * SIDE * CHANNELS)
+    assert torch.equal(prediction, decoded)
+    errors = [
+        (prediction[b, patch] - pixels(images, b, patch)).square().mean()
+        for b, patch in product(range(IMAGES), range(PATCHES))
+        if mask[b, patch]
+    ]
+    assert loss.shape == ()
+    assert_close(loss, torch.stack(errors).mean() if errors else torch.tensor(0.0))
+
+
+@pytest.mark.parametrize("kind", ["learned", "fixed", "none"])
+@pytest.mark.parametrize(
+    ("turned", "joined", "located"),
+    [
+        ({}, 1, 1),
+        ({"pos_embed_token": False}, 1, 0),
+        ({"class_token": False}, 0, 0),
+        ({"class_token": False, "pos_embed_token": False, "final_norm": False}, 0, 0),
+    ],
+    ids=str,
+)
+@torch.no_grad()
+def test_every_patch_has_its_own_place(
+    images: Tensor, turned: Options, joined: int, located: int, kind: str
+) -> None:
+    """Follow each patch by its value: into the encoder, and back to its place in the decoder."""
+    model = autoencoder(**turned, pos_embed=kind, mask_ratio="0.5")
+    into, encoded, (_, prediction, mask) = held(
+        model.blocks[0], model.norm, lambda: masked(model, images)
+    )
+    decoder_into, decoded, _ = held(
+        model.decoder_blocks[0], model.decoder_pred, lambda: masked(model, images)
+    )
+    table, decoder_table = model.pos_embed, model.decoder_pos_embed
+    assert (table is None) == (decoder_table is None) == (kind == "none")
+    conv, embed = model.patch_embed.proj, model.decoder_embed
+    assert_close(prediction, decoded[:, joined:])
+    if joined:
+        token = model.cls_token[0, 0] + (position(table, 0) if located else 0.0)
+        assert_close(into[:, 0], token.expand(IMAGES, D))
+        token_there = embed(encoded[:, 0]) + (position(decoder_table, 0) if located else 0.0)
+        assert_close(decoder_into[:, 0], token_there)
+    for b, patch in product(range(IMAGES), range(PATCHES)):
+        # The kernel's pixels are in the order of `pixels`, with the channels last.
+        kernel = conv.weight.permute(0, 2, 3, 1).flatten(1)
+        assert conv.bias is not None
+        embedded = kernel @ pixels(images, b, patch) + conv.bias
+        embedded = embedded + position(table, located + patch)
+        distance = (into[b, joined:] - embedded).abs().amax(dim=1)
+        place = int(distance.argmin())
+        is_kept = bool(distance[place] < 1e-5)
+        assert is_kept == (mask[b, patch] == 0)
+        token = embed(encoded[b, joined + place]) if is_kept else model.mask_token[0, 0]
+        expected = token + position(decoder_table, located + patch)
+        assert_close(decoder_into[b, joined + patch], expected)
+
+
+@pytest.mark.parametrize("name", ["classifier", "mae"])
+def test_learned_positions_have_a_gradient_and_fixed_ones_none(images: Tensor, name: str) -> None:
+    for kind in ("learned", "fixed"):
+        tables: list[nn.Parameter | None]
+        places = [[True] * (1 + PATCHES)]
+        if name == "mae":
+            autoencoding = autoencoder(pos_embed=kind)
+            tables = [autoencoding.pos_embed, autoencoding.decoder_pos_embed]
+            loss, _, mask = masked(autoencoding, images)
+            # The encoder has no use for a place that is dropped of every image.
+            kept = (mask == 0).any(dim=0).tolist()
+            assert not all(kept)
+            places = [[True, *kept], *places]
+        else:
+            classifying = classifier(pos_embed=kind)
+            tables = [classifying.pos_embed]
+            loss = functional.cross_entropy(classifying(images), torch.arange(IMAGES))
+        torch.autograd.backward(loss)
+        for table, used in zip(tables, places, strict=True):
+            assert table is not None
+            assert table.requires_grad == (kind == "learned")
+            if table.requires_grad:
+                assert table.grad is not None
+                assert table.grad[0].any(dim=-1).tolist() == used
+            else:
+                assert table.grad is None
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "sentence"),
+    [
+        (
+            "classifier",
+            {"distillation": True, "pool": "mean"},
+            "a distillation token stands beside a class token, and pool mean has none; "
+            "take pool token with it",
+        ),
+        (
+            "classifier",
+            {"distillation": True, "pool": "none", "head": False},
+            "a distillation token stands beside a class token, and pool none has none; "
+            "take pool token with it",
+        ),
+        (
+            "classifier",
+            {"pool": "none"},
+            "pool none leaves the patches as they are, for no head; give --no-head with it",
+        ),
+        (
+            "classifier",
+            {"image_width": 14},
+            "image width 14 is not divisible by patch size 4; patch size can be 1, 2, 7 or 14",
+        ),
+        (
+            "mae",
+            {"image_width": 4},
+            "image width 4 is not divisible by patch size 8; patch size can be 1, 2 or 4",
+        ),
+        (
+            "classifier",
+            {"pos_embed": "fixed", "dim": 30, "heads": 3},
+            "dim 30 is not divisible by 4, as the sines and cosines of two axes need; "
+            "with these heads dim can be 24 or 36",
+        ),
+        (
+            "classifier",
+            {"pos_embed": "fixed", "dim": 2, "heads": 1},
+            "dim 2 is not divisible by 4, as the sines and cosines of two axes need; "
+            "with these heads dim can be 4",
+        ),
+        (
+            "mae",
+            {"decoder_dim": 30, "decoder_heads": 5},
+            "decoder dim 30 is not divisible by 4, as the sines and cosines of two axes need; "
+            "with these heads decoder dim can be 20 or 40",
+        ),
+        (
+            "mae",
+            {"class_token": False, "mask_ratio": "0.99", "image_size": 32},
+            "mask ratio 0.99 leaves the encoder none of 16 patches, and there is no class token; "
+            "lower it, or give --class-token",
+        ),
+        *(
+            (
+                "layer",
+                {"mlp": mlp, "mlp_ratio": "0.01"},
+                "mlp ratio 0.01 leaves the MLP no channel of 64; give a ratio of at least 1/64",
+            )
+            for mlp in ("plain", "gated")
+        ),
+        ("layer", {"norm": "group"}, "norm can be layer, rms, affine or batch, not 'group'"),
+        ("mae", {"mlp": "deep"}, "mlp can be plain, gated, linear or none, not 'deep'"),
+        ("layer", {"activation": "tanh"}, "activation can be gelu, relu or silu, not 'tanh'"),
+        ("mae", {"pos_embed": "sin"}, "pos embed can be learned, fixed or none, not 'sin'"),
+        ("classifier", {"pool": "cls"}, "pool can be token, mean or none, not 'cls'"),
+        (
+            "classifier",
+            {"class_token": False},
+            "class token is an option of mae, not of classifier with attn",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(model: str, options: Options, sentence: str) -> None:
+    with pytest.raises(SpecError) as refusal:
+        specify(model, options=options)
+    assert str(refusal.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        *(("layer", {"mlp": mlp, "mlp_ratio": "0.01"}) for mlp in ("linear", "none")),
+        *(("layer", {"mlp": mlp, "mlp_ratio": "1/64"}) for mlp in ("plain", "gated")),
+        ("classifier", {"pool": "none", "head": False}),
+        # No table of sines and cosines, so that a width is free.
+        *(("mae", {"pos_embed": kind, "dim": 30, "heads": 3}) for kind in ("learned", "none")),
+        ("classifier", {"dim": 30, "heads": 3}),
+        # One patch is enough, or a class token alone.
+        ("mae", {"class_token": False, "mask_ratio": "15/16", "image_size": 32}),
+        ("mae", {"mask_ratio": "0.99", "image_size": 32}),
+    ],
+    ids=str,
+)
+def test_what_fits_is_taken(model: str, options: Options) -> None:
+    assert specify(model, options=options).formula().total(Measure.MACS) > 0
+
+
+def test_options_of_models_and_mixers_have_names_of_their_own() -> None:
+    """The command line has them side by side."""
+    of_models = {name for model in MODELS.values() for name in model.declared()}
+    of_mixers = {name for mixer in MIXERS.values() for name in mixer.declared()}
+    assert of_models & of_mixers == set()
