@@ -4,7 +4,8 @@
 
 Whole processes: the analytic command, over importing torch and over a script that asks
 three tools about the same model. In one process: each tool on a model's module, which is
-built beforehand, over the model's formulas, from the spec's names to the total.
+built beforehand, over the model's formulas, from the spec's names to the total; and the
+fastest of the tools over one configuration of a million that are evaluated on arrays.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Iterable
 from importlib.metadata import version
+from math import prod
 from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter
@@ -30,6 +32,7 @@ from three_tools import DEVICES, TOOLS, prepare
 
 from vitprof import specify
 from vitprof.formulas.layer import Measure
+from vitprof.sweep.arrays import counts as count_arrays
 
 Times = dict[str, list[float]]
 Goal = tuple[str, float]
@@ -40,8 +43,22 @@ RIVALS = {
     "import torch": [sys.executable, "-c", "import torch"],
     "three tools": [sys.executable, str(Path(__file__).with_name("three_tools.py"))],
 }
-GOALS: dict[str, Goal] = {"import torch": ("<", 0.15), "formulas": (">", 1000)}
+GOALS: dict[str, Goal] = {
+    "import torch": ("<", 0.15),
+    "formulas": (">", 1000),
+    "arrays": (">", 10_000),
+}
 COUNTS = 100  # by formulas in a run, each of a width that comes once
+SWEPT = {"dim": range(8, 8008, 8), "image_size": range(8, 8008, 8)}  # a million of them
+ARRAYS = f"""
+from pathlib import Path
+from vitprof import specify
+from vitprof.formulas.layer import Measure
+from vitprof.sweep.arrays import counts
+counts(specify("mae"), {SWEPT!r}, Measure.MACS)
+status = Path("/proc/self/status").read_text()
+print(status.partition("VmHWM:")[2].split()[0])
+"""
 PACKAGES = ("vitprof", "typer", "rich", "torch", "torchinfo", "fvcore")
 
 
@@ -60,11 +77,12 @@ def time_processes(runs: int) -> Times:
 
 @torch.no_grad()
 def time_counts(runs: int) -> Times:
-    """Seconds of one count, by formulas and by each tool in every run; run 0 warms up.
+    """Seconds of one count, by formulas, on arrays and by each tool in every run; run 0 warms up.
 
     The tools read the first of the models that the formulas count in that run.
     """
-    times: Times = {name: [] for name in ("formulas", *TOOLS)}
+    times: Times = {name: [] for name in ("formulas", "arrays", *TOOLS)}
+    model = specify("mae")
     for run in watched(runs, "counts"):
         widths = [128 + 8 * (run + (runs + 1) * count) for count in range(COUNTS)]
         modules = {name: prepare(name, widths[0]) for name in TOOLS}
@@ -73,6 +91,10 @@ def time_counts(runs: int) -> Times:
         for dim in widths:
             specify("mae", options={"dim": dim}).formula().total(Measure.MACS)
         elapsed = {"formulas": (perf_counter() - start) / COUNTS}
+        gc.collect()
+        start = perf_counter()
+        size = count_arrays(model, SWEPT, Measure.MACS).size
+        elapsed["arrays"] = (perf_counter() - start) / size
         for name, macs in TOOLS.items():
             gc.collect()
             start = perf_counter()
@@ -82,6 +104,13 @@ def time_counts(runs: int) -> Times:
             for name, taken in elapsed.items():
                 times[name].append(taken)
     return times
+
+
+def peak_of_arrays() -> int:
+    """The most bytes that a process holds that evaluates the formulas on arrays."""
+    command = [sys.executable, "-c", ARRAYS]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(ended.stdout) * 1024
 
 
 def watched(runs: int, what: str) -> Iterable[int]:
@@ -112,6 +141,8 @@ def verdict(ratio: float, goal: Goal | None) -> tuple[str, str]:
 
 
 def seconds(time: float) -> str:
+    if time < 1e-6:
+        return f"{time * 1e9:.0f} ns"
     if time < 0.001:
         return f"{time * 1e6:.0f} µs"
     return f"{time * 1e3:.0f} ms" if time < 1 else f"{time:.2f} s"
@@ -121,13 +152,16 @@ def figure(ratio: float) -> str:
     return f"{ratio:.3f}" if ratio < 10 else f"{ratio:,.0f}"
 
 
-def conditions(runs: int) -> Table:
+def conditions(runs: int, arrays: float) -> Table:
     """What was measured, with what, and where."""
     devices = ", ".join(f"{tool} on {device}" for tool, device in DEVICES.items())
     facts = {
         "macs": "vitprof macs --counters analytic, in each format",
         "three tools": "a script that asks all three about the same model",
         "formulas": f"from spec to total, mean of {COUNTS} models that differ in width",
+        "arrays": f"one of {prod(map(len, SWEPT.values())):,} configurations, which differ in "
+        f"{' and '.join(SWEPT)}: {1 / arrays:,.0f} a second, in a process that holds "
+        f"{peak_of_arrays() / 1e6:.0f} MB at most",
         "the tools": f"{devices}; on modules that are built beforehand",
         "runs": f"{runs} after a warm-up, all in turn in each; quartiles of the runs' ratios",
         "versions": ", ".join(f"{package} {version(package)}" for package in PACKAGES),
@@ -157,9 +191,11 @@ def main() -> None:
     table.add_section()
     for tool in TOOLS:
         add_ratio(table, counts, tool, "formulas")
+    table.add_section()
+    add_ratio(table, counts, min(TOOLS, key=lambda tool: median(counts[tool])), "arrays")
     console = Console(highlight=False)
     console.print(table, "", sep="\n")
-    console.print(conditions(runs))
+    console.print(conditions(runs, median(counts["arrays"])))
 
 
 if __name__ == "__main__":

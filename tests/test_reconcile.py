@@ -37,7 +37,7 @@ from vitprof.counters.parts import each_tensor_once, parts_of, parts_on_paper
 from vitprof.counters.read import read_macs, read_params
 from vitprof.counters.reading import Reading
 from vitprof.counters.torchinfo import counts_tokens
-from vitprof.formulas.block import NORMS
+from vitprof.formulas import block
 from vitprof.formulas.layer import Layer
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import Op
@@ -176,7 +176,7 @@ def replaced(convention: Convention, kind: str, rule: Rule) -> Convention:
 def test_no_coefficient_of_a_convention_can_be_another(tool: str, setting: Setting) -> None:
     convention = COUNTERS[tool].convention(setting)
     ruled = set()
-    normed = [specify("layer", options={"tokens": 7, "norm": norm}) for norm in NORMS]
+    normed = [specify("layer", options={"tokens": 7, "norm": norm}) for norm in block.NORMS]
     for spec in (*SPECS.values(), *normed):
         tree, reading = spec.formula(3), read(spec, setting)[tool]
         assert isinstance(reading, Reading)

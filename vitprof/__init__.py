@@ -18,6 +18,7 @@ from vitprof.specs import specify
 from vitprof.version import __version__
 
 if TYPE_CHECKING:
+    from vitprof.comparing import compare
     from vitprof.footprint import memory
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "SpecError",
     "VitprofError",
     "__version__",
+    "compare",
     "macs",
     "memory",
     "params",
@@ -36,6 +38,10 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Load what not every command needs when it is asked for."""
+    if name == "compare":
+        from vitprof.comparing import compare
+
+        return compare
     if name == "memory":
         from vitprof.footprint import memory
 

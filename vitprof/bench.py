@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from vitprof.errors import VitprofError
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.model import Model
 from vitprof.formulas.totals import totals
+from vitprof.profile import quiet
 from vitprof.report.bench import FORWARD, TRAINING, Benchmark, Measured, Speed
 from vitprof.timing import Peak, Protocol, Timing, matrix_peak, take_turns
 from vitprof.version import versions
@@ -72,18 +73,19 @@ def bench(
     memory: dict[str, int | None] = {}
     with set_torch_threads(protocol.threads):
         peak = matrix_peak(place, DTYPES[workload.dtype], protocol, say=say)
-        for phase in (FORWARD, TRAINING):
+        inference = replace(workload, inference=True, checkpoint=False)
+        for phase, own in ((FORWARD, inference), (TRAINING, workload)):
             for model in models:
                 name = _name(model, phase)
                 say(f"warming up: {name}")
                 with _explained(name, workload, device):
-                    steps[name], memory[name] = _prepared(model, workload, phase, place, compiled)
+                    steps[name], memory[name] = _prepared(model, own, place, compiled=compiled)
         with _explained("one of them", workload, device):
             timings = take_turns(steps, protocol, say=say)
     return Benchmark(
         model=models[0].name,
         workload={name: value for name, value in workload.values().items() if name != "inference"},
-        conditions=_conditions(place, protocol, compiled),
+        conditions=conditions(place, protocol, compiled=compiled),
         versions=versions(["torch"]),
         protocol=str(protocol),
         bound=float(protocol.spread),
@@ -94,12 +96,55 @@ def bench(
     )
 
 
+def time_steps(
+    models: Mapping[str, Model],
+    workload: Workload,
+    protocol: Protocol,
+    *,
+    device: str,
+    say: Say = quiet,
+) -> tuple[dict[str, Timing], dict[str, str]]:
+    """Measure the step of `workload`, training or inference, of models in turn.
+
+    Args:
+        models: what is measured, by name.
+        workload: how they are trained or run.
+        protocol: how long is measured.
+        device: `cpu`, `cuda` or `cuda:1`.
+        say: told what is being done.
+
+    Returns:
+        The seconds of a step by the models' names, and the conditions that they depend on.
+
+    Raises:
+        SpecError: there is no such device.
+        BenchError: a step cannot be run, for want of memory or of a kernel.
+    """
+    import torch
+    from torch.utils.benchmark.utils.common import set_torch_threads
+
+    from vitprof.modules.device import find_device
+
+    place = find_device(device)
+    workload = replace(workload, device=place.type)
+    protocol = replace(protocol, threads=protocol.threads or torch.get_num_threads())
+    steps: dict[str, Step] = {}
+    with set_torch_threads(protocol.threads):
+        for name, model in models.items():
+            say(f"warming up: {name}")
+            with _explained(name, workload, device):
+                steps[name], _ = _prepared(model, workload, place)
+        with _explained("one of them", workload, device):
+            timings = take_turns(steps, protocol, say=say)
+    return timings, conditions(place, protocol)
+
+
 def _name(model: Model, phase: str) -> str:
     return f"{model.mixer.name}, {phase}"
 
 
 def _prepared(
-    model: Model, workload: Workload, phase: str, device: torch.device, compiled: bool
+    model: Model, workload: Workload, device: torch.device, *, compiled: bool = False
 ) -> tuple[Step, int | None]:
     """A step that has been made twice, and the bytes that it took at most.
 
@@ -112,8 +157,7 @@ def _prepared(
     gc.collect()
     on_gpu = device.type == "cuda"
     before = torch.cuda.memory_allocated(device) if on_gpu else 0
-    forward = replace(workload, inference=True, checkpoint=False)
-    step = Step(model, forward if phase == FORWARD else workload, device=str(device))
+    step = Step(model, workload, device=str(device))
     if compiled:
         step.module.compile()
     step()
@@ -170,7 +214,10 @@ def _measured(
     )
 
 
-def _conditions(device: torch.device, protocol: Protocol, compiled: bool) -> dict[str, str]:
+def conditions(
+    device: torch.device, protocol: Protocol, *, compiled: bool = False
+) -> dict[str, str]:
+    """What else times depend on: the device, its threads and how they compute."""
     import torch
 
     on_gpu = device.type == "cuda"

@@ -206,8 +206,10 @@ class Options:
     """
 
     def __post_init__(self) -> None:
+        own, defaults = vars(self), self._defaults()
         for name, option in self.declared().items():
-            object.__setattr__(self, name, option.read(name, getattr(self, name)))
+            if own[name] is not defaults[name]:
+                own[name] = option.read(name, own[name])
         self.check()
 
     def rules(self) -> Iterator[Rule]:
@@ -228,6 +230,12 @@ class Options:
         declared = [field for field in fields(cls) if "option" in field.metadata]
         declared.sort(key=lambda field: field.name not in own)
         return {field.name: field.metadata["option"] for field in declared}
+
+    @classmethod
+    @cache
+    def _defaults(cls) -> dict[str, Any]:
+        """Map each option to its default, which is a value that has been read."""
+        return {field.name: field.default for field in fields(cls)}
 
     def size(self, name: str) -> Size:
         """The option `name` under its symbol, for use in a formula."""

@@ -21,7 +21,19 @@ from vitprof.cli.plugins import meet_mixers
 from vitprof.errors import VitprofError, unknown
 from vitprof.version import __version__
 
-COMMANDS = ("params", "macs", "memory", "bench", "batch-size", "check", "models", "mixers")
+COMMANDS = (
+    "params",
+    "macs",
+    "memory",
+    "compare",
+    "sweep",
+    "bench",
+    "batch-size",
+    "check",
+    "models",
+    "mixers",
+    "presets",
+)
 BAD_REQUEST, INTERRUPTED = 2, 130
 
 

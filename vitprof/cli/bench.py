@@ -9,13 +9,13 @@ import typer
 
 from vitprof import bench as benching
 from vitprof.batch_size.gpus import read_budget
+from vitprof.candidates import with_mixers
 from vitprof.cli.options import Request, split_names, takes_request
 from vitprof.cli.output import print_table, progress
 from vitprof.cli.workload_options import takes_workload
 from vitprof.errors import SpecError, unknown
-from vitprof.formulas.mixers import MIXERS, find_mixer
+from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
-from vitprof.specs import specify
 from vitprof.timing import Protocol
 from vitprof.workload import Workload
 
@@ -120,7 +120,7 @@ def bench(
 
 
 def _models(request: Request, mixers: str | None) -> list[Model]:
-    """The model with each of the mixers, which share the options that several have.
+    """The model with each of the mixers.
 
     Raises:
         SpecError: there is no such model, mixer or option.
@@ -129,12 +129,4 @@ def _models(request: Request, mixers: str | None) -> list[Model]:
         return [request.specify()]
     if request.mixer is not None:
         raise SpecError("--mixer is one, --mixers are several; give one of the two")
-    named = list(dict.fromkeys(find_mixer(name) for name in split_names(mixers)))
-    if not named:
-        raise SpecError(f"no mixer is named; known are {', '.join(MIXERS)}")
-    models = []
-    for mixer in named:
-        others = {name for other in named for name in other.declared()} - mixer.declared().keys()
-        options = {name: value for name, value in request.options.items() if name not in others}
-        models.append(specify(request.model, mixer=mixer.name, options=options))
-    return models
+    return [*with_mixers(request.model, split_names(mixers), request.options).values()]

@@ -55,9 +55,9 @@ def _cells(measured: Measured, phase: str, benchmark: Benchmark) -> dict[str, st
     speed = measured.speeds[phase]
     lower, median, upper = speed.timing.quartiles
     cells = {
-        "median": _seconds(median),
-        "lower quartile": _seconds(lower),
-        "upper quartile": _seconds(upper),
+        "median": show_seconds(median),
+        "lower quartile": show_seconds(lower),
+        "upper quartile": show_seconds(upper),
         "images/s": _figure(speed.images_per_second),
     }
     if len(benchmark.mixers) > 1:
@@ -72,7 +72,7 @@ def _memory(speed: Speed) -> str:
     return _NOTHING if speed.peak_bytes is None else f"{_figure(speed.peak_bytes / _MIB)} MiB"
 
 
-def _seconds(time: float) -> str:
+def show_seconds(time: float) -> str:
     """A time in the unit that suits it."""
     unit, number = ("s", time) if time >= 1 else ("ms", 1e3 * time)
     if number < 0.1:

@@ -1,0 +1,284 @@
+"""Models side by side, as plain data and in each format."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from io import StringIO
+from typing import TYPE_CHECKING
+
+from vitprof.errors import listing
+from vitprof.options import Plain, Value, label_of, plain
+from vitprof.report.to_json import SCHEMA
+from vitprof.sweep.measures import MEASURES, Amount
+from vitprof.timing import Timing
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+_SHOWN = 3  # stretches that a sentence has room for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One of the models.
+
+    Attributes:
+        name: what it is called by.
+        spec: model, mixer, and every size.
+        amounts: by measure: `params` and `macs`, `memory` in bytes, `batch` in images, `time`
+            in seconds.
+        ratios: of each amount to the first model's; None where that is 0.
+        timing: the times that the median is of; None where none was taken.
+    """
+
+    name: str
+    spec: Mapping[str, Value]
+    amounts: Mapping[str, Amount]
+    ratios: Mapping[str, float | None]
+    timing: Timing | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A layer that does not cost all models the same.
+
+    Attributes:
+        path: of the layer, equal ones folded.
+        counts: what it costs by measure, `params` and `macs`, and by model; None where a
+            model has no such layer.
+    """
+
+    path: str
+    counts: Mapping[str, Mapping[str, int | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A stretch of sizes where one model is cheaper.
+
+    Attributes:
+        first: the first of them.
+        last: the last of them.
+        cost: what the cheaper one costs at the first.
+        other: what the dearer one costs there.
+    """
+
+    first: int
+    last: int
+    cost: int
+    other: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossover:
+    """From where on a model is cheaper than the first.
+
+    Attributes:
+        name: the model's.
+        than: the first model's.
+        measure: in what: `params`, `macs` or `memory`.
+        option: along which option.
+        first: the first value that was searched, the least at which both are defined.
+        last: the last one.
+        squares: whether only square numbers were searched, as one of the two needs a grid.
+        cheaper: where it costs less.
+        dearer: where it costs more; where neither, both cost the same.
+    """
+
+    name: str
+    than: str
+    measure: str
+    option: str
+    first: int
+    last: int
+    squares: bool
+    cheaper: tuple[Span, ...]
+    dearer: tuple[Span, ...]
+
+    @property
+    def sentence(self) -> str:
+        """What a reader wants to know of it."""
+        what = MEASURES[self.measure].title
+        everywhere = f"from {self._said(f'{self.first:,}', f'{self.last:,}')}"
+        if not self.cheaper and not self.dearer:
+            return f"{self.name} costs the same as {self.than} in {what}, {everywhere}"
+        if not self.cheaper:
+            nowhere = f"{self.name} is nowhere cheaper than {self.than} in {what}, {everywhere}"
+            if self._is_everywhere(self.dearer[0]):
+                return nowhere
+            return f"{nowhere}, and dearer {self._where(self.dearer)}"
+        cheaper = f"{self.name} is cheaper than {self.than} in {what} {self._where(self.cheaper)}"
+        if self.cheaper[-1].last == self.last:
+            return f"{cheaper} ({self._against(self.cheaper[-1])})"
+        if not self.dearer:
+            return f"{cheaper}, and nowhere dearer"
+        dearer = f"{cheaper}; {self.than} is {self._where(self.dearer)}"
+        against = self._against(self.dearer[-1])
+        return f"{dearer} ({against})" if self.dearer[-1].last == self.last else dearer
+
+    def _is_everywhere(self, span: Span) -> bool:
+        return (span.first, span.last) == (self.first, self.last)
+
+    def _where(self, spans: tuple[Span, ...]) -> str:
+        """The stretches in words; of many, the first and the last."""
+        if len(spans) <= _SHOWN:
+            return listing(map(self._one, spans), "and")
+        between = f"in {len(spans) - 2} stretches after that"
+        return listing([self._one(spans[0]), between, self._one(spans[-1])], "and")
+
+    def _one(self, span: Span) -> str:
+        first, last = f"{span.first:,}", f"{span.last:,}"
+        if self._is_everywhere(span):
+            return f"everywhere, from {self._said(first, last)}"
+        if first == last:
+            return f"at {self._said(first)}"
+        if span.last == self.last:
+            return f"from {self._said(first)} on"
+        if span.first == self.first:
+            return f"up to {self._said(last)}"
+        return f"from {self._said(first, last)}"
+
+    def _said(self, *ends: str) -> str:
+        """`402 tokens`, `1 to 65,536 tokens`, `image size 64`."""
+        values, label = " to ".join(ends), label_of(self.option)
+        return f"{values} {label}" if self.option == "tokens" else f"{label} {values}"
+
+    def _against(self, span: Span) -> str:
+        unit = " bytes" if self.measure == "memory" else ""
+        place = f" at {span.first:,}" if span.first == self.first else ""
+        return f"{span.cost:,} against {span.other:,}{unit}{place}"
+
+    def record(self) -> dict[str, object]:
+        """All of it by name, for other programs."""
+        return {**asdict(self), "sentence": self.sentence}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Models side by side.
+
+    Attributes:
+        spec: what all of them have in common: model, mixer, sizes.
+        workload: how they are trained or run.
+        conditions: device, threads and what else measured times depend on.
+        versions: of every package that had a part in it.
+        convention: what is counted, in a sentence.
+        protocol: how times were measured, in a sentence; empty where none were.
+        bound: the spread of times that was to be reached.
+        budget_bytes: the memory that the largest batch is within; None without one.
+        measures: what they are compared by, in order.
+        sides: the models; the first is what the others are compared with.
+        differences: the layers that are not equal; empty where they were not asked for.
+        crossovers: from where on each is cheaper than the first, measure by measure.
+        unsearched: why no crossover was looked for, by model.
+    """
+
+    spec: Mapping[str, Value]
+    workload: Mapping[str, Value]
+    conditions: Mapping[str, str]
+    versions: Mapping[str, str]
+    convention: str
+    protocol: str
+    bound: float
+    budget_bytes: int | None
+    measures: tuple[str, ...]
+    sides: tuple[Side, ...]
+    differences: tuple[Difference, ...]
+    crossovers: tuple[Crossover, ...]
+    unsearched: Mapping[str, str]
+
+    @property
+    def complaint(self) -> str:
+        """Nothing of a comparison can fail to hold."""
+        return ""
+
+    @property
+    def unsettled(self) -> dict[str, float]:
+        """The spreads of times that are larger than they were to be, by model."""
+        spreads = {side.name: side.timing.spread for side in self.sides if side.timing}
+        return {name: spread for name, spread in spreads.items() if spread > self.bound}
+
+    def own(self, side: Side) -> dict[str, Value]:
+        """What a model has besides what all have in common."""
+        return {name: value for name, value in side.spec.items() if name not in self.spec}
+
+    def to_json(self) -> str:
+        """All of it for other programs; counts are exact integers."""
+        document = {
+            "schema": SCHEMA,
+            "command": "compare",
+            "spec": _plain(self.spec),
+            "workload": _plain(self.workload),
+            "conditions": dict(self.conditions),
+            "versions": dict(self.versions),
+            "convention": self.convention,
+            "protocol": self.protocol,
+            "unsettled": self.unsettled,
+            "budget_bytes": self.budget_bytes,
+            "measures": list(self.measures),
+            "models": [
+                {
+                    "name": side.name,
+                    "spec": _plain(side.spec),
+                    "amounts": dict(side.amounts),
+                    "ratios": dict(side.ratios),
+                    "timing": None if side.timing is None else _timing(side.timing),
+                }
+                for side in self.sides
+            ],
+            "layers": [asdict(difference) for difference in self.differences],
+            "crossovers": [crossover.record() for crossover in self.crossovers],
+            "unsearched": dict(self.unsearched),
+        }
+        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+    def to_csv(self) -> str:
+        """A line a model and, where they were asked for, a line a layer that differs.
+
+        The path of a whole model is empty, and so is what a line does not have.
+        """
+        ratios = [f"{measure}_ratio" for measure in self.measures]
+        columns = [name for pair in zip(self.measures, ratios, strict=True) for name in pair]
+        text = StringIO()
+        writer = csv.DictWriter(
+            text, ["name", "model", "mixer", "path", *columns], lineterminator="\n"
+        )
+        writer.writeheader()
+        for side in self.sides:
+            own = {"name": side.name, "model": side.spec["model"], "mixer": side.spec["mixer"]}
+            of_first = {f"{name}_ratio": ratio for name, ratio in side.ratios.items()}
+            writer.writerow({**own, **side.amounts, **of_first})
+            for layer in self.differences:
+                counts = {measure: layer.counts[measure][side.name] for measure in layer.counts}
+                if any(count is not None for count in counts.values()):
+                    writer.writerow({**own, "path": layer.path, **counts})
+        return text.getvalue()
+
+    def to_markdown(self) -> str:
+        """The models and the layers as GitHub tables, then crossovers and conditions."""
+        from vitprof.report.comparison_to_markdown import comparison_to_markdown
+
+        return comparison_to_markdown(self)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from vitprof.report.comparison_to_table import comparison_to_table
+
+        yield from comparison_to_table(self, console, options)
+
+
+def _plain(values: Mapping[str, Value]) -> dict[str, Plain]:
+    return {name: plain(value) for name, value in values.items()}
+
+
+def _timing(timing: Timing) -> dict[str, float | int]:
+    lower, median, upper = timing.quartiles
+    return {
+        "lower_quartile": lower,
+        "median": median,
+        "upper_quartile": upper,
+        "spread": timing.spread,
+        "samples": len(timing.samples),
+    }

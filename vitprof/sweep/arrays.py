@@ -1,0 +1,236 @@
+"""The formulas on NumPy arrays: very many configurations in one evaluation.
+
+A formula adds, multiplies and divides whatever its sizes are. Here they are arrays with one
+element a configuration, and each count is as exact as one alone.
+
+Some formulas do more with an option than calculate: 0 stands for a default, tokens that are a
+square have a grid, a branch is taken. So 0, 1 and squares are evaluated apart. Where a formula
+asks a question of many numbers at once, which `Integers` refuse to answer, or where it gives a
+configuration another count than alone, the values of an option are taken one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import product
+from math import isqrt, prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitprof.formulas.layer import Measure
+from vitprof.formulas.model import Model
+from vitprof.formulas.size import Size
+from vitprof.sweep.axis import Axis, Number
+from vitprof.sweep.integers import FITS, Array, Fractions, Integers, Mask
+from vitprof.sweep.points import read_axes
+
+_AT_ONCE = 65_536  # configurations; all sizes of a formula on so many take some ten MB
+
+Counts = np.ma.MaskedArray[Any, np.dtype[Any]]
+Values = Mapping[str, Any]  # by option: a number, or Integers or Fractions
+
+
+def counts(model: Model, axes: Mapping[str, object], measure: Measure) -> Counts:
+    """Count the parameters or MACs of a model at every combination of options' values.
+
+    Args:
+        model: has the options that are on no axis.
+        axes: ranges or ascending values by option, of the model, its mixer, or `batch`.
+        measure: what is counted.
+
+    Returns:
+        A masked array with an axis an option, in their order. Masked is what is no
+        configuration: a dim that is not divisible by the heads, or the like. Elements are
+        `int64`, or Python's integers (`object`) where one of the counts does not fit.
+
+    Raises:
+        SpecError: there is no such option, or it does not allow one of the values.
+    """
+    read = read_axes([model], axes)
+    found = _Found.of(tuple(len(axis.values) for axis in read))
+    for some in product(*(_alike(axis) for axis in read)):
+        _fill(model, [*some], measure, found)
+    return np.ma.MaskedArray(found.counts, ~found.defined)
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """Some of the values of an axis, and where they lie in the result."""
+
+    name: str
+    values: tuple[Number, ...]
+    places: NDArray[np.intp]
+
+    def some(self, which: Sequence[int]) -> _Axis:
+        return _Axis(self.name, tuple(self.values[one] for one in which), self.places[[*which]])
+
+    def array(self, which: Array) -> Integers | Fractions:
+        """The values at these places of it."""
+        own = self.values
+        if all(isinstance(value, int) for value in own):
+            return Integers.of([int(value) for value in own])[which]
+        return Fractions.of([Fraction(value) for value in own])[which]
+
+
+@dataclass(slots=True)
+class _Found:
+    """The result, as far as it is known."""
+
+    counts: Array
+    defined: Mask
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...]) -> _Found:
+        return cls(np.zeros(shape, np.int64), np.zeros(shape, np.bool_))
+
+    def set(self, places: tuple[Array, ...], counts: Any) -> None:
+        """Note counts of configurations that there are."""
+        fits = counts.dtype != object if isinstance(counts, np.ndarray) else abs(counts) < FITS
+        if not fits:
+            self.counts = self.counts.astype(object)
+        self.counts[places] = counts
+        self.defined[places] = True
+
+
+def _alike(axis: Axis) -> list[_Axis]:
+    """The values of an axis in groups that a formula treats alike: 0, 1, squares, others."""
+    groups: dict[object, list[int]] = {}
+    for place, value in enumerate(axis.values):
+        square = axis.name == "tokens" and isqrt(int(value)) ** 2 == value
+        alone = value if value in (0, 1) else None
+        groups.setdefault((alone, square), []).append(place)
+    whole = _Axis(axis.name, axis.values, np.arange(len(axis.values)))
+    return [whole.some(places) for places in groups.values()]
+
+
+def _fill(model: Model, axes: list[_Axis], measure: Measure, found: _Found) -> None:
+    """Find the counts at every combination of the axes' values."""
+    if _evaluates(model, axes, measure, found):
+        return
+    fixed = _to_fix(model, axes, measure)
+    for one in range(len(axes[fixed].values)):
+        _fill(model, _with_one(axes, fixed, one), measure, found)
+
+
+def _evaluates(
+    model: Model, axes: list[_Axis], measure: Measure, found: _Found | None = None
+) -> bool:
+    """Evaluate the formula on all of it and note what is found; say whether that can be done."""
+    loose = any(len(axis.values) > 1 for axis in axes)
+    for which in _chunks(axes):
+        try:
+            defined, counts = _evaluate(model, _values(axes, which), measure)
+        except (ArithmeticError, AttributeError, TypeError, ValueError):
+            if not loose:
+                raise
+            return False
+        if not np.any(defined):
+            continue
+        which = tuple(one[np.broadcast_to(defined, one.shape)] for one in which)
+        if loose and not _as_alone(model, axes, which, measure, counts):
+            return False
+        if found is not None:
+            found.set(
+                tuple(axis.places[one] for axis, one in zip(axes, which, strict=True)), counts
+            )
+    return True
+
+
+def _as_alone(
+    model: Model, axes: list[_Axis], which: tuple[Array, ...], measure: Measure, counts: Any
+) -> bool:
+    """Whether configurations at the ends of each axis have the same counts alone."""
+    ends = {int(end) for one in which for end in (one.argmin(), one.argmax())}
+    counts = np.broadcast_to(counts, which[0].shape)
+    return all(
+        _evaluate(model, _values(axes, tuple(one[end] for one in which)), measure)
+        == (True, counts[end])
+        for end in ends
+    )
+
+
+def _to_fix(model: Model, axes: list[_Axis], measure: Measure) -> int:
+    """The axis whose values are to be taken one by one: one that suffices, or the shortest."""
+    loose = [place for place, axis in enumerate(axes) if len(axis.values) > 1]
+    loose.sort(key=lambda place: len(axes[place].values))
+    few = [axis.some(sorted({0, len(axis.values) // 2, len(axis.values) - 1})) for axis in axes]
+    for place in loose:
+        some = _with_one(few, place, 0)
+        if _evaluates(model, some, measure):
+            return place
+    return loose[0]
+
+
+def _with_one(axes: list[_Axis], place: int, one: int) -> list[_Axis]:
+    """The axes with only one of the values of one of them."""
+    return [*axes[:place], axes[place].some([one]), *axes[place + 1 :]]
+
+
+def _chunks(axes: list[_Axis]) -> Iterator[tuple[Array, ...]]:
+    """The indices into each axis of all combinations, so many at once."""
+    number = prod(len(axis.values) for axis in axes)
+    for start in range(0, number, _AT_ONCE):
+        yield _indices(axes, np.arange(start, min(start + _AT_ONCE, number)))
+
+
+def _indices(axes: list[_Axis], combinations: Array) -> tuple[Array, ...]:
+    shape = tuple(len(axis.values) for axis in axes)
+    return np.unravel_index(combinations, shape) if shape else ()
+
+
+def _values(axes: list[_Axis], which: tuple[Array, ...]) -> dict[str, Any]:
+    """By option: a number where there is one for all, else as many as there are in `which`."""
+    return {
+        axis.name: axis.values[int(one) if np.ndim(one) == 0 else 0]
+        if len(axis.values) == 1 or np.ndim(one) == 0
+        else axis.array(one)
+        for axis, one in zip(axes, which, strict=True)
+    }
+
+
+def _evaluate(model: Model, values: Values, measure: Measure) -> tuple[Any, Any]:
+    """Which configurations there are, and the counts of those."""
+    defined = _defined(_placed(model, values))
+    if not np.any(defined):
+        return False, 0
+    if isinstance(defined, np.ndarray) and not defined.all():
+        many = (Integers, Fractions)
+        values = {
+            name: value[defined] if isinstance(value, many) else value
+            for name, value in values.items()
+        }
+    count: Any = _placed(model, values).formula(values.get("batch", 1)).total(measure)
+    return defined, count.values if isinstance(count, Integers) else count
+
+
+def _placed(model: Model, values: Values) -> Model:
+    """The model with the values, which nothing has checked."""
+    own = {name: value for name, value in values.items() if name in model.declared()}
+    mixers = {name: value for name, value in values.items() if name in model.mixer.declared()}
+    if isinstance(tokens := own.get("tokens"), Integers):
+        own["grid"] = _grid(tokens)
+    return model.substitute(**own, mixer=model.mixer.substitute(**mixers))
+
+
+def _grid(tokens: Integers) -> tuple[Size, Size] | None:
+    """Rows and columns of tokens that are all squares, or of which none is."""
+    sides = [isqrt(number) for number in tokens.values.tolist()]
+    if sides[0] ** 2 != tokens.values[0]:
+        return None
+    side: Any = Integers.of(sides)
+    return Size(side, "rows"), Size(side, "columns")
+
+
+def _defined(model: Model) -> Any:
+    """Where all rules hold: a bool, or an array; later rules make sense where earlier hold."""
+    defined: Any = True
+    for options in (model.mixer, model):
+        for rule in options.rules():
+            defined = defined & np.asarray(rule.holds)
+            if not np.any(defined):
+                return False
+    return defined if np.ndim(defined) else bool(defined)

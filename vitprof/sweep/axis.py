@@ -1,0 +1,149 @@
+"""Ranges of an option: `64:16384:x2` by a factor, `64:1024:+64` by a step, `64,128,256`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from vitprof.errors import SpecError
+from vitprof.options import Choice, Flag, Option, Ratio, Whole, label_of
+
+Number = int | Fraction
+
+FORMS = "first:last:xFACTOR, first:last:+STEP, or values with commas between"
+_NUMBER = re.compile(r"\d{1,30}(\.\d{1,30})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """The values that an option takes in a sweep.
+
+    Attributes:
+        name: the option.
+        values: ascending, each once.
+    """
+
+    name: str
+    values: tuple[Number, ...]
+
+
+def is_range(value: object) -> bool:
+    """Whether a value given for an option, or a word, is several."""
+    return isinstance(value, (tuple, list, range)) or (
+        isinstance(value, str) and (":" in value or "," in value or not value.strip())
+    )
+
+
+def read_axis(name: str, given: object, option: Option, *, most: int | None = None) -> Axis:
+    """Read the values of an option, ends inclusive where they are hit.
+
+    Args:
+        name: the option's field name.
+        given: a range in words, values, or one value.
+        option: what the option allows.
+        most: how many values there may be; None for any number.
+
+    Raises:
+        SpecError: it is no range, an empty or a reversed one, or one of more than `most`
+            values; the option is no number, or does not allow one of the values.
+    """
+    if not isinstance(option, (Whole, Ratio)):
+        raise SpecError(_no_number(name, option))
+    values: list[Number] = []
+    for value in _several(name, given, most):
+        values.append(option.read(name, _as_read(value)))
+        if len(values) > 1 and values[-1] <= values[-2]:
+            raise SpecError(
+                f"the values of {label_of(name)} do not ascend: {values[-1]} comes after "
+                f"{values[-2]}; give them in order, each once"
+            )
+        if most is not None and len(values) > most:
+            raise _too_many(name, f"more than {most:,}", most)
+    if not values:
+        raise SpecError(f"the range of {label_of(name)} is empty; give {FORMS}")
+    return Axis(name, tuple(values))
+
+
+def _no_number(name: str, option: Choice | Flag) -> str:
+    return (
+        f"{label_of(name)} is no number and cannot be swept; give one value, {option.bounds()}, "
+        "and sweep another option"
+    )
+
+
+def _several(name: str, given: object, most: int | None) -> Iterable[object]:
+    if not isinstance(given, str):
+        return given if isinstance(given, Iterable) else (given,)
+    if not given.strip():
+        return ()
+    return (value for part in given.split(",") for value in _part(name, part.strip(), most))
+
+
+def _part(name: str, part: str, most: int | None) -> Iterable[object]:
+    """The values of one part of a list: of a range, or the one that it is."""
+    if ":" not in part:
+        if not part:
+            raise SpecError(f"the values of {label_of(name)} have a comma too many; give {FORMS}")
+        return (part,)
+    words = part.split(":")
+    if len(words) != 3 or not words[2]:
+        raise SpecError(
+            f"{label_of(name)} {part!r} is no range; give a first and a last value and what lies "
+            f"between two, as in {words[0] or 1}:{words[1] or 1024}:x2 or +64"
+        )
+    first, last = _number(name, part, words[0]), _number(name, part, words[1])
+    by_factor = words[2][0] in "x×*"
+    by = _number(name, part, words[2][1:] if by_factor or words[2][0] == "+" else words[2])
+    if first > last:
+        raise SpecError(
+            f"{label_of(name)} {part!r} is reversed: {words[0]} is more than {words[1]}; "
+            f"give {words[1]}:{words[0]}:{words[2]}"
+        )
+    if by_factor:
+        if by <= 1 or not first:
+            raise SpecError(
+                f"{label_of(name)} {part!r} never gets on; "
+                + ("give a factor above 1, as in x2" if first else "begin above 0, or give a step")
+            )
+        return _products(first, last, by)
+    if not by:
+        raise SpecError(f"{label_of(name)} {part!r} never gets on; give a step above 0, as in +64")
+    number = int((last - first) / by) + 1
+    if most is not None and number > most:
+        raise _too_many(name, f"{number:,}", most)
+    return (first + by * place for place in range(number))
+
+
+def _number(name: str, part: str, word: str) -> Fraction:
+    if not _NUMBER.fullmatch(word):
+        raise SpecError(
+            f"{label_of(name)} {part!r} is no range: {word!r} is not a number; give {FORMS}"
+        )
+    return Fraction(word)
+
+
+def _products(first: Fraction, last: Fraction, factor: Fraction) -> Iterator[Fraction]:
+    while first <= last:
+        yield first
+        first *= factor
+
+
+def _as_read(value: object) -> object:
+    """A value of a range as an option reads it, which knows no fraction that is whole."""
+    if not isinstance(value, Fraction):
+        return value
+    return value.numerator if value.denominator == 1 else str(_decimal(value))
+
+
+def _decimal(value: Fraction) -> Fraction | float:
+    """A fraction as people write it, where a float is the same."""
+    return float(value) if Fraction(str(float(value))) == value else value
+
+
+def _too_many(name: str, number: str, most: int) -> SpecError:
+    return SpecError(
+        f"the range of {label_of(name)} has {number} values, and --max-points is {most:,}; "
+        "give a coarser range, or more points"
+    )

@@ -1,0 +1,239 @@
+"""From where on one model is cheaper than another, found exactly from the formulas."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import pairwise
+from math import isqrt, lcm
+
+from vitprof.errors import SpecError, listing, unknown
+from vitprof.formulas.model import Model
+from vitprof.formulas.op import FusedAttention
+from vitprof.options import Whole, label_of
+from vitprof.sweep.measures import MEASURES
+from vitprof.sweep.points import at, options_of
+from vitprof.sweep.stretches import Stretch, stretches
+from vitprof.workload import Workload
+
+EXACT = ("params", "macs", "memory")  # the measures that have crossovers
+
+# Options that every cost grows with, however the formulas round, and how far to look along
+# them. Of other options nothing is known, and each value is looked at.
+_GROWING = {
+    **{"tokens": 65_536, "image_size": 4_096, "dim": 4_096, "decoder_dim": 4_096},
+    **dict.fromkeys(("depth", "decoder_depth", "channels", "classes", "batch"), 1_024),
+}
+_OTHERWISE = 1_024
+# What divides them: no other values need to be tried.
+_DIVISORS = {"image_size": "patch_size", "dim": "heads", "decoder_dim": "decoder_heads"}
+# In the tokens of a bare layer nothing is rounded, so that as many differences grow too.
+_SMOOTH = {"params": 2, "macs": 2, "memory": 1}
+_ROUNDED = FusedAttention  # but for the memory of this
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Where one model is cheaper than another, and where it is dearer.
+
+    Attributes:
+        first: the first size at which both are defined.
+        last: the last one in the range.
+        squares: whether only square numbers were looked at, since one needs a grid.
+        cheaper: where it costs less, strictly.
+        dearer: where it costs more.
+    """
+
+    first: int
+    last: int
+    squares: bool
+    cheaper: tuple[Stretch, ...]
+    dearer: tuple[Stretch, ...]
+
+
+def default_option(model: Model) -> str:
+    """Along what a reader would look for crossovers of this model."""
+    return "tokens" if "tokens" in model.declared() else "image_size"
+
+
+def default_end(option: str) -> int:
+    """How far to look along an option if nobody says."""
+    return _GROWING.get(option, _OTHERWISE)
+
+
+def check_option(models: Sequence[Model], option: str) -> Whole:
+    """The declaration of an option along which to look, a whole number of one of the models.
+
+    Raises:
+        SpecError: it is none.
+    """
+    known = {name: kind for model in models for name, kind in options_of(model).items()}
+    kind = known.get(option)
+    if isinstance(kind, Whole):
+        return kind
+    numbers = [name for name in known if isinstance(known[name], Whole)]
+    if kind is None:
+        raise unknown("option to look along named", option, numbers)
+    raise SpecError(
+        f"{label_of(option)} is no whole number; crossovers can be looked for along "
+        f"{listing(map(label_of, numbers))}"
+    )
+
+
+def find(
+    model: Model,
+    than: Model,
+    workload: Workload,
+    *,
+    option: str,
+    first: int | None = None,
+    last: int | None = None,
+    measures: Sequence[str] = EXACT,
+) -> dict[str, Found]:
+    """Find where `model` is cheaper than another, by measure.
+
+    Args:
+        model: the one.
+        than: the other.
+        workload: how both are trained or run.
+        option: along which option, a whole number that one of the two has.
+        first: where to begin; None for the option's least value.
+        last: how far to look; None for `default_end`.
+        measures: in what, of `EXACT`.
+
+    Raises:
+        SpecError: neither has the option, or nowhere in the range are both defined.
+    """
+    kind = check_option((model, than), option)
+    low = kind.minimum if first is None else max(first, kind.minimum)
+    high = min(default_end(option) if last is None else last, kind.maximum)
+    squares = option == "tokens" and any(one.mixer.needs_grid for one in (model, than))
+    sizes = _sizes((model, than), option, low, high, squares=squares)
+    search = _search_tokens if option == "tokens" and not squares else _search
+    alike = replace(model, preset="") == replace(than, preset="")
+    found = {}
+    for measure in measures:
+        own, other = (_Costs(one, workload, measure, option) for one in (model, than))
+        found[measure] = Found(
+            first=sizes[0],
+            last=sizes[-1],
+            squares=squares,
+            cheaper=() if alike else tuple(search(own, other, sizes)),
+            dearer=() if alike else tuple(search(other, own, sizes)),
+        )
+    return found
+
+
+def smoothness(model: Model, measure: str) -> int:
+    """How many differences of a bare layer's cost grow with the tokens, apart from a grid."""
+    items = (node.item for node in model.formula().walk(fold=True))
+    rounded = measure == "memory" and any(isinstance(item, _ROUNDED) for item in items)
+    return 0 if rounded else _SMOOTH[measure]
+
+
+class _Costs:
+    """What a model costs along an option, each size evaluated once."""
+
+    def __init__(self, model: Model, workload: Workload, measure: str, option: str) -> None:
+        self.smooth = smoothness(model, measure)
+        self.growing = 0 if option in _GROWING else None
+        self.at = cache(lambda size: cost(model, workload, measure, option, size))
+        # At a square number of tokens there is a grid, with which a formula can be another.
+        self.scattered = cache(
+            lambda tokens: _cost(model.substitute(tokens=tokens, grid=None), workload, measure)
+        )
+
+
+def _search(one: _Costs, other: _Costs, sizes: Sequence[int]) -> list[Stretch]:
+    return stretches(one.at, other.at, sizes, growing=one.growing)
+
+
+def _search_tokens(one: _Costs, other: _Costs, sizes: Sequence[int]) -> list[Stretch]:
+    """Search all numbers of tokens as if there were no grid, and the square ones with it."""
+    grids = _squares(sizes[0], sizes[-1])
+    smooth = min(one.smooth, other.smooth)
+    anywhere = stretches(one.scattered, other.scattered, sizes, growing=smooth)
+    on_grid = stretches(one.at, other.at, grids, growing=one.growing)
+    pieces = [piece for stretch in anywhere for piece in _between(stretch, grids)]
+    for stretch in on_grid:
+        pieces += [Stretch(grid, grid) for grid in grids if stretch.first <= grid <= stretch.last]
+    joined: list[Stretch] = []
+    for piece in sorted(pieces, key=lambda piece: piece.first):
+        if joined and joined[-1].last == piece.first - 1:
+            joined[-1] = Stretch(joined[-1].first, piece.last)
+        else:
+            joined.append(piece)
+    return joined
+
+
+def _between(stretch: Stretch, grids: Sequence[int]) -> Iterator[Stretch]:
+    """What of a stretch lies between the numbers of tokens that have a grid."""
+    inside = [grid for grid in grids if stretch.first <= grid <= stretch.last]
+    for before, after in pairwise((stretch.first - 1, *inside, stretch.last + 1)):
+        if after - before > 1:
+            yield Stretch(before + 1, after - 1)
+
+
+def cost(model: Model, workload: Workload, measure: str, option: str, value: int) -> int:
+    """What a model costs at a value of an option; `measure` is one of `EXACT`.
+
+    Raises:
+        SpecError: the model is not defined there.
+    """
+    step = replace(workload, batch=value) if option == "batch" else workload
+    return _cost(at(model, {option: value}), step, measure)
+
+
+def _cost(model: Model, workload: Workload, measure: str) -> int:
+    amount = MEASURES[measure].of(model, workload, None)
+    assert isinstance(amount, int)
+    return amount
+
+
+def _sizes(
+    models: Sequence[Model],
+    option: str,
+    low: int,
+    high: int,
+    *,
+    squares: bool,
+) -> Sequence[int]:
+    """The values at which all models are defined.
+
+    A mixer that needs no grid is defined from some number of tokens on.
+    """
+
+    def refusal(value: int) -> str:
+        try:
+            for model in models:
+                at(model, {option: value})
+        except SpecError as error:
+            return str(error)
+        return ""
+
+    sizes: Sequence[int]
+    if squares:
+        sizes = [size for size in _squares(low, high) if not refusal(size)]
+    elif option == "tokens":
+        tokens = range(low, high + 1)
+        sizes = tokens[bisect_left(tokens, True, key=lambda size: not refusal(size)) :]
+    else:
+        divisor = _DIVISORS.get(option, "")
+        step = lcm(*(getattr(model, divisor, 1) for model in models if hasattr(model, option)))
+        sizes = [
+            size for size in range(-(-low // step) * step, high + 1, step) if not refusal(size)
+        ]
+    if not sizes:
+        names = listing(dict.fromkeys(model.mixer.name for model in models), "and")
+        why = f": at {high:,}, {refusal(high)}" if low <= high else ""
+        raise SpecError(
+            f"there is nothing from {label_of(option)} {low:,} to {high:,} at which {names} are "
+            f"defined{why}"
+        )
+    return sizes
+
+
+def _squares(low: int, high: int) -> list[int]:
+    return [side * side for side in range(isqrt(max(low, 1) - 1) + 1, isqrt(high) + 1)]
