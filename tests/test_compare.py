@@ -360,6 +360,7 @@ def test_no_crossover_has_a_reason(capsys: Capture) -> None:
         (("--mixers=attn,linear", "--along=token"), "no option to look along named 'token'; known"),
         (("--mixers=attn,linear", "--along=mlp-ratio"), "mlp ratio is no whole number; crossovers"),
         (("--mixers=attn,linear", "--up-to=few"), "up to few is not a whole number"),
+        (("--mixers=attn,linear", "--up-to=65537"), "give a whole number from 1 to 65536"),
         (("--mixers=attn,linear", "--gpu=h10"), "there is no card 'h10'; did you mean h100?"),
         (("--mixers=attn,linear", "--gpu=h100", "--memory=1GiB"), "both name the memory"),
         (("--mixers=attn,linear", "--memory=much"), "memory 'much' is no size of memory"),

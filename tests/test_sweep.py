@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from io import StringIO
@@ -716,7 +716,7 @@ def test_parquet(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("vitprof.cli.sweep.find_spec", lambda name: None)
     sentence = said(capsys, *SMALL, f"--output={tmp_path / 'a.parquet'}")
     assert sentence == (
-        "parquet needs pyarrow, which is not installed; pip install pyarrow, or write .csv"
+        "parquet needs pyarrow, which is not installed; pip install vitprof[parquet], or write .csv"
     )
     assert not [*tmp_path.iterdir()]
 
@@ -742,7 +742,7 @@ def test_parquet_where_pyarrow_is(tmp_path: Path, capsys: Capture) -> None:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A clock that notes the models of each place, and interrupts the third."""
     asked: list[str] = []
 
@@ -757,14 +757,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return {name: Timing((time, time)) for name, time in seconds.items()}, {}
 
     monkeypatch.setattr(bench, "time_steps", time_steps)
-    return iter([asked])
+    return asked
 
 
-def test_interrupted_and_resumed(
-    clock: Iterator[list[str]], tmp_path: Path, capsys: Capture
-) -> None:
-    asked = next(clock)
-    file = tmp_path / "sweep.json"
+def test_interrupted_and_resumed(clock: list[str], tmp_path: Path, capsys: Capture) -> None:
+    asked, file = clock, tmp_path / "sweep.json"
     words = (*MEASURED, "--y=macs", f"--output={file}")
     assert run(words) == 130
     out, err = capsys.readouterr()
@@ -806,7 +803,7 @@ def test_interrupted_and_resumed(
     assert file.read_bytes() == before
 
 
-def test_interrupted_without_a_file(clock: Iterator[list[str]], capsys: Capture) -> None:
+def test_interrupted_without_a_file(clock: list[str], capsys: Capture) -> None:
     assert run([*MEASURED, "--y=macs", "--format=csv"]) == 130
     out, err = capsys.readouterr()
     rows = [*csv.reader(StringIO(out))]
@@ -858,11 +855,11 @@ def test_interrupted_without_a_file(clock: Iterator[list[str]], capsys: Capture)
 def test_another_sweep_is_not_resumed(
     change: tuple[str, ...],
     sentence: str,
-    clock: Iterator[list[str]],
+    clock: list[str],
     tmp_path: Path,
     capsys: Capture,
 ) -> None:
-    asked, file = next(clock), tmp_path / "sweep.json"
+    asked, file = clock, tmp_path / "sweep.json"
     words = (*MEASURED, "--y=macs", f"--output={file}")
     run(words)
     capsys.readouterr()
@@ -882,7 +879,7 @@ def test_what_is_no_sweep_is_not_resumed(text: str, tmp_path: Path, capsys: Capt
 
 
 def test_versions_and_machine_are_conditions(
-    clock: Iterator[list[str]], tmp_path: Path, capsys: Capture
+    clock: list[str], tmp_path: Path, capsys: Capture
 ) -> None:
     file = tmp_path / "sweep.json"
     words = (*MEASURED, "--y=macs", f"--output={file}")

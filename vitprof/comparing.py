@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
 from typing import Any
@@ -29,7 +30,8 @@ _CONVENTION = (
     "of a forward pass of the batch; memory is the most that the tensors of a step of eager "
     "PyTorch hold at once, by formula; crossovers are exact"
 )
-_UP_TO = Whole("how far to look for crossovers", maximum=10_000_000)
+_TOKENS = Whole("how far to look for crossovers", maximum=10_000_000)
+_OTHERS = replace(_TOKENS, maximum=65_536)  # along which more sizes have to be looked at
 
 
 def compare(
@@ -97,7 +99,9 @@ def compare(
         )
     if along is not None:
         check_option([*models.values()], along)
-    last = None if up_to is None else _UP_TO.read("up_to", up_to)
+    option = default_option(next(iter(models.values()))) if along is None else along
+    bounds = _TOKENS if option == "tokens" else _OTHERS
+    last = None if up_to is None else bounds.read("up_to", up_to)
     budget = None if memory is None and gpu is None else read_budget(memory, gpu)
 
     timings: Mapping[str, Timing] = {}
@@ -108,7 +112,9 @@ def compare(
 
         timings, conditions = time_steps(models, workload, protocol, device=device, say=say)
     sides = _sides(models, workload, budget, timings)
-    crossovers, unsearched = _crossovers(models, workload, along, last, say)
+    crossovers, unsearched = _crossovers(
+        models, workload, option, last, say, optional=along is None
+    )
     return Comparison(
         spec=_shared([side.spec for side in sides]),
         workload=workload.values(),
@@ -160,18 +166,19 @@ def _shared(specs: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
 def _crossovers(
     models: Mapping[str, Model],
     workload: Workload,
-    along: str | None,
+    option: str,
     last: int | None,
     say: Say,
+    *,
+    optional: bool,
 ) -> tuple[tuple[Crossover, ...], dict[str, str]]:
     """Where each model is cheaper than the first; and why there is none to be found."""
     (than, first), *others = models.items()
-    option = default_option(first) if along is None else along
     crossovers: list[Crossover] = []
     unsearched: dict[str, str] = {}
     for name, model in others:
         say(f"looking for where {name} is cheaper than {than}")
-        if along is None and option not in model.declared():
+        if optional and option not in model.declared():
             unsearched[name] = f"it has no {label_of(option)} to look along; give --along"
             continue
         try:

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import combinations
-from typing import Any
 
 from vitprof.errors import SpecError, listing, unknown
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.model import Model
-from vitprof.options import Option, Whole, label_of, plain
+from vitprof.options import Option, Whole, pairs, plain
 from vitprof.profile import BATCH, quiet
 from vitprof.report.curves import option_of
 from vitprof.report.sweep import Crossing, Point, Sweep
@@ -150,7 +149,7 @@ def sweep(
     if kept is not None:
         check_same(kept, found)
     points = _by_formula(models, axes, measures, workload, budget, say)
-    found = replace(found, crossings=tuple(_crossings(models, found, workload, say)))
+    found = replace(found, crossings=tuple(_crossings(models, axes, found, workload, say)))
     if clock is None:
         return replace(found, points=tuple(points))
     return timed(models, found, points, workload, clock, kept=kept, keep=keep, say=say)
@@ -213,7 +212,7 @@ def _by_formula(
             name: _counts(model, axes, name, workload) for name in measures if name in _COUNTED
         }
         for number, place in enumerate(places(axes)):
-            say(f"{label}: {_where(place)}")
+            say(f"{label}: {pairs(place)}")
             amounts: Amounts = dict.fromkeys(measures)
             reason = ""
             try:
@@ -258,21 +257,17 @@ def _counts(model: Model, axes: Sequence[Axis], name: str, workload: Workload) -
     return spread
 
 
-def _where(place: Mapping[str, Any]) -> str:
-    return ", ".join(f"{label_of(name)} {plain(value)}" for name, value in place.items())
-
-
 def _crossings(
-    models: Mapping[str, Model], sweep: Sweep, workload: Workload, say: Say
+    models: Mapping[str, Model], axes: Sequence[Axis], sweep: Sweep, workload: Workload, say: Say
 ) -> Iterator[Crossing]:
     """From where on one is cheaper than another, along the option of most values."""
     option = option_of(sweep.axes)
     exact = [measure for measure in sweep.measures if measure in EXACT]
-    if option is None or not _is_whole(models, option):
+    kinds = [options_of(model).get(option or "") for model in models.values()]
+    if option is None or not any(isinstance(kind, Whole) for kind in kinds):
         return
     values = [int(value) for value in sweep.axes[option]]
-    others = [Axis(n, tuple(v)) for n, v in sweep.axes.items() if n != option]  # type: ignore[arg-type]
-    for fixed in places(others):
+    for fixed in places([axis for axis in axes if axis.name != option]):
         for one, other in combinations(models, 2):
             say(f"where {one} and {other} cross")
             try:
@@ -313,9 +308,3 @@ def _starts(stretches: Sequence[Stretch]) -> list[int | None]:
     """Where the stretches begin; of very many, the first and the last; None where there is none."""
     starts: list[int | None] = [stretch.first for stretch in stretches] or [None]
     return starts if len(starts) <= _MOST_STARTS else [starts[0], starts[-1]]
-
-
-def _is_whole(models: Mapping[str, Model], option: str) -> bool:
-    owners = [options for model in models.values() for options in (model, model.mixer)]
-    known = (BATCH, *(owner.declared().get(option) for owner in owners))
-    return option == "batch" or any(isinstance(kind, Whole) for kind in known[1:])

@@ -203,7 +203,7 @@ def sweep(
             budget=room,
             clock=clock,
             kept=kept,
-            keep=target.save,
+            keep=target.keep,
             say=say,
         )
     if result.points:
@@ -235,20 +235,20 @@ class _Target:
 
     def show(self, result: Sweep) -> None:
         """Print it, or write it to the file."""
-        if self.parquet:
-            self.save(result)
+        if self.parquet and self.path is not None:
+            write(self.path, self._data(result))
         else:
             self.text.show(result, *self._charts(result))
 
-    def save(self, result: Sweep) -> None:
-        """Write it to the file, if it goes to one."""
-        if self.path is not None:
-            data = (
-                result.to_parquet()
-                if self.parquet
-                else render(result, self.text.format, *self._charts(result))
-            )
-            write(self.path, data)
+    def keep(self, result: Sweep) -> None:
+        """Write to the file what there is so far; a pipe gets it once, in the end."""
+        if self.path is not None and (self.path.is_file() or not self.path.exists()):
+            write(self.path, self._data(result))
+
+    def _data(self, result: Sweep) -> str | bytes:
+        if self.parquet:
+            return result.to_parquet()
+        return render(result, self.text.format, *self._charts(result))
 
     def _charts(self, result: Sweep) -> list[Any]:
         if not self.chart or not self.text.format.for_people:
@@ -274,7 +274,7 @@ def _target(format: str | None, output: str | None, *, chart: bool) -> _Target:
         raise SpecError("parquet is no text for a terminal; give --output FILE.parquet with it")
     if find_spec("pyarrow") is None:
         raise SpecError(
-            "parquet needs pyarrow, which is not installed; pip install pyarrow, or write .csv"
+            "parquet needs pyarrow, which is not installed; pip install vitprof[parquet], or write .csv"
         )
     return _Target(text=destination(Format.CSV, output), parquet=True, chart=False)
 

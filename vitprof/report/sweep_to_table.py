@@ -32,11 +32,12 @@ def sweep_to_table(sweep: Sweep, width: int) -> Iterator[RenderableType]:
     for measure in sweep.measures:
         name = label_of_measure(sweep, measure)
         for header, rows in _that_fit(*table(sweep, measure), keys=len(sweep.axes), width=width):
-            yield _table(name, header, rows, words=0)
+            yield Text(name)
+            yield _table(header, rows, words=0)
             yield ""
     header, rows = crossings(sweep)
     if rows:
-        yield _table("", header, rows, words=2)
+        yield _table(header, rows, words=2)
         yield ""
     yield grid(facts(sweep))
 
@@ -57,12 +58,9 @@ def _that_fit(
         yield [header[one] for one in shown], [[row[one] for one in shown] for row in rows]
 
 
-def _table(title: str, header: list[str], rows: list[list[str]], *, words: int) -> Table:
+def _table(header: list[str], rows: list[list[str]], *, words: int) -> Table:
     """A table of numbers, but for so many columns of words."""
     shown = Table(
-        title=title or None,
-        title_justify="left",
-        title_style="",
         box=SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,

@@ -124,7 +124,7 @@ def _evaluates(
     for which in _chunks(axes):
         try:
             defined, counts = _evaluate(model, _values(axes, which), measure)
-        except (ArithmeticError, AttributeError, TypeError, ValueError):
+        except (ArithmeticError, AssertionError, AttributeError, TypeError, ValueError):
             if not loose:
                 raise
             return False
