@@ -235,7 +235,7 @@ def test_memory_is_as_traced(place: int, variant: Variant) -> None:
     [
         *({"norm": norm} for norm in ("rms", "affine", "batch")),
         {"layer_scale": True},
-        *({"mlp": mlp} for mlp in ("gated", "linear")),
+        {"mlp": "gated"},
     ],
     ids=str,
 )
@@ -570,6 +570,46 @@ def test_macs_of_a_masked_autoencoder(turned: Options, patches: int, kept: int, 
         "decoder_pred": B * all_of_them * E * PIXELS,
     }
     assert_macs("mae", {**parts, "macs": sum(parts.values())}, batch=B, **SIZES["mae"], **turned)
+
+
+RESIDUALS = 2 * B * (9 + 1) * D + 2 * B * (n + 1) * E
+
+
+@pytest.mark.parametrize(
+    ("model", "turned", "sums"),
+    [
+        # Positions of every patch and of the class token, and residuals of each block.
+        ("mae", {}, B * n * D + D + B * (n + 1) * E + RESIDUALS),
+        ("mae", {"pos_embed_token": False}, B * n * D + B * n * E + RESIDUALS),
+        ("mae", {"pos_embed": "none"}, RESIDUALS),
+        (
+            "mae",
+            {"class_token": False},
+            B * n * D + B * n * E + 2 * B * 9 * D + 2 * B * n * E,
+        ),
+        ("mae", {"class_token": False, "pos_embed": "none"}, 2 * B * 9 * D + 2 * B * n * E),
+        ("classifier", {}, B * (n + 1) * D + 4 * B * (n + 1) * D),
+        ("classifier", {"pos_embed_token": False}, B * n * D + 4 * B * (n + 1) * D),
+        ("classifier", {"pos_embed": "none"}, 4 * B * (n + 1) * D),
+        ("classifier", {"pool": "mean"}, B * n * D + 4 * B * n * D),
+        # The logits of both heads are added up.
+        ("classifier", {"distillation": True}, B * (n + 2) * D + 4 * B * (n + 2) * D + B * K),
+    ],
+    ids=str,
+)
+def test_sums_that_are_not_counted(model: str, turned: Options, sums: int) -> None:
+    options = {**SIZES[model], **turned}
+    report = vitprof.macs(model, batch=B, counters=["analytic"], **options)
+    assert report.not_counted["add"] == sums
+
+
+@pytest.mark.parametrize("model", ["classifier", "mae"])
+def test_an_image_has_a_height_and_a_width(model: str) -> None:
+    square = specify(model, options=SIZES[model])
+    assert square.input_shape(B) == (B, C, 12, 12)
+    assert specify(model, options={**SIZES[model], "image_width": 12}).formula() == square.formula()
+    oblong = specify(model, options={**SIZES[model], "image_width": 18})
+    assert oblong.input_shape(B) == (B, C, 12, 18)
 
 
 # What a layer of fp32 keeps for its backward pass, by hand, against one of LayerNorms and GELU:
@@ -1050,7 +1090,7 @@ def test_learned_positions_have_a_gradient_and_fixed_ones_none(images: Tensor, n
         ),
         (
             "classifier",
-            {"pos_embed": "fixed", "dim": 30, "heads": 3},
+            {"pos_embed": "fixed", "dim": 30, "heads": 6},
             "dim 30 is not divisible by 4, as the sines and cosines of two axes need; "
             "with these heads dim can be 24 or 36",
         ),

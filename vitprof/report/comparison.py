@@ -101,16 +101,17 @@ class Crossover:
     @property
     def sentence(self) -> str:
         """What a reader wants to know of it."""
-        what = MEASURES[self.measure].title
+        pair, what = f"{self.name} is {{}} than {self.than}", MEASURES[self.measure].title
         everywhere = f"from {self._said(f'{self.first:,}', f'{self.last:,}')}"
         if not self.cheaper and not self.dearer:
             return f"{self.name} costs the same as {self.than} in {what}, {everywhere}"
         if not self.cheaper:
-            nowhere = f"{self.name} is nowhere cheaper than {self.than} in {what}, {everywhere}"
+            where = self._where(self.dearer)
             if self._is_everywhere(self.dearer[0]):
-                return nowhere
-            return f"{nowhere}, and dearer {self._where(self.dearer)}"
-        cheaper = f"{self.name} is cheaper than {self.than} in {what} {self._where(self.cheaper)}"
+                against = self._against(self.dearer[0], turned=True)
+                return f"{pair.format('dearer')} in {what} {where} ({against})"
+            return f"{pair.format('nowhere cheaper')} in {what}, {everywhere}, and dearer {where}"
+        cheaper = f"{pair.format('cheaper')} in {what} {self._where(self.cheaper)}"
         if self.cheaper[-1].last == self.last:
             return f"{cheaper} ({self._against(self.cheaper[-1])})"
         if not self.dearer:
@@ -146,10 +147,11 @@ class Crossover:
         values, label = " to ".join(ends), label_of(self.option)
         return f"{values} {label}" if self.option == "tokens" else f"{label} {values}"
 
-    def _against(self, span: Span) -> str:
+    def _against(self, span: Span, *, turned: bool = False) -> str:
         unit = " bytes" if self.measure == "memory" else ""
         place = f" at {span.first:,}" if span.first == self.first else ""
-        return f"{span.cost:,} against {span.other:,}{unit}{place}"
+        costs = (span.other, span.cost) if turned else (span.cost, span.other)
+        return f"{costs[0]:,} against {costs[1]:,}{unit}{place}"
 
     def record(self) -> dict[str, object]:
         """All of it by name, for other programs."""
