@@ -32,7 +32,7 @@ from three_tools import DEVICES, TOOLS, prepare
 
 from vitprof import specify
 from vitprof.formulas.layer import Measure
-from vitprof.sweep.arrays import counts as count_arrays
+from vitprof.sweeps.arrays import counts as count_arrays
 
 Times = dict[str, list[float]]
 Goal = tuple[str, float]
@@ -54,7 +54,7 @@ ARRAYS = f"""
 from pathlib import Path
 from vitprof import specify
 from vitprof.formulas.layer import Measure
-from vitprof.sweep.arrays import counts
+from vitprof.sweeps.arrays import counts
 counts(specify("mae"), {SWEPT!r}, Measure.MACS)
 status = Path("/proc/self/status").read_text()
 print(status.partition("VmHWM:")[2].split()[0])

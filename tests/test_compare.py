@@ -26,7 +26,7 @@ from vitprof.eager.largest_batch import largest_batch
 from vitprof.eager.step import peak_bytes
 from vitprof.report.comparison import Comparison, Crossover, Span
 from vitprof.specs import specify
-from vitprof.sweep.measures import MEASURES
+from vitprof.sweeps.measures import MEASURES
 from vitprof.timing import Timing
 from vitprof.workload import Workload
 

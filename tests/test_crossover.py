@@ -19,9 +19,9 @@ from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
 from vitprof.specs import specify
-from vitprof.sweep.crossover import Found, cost, find, smoothness
-from vitprof.sweep.points import at
-from vitprof.sweep.stretches import Stretch, stretches
+from vitprof.sweeps.crossover import Found, cost, find, smoothness
+from vitprof.sweeps.points import at
+from vitprof.sweeps.stretches import Stretch, stretches
 from vitprof.workload import Workload
 
 ONCE = Workload(batch=3)
@@ -201,7 +201,7 @@ def test_a_mixer_that_begins_late() -> None:
 
 def test_the_same_model_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     # Which is known without a cost: that of each size would take long.
-    monkeypatch.delattr("vitprof.sweep.crossover.cost")
+    monkeypatch.delattr("vitprof.sweeps.crossover.cost")
     found = find(layer("attn"), layer("attn"), ONCE, option="tokens")
     assert {(where.cheaper, where.dearer) for where in found.values()} == {((), ())}
 

@@ -22,8 +22,10 @@ import numpy as np
 import pytest
 from spellings import SPELLINGS, Spelling
 
+import vitprof
 from vitprof import bench, specify, timing
 from vitprof.bench import BenchError
+from vitprof.candidates import with_mixers
 from vitprof.cli import run
 from vitprof.eager.largest_batch import largest_batch
 from vitprof.eager.step import peak_bytes
@@ -39,12 +41,11 @@ from vitprof.formulas.run import Run, T
 from vitprof.formulas.size import Size
 from vitprof.options import Option, Ratio, Whole, plain, whole
 from vitprof.report.sweep import Point, Sweep
-from vitprof.sweep.arrays import counts
-from vitprof.sweep.axis import Axis, Number, read_axis
-from vitprof.sweep.candidate import candidates_of
-from vitprof.sweep.integers import Fractions, Integers
-from vitprof.sweep.points import at, options_of, places, read_axes
-from vitprof.sweeping import read_curves, sweep
+from vitprof.sweeping import evaluate, read_curves
+from vitprof.sweeps.arrays import counts
+from vitprof.sweeps.axis import Axis, Number, read_axis
+from vitprof.sweeps.integers import Fractions, Integers
+from vitprof.sweeps.points import at, options_of, places, read_axes
 from vitprof.timing import Timing
 from vitprof.workload import Workload
 
@@ -83,7 +84,7 @@ def curves(
     ranges: Mapping[str, object],
 ) -> tuple[dict[str, Model], tuple[Axis, ...]]:
     """A model with each of the mixers, and the axes."""
-    candidates = candidates_of(model, {**options, **ranges}, mixers=mixers)
+    candidates = with_mixers(model, mixers, {**options, **ranges})
     return read_curves(candidates, options, ranges)
 
 
@@ -276,7 +277,7 @@ def test_refusal(
     def computed(*_: object, **__: object) -> None:
         raise AssertionError("something is computed")
 
-    monkeypatch.setattr("vitprof.sweeping.sweep", computed)
+    monkeypatch.setattr("vitprof.sweeping.evaluate", computed)
     assert said(capsys, "sweep", *words) == sentence
 
 
@@ -483,7 +484,7 @@ def test_sweep_is_what_formulas_say() -> None:
         {"dim": 8, "heads": 2},
         {"tokens": "4:16:x2", "batch": "1,3"},
     )
-    found = sweep(models, axes, ["params", "macs", "memory", "batch"], workload, budget=10**6)
+    found = evaluate(models, axes, ["params", "macs", "memory", "batch"], workload, budget=10**6)
     assert found.size == len(found.points) == 3 * 3 * 2
     assert [*found.axes.items()] == [("tokens", (4, 8, 16)), ("batch", (1, 3))]
     assert found.curves == ("attn", "lambda", "pool")
@@ -510,7 +511,7 @@ def test_options_of_one_mixer_leave_others_as_they_are() -> None:
     models, axes = curves(
         "layer", ["attn", "lambda"], {"dim": 8, "heads": 2}, {"key_depth": "2,4", "tokens": "4,8"}
     )
-    found = sweep(models, axes, ["params"], Workload())
+    found = evaluate(models, axes, ["params"], Workload())
     own = {
         curve: [point.values["params"] for point in found.points if point.curve == curve]
         for curve in found.curves
@@ -528,7 +529,7 @@ def test_options_of_one_mixer_leave_others_as_they_are() -> None:
 
 def test_conditions() -> None:
     models, axes = curves("layer", ["attn", "linear"], {"dim": 8}, {"tokens": "4,8"})
-    found = sweep(models, axes, ["macs"], Workload(batch=3))
+    found = evaluate(models, axes, ["macs"], Workload(batch=3))
     assert found.workload == {"batch": 3}
     assert found.spec["dim"] == 8
     assert "tokens" not in found.spec
@@ -540,10 +541,10 @@ def test_conditions() -> None:
         name: plain(value) for name, value in of_attn.items()
     }
     assert found.conditions == {}
-    assert sweep(models, axes, ["params"], Workload()).workload == {}
-    steps = sweep(models, axes, ["memory"], Workload(dtype="bf16")).workload
+    assert evaluate(models, axes, ["params"], Workload()).workload == {}
+    steps = evaluate(models, axes, ["memory"], Workload(dtype="bf16")).workload
     assert steps["dtype"] == "bf16"
-    alone = sweep({"attn": models["attn"]}, axes, ["macs"], Workload())
+    alone = evaluate({"attn": models["attn"]}, axes, ["macs"], Workload())
     assert alone.spec["mixer"] == "attn"
 
 
@@ -583,7 +584,7 @@ def test_crossings_are_where_the_points_cross() -> None:
         {"heads": 2},
         {"tokens": "2:160:+1", "dim": "8,16"},
     )
-    found = sweep(models, axes, ["macs", "memory"], Workload())
+    found = evaluate(models, axes, ["macs", "memory"], Workload())
     values = {
         (point.curve, point.at["tokens"], point.at["dim"]): point.values for point in found.points
     }
@@ -612,14 +613,14 @@ def test_crossings_are_where_the_points_cross() -> None:
 
 def test_no_crossings_along_a_ratio() -> None:
     models, axes = curves("layer", ["attn", "linear"], {}, {"mlp_ratio": "1:4:+0.5"})
-    assert sweep(models, axes, ["macs"], Workload()).crossings == ()
+    assert evaluate(models, axes, ["macs"], Workload()).crossings == ()
 
 
 def test_values_none_of_which_fits() -> None:
     with pytest.raises(SpecError, match="dim 10 is not divisible by 4 heads"):
         curves("layer", ["attn"], {"heads": 4}, {"dim": "10,11"})
     models, axes = curves("layer", ["attn"], {"heads": 4}, {"dim": "10,12"})
-    first, second = sweep(models, axes, ["macs"], Workload()).points
+    first, second = evaluate(models, axes, ["macs"], Workload()).points
     assert (first.values, second.reason) == ({"macs": None}, "")
     assert first.reason.startswith("dim 10 is not divisible by 4 heads")
 
@@ -628,7 +629,7 @@ def test_frame() -> None:
     models, axes = curves(
         "layer", ["identity"], {"heads": 1}, {"dim": "4,1000000", "batch": "1,1000000000"}
     )
-    frame = sweep(models, axes, ["macs", "params"], Workload()).to_frame()
+    frame = evaluate(models, axes, ["macs", "params"], Workload()).to_frame()
     assert [*frame] == ["curve", "dim", "batch", "macs", "params", "reason"]
     assert frame["params"].dtype == "Int64"
     assert frame["macs"].tolist()[-1] == 50 * 8 * 10**12 * 10**9
@@ -964,3 +965,40 @@ def test_point_without_a_value_is_empty() -> None:
 
 def test_models_are_all_tried() -> None:
     assert {spelling.model for spelling in SPELLINGS} == {*MODELS}
+
+
+# From Python
+
+
+def test_a_sweep_from_python() -> None:
+    """One encoder layer of width 12: 12 N D^2 + 2 N^2 D; linear attention has another product."""
+    D, d = 12, 4
+    found = vitprof.sweep(
+        "layer", mixers=["attn", "linear"], measures=["macs"], tokens=(8, 64), dim=D, heads=3
+    )
+    assert [(point.curve, point.at["tokens"], point.values["macs"]) for point in found.points] == [
+        ("attn", 8, 8 * 12 * D**2 + 2 * 8**2 * D),
+        ("attn", 64, 64 * 12 * D**2 + 2 * 64**2 * D),
+        ("linear", 8, 8 * 12 * D**2 + 2 * 8 * D * d + 8 * D),
+        ("linear", 64, 64 * 12 * D**2 + 2 * 64 * D * d + 64 * D),
+    ]
+
+
+def test_a_sweep_over_the_batch_from_python() -> None:
+    found = vitprof.sweep("layer", measures=["macs", "memory"], batch="2:4:+1", dtype="bf16")
+    assert found.axes == {"batch": (2, 3, 4)}
+    assert found.workload["dtype"] == "bf16"
+    by_formula = [
+        peak_bytes(vitprof.specify("layer"), Workload(batch=batch, dtype="bf16"))
+        for batch in (2, 3, 4)
+    ]
+    assert [point.values["memory"] for point in found.points] == by_formula
+
+
+def test_what_a_sweep_from_python_refuses() -> None:
+    with pytest.raises(SpecError, match="presets name the models; leave out model and mixers"):
+        vitprof.sweep(presets=["vit-s-16"], mixers=["attn"], depth="1:4:x2")
+    with pytest.raises(SpecError, match="nothing is swept"):
+        vitprof.sweep("layer")
+    with pytest.raises(SpecError, match="has 2 × 2 = 4 points, and --max-points is 3"):
+        vitprof.sweep(tokens=(8, 9), mixers=["attn", "linear"], max_points=3)

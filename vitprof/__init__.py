@@ -20,6 +20,7 @@ from vitprof.version import __version__
 if TYPE_CHECKING:
     from vitprof.comparing import compare
     from vitprof.footprint import memory
+    from vitprof.sweeping import sweep
 
 __all__ = [
     "OutputError",
@@ -33,6 +34,7 @@ __all__ = [
     "memory",
     "params",
     "specify",
+    "sweep",
 ]
 
 
@@ -46,4 +48,8 @@ def __getattr__(name: str) -> object:
         from vitprof.footprint import memory
 
         return memory
+    if name == "sweep":
+        from vitprof.sweeping import sweep
+
+        return sweep
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,7 @@ from itertools import zip_longest
 from typing import Any
 
 from vitprof.batch_size.gpus import read_budget
-from vitprof.candidates import of_presets, with_mixers
+from vitprof.candidates import of_presets, specified, with_mixers
 from vitprof.counters.read import Say
 from vitprof.errors import SpecError, listing
 from vitprof.formulas.layer import Layer, Measure
@@ -18,9 +18,9 @@ from vitprof.formulas.op import Op
 from vitprof.options import Value, Whole, label_of
 from vitprof.profile import quiet
 from vitprof.report.comparison import Comparison, Crossover, Difference, Side, Span
-from vitprof.sweep.crossover import EXACT, check_option, cost, default_option, find
-from vitprof.sweep.measures import MEASURES, Amount
-from vitprof.sweep.stretches import Cost, Stretch
+from vitprof.sweeps.crossover import EXACT, check_option, cost, default_option, find
+from vitprof.sweeps.measures import MEASURES, Amount
+from vitprof.sweeps.stretches import Cost, Stretch
 from vitprof.timing import Protocol, Timing
 from vitprof.version import versions
 from vitprof.workload import Workload
@@ -87,9 +87,8 @@ def compare(
     if models is None:
         if presets and (mixers or model is not None):
             raise SpecError("presets name the models; leave out model and mixers")
-        models = (
-            of_presets(presets, None, options) if presets else with_mixers(model, mixers, options)
-        )
+        found = of_presets(presets) if presets else with_mixers(model, mixers, options)
+        models = specified(found, options)
     elif model is not None or options or mixers or presets:
         raise SpecError("the models are given whole; leave out model, mixers and options")
     if len(models) < 2:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import combinations
+from typing import Any
 
+from vitprof.batch_size.gpus import read_budget
+from vitprof.candidates import Candidate, of_presets, with_mixers
 from vitprof.errors import SpecError, listing, unknown
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.model import Model
@@ -14,13 +17,20 @@ from vitprof.options import Option, Whole, pairs, plain
 from vitprof.profile import BATCH, quiet
 from vitprof.report.curves import option_of
 from vitprof.report.sweep import Crossing, Point, Sweep
-from vitprof.sweep.axis import Axis, read_axis
-from vitprof.sweep.candidate import Candidate
-from vitprof.sweep.crossover import EXACT, cost, find
-from vitprof.sweep.measures import MEASURES
-from vitprof.sweep.points import Place, at, check_number, first_defined, options_of, places, step_at
-from vitprof.sweep.stretches import Stretch
-from vitprof.sweep.timed import Clock, Keep, Say, check_same, conditions_of, timed
+from vitprof.sweeps.axis import Axis, is_range, read_axis
+from vitprof.sweeps.crossover import EXACT, cost, find
+from vitprof.sweeps.measures import MEASURES
+from vitprof.sweeps.points import (
+    Place,
+    at,
+    check_number,
+    first_defined,
+    options_of,
+    places,
+    step_at,
+)
+from vitprof.sweeps.stretches import Stretch
+from vitprof.sweeps.timed import Clock, Keep, Say, check_same, conditions_of, timed
 from vitprof.version import versions
 from vitprof.workload import Workload
 
@@ -73,20 +83,15 @@ def read_curves(
             candidates[0].specify({name: None})
     axes = tuple(read_axis(name, given, known[name], most=most) for name, given in ranges.items())
     check_number(axes, len(candidates), most)
-    own_options = {name for one in candidates for name in one.mixer.declared()}
-    own_options -= {name for one in candidates for name in one.model.declared()}
-    models = {}
-    for one in candidates:
-        others = {"batch", *own_options} - one.mixer.declared().keys()
-        models[one.label] = first_defined(partial(_specified, one, options, others), axes)
+    models = {
+        one.label: first_defined(partial(_specified, one, options), axes) for one in candidates
+    }
     return models, axes
 
 
-def _specified(
-    candidate: Candidate, options: Mapping[str, object], others: set[str], place: Place
-) -> Model:
+def _specified(candidate: Candidate, options: Mapping[str, object], place: Place) -> Model:
     given = {**options, **place}
-    return candidate.specify({name: given[name] for name in given if name not in others})
+    return candidate.specify({name: given[name] for name in given if name != "batch"})
 
 
 def check_measures(names: Sequence[str], budget: int | None, *, timed: bool) -> tuple[str, ...]:
@@ -114,6 +119,56 @@ def check_measures(names: Sequence[str], budget: int | None, *, timed: bool) -> 
 
 
 def sweep(
+    model: str | None = None,
+    workload: Workload | None = None,
+    *,
+    mixers: Iterable[str] = (),
+    presets: Iterable[str] = (),
+    measures: Iterable[str] = ("macs", "memory"),
+    memory: str | None = None,
+    gpu: str | None = None,
+    max_points: int | None = None,
+    say: Say = quiet,
+    **options: object,
+) -> Sweep:
+    """Find what models cost over ranges of options, and from where on which is the cheaper.
+
+    Args:
+        model: `mae`, `classifier` or `layer`.
+        workload: how they are trained or run; made from the options if it is not given.
+        mixers: names, a curve each.
+        presets: names of published configurations, in place of `model` and `mixers`.
+        measures: of `params`, `macs`, `memory` and `batch`.
+        memory: the largest batch is that within so much, such as `24GiB`.
+        gpu: the same for a named card, such as `h100`.
+        max_points: how many points there may be; None for any number.
+        say: told what is being done.
+        **options: the workload's, the model's and the mixers' options, where a number may be
+            a range, `"64:4096:x2"`, or several, `(64, 100)`; a mixer takes those that it has.
+
+    Raises:
+        SpecError: there is no such model, mixer, card, measure or option, a range or a value is
+            wrong, or there are too many points.
+    """
+    if workload is None:
+        steps: dict[str, Any] = {
+            name: options.pop(name)
+            for name in Workload.declared()
+            if name in options and not (name == "batch" and is_range(options[name]))
+        }
+        workload = Workload(**steps)
+    mixers, presets = [*mixers], [*presets]
+    if presets and (mixers or model is not None):
+        raise SpecError("presets name the models; leave out model and mixers")
+    candidates = of_presets(presets) if presets else with_mixers(model, mixers or None, options)
+    ranges = {name: value for name, value in options.items() if is_range(value)}
+    fixed = {name: value for name, value in options.items() if name not in {"preset", *ranges}}
+    budget = None if memory is None and gpu is None else read_budget(memory, gpu)
+    models, axes = read_curves(candidates, fixed, ranges, most=max_points)
+    return evaluate(models, axes, [*measures], workload, budget=budget, say=say)
+
+
+def evaluate(
     models: Mapping[str, Model],
     axes: Sequence[Axis],
     measures: Sequence[str],
@@ -239,7 +294,7 @@ def _counts(model: Model, axes: Sequence[Axis], name: str, workload: Workload) -
     """Counts at every place, by arrays; along options that the model has not, they are equal."""
     import numpy
 
-    from vitprof.sweep.arrays import counts
+    from vitprof.sweeps.arrays import counts
 
     own = {axis.name: axis.values for axis in axes if axis.name in options_of(model)}
     batch = {} if "batch" in own else {"batch": workload.batch}

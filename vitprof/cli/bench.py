@@ -9,11 +9,11 @@ import typer
 
 from vitprof import bench as benching
 from vitprof.batch_size.gpus import read_budget
-from vitprof.candidates import with_mixers
-from vitprof.cli.options import Request, split_names, takes_request
+from vitprof.candidates import specified
+from vitprof.cli.options import Request, takes_request
 from vitprof.cli.output import print_table, progress
 from vitprof.cli.workload_options import takes_workload
-from vitprof.errors import SpecError, unknown
+from vitprof.errors import unknown
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
 from vitprof.timing import Protocol
@@ -125,8 +125,4 @@ def _models(request: Request, mixers: str | None) -> list[Model]:
     Raises:
         SpecError: there is no such model, mixer or option.
     """
-    if mixers is None:
-        return [request.specify()]
-    if request.mixer is not None:
-        raise SpecError("--mixer is one, --mixers are several; give one of the two")
-    return [*with_mixers(request.model, split_names(mixers), request.options).values()]
+    return [*specified(request.candidates(mixers), request.options).values()]

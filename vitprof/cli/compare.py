@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from vitprof import comparing
-from vitprof.candidates import of_presets, with_mixers
+from vitprof.candidates import specified
 from vitprof.checkfile import read_cases
-from vitprof.cli.options import FormatName, Output, Request, split_names, takes_request
+from vitprof.cli.options import FormatName, Output, Request, takes_request
 from vitprof.cli.output import destination, progress
 from vitprof.cli.workload_options import takes_workload
 from vitprof.errors import SpecError, listing
@@ -167,14 +167,8 @@ def _models(
     given = [name for name, value in named.items() if value is not None]
     if len(given) > 1:
         raise SpecError(f"{listing(given, 'and')} each say what to compare; give one of them")
-    if mixers is not None:
-        if request.mixer is not None:
-            raise SpecError("--mixer is one, --mixers are several; give one of the two")
-        return with_mixers(request.model, split_names(mixers), request.options)
-    if presets is not None:
-        if request.model is not None or "preset" in request.options:
-            raise SpecError("--presets name the models; leave out --model and --preset")
-        return of_presets(split_names(presets), request.mixer, request.options)
+    if mixers is not None or presets is not None:
+        return specified(request.candidates(mixers, presets), request.options)
     if specs is not None:
         if request.model is not None or request.mixer is not None or request.options:
             raise SpecError("the models of --specs are given whole; leave out their options")

@@ -10,7 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from vitprof.candidates import Candidate, of_presets, with_mixers
 from vitprof.counters import NAMES
+from vitprof.errors import SpecError
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS
@@ -36,6 +38,26 @@ class Request:
             SpecError: there is no such model.
         """
         return specify(self.model, mixer=self.mixer, options=self.options)
+
+    def candidates(self, mixers: str | None, presets: str | None = None) -> list[Candidate]:
+        """What is laid side by side: of `--mixers`, `--presets`, or the one mixer.
+
+        Raises:
+            SpecError: there is no such model, mixer or preset, or they are named in two ways.
+        """
+        if mixers is not None and presets is not None:
+            raise SpecError(
+                "--mixers and --presets each say what is laid side by side; give one of the two"
+            )
+        if mixers is not None and self.mixer is not None:
+            raise SpecError("--mixer is one, --mixers are several; give one of the two")
+        if presets is not None:
+            if self.model is not None or "preset" in self.options:
+                raise SpecError("--presets name the models; leave out --model and --preset")
+            return of_presets(split_names(presets), self.mixer)
+        own = None if self.mixer is None else [self.mixer]
+        named = own if mixers is None else split_names(mixers)
+        return with_mixers(self.model, named, self.options)
 
 
 def takes_request(command: Callable[..., None]) -> Callable[..., None]:

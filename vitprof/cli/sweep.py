@@ -23,11 +23,10 @@ from vitprof.profile import BATCH
 from vitprof.report.formats import Format, render
 from vitprof.report.plot import draw, find_picture
 from vitprof.report.sweep import Sweep
-from vitprof.sweep.axis import is_range
-from vitprof.sweep.candidate import Candidate, candidates_of
-from vitprof.sweep.measures import MEASURES
-from vitprof.sweep.points import MAX_POINTS
-from vitprof.sweep.timed import Clock
+from vitprof.sweeps.axis import is_range
+from vitprof.sweeps.measures import MEASURES
+from vitprof.sweeps.points import MAX_POINTS
+from vitprof.sweeps.timed import Clock
 from vitprof.timing import Protocol
 from vitprof.workload import Workload
 
@@ -181,7 +180,7 @@ def sweep(
     images: Any = options.pop("batch", "1")
     options.pop("preset", None)
     models, axes = sweeping.read_curves(
-        _candidates(request, mixers, presets),
+        request.candidates(mixers, presets),
         options,
         ranges,
         most=_MAX_POINTS.read("max_points", max_points),
@@ -195,7 +194,7 @@ def sweep(
         destination(Format.TABLE, plot)  # which sees to it that there is such a directory
     kept = _kept(target, measure=measure, resume=resume)
     with progress() as say:
-        result = sweeping.sweep(
+        result = sweeping.evaluate(
             models,
             axes,
             measures,
@@ -274,34 +273,10 @@ def _target(format: str | None, output: str | None, *, chart: bool) -> _Target:
         raise SpecError("parquet is no text for a terminal; give --output FILE.parquet with it")
     if find_spec("pyarrow") is None:
         raise SpecError(
-            "parquet needs pyarrow, which is not installed; pip install vitprof[parquet], or write .csv"
+            "parquet needs pyarrow, which is not installed; pip install vitprof[parquet], or write "
+            ".csv"
         )
     return _Target(text=destination(Format.CSV, output), parquet=True, chart=False)
-
-
-def _candidates(request: Request, mixers: str | None, presets: str | None) -> list[Candidate]:
-    """The curves that are asked for.
-
-    Raises:
-        SpecError: there is no such model, mixer or preset, or they are named in two ways.
-    """
-    if mixers is not None and presets is not None:
-        raise SpecError("--mixers and --presets each say what the curves are; give one of the two")
-    if mixers is not None and request.mixer is not None:
-        raise SpecError("--mixer is one, --mixers are several; give one of the two")
-    if presets is not None and (request.model is not None or "preset" in request.options):
-        raise SpecError("--presets name the models; leave out --model and --preset")
-    named = None if request.mixer is None else [request.mixer]
-    if mixers is not None:
-        named = split_names(mixers)
-        if not named:
-            raise SpecError(f"no mixer is named; known are {', '.join(MIXERS)}")
-    return candidates_of(
-        request.model,
-        request.options,
-        mixers=named,
-        presets=None if presets is None else split_names(presets),
-    )
 
 
 def _kept(target: _Target, *, measure: bool, resume: bool) -> Sweep | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from vitprof.errors import listing
 from vitprof.options import Plain, Value, label_of, plain
 from vitprof.report.to_json import SCHEMA
-from vitprof.sweep.measures import MEASURES, Amount
+from vitprof.sweeps.measures import MEASURES, Amount
 from vitprof.timing import Timing
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from vitprof.errors import listing
 from vitprof.options import pairs
 from vitprof.report.bench_to_table import show_seconds
 from vitprof.report.comparison import Comparison, Side
-from vitprof.sweep.measures import MEASURES, Amount
+from vitprof.sweeps.measures import MEASURES, Amount
 
 
 def title(comparison: Comparison) -> str:

@@ -8,7 +8,7 @@ from tabulate import tabulate
 
 from vitprof.report.comparison import Comparison
 from vitprof.report.comparison_lines import cells, facts, heading, layer_lines, title
-from vitprof.sweep.measures import MEASURES
+from vitprof.sweeps.measures import MEASURES
 
 
 def comparison_to_markdown(comparison: Comparison) -> str:

@@ -14,7 +14,7 @@ from rich.text import Text
 from vitprof.report.comparison import Comparison
 from vitprof.report.comparison_lines import cells, facts, heading, layer_lines, title
 from vitprof.report.grid import add_row, grid
-from vitprof.sweep.measures import MEASURES
+from vitprof.sweeps.measures import MEASURES
 
 _ANY_WIDTH = 10_000
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from vitprof.errors import SpecError
 from vitprof.options import Plain, label_of, pairs
 from vitprof.report.scale import BYTES, COUNT, SECONDS, Unit
+from vitprof.sweeps.measures import MEASURES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,13 +20,6 @@ if TYPE_CHECKING:
     from vitprof.report.sweep import Crossing, Sweep
 
 _PIXELS = ("image_size", "patch_size")
-_MEASURES = {  # name -> what its axis is called
-    "params": "parameters",
-    "macs": "MACs of a forward pass",
-    "memory": "peak memory of a training step",
-    "batch": "largest batch (images)",
-    "time": "time of a step",
-}
 _UNITS = {"memory": BYTES, "time": SECONDS}
 
 
@@ -161,7 +155,7 @@ def label_of_measure(sweep: Sweep, measure: str) -> str:
     """What the axis of a measure is called; its ticks bear the unit."""
     if measure == "memory" and sweep.workload.get("inference"):
         return "peak memory of a forward pass"
-    return _MEASURES.get(measure, label_of(measure))
+    return MEASURES[measure].label
 
 
 def unit_of(measure: str) -> Unit:

@@ -12,7 +12,7 @@ from vitprof.errors import SpecError, unknown
 from vitprof.formulas.model import Model
 from vitprof.options import Option, Ratio, Whole
 from vitprof.profile import BATCH
-from vitprof.sweep.axis import Axis, Number, read_axis
+from vitprof.sweeps.axis import Axis, Number, read_axis
 from vitprof.workload import Workload
 
 Place = dict[str, Number]

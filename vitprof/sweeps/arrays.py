@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.model import Model
 from vitprof.formulas.size import Size
-from vitprof.sweep.axis import Axis, Number
-from vitprof.sweep.integers import FITS, Array, Fractions, Integers, Mask
-from vitprof.sweep.points import read_axes
+from vitprof.sweeps.axis import Axis, Number
+from vitprof.sweeps.integers import FITS, Array, Fractions, Integers, Mask
+from vitprof.sweeps.points import read_axes
 
 _AT_ONCE = 65_536  # configurations; all sizes of a formula on so many take some ten MB
 

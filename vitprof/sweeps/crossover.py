@@ -13,9 +13,9 @@ from vitprof.errors import SpecError, listing, unknown
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import FusedAttention
 from vitprof.options import Whole, label_of
-from vitprof.sweep.measures import MEASURES
-from vitprof.sweep.points import at, options_of
-from vitprof.sweep.stretches import Stretch, stretches
+from vitprof.sweeps.measures import MEASURES
+from vitprof.sweeps.points import at, options_of
+from vitprof.sweeps.stretches import Stretch, stretches
 from vitprof.workload import Workload
 
 EXACT = ("params", "macs", "memory")  # the measures that have crossovers

@@ -20,8 +20,7 @@ class Quantity:
     Attributes:
         name: what it is called by.
         title: what heads a column of it.
-        label: what it is in a figure.
-        less_is_better: whether the cheaper model has less of it.
+        label: what an axis of it is called; its ticks bear the unit.
         exact: whether it is a whole number that follows from formulas, and is not measured.
         of: what a model has of it, under a workload and within a budget of bytes, which only
             the largest batch depends on.
@@ -30,7 +29,6 @@ class Quantity:
     name: str
     title: str
     label: str
-    less_is_better: bool = True
     exact: bool = True
     of: Callable[[Model, Workload, int | None], Amount]
 
@@ -73,12 +71,13 @@ MEASURES: dict[str, Quantity] = {
     for quantity in (
         Quantity(name="params", title="parameters", label="parameters", of=_params),
         Quantity(name="macs", title="MACs", label="MACs of a forward pass", of=_macs),
-        Quantity(name="memory", title="peak memory", label="peak memory of a step", of=_memory),
+        Quantity(
+            name="memory", title="peak memory", label="peak memory of a training step", of=_memory
+        ),
         Quantity(
             name="batch",
             title="largest batch",
             label="largest batch (images)",
-            less_is_better=False,
             of=_batch,
         ),
         Quantity(name="time", title="time", label="time of a step", exact=False, of=_time),

@@ -10,7 +10,7 @@ from vitprof.errors import SpecError, listing
 from vitprof.formulas.model import Model
 from vitprof.options import Plain, label_of, pairs, plain
 from vitprof.report.sweep import Point, Sweep
-from vitprof.sweep.points import at, step_at
+from vitprof.sweeps.points import at, step_at
 from vitprof.timing import Protocol
 from vitprof.workload import Workload
 
