@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from functools import cache
-from math import isqrt
+from math import gcd, isqrt
 from typing import Any, ClassVar, Self
 
 from vitprof.errors import SpecError, listing
@@ -258,15 +258,20 @@ class Options:
         return {name: getattr(self, name) for name in self.declared()}
 
 
-def divides(whole_name: str, whole_value: int, part_name: str, part_value: int) -> Rule:
-    """The rule that `part` divides `whole`; its sentence names the values that would do."""
+def divides(
+    whole_name: str, whole_value: int, part_name: str, part_value: int, *, beside: int = 0
+) -> Rule:
+    """The rule that `part` divides `whole`; its sentence names the values that would do.
+
+    They divide what `part` has to divide `beside` it, too.
+    """
 
     def sentence() -> str:
         part = label_of(part_name)
         by = f"{part_value} {part}" if part.endswith("s") else f"{part} {part_value}"
         return (
             f"{label_of(whole_name)} {whole_value} is not divisible by {by}; "
-            f"{part} can be {_some(_divisors(whole_value))}"
+            f"{part} can be {_some(_divisors(gcd(whole_value, beside)))}"
         )
 
     return Rule(whole_value % part_value == 0, sentence)

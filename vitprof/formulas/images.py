@@ -60,9 +60,9 @@ class ImageModel(Model):
     final_norm: bool = flag(True, help="a norm after the last block")
 
     def rules(self) -> Iterator[Rule]:
-        yield divides("image_size", self.image_size, "patch_size", self.patch_size)
-        if self.image_width:
-            yield divides("image_width", self.image_width, "patch_size", self.patch_size)
+        height, width, patch = self.image_size, self.width, self.patch_size
+        yield divides("image_size", height, "patch_size", patch, beside=width)
+        yield divides("image_width", width, "patch_size", patch, beside=height)
         yield from super().rules()
 
     @cached_property
@@ -86,10 +86,13 @@ class ImageModel(Model):
         width = Size(self.image_width, "width") if self.image_width else height
         return (batch, self.size("channels"), height, width)
 
-    def table(self, run: Run[T], name: str, tokens: Size, dim: Size) -> T | None:
-        """The positions of that many tokens, if there are any."""
-        if self.pos_embed == "none":
-            return None
+    @property
+    def located(self) -> bool:
+        """Whether anything says where the patches lie."""
+        return self.pos_embed != "none"
+
+    def table(self, run: Run[T], name: str, tokens: Size, dim: Size) -> T:
+        """The positions of that many tokens."""
         return run(Parameter(name, (tokens, dim), trained=self.pos_embed == "learned"))
 
     def sines_fit(self, dim_name: str, dim: int, heads: int) -> Iterator[Rule]:

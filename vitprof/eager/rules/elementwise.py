@@ -99,7 +99,10 @@ def divide(run: Eager, op: Op, x: Tensor, by: Tensor) -> Tensor:
 
 
 def multiply(run: Eager, op: Op, x: Tensor, by: Tensor) -> Tensor:
-    """x y keeps both; the gradient of a smaller y is a sum of g x."""
+    """x y keeps each that the gradient of the other is made with.
+
+    The gradient of a smaller y is a sum of g x.
+    """
     of_x, of_by = run.gradient(x), run.gradient(by)
     elements, dtype, mixed = x.elements, widest(x, by), x.dtype != widest(x, by)
     smaller, lowered = by.elements, by.dtype != dtype
@@ -108,6 +111,7 @@ def multiply(run: Eager, op: Op, x: Tensor, by: Tensor) -> Tensor:
     def backward(g: Storage, kept: Kept) -> Sequence[Gradient]:
         wide = run.new(elements, dtype) if mixed else of_x()
         terms = run.new(elements, dtype)
+        del kept  # gradients are cast and added up when the product's function is over
         gradient = of_x() if mixed else wide
         del wide
         if lowered:
@@ -119,7 +123,8 @@ def multiply(run: Eager, op: Op, x: Tensor, by: Tensor) -> Tensor:
             total = terms if alike else of_by()
         return gradient, total
 
-    kept = run.keep(x.storage, by.storage)
+    read = [one.storage for one, other in ((x, by), (by, x)) if other.node is not None]
+    kept = run.keep(*read)
     return run.made(run.new(elements, dtype), elements, dtype, (x, by), backward, kept)
 
 
@@ -134,7 +139,7 @@ def square(run: Eager, op: Op, x: Tensor) -> Tensor:
         del factors
         return (made,)
 
-    kept = run.keep(x.storage)
+    kept = run.keep(*() if x.node is None else (x.storage,))
     return run.made(run.new(x.elements, x.dtype), x.elements, x.dtype, (x,), backward, kept)
 
 

@@ -10,6 +10,7 @@ from vitprof.eager.rules.elementwise import add, divide, multiply, square
 from vitprof.eager.rules.reductions import mean
 from vitprof.eager.tape import Gradient, Kept
 from vitprof.eager.tensor import Tensor, widest
+from vitprof.errors import SpecError
 from vitprof.formulas.op import (
     Affine,
     BatchNorm,
@@ -34,7 +35,16 @@ def layer_norm(run: Eager, op: LayerNorm, x: Tensor) -> Tensor:
 
 
 def batch_norm(run: Eager, op: BatchNorm | TokenBatchNorm, x: Tensor) -> Tensor:
-    """Keeps its input, and in training mean and deviation of each channel."""
+    """Keeps its input, and in training mean and deviation of each channel.
+
+    Raises:
+        SpecError: there is one number a channel to train with, which has no deviation.
+    """
+    if run.training and product(op.shape).value == op.channels.value:
+        raise SpecError(
+            f"{run.account.at} has a single value of each channel to normalise, which training "
+            "cannot do; give a batch of 2 or more"
+        )
     return _norm(run, op, x, statistics=op.channels if run.training else None)
 
 
@@ -59,8 +69,9 @@ def rms_norm(run: Eager, op: RMSNorm, x: Tensor) -> Tensor:
         del cubes, scaled
         return (made,)
 
-    roots = run.made(storage, rows, "fp32", (means,), of_means, run.keep(storage))
-    del means, storage
+    kept = run.keep(*() if means.node is None else (storage,))
+    roots = run.made(storage, rows, "fp32", (means,), of_means, kept)
+    del means, storage, kept
     x = multiply(run, op, x, roots)
     del roots
     return run.cast(multiply(run, op, x, weight), dtype)
@@ -69,8 +80,9 @@ def rms_norm(run: Eager, op: RMSNorm, x: Tensor) -> Tensor:
 def affine(run: Eager, op: Affine, x: Tensor) -> Tensor:
     """A product with the gain, and a sum with the bias."""
     weight = run.weight(op.weights, lowered=False)
-    bias = run.expanded(run.weight(op.biases, lowered=False), op.shape)
-    return add(run, op, multiply(run, op, x, weight), bias)
+    bias = run.weight(op.biases, lowered=False)
+    x = multiply(run, op, x, weight)
+    return add(run, op, x, run.expanded(bias, op.shape))
 
 
 def layer_scale(run: Eager, op: LayerScale, x: Tensor) -> Tensor:

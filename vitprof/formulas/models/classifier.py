@@ -103,13 +103,16 @@ class Classifier(ImageModel):
         names = ("cls_token", "dist_token")[: self.joined]
         joining = [run(Parameter(name, (D,), trained=True)) for name in names]
         joined_first = self.pos_embed_token and bool(joining)
-        located = self._with_tokens(n) if joined_first else n
-        pos_embed = self.table(run, "pos_embed", located, D)
+        shape = tokens if joined_first else (B, n, D)
+        positions = []
+        if self.located:
+            rows = self._with_tokens(n) if joined_first else n
+            positions.append(self.table(run, "pos_embed", rows, D))
 
-        def add_positions(x: T) -> T:
-            assert pos_embed is not None
-            shape = tokens if joined_first else (B, n, D)
-            return run(Inline("positions", "add", shape), x, run.expanded(pos_embed, shape))
+        def located(x: T) -> T:
+            for table in positions:
+                x = run(Inline("positions", "add", shape), x, run.expanded(table, shape))
+            return x
 
         def patch_embed(x: T) -> T:
             return run(Linear("proj", (B, n), pixels, D, bias=self.patch_bias), run.copy(x))
@@ -117,12 +120,12 @@ class Classifier(ImageModel):
         x = run.layer("patch_embed", "FlatPatchEmbed", patch_embed, x)
         if joining:
             x = run.reordered(x, B)
-        if pos_embed is not None and not joined_first:
-            x = add_positions(x)
+        if not joined_first:
+            x = located(x)
         if joining:
             x = run.joined(tokens, *(run.expanded(token, (B, D)) for token in joining), x)
-        if pos_embed is not None and joined_first:
-            x = add_positions(x)
+        if joined_first:
+            x = located(x)
         for one in run.blocks("blocks", self.size("depth"), "Block", partial(block.forward, run)):
             x = one(x)
         return self._classify(run, self._pooled(run, x, tokens), B)

@@ -104,21 +104,23 @@ class MaskedAutoencoder(ImageModel):
         N, N_dec, pixels = encoder.sizes.tokens, decoder.sizes.tokens, p * p * C
         token_lies = self.class_token and self.pos_embed_token
         located = n + 1 if token_lies else n
-        cls_token = run(Parameter("cls_token", (D,), trained=True)) if self.class_token else None
-        pos_embed = self.table(run, "pos_embed", located, D)
+        cls_tokens = [run(Parameter("cls_token", (D,), trained=True))] if self.class_token else []
+        tables = [self.table(run, "pos_embed", located, D)] if self.located else []
         mask_token = run(Parameter("mask_token", (D_dec,), trained=True))
-        decoder_pos = self.table(run, "decoder_pos_embed", located, D_dec)
+        decoder_tables = (
+            [self.table(run, "decoder_pos_embed", located, D_dec)] if self.located else []
+        )
 
         def patch_embed(image: T) -> T:
             return run(Conv("proj", B, (n,), (p, p), C, D, rank=2, bias=self.patch_bias), image)
 
         def encode(image: T) -> tuple[T, T, T]:
             x = run.layer("patch_embed", "PatchEmbed", patch_embed, image)
-            if pos_embed is not None:
-                x = run(Inline("positions", "add", (B, n, D)), x, of_patches(pos_embed))
+            for table in tables:
+                x = run(Inline("positions", "add", (B, n, D)), x, of_patches(table))
             x, mask, order = drop(x)
-            if cls_token is not None:
-                x = run.joined((B, N, D), run.expanded(located_token(cls_token), (B, D)), x)
+            for token in cls_tokens:
+                x = run.joined((B, N, D), run.expanded(located_token(token), (B, D)), x)
             for block in run.blocks(
                 "blocks", self.size("depth"), "Block", partial(encoder.forward, run)
             ):
@@ -130,9 +132,9 @@ class MaskedAutoencoder(ImageModel):
             return run.expanded(own, (B, n, D))
 
         def located_token(token: T) -> T:
-            if pos_embed is None or not token_lies:
-                return token
-            return run(Inline("cls_position", "add", (D,)), token, run.picked(pos_embed, (D,)))
+            for table in tables if token_lies else []:
+                token = run(Inline("cls_position", "add", (D,)), token, run.picked(table, (D,)))
+            return token
 
         def normalised(name: str, lead: Shape, dim: Size, x: T) -> T:
             return self.normalise(run, name, lead, dim, x) if self.final_norm else x
@@ -154,13 +156,13 @@ class MaskedAutoencoder(ImageModel):
                 run.expanded(mask_token, (B, n - kept, D_dec)),
             )
             patches = run.gathered(shuffled, order, (B, n, D_dec))
-            if self.class_token and not token_lies and decoder_pos is not None:
+            if not token_lies:
                 patches = located_in_decoder(patches, n)
             if self.class_token:
                 x = run.joined((B, N_dec, D_dec), run.picked(x, (B, D_dec)), patches)
             else:
                 x = patches
-            if decoder_pos is not None and (token_lies or not self.class_token):
+            if token_lies:
                 x = located_in_decoder(x, N_dec)
             for block in run.blocks(
                 "decoder_blocks", self.size("decoder_depth"), "Block", partial(decoder.forward, run)
@@ -171,12 +173,10 @@ class MaskedAutoencoder(ImageModel):
             return run.picked(prediction, (B, n, pixels)) if self.class_token else prediction
 
         def located_in_decoder(x: T, tokens: Size) -> T:
-            assert decoder_pos is not None
-            return run(
-                Inline("decoder_positions", "add", (B, tokens, D_dec)),
-                x,
-                run.expanded(decoder_pos, (B, tokens, D_dec)),
-            )
+            shape = (B, tokens, D_dec)
+            for table in decoder_tables:
+                x = run(Inline("decoder_positions", "add", shape), x, run.expanded(table, shape))
+            return x
 
         latent, mask, order = encode(x)
         prediction = decode(latent, order)

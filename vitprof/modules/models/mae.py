@@ -97,10 +97,10 @@ class MaskedAutoencoderViT(nn.Module):
         shuffled_BND = torch.cat([x_BND[:, self.joined :], mask_BND], dim=1)
         patches_BND = shuffled_BND.gather(1, order_BN[:, :, None].expand(-1, -1, D))
         positions = self.decoder_pos_embed
-        if positions is not None and self.located < self.joined:
+        if positions is not None and not self.located:
             patches_BND = patches_BND + positions
         x_BND = torch.cat([x_BND[:, :1], patches_BND], dim=1) if self.joined else patches_BND
-        if positions is not None and self.located == self.joined:
+        if positions is not None and self.located:
             x_BND = x_BND + positions
         for block in self.decoder_blocks:
             x_BND = block(x_BND)
