@@ -239,9 +239,12 @@ class Options:
 
     def size(self, name: str) -> Size:
         """The option `name` under its symbol, for use in a formula."""
-        option = self.declared()[name]
-        assert isinstance(option, Whole)
-        return Size(getattr(self, name), option.symbol)
+        return Size(getattr(self, name), self._symbols()[name])
+
+    @classmethod
+    @cache
+    def _symbols(cls) -> dict[str, str]:
+        return {name: one.symbol for name, one in cls.declared().items() if isinstance(one, Whole)}
 
     def substitute(self, **values: object) -> Self:
         """A copy with options, or what follows from them, replaced by arrays or symbols.

@@ -85,8 +85,7 @@ def _subset(given: Mapping[str, object], names: Mapping[str, object]) -> dict[st
 
 
 def _check_option(name: str, model: type[Model], mixer: type[Mixer]) -> None:
-    own = {**model.declared(), **mixer.declared()}
-    if name in own:
+    if name in model.declared() or name in mixer.declared():
         return
     if name == "tokens":
         raise SpecError(
@@ -95,7 +94,11 @@ def _check_option(name: str, model: type[Model], mixer: type[Mixer]) -> None:
         )
     owners = [*_owners(name, MODELS), *_owners(name, MIXERS)]
     if not owners:
-        raise unknown(f"option of {model.name} with {mixer.name} named", name, own)
+        raise unknown(
+            f"option of {model.name} with {mixer.name} named",
+            name,
+            {**model.declared(), **mixer.declared()},
+        )
     raise SpecError(
         f"{label_of(name)} is an option of {listing(owners, 'and')}, "
         f"not of {model.name} with {mixer.name}"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from itertools import product
+from operator import attrgetter
 
 from vitprof.formulas.op import FFT, Op
 from vitprof.formulas.size import Size
@@ -18,9 +19,10 @@ class Measure(Enum):
     PARAMS = "params"
     MACS = "macs"
 
-    def of(self, op: Op) -> Size:
-        """The op's count, with its formula."""
-        return op.params if self is Measure.PARAMS else op.macs
+    of: Callable[[Op], Size]  # the op's count, with its formula
+
+    def __init__(self, name: str) -> None:
+        self.of = attrgetter(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,9 @@ class Layer:
 
     def of_one(self, measure: Measure) -> int:
         """The count of one of the equal layers and all below it."""
-        count = 0
+        count, of = 0, measure.of
         for child in self.children:
-            if isinstance(child, Layer):
-                count += child.total(measure)
-            else:
-                count += measure.of(child).value
+            count += child.total(measure) if isinstance(child, Layer) else of(child).value
         return count
 
     def walk(self, *, fold: bool) -> Iterator[Node]:

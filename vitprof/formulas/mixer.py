@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from vitprof.formulas.layer import Layer
@@ -24,6 +24,7 @@ class MixerSizes:
         heads: h, with D divisible by h.
         grid: rows and columns where the tokens are the patches of an image and no other.
         scattered: why there is no grid, to follow "because".
+        head_dim: d = D / h, channels of a head.
     """
 
     batch: Size
@@ -32,11 +33,11 @@ class MixerSizes:
     heads: Size
     grid: tuple[Size, Size] | None = None
     scattered: str = ""
+    head_dim: Size = field(init=False)
 
-    @property
-    def head_dim(self) -> Size:
-        """d = D / h, channels of a head."""
-        return (self.dim // self.heads).named("head dim")
+    def __post_init__(self) -> None:
+        share = Size(self.dim.value // self.heads.value, "head dim")
+        object.__setattr__(self, "head_dim", share)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,8 +21,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import reduce
+from operator import mul
 
-_bare = object.__new__
+_bare = object.__new__  # without a call of __init__, since every count makes hundreds
 _BINDING = {"+": 1, "-": 1, "×": 2, "/": 2}
 
 
@@ -38,27 +39,22 @@ class Size:
         self.name = name
         self.operator = ""
 
-    @classmethod
-    def _of(cls, value: int, operator: str, left: Size, right: Size) -> Size:
-        made: Size = _bare(cls)
-        made.value, made.name = value, ""
-        made.operator, made._left, made._right = operator, left, right
-        return made
-
     def named(self, name: str) -> Size:
         """The same number under a name of its own, its arithmetic hidden."""
-        return Size(self.value, name)
+        made = _bare(Size)
+        made.value, made.name, made.operator = self.value, name, ""
+        return made
 
     def __add__(self, other: Size | int) -> Size:
         right = _size(other)
-        return Size._of(self.value + right.value, "+", self, right)
+        return _made(self.value + right.value, "+", self, right)
 
     def __radd__(self, other: int) -> Size:
         return Size(other) + self
 
     def __sub__(self, other: Size | int) -> Size:
         right = _size(other)
-        return Size._of(self.value - right.value, "-", self, right)
+        return _made(self.value - right.value, "-", self, right)
 
     def __mul__(self, other: Size | int) -> Size:
         right = other if isinstance(other, Size) else _size(other)
@@ -66,14 +62,14 @@ class Size:
             return self
         if self is ONE:
             return right
-        return Size._of(self.value * right.value, "×", self, right)
+        return _made(self.value * right.value, "×", self, right)
 
     def __rmul__(self, other: int) -> Size:
         return _size(other) * self
 
     def __floordiv__(self, other: Size | int) -> Size:
         right = _size(other)
-        return Size._of(self.value // right.value, "/", self, right)
+        return _made(self.value // right.value, "/", self, right)
 
     @property
     def formula(self) -> str:
@@ -104,7 +100,14 @@ ZERO = Size(0)
 
 def product(sizes: Iterable[Size]) -> Size:
     """Multiply sizes from left to right; nothing gives the literal 1."""
-    return reduce(Size.__mul__, sizes, ONE)
+    return reduce(mul, sizes, ONE)
+
+
+def _made(value: int, operator: str, left: Size, right: Size) -> Size:
+    made = _bare(Size)
+    made.value, made.name = value, ""
+    made.operator, made._left, made._right = operator, left, right
+    return made
 
 
 def _size(value: Size | int) -> Size:

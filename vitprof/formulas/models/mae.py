@@ -70,8 +70,8 @@ class MaskedAutoencoder(ImageModel):
     @cached_property
     def kept(self) -> int:
         """Patches that the encoder sees: all but the masked share, rounded down."""
-        seen = 1 - self.mask_ratio
-        return self.patches * seen.numerator // seen.denominator
+        dropped, of = self.mask_ratio.numerator, self.mask_ratio.denominator
+        return self.patches * (of - dropped) // of
 
     def blocks(self, batch: Size) -> tuple[Block, Block]:
         rows, columns = self.grid
