@@ -116,14 +116,32 @@ def find(
     found = {}
     for measure in measures:
         own, other = (_Costs(one, workload, measure, option) for one in (model, than))
+        some = _that_run(sizes, own, other)
         found[measure] = Found(
-            first=sizes[0],
-            last=sizes[-1],
+            first=some[0],
+            last=some[-1],
             squares=squares,
-            cheaper=() if alike else tuple(search(own, other, sizes)),
-            dearer=() if alike else tuple(search(other, own, sizes)),
+            cheaper=() if alike else tuple(search(own, other, some)),
+            dearer=() if alike else tuple(search(other, own, some)),
         )
     return found
+
+
+def _that_run(sizes: Sequence[int], *models: _Costs) -> Sequence[int]:
+    """The sizes without the first, if a step cannot be made there, as of one token alone.
+
+    Raises:
+        SpecError: it can be made nowhere.
+    """
+    for size in sizes[:1]:
+        try:
+            for model in models:
+                model.at(size)
+        except SpecError:
+            if len(sizes) == 1:
+                raise
+            return sizes[1:]
+    return sizes
 
 
 def smoothness(model: Model, measure: str) -> int:
