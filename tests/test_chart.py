@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import pytest
 from sweeps import THREE, TOKENS, make, quadratic_and_linear
 
-from vitprof.report.chart import chart
-from vitprof.report.curves import curves_of, label_of_measure, label_of_option, option_of
-from vitprof.report.scale import (
+from vitprof.drawing.chart import chart
+from vitprof.drawing.curves import curves_of, label_of_measure, label_of_option, option_of
+from vitprof.drawing.scale import (
     BYTES,
     COUNT,
     SECONDS,

@@ -26,12 +26,12 @@ from matplotlib.transforms import Bbox
 from sweeps import THREE, TOKENS, crossing, make, quadratic_and_linear
 
 from vitprof.cli import run
+from vitprof.drawing.caption import caption_of
+from vitprof.drawing.figure import compose, style
+from vitprof.drawing.labels import Box, beside, spread
+from vitprof.drawing.plot import Picture, draw, find_picture
 from vitprof.errors import SpecError
 from vitprof.formulas.mixers import MIXERS
-from vitprof.report.caption import caption_of
-from vitprof.report.figure import compose, style
-from vitprof.report.labels import Box, beside, spread
-from vitprof.report.plot import Picture, draw, find_picture
 from vitprof.report.sweep import Sweep
 
 HOME = Path(__file__).parents[1]
@@ -172,7 +172,7 @@ def test_a_figure_is_drawn_quietly_and_without_pyplot() -> None:
     """Where the cache of fonts cannot be kept, too."""
     code = (
         "import sys, logging; sys.path.insert(0, sys.argv[1])\n"
-        "from sweeps import THREE; from vitprof.report.plot import Picture, draw, find_picture\n"
+        "from sweeps import THREE; from vitprof.drawing.plot import Picture, draw, find_picture\n"
         "find_picture('a.svg', THREE.axes, 3)\n"
         "assert 'matplotlib' not in sys.modules\n"
         "assert draw(THREE, Picture.PDF)\n"

@@ -10,12 +10,12 @@ from typing import Any
 
 from vitprof.batch_size.gpus import read_budget
 from vitprof.candidates import Candidate, of_presets, with_mixers
+from vitprof.drawing.curves import option_of
 from vitprof.errors import SpecError, listing, unknown
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.model import Model
 from vitprof.options import Option, Whole, pairs, plain
 from vitprof.profile import BATCH, quiet
-from vitprof.report.curves import option_of
 from vitprof.report.sweep import Crossing, Point, Sweep
 from vitprof.sweeps.axis import Axis, is_range, read_axis
 from vitprof.sweeps.crossover import EXACT, cost, find

@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from vitprof import bench as benching
-from vitprof.batch_size.gpus import read_budget
 from vitprof.candidates import specified
+from vitprof.cli.measuring import (
+    Limits,
+    Room,
+    bytes_of,
+    protocol_of,
+    takes_limits,
+    takes_room,
+)
 from vitprof.cli.options import Request, takes_request
 from vitprof.cli.output import print_table, progress
 from vitprof.cli.workload_options import takes_workload
 from vitprof.errors import unknown
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
-from vitprof.timing import Protocol
 from vitprof.workload import Workload
 
 _FORMATS = ("table", "csv", "json")
 _MEASUREMENT = "Measurement"
-_PROTOCOL = {name: option.help for name, option in Protocol.declared().items()}
 
 
 @takes_request
 @takes_workload(without=("inference", "device"))
+@takes_room
+@takes_limits
 def bench(
     *,
     request: Request,
     workload: Workload,
+    room: Room,
+    limits: Limits,
     mixers: Annotated[
         str | None,
         typer.Option(
@@ -43,35 +52,10 @@ def bench(
         str,
         typer.Option(help="cpu, cuda or cuda:1", metavar="NAME", rich_help_panel=_MEASUREMENT),
     ] = "cpu",
-    memory: Annotated[
-        str | None,
-        typer.Option(
-            help="predict the largest batch that trains within so much, such as 24GiB",
-            metavar="SIZE",
-            rich_help_panel=_MEASUREMENT,
-        ),
-    ] = None,
-    gpu: Annotated[
-        str | None,
-        typer.Option(
-            help="the same for a named card, such as rtx3090",
-            metavar="NAME",
-            rich_help_panel=_MEASUREMENT,
-        ),
-    ] = None,
     compiled: Annotated[
         bool,
         typer.Option("--compile", help="by torch.compile", rich_help_panel=_MEASUREMENT),
     ] = False,
-    threads: Annotated[
-        str, typer.Option(help=_PROTOCOL["threads"], metavar="N", rich_help_panel=_MEASUREMENT)
-    ] = "0",
-    spread: Annotated[
-        str, typer.Option(help=_PROTOCOL["spread"], metavar="RATIO", rich_help_panel=_MEASUREMENT)
-    ] = "0.05",
-    budget: Annotated[
-        str, typer.Option(help=_PROTOCOL["budget"], metavar="N", rich_help_panel=_MEASUREMENT)
-    ] = "60",
     format: Annotated[
         str,
         typer.Option(
@@ -99,9 +83,7 @@ def bench(
     if format not in _FORMATS:
         raise unknown("format of a benchmark", format, _FORMATS)
     models = _models(request, mixers)
-    limits: dict[str, Any] = {"threads": threads, "spread": spread, "budget": budget}
-    protocol = Protocol(**limits)
-    room = None if memory is None and gpu is None else read_budget(memory, gpu)
+    protocol, budget = protocol_of(limits, measure=True), bytes_of(room)
     with progress() as say:
         say("starting PyTorch")
         result = benching.bench(
@@ -110,7 +92,7 @@ def bench(
             protocol,
             device=device,
             compiled=compiled,
-            memory_bytes=room,
+            memory_bytes=budget,
             say=say,
         )
     if format == "table":

@@ -4,33 +4,35 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from vitprof import comparing
 from vitprof.candidates import specified
 from vitprof.checkfile import read_cases
+from vitprof.cli.measuring import Limits, Room, protocol_of, takes_limits, takes_room
 from vitprof.cli.options import FormatName, Output, Request, takes_request
 from vitprof.cli.output import destination, progress
 from vitprof.cli.workload_options import takes_workload
 from vitprof.errors import SpecError, listing
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
-from vitprof.timing import Protocol
 from vitprof.workload import Workload
 
 _COMPARISON, _CROSSOVERS, _TIME = "Comparison", "Crossovers", "Time"
-_PROTOCOL = {name: option.help for name, option in Protocol.declared().items()}
-_LIMITS = ("threads", "spread", "budget")
 
 
 @takes_request
 @takes_workload(without=("device",))
+@takes_room
+@takes_limits
 def compare(
     *,
     request: Request,
     workload: Workload,
+    room: Room,
+    limits: Limits,
     mixers: Annotated[
         str | None,
         typer.Option(
@@ -52,22 +54,6 @@ def compare(
         typer.Option(
             help="compare the models of a check file, whatever they differ in",
             metavar="FILE",
-            rich_help_panel=_COMPARISON,
-        ),
-    ] = None,
-    memory: Annotated[
-        str | None,
-        typer.Option(
-            help="find the largest batch that fits so much, such as 24GiB",
-            metavar="SIZE",
-            rich_help_panel=_COMPARISON,
-        ),
-    ] = None,
-    gpu: Annotated[
-        str | None,
-        typer.Option(
-            help="the same for a named card, such as h100",
-            metavar="NAME",
             rich_help_panel=_COMPARISON,
         ),
     ] = None,
@@ -106,18 +92,6 @@ def compare(
             rich_help_panel=_TIME,
         ),
     ] = None,
-    threads: Annotated[
-        str | None,
-        typer.Option(help=_PROTOCOL["threads"], metavar="N", rich_help_panel=_TIME),
-    ] = None,
-    spread: Annotated[
-        str | None,
-        typer.Option(help=_PROTOCOL["spread"], metavar="RATIO", rich_help_panel=_TIME),
-    ] = None,
-    budget: Annotated[
-        str | None,
-        typer.Option(help=_PROTOCOL["budget"], metavar="N", rich_help_panel=_TIME),
-    ] = None,
     format: FormatName = None,
     output: Output = None,
 ) -> None:
@@ -129,26 +103,19 @@ def compare(
     cheaper than the first.
     """
     target = destination(format, output)
-    given: dict[str, Any] = {"threads": threads, "spread": spread, "budget": budget}
-    limits = {name: value for name, value in given.items() if value is not None}
-    if limits and not measure:
-        raise SpecError(
-            f"{', '.join(f'--{name}' for name in limits)} says how time is taken; "
-            "give --measure with it"
-        )
+    protocol = protocol_of(limits, measure=measure)
     place = device or ("cpu" if measure else "cuda")
     with progress() as say:
         report = comparing.compare(
             models=_models(request, mixers, presets, specs),
             workload=replace(workload, device=place.partition(":")[0]),
-            memory=memory,
-            gpu=gpu,
+            **room,
             layers=layers,
             along=None if along is None else along.replace("-", "_"),
             up_to=up_to,
             measure=measure,
             device=place,
-            protocol=Protocol(**limits),
+            protocol=protocol,
             say=say,
         )
     target.show(report)

@@ -11,38 +11,47 @@ from typing import Annotated, Any
 import typer
 
 from vitprof import sweeping
-from vitprof.batch_size.gpus import read_budget
 from vitprof.cli import INTERRUPTED
+from vitprof.cli.measuring import (
+    Limits,
+    Room,
+    bytes_of,
+    protocol_of,
+    takes_limits,
+    takes_room,
+)
 from vitprof.cli.options import Output, Request, split_names, takes_request
 from vitprof.cli.output import Destination, destination, progress, write
 from vitprof.cli.workload_options import takes_workload
+from vitprof.drawing.plot import draw, find_picture
 from vitprof.errors import OutputError, SpecError, unknown
 from vitprof.formulas.mixers import MIXERS
 from vitprof.options import Whole, plain
 from vitprof.profile import BATCH
 from vitprof.report.formats import Format, render
-from vitprof.report.plot import draw, find_picture
 from vitprof.report.sweep import Sweep
 from vitprof.sweeps.axis import is_range
 from vitprof.sweeps.measures import MEASURES
 from vitprof.sweeps.points import MAX_POINTS
 from vitprof.sweeps.timed import Clock
-from vitprof.timing import Protocol
 from vitprof.workload import Workload
 
 _PARQUET = "parquet"
 _FORMATS = (*Format, _PARQUET)
 _MAX_POINTS = Whole("most points of a grid, on all curves", maximum=10_000_000)
 _SWEEP, _TIME, _OUTPUT = "Sweep", "Time", "Output"
-_PROTOCOL = {name: option.help for name, option in Protocol.declared().items()}
 
 
 @takes_request
 @takes_workload(without=("batch", "device"))
+@takes_room
+@takes_limits
 def sweep(
     *,
     request: Request,
     workload: Workload,
+    room: Room,
+    limits: Limits,
     mixers: Annotated[
         str | None,
         typer.Option(
@@ -70,22 +79,6 @@ def sweep(
             rich_help_panel=_SWEEP,
         ),
     ] = "macs,memory",
-    memory: Annotated[
-        str | None,
-        typer.Option(
-            help="find the largest batch that fits so much, such as 24GiB",
-            metavar="SIZE",
-            rich_help_panel=_SWEEP,
-        ),
-    ] = None,
-    gpu: Annotated[
-        str | None,
-        typer.Option(
-            help="the same for a named card, such as rtx3090",
-            metavar="NAME",
-            rich_help_panel=_SWEEP,
-        ),
-    ] = None,
     max_points: Annotated[
         str, typer.Option(help=_MAX_POINTS.help, metavar="N", rich_help_panel=_SWEEP)
     ] = str(MAX_POINTS),
@@ -100,18 +93,6 @@ def sweep(
             metavar="NAME",
             show_default="cuda; cpu with --measure",
             rich_help_panel=_TIME,
-        ),
-    ] = None,
-    threads: Annotated[
-        str | None, typer.Option(help=_PROTOCOL["threads"], metavar="N", rich_help_panel=_TIME)
-    ] = None,
-    spread: Annotated[
-        str | None, typer.Option(help=_PROTOCOL["spread"], metavar="RATIO", rich_help_panel=_TIME)
-    ] = None,
-    budget: Annotated[
-        str | None,
-        typer.Option(
-            help=f"{_PROTOCOL['budget']}, at each point", metavar="N", rich_help_panel=_TIME
         ),
     ] = None,
     resume: Annotated[
@@ -164,16 +145,9 @@ def sweep(
     Exits with 130 where it is interrupted, and then shows what was measured until then.
     """
     target = _target(format, output, chart=chart)
-    limits: dict[str, Any] = {"threads": threads, "spread": spread, "budget": budget}
-    limits = {name: value for name, value in limits.items() if value is not None}
-    if limits and not measure:
-        raise SpecError(
-            f"{', '.join(f'--{name}' for name in limits)} says how time is taken; "
-            "give --measure with it"
-        )
-    clock = Clock(device=device or "cpu", protocol=Protocol(**limits)) if measure else None
-    room = None if memory is None and gpu is None else read_budget(memory, gpu)
-    measures = sweeping.check_measures(split_names(y), room, timed=measure)
+    protocol, budget = protocol_of(limits, measure=measure), bytes_of(room)
+    clock = Clock(device=device or "cpu", protocol=protocol) if measure else None
+    measures = sweeping.check_measures(split_names(y), budget, timed=measure)
     given = {**request.options, "batch": batch}
     ranges = {name: value for name, value in given.items() if is_range(value)}
     options = {name: value for name, value in given.items() if name not in ranges}
@@ -199,7 +173,7 @@ def sweep(
             axes,
             measures,
             workload,
-            budget=room,
+            budget=budget,
             clock=clock,
             kept=kept,
             keep=target.keep,

@@ -1,4 +1,4 @@
-"""The options of a workload, made from its declarations, for the commands that run a step."""
+"""The options of a workload, and of others, made from their declarations, for commands."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from typing import Any
 import typer
 
 from vitprof.cli.options import gathering, parameter
-from vitprof.options import Choice, Flag, Option
+from vitprof.options import Choice, Flag, Option, Options, plain
 from vitprof.workload import Workload
-
-_PANEL = "Step"
 
 
 def takes_workload(
@@ -31,25 +29,32 @@ def takes_workload(
     assert not unknown, unknown
 
     def take(command: Callable[..., None]) -> Callable[..., None]:
-        options = {
-            name: _parameter(name, option)
-            for name, option in Workload.declared().items()
-            if name not in without
-        }
+        options = parameters(Workload, "Step", without=without)
         return gathering(command, "workload", options, lambda given: Workload(**given))
 
     return take
 
 
-def _parameter(name: str, option: Option) -> Parameter:
-    (default,) = (field.default for field in fields(Workload) if field.name == name)
+def parameters(
+    owner: type[Options], panel: str, *, without: Collection[str] = ()
+) -> dict[str, Parameter]:
+    """The declared options as those of a command, None where they are not given."""
+    return {
+        name: _parameter(owner, name, option, panel)
+        for name, option in owner.declared().items()
+        if name not in without
+    }
+
+
+def _parameter(owner: type[Options], name: str, option: Option, panel: str) -> Parameter:
+    default: Any = next(field.default for field in fields(owner) if field.name == name)
     is_flag = isinstance(option, Flag)
     names = f": {', '.join(option.names)}" if isinstance(option, Choice) else ""
     info: Any = typer.Option(
         *([f"--{name}"] if is_flag else []),
         help=option.help + names,
         metavar=option.metavar,
-        show_default=False if is_flag else str(default),
-        rich_help_panel=_PANEL,
+        show_default=False if is_flag else str(plain(default)),
+        rich_help_panel=panel,
     )
     return parameter(name, bool if is_flag else str, info)

@@ -39,9 +39,9 @@ class Op(ABC):
     module: ClassVar[bool] = True
 
     @property
-    @abstractmethod
     def type(self) -> str:
         """Class name of the torch module that computes it; empty where none does."""
+        return self.__class__.__name__
 
     @property
     @abstractmethod
@@ -83,10 +83,6 @@ class Linear(Op):
     outputs: Size
     bias: bool = True
     kind = "linear"
-
-    @property
-    def type(self) -> str:
-        return "Linear"
 
     @property
     def shape(self) -> Shape:
@@ -166,10 +162,6 @@ class MatMul(Op):
     kind = "matmul"
 
     @property
-    def type(self) -> str:
-        return "MatMul"
-
-    @property
     def shape(self) -> Shape:
         return (*self.lead, self.rows, self.cols)
 
@@ -187,10 +179,6 @@ class FusedAttention(Op):
     keys: Size
     head_dim: Size
     kind = "fused_attention"
-
-    @property
-    def type(self) -> str:
-        return "FusedAttention"
 
     @property
     def shape(self) -> Shape:
@@ -262,10 +250,6 @@ class ChannelWise(Op):
 
     lead: Shape
     dim: Size
-
-    @property
-    def type(self) -> str:
-        return type(self).__name__
 
     @property
     def shape(self) -> Shape:
@@ -445,10 +429,6 @@ class Parameter(Op):
     trained: bool
     kind = "parameter"
     module = False
-
-    @property
-    def type(self) -> str:
-        return "Parameter"
 
     @property
     def shape(self) -> Shape:

@@ -7,8 +7,8 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from vitprof.bytes import show_bytes
+from vitprof.drawing.curves import unit_of
 from vitprof.options import Plain, label_of, pairs
-from vitprof.report.curves import unit_of
 
 if TYPE_CHECKING:
     from vitprof.report.sweep import Sweep

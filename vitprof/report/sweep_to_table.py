@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 from tabulate import tabulate
 
-from vitprof.report.chart import chart
-from vitprof.report.curves import label_of_measure
+from vitprof.drawing.chart import chart
+from vitprof.drawing.curves import label_of_measure
 from vitprof.report.grid import add_row, grid
 from vitprof.report.sweep_lines import crossings, facts, table, title
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import plotext
 
-from vitprof.report.curves import (
+from vitprof.drawing.curves import (
     Curve,
     curves_of,
     label_of_measure,
@@ -18,7 +18,7 @@ from vitprof.report.curves import (
     option_of,
     unit_of,
 )
-from vitprof.report.scale import Scale, scale_of_measure, scale_of_option
+from vitprof.drawing.scale import Scale, scale_of_measure, scale_of_option
 
 if TYPE_CHECKING:
     from vitprof.report.sweep import Sweep

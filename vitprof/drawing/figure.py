@@ -26,9 +26,8 @@ from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
-from vitprof.errors import SpecError, listing
-from vitprof.report.caption import caption_of
-from vitprof.report.curves import (
+from vitprof.drawing.caption import caption_of
+from vitprof.drawing.curves import (
     Curve,
     crossed,
     curves_of,
@@ -37,8 +36,9 @@ from vitprof.report.curves import (
     option_along,
     unit_of,
 )
-from vitprof.report.labels import Box, Segment, beside, spread
-from vitprof.report.scale import Scale, scale_of_measure, scale_of_option, show_value
+from vitprof.drawing.labels import Box, Segment, beside, spread
+from vitprof.drawing.scale import Scale, scale_of_measure, scale_of_option, show_value
+from vitprof.errors import SpecError, listing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

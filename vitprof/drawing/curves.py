@@ -9,9 +9,9 @@ from itertools import groupby, product
 from math import prod
 from typing import TYPE_CHECKING
 
+from vitprof.drawing.scale import BYTES, COUNT, SECONDS, Unit
 from vitprof.errors import SpecError
 from vitprof.options import Plain, label_of, pairs
-from vitprof.report.scale import BYTES, COUNT, SECONDS, Unit
 from vitprof.sweeps.measures import MEASURES
 
 if TYPE_CHECKING:

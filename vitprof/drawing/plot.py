@@ -9,10 +9,10 @@ from enum import StrEnum
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from vitprof.drawing.curves import number_of_curves, option_along
+from vitprof.drawing.page import page
 from vitprof.errors import SpecError, listing
 from vitprof.options import Plain, label_of
-from vitprof.report.curves import number_of_curves, option_along
-from vitprof.report.page import page
 
 if TYPE_CHECKING:
     from vitprof.report.sweep import Sweep
@@ -73,7 +73,7 @@ def draw(sweep: Sweep, picture: Picture, measures: Sequence[str] = (), width: fl
     """
     shown = tuple(measures) or sweep.measures
     with _quiet():
-        from vitprof.report.figure import figure_file
+        from vitprof.drawing.figure import figure_file
 
         if picture is not Picture.HTML:
             return figure_file(sweep, shown, width, picture)

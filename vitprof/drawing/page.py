@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from vitprof.drawing.curves import label_of_measure, label_of_option
 from vitprof.options import Plain, label_of
-from vitprof.report.curves import label_of_measure, label_of_option
 from vitprof.report.sweep_lines import facts
 
 if TYPE_CHECKING:

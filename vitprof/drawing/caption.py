@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from vitprof.drawing.curves import option_along
 from vitprof.options import Plain, label_of, pairs
-from vitprof.report.curves import option_along
 
 if TYPE_CHECKING:
     from vitprof.report.sweep import Sweep

@@ -1,0 +1,61 @@
+"""The options of commands that take times, and of those that know how much memory there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import typer
+
+from vitprof.batch_size.gpus import read_budget
+from vitprof.cli.options import gathering, parameter
+from vitprof.cli.workload_options import parameters
+from vitprof.errors import SpecError
+from vitprof.timing import Protocol
+
+Limits = Mapping[str, Any]  # of the protocol's options, those that are given
+Room = Mapping[str, str]  # of `memory` and `gpu`, what is given
+
+_TIME, _BATCH = "Time", "Largest batch"
+
+
+def takes_limits(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of the timing protocol, gathered as its `limits`."""
+    options = parameters(Protocol, _TIME)
+    return gathering(command, "limits", options, lambda given: given)
+
+
+def protocol_of(limits: Limits, *, measure: bool) -> Protocol:
+    """The protocol within these limits.
+
+    Raises:
+        SpecError: a limit is wrong, or there are limits and nothing is measured.
+    """
+    if limits and not measure:
+        raise SpecError(
+            f"{', '.join(f'--{name}' for name in limits)} says how time is taken; "
+            "give --measure with it"
+        )
+    return Protocol(**limits)
+
+
+def takes_room(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command `--memory` and `--gpu`, gathered as its `room`."""
+    said = {
+        "memory": ("SIZE", "find the largest batch that fits so much, such as 24GiB"),
+        "gpu": ("NAME", "the same for a named card, such as rtx3090"),
+    }
+    options = {
+        name: parameter(name, str, typer.Option(help=text, metavar=word, rich_help_panel=_BATCH))
+        for name, (word, text) in said.items()
+    }
+    return gathering(command, "room", options, lambda given: given)
+
+
+def bytes_of(room: Room) -> int | None:
+    """How much memory there is; None where nobody says.
+
+    Raises:
+        SpecError: there is no such card, or no such size.
+    """
+    return read_budget(room.get("memory"), room.get("gpu")) if room else None

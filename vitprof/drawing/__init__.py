@@ -1,0 +1,1 @@
+"""Charts and figures of a sweep: characters for a terminal, pictures for a paper."""
