@@ -21,12 +21,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spellings import SOME, Spelling
 
-from vitprof.checkfile import Case, read_cases
+from vitprof.checks.expectations import Expectation, Relation, derive, expect
+from vitprof.checks.file import Case, read_cases
 from vitprof.cli import run
 from vitprof.counters import COUNTERS
 from vitprof.counters.reading import Reading
 from vitprof.errors import SpecError
-from vitprof.expectations import Expectation, Relation, derive, expect
 
 Capture = pytest.CaptureFixture[str]
 Patch = pytest.MonkeyPatch

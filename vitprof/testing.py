@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vitprof.expectations import evaluate, expect
+from vitprof.checks.expectations import evaluate, expect
 from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import Op

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
-from vitprof import check as checking
 from vitprof import profile
-from vitprof.checkfile import first_cases
+from vitprof.checks import check as checking
+from vitprof.checks.file import first_cases
 from vitprof.cli.options import Request, takes_request
 from vitprof.cli.output import UNMET, emit, print_table, progress, write
 from vitprof.errors import OutputError, SpecError, unknown

@@ -10,7 +10,7 @@ import typer
 
 from vitprof import comparing
 from vitprof.candidates import specified
-from vitprof.checkfile import read_cases
+from vitprof.checks.file import read_cases
 from vitprof.cli.measuring import Limits, Room, protocol_of, takes_limits, takes_room
 from vitprof.cli.options import FormatName, Output, Request, takes_request
 from vitprof.cli.output import destination, progress

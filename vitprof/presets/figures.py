@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from vitprof.checks.expectations import derive
 from vitprof.counters.convention import Convention
 from vitprof.counters.fvcore import IN_EVAL
-from vitprof.expectations import derive
 from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import Conv, MatMul, Op

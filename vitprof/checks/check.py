@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vitprof.checkfile import Case, read_cases
+from vitprof.checks.expectations import Outcome
+from vitprof.checks.file import Case, read_cases
 from vitprof.counters.read import Say
-from vitprof.expectations import Outcome
 from vitprof.profile import macs, params
 from vitprof.report.check import CaseResult, Check
 from vitprof.report.report import Report

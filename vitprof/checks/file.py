@@ -24,8 +24,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vitprof.checks.expectations import (
+    Expectation,
+    Outcome,
+    Relation,
+    counts,
+    evaluate,
+    expect,
+    find,
+)
 from vitprof.errors import SpecError, VitprofError, unknown
-from vitprof.expectations import Expectation, Outcome, Relation, counts, evaluate, expect, find
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import Op

@@ -1,0 +1,1 @@
+"""Counts that must hold: what is expected, files of it, and how it came out."""
