@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from vitprof import profile
-from vitprof.checks import check as checking
 from vitprof.checks.file import first_cases
+from vitprof.checks.run import check as run_checks
 from vitprof.cli.options import Request, takes_request
 from vitprof.cli.output import UNMET, emit, print_table, progress, write
 from vitprof.errors import OutputError, SpecError, unknown
@@ -56,7 +56,7 @@ def check(
     if format not in _FORMATS:
         raise unknown("format of a check", format, _FORMATS)
     with progress() as say:
-        result = checking.check(path, say=say)
+        result = run_checks(path, say=say)
     if format == "table":
         print_table(result.only_failures() if summary else result)
     else:

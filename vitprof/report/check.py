@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from vitprof.expectations import Outcome
+from vitprof.checks.expectations import Outcome
 from vitprof.report.to_json import SCHEMA
 from vitprof.report.verdict import signed
 
