@@ -50,6 +50,10 @@ class Run(ABC, Generic[T]):
         """
 
     @abstractmethod
+    def lowered(self, x: T) -> T:
+        """The same numbers as a contraction reads them in mixed precision."""
+
+    @abstractmethod
     def copy(self, x: T, *across: Size) -> T:
         """The same numbers in another order in memory; the gradient is only read so.
 
@@ -132,6 +136,9 @@ class _Count(Run[None]):
         yield block
 
     def fresh(self, shape: Shape, dtype: str) -> None:
+        pass
+
+    def lowered(self, x: None) -> None:
         pass
 
     def copy(self, x: None, *across: Size) -> None:

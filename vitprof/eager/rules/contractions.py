@@ -24,9 +24,12 @@ def contraction(run: Eager, op: Linear | Conv, x: Tensor) -> Tensor:
     weight = run.weight(op.weights, lowered=True)
     x = run.lowered(x)
     of_x, of_weight, *of_bias = map(run.gradient, (x, weight, *bias))
-    linear = isinstance(op, Linear)
+    linear, product_alone = isinstance(op, Linear), isinstance(op, Linear) and not op.bias
 
     def backward(g: Storage, kept: Kept) -> Sequence[Gradient]:
+        if product_alone:  # which begins with the gradient of its right side
+            of_right = of_weight()
+            return [of_x(), of_right]
         first = [of_x(), of_weight()]
         if linear:
             del kept  # the bias's gradient is summed up after the product's function is over

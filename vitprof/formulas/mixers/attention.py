@@ -124,15 +124,19 @@ class Attention(Mixer):
             v = run.reordered(v, g, N)
         return q, k, v
 
-    def _attention_matrix(self, run: Run[T], q: T, k: T, sizes: MixerSizes) -> T:
-        """A, of scaled queries."""
+    def _scores(self, run: Run[T], q: T, k: T, sizes: MixerSizes) -> T:
+        """Q K^T, of scaled queries; the product lays out anew what it reads."""
         B, N, h, d = sizes.batch, sizes.tokens, sizes.heads, sizes.head_dim
         g, r = self._groups(h)
-        a = run(
-            MatMul("scores", (B, g), N * r, d, N),
-            run.copy(q, B, h, N) if r is ONE else q,
-            run.copy(k, B, g),
-        )
+        q, k = run.lowered(q), run.lowered(k)
+        q = run.copy(q, B, h, N) if r is ONE else q
+        return run(MatMul("scores", (B, g), N * r, d, N), q, run.copy(k, B, g))
+
+    def _attention_matrix(self, run: Run[T], q: T, k: T, sizes: MixerSizes) -> T:
+        """A, of scaled queries."""
+        B, N, h = sizes.batch, sizes.tokens, sizes.heads
+        g, r = self._groups(h)
+        a = self._scores(run, q, k, sizes)
         if not self.talking_heads:
             return run(Elementwise("weights", "softmax", "Softmax", (B, g, N * r, N)), a)
         pairs = (B, N, N)
