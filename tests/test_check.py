@@ -655,7 +655,7 @@ def test_a_first_file_names_every_choice_and_every_row(capsys: Capture, tmp_path
         **{"model": "layer", "mixer": "attn", "tokens": 7, "dim": 15, "heads": 3},
         **{"mlp_ratio": 0.2, "activation": "relu", "fused": False, "batch": 2},
         **{"kv_heads": 0, "qk_norm": False, "qkv_bias": True, "talking_heads": False},
-        **{"mlp": "plain", "norm": "layer", "layer_scale": False},
+        **{"mlp": "plain", "block": "pre", "norm": "layer", "layer_scale": False},
     }
     assert list(table["params"].items())[5:] == [
         ("norm1", "2 * 15"),

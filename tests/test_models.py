@@ -31,6 +31,7 @@ from vitprof.counters.reading import Reading
 from vitprof.eager.step import memory
 from vitprof.errors import SpecError
 from vitprof.formulas.block import ACTIVATIONS, NORMS
+from vitprof.formulas.block import BLOCKS as ARRANGEMENTS
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
@@ -54,15 +55,6 @@ from vitprof.testing import assert_macs, assert_params
 from vitprof.workload import Workload
 
 Options = dict[str, Any]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small sizes: threads would spend their time on waiting for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 # The variants: each option turned, and some that meet in a formula turned together.
@@ -111,7 +103,13 @@ TOGETHER: dict[str, list[Options]] = {
         {"pool": "none", "head": False, "final_norm": False},
         {"pos_embed": "fixed", "pos_embed_token": False},
     ],
-    "layer": BLOCKS,
+    "layer": [
+        *BLOCKS,
+        *({"block": block, "layer_scale": True} for block in ARRANGEMENTS),
+        *({"block": block, "mlp": "none"} for block in ARRANGEMENTS),
+        *({"block": block, "mlp": "linear", "norm": "batch"} for block in ARRANGEMENTS),
+        *({"block": block, "mlp": "gated", "norm": "rms"} for block in ARRANGEMENTS),
+    ],
 }
 
 
@@ -242,6 +240,12 @@ def test_memory_is_as_traced(place: int, variant: Variant) -> None:
 )
 def test_memory_of_a_layer_is_as_traced(turned: Options, how: Options) -> None:
     assert_traced(spec(Variant("layer", tuple(turned.items()))), how)
+
+
+def test_blocks_that_read_another_dtype_than_the_first_are_as_traced() -> None:
+    """The first reads the fp32 sum with the positions, the others a norm's output in two bytes."""
+    turned = (("block", "conv"), ("norm", "batch"), ("mlp", "linear"), ("depth", 5))
+    assert_traced(spec(Variant("classifier", turned)), AUTOCAST)
 
 
 # Without positions the patches are two bytes wide in mixed precision, and so is the residual.
@@ -683,6 +687,41 @@ def test_a_gated_mlp_multiplies_its_halves(x: Tensor, activation: str) -> None:
         act = NAIVE[activation](gate[b, token, i].item())
         gated[b, token, i] = act * value[b, token, i].item()
     assert_close(mlp(x), columns(mlp.fc2, gated, 0, D))
+
+
+ARRANGED: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "pre": lambda b, x: (y := x + b.mixer(b.norm1(x))) + b.mlp(b.norm2(y)),
+    "post": lambda b, x: b.norm2((y := b.norm1(x + b.mixer(x))) + b.mlp(y)),
+    "parallel": lambda b, x: x + b.mixer(b.norm1(x)) + b.mlp(b.norm1(x)),
+    "single": lambda b, x: x + b.mlp(b.norm2(b.mixer(b.norm1(x)))),
+    "conv": lambda b, x: b.norm2(b.mlp(x + b.norm1(functional.gelu(b.mixer(x))))),
+}
+
+
+@pytest.mark.parametrize("block", ARRANGEMENTS)
+@torch.no_grad()
+def test_norms_and_residuals_are_arranged_as_the_papers_say(x: Tensor, block: str) -> None:
+    spec = EncoderLayer(tokens=N, dim=D, heads=h, activation="gelu", block=block)
+    module = EncoderLayerModule(spec)
+    prepare(module)
+    assert_close(module(x), ARRANGED[block](module, x))
+
+
+@pytest.mark.parametrize(
+    ("block", "norms", "scales", "sums"),
+    [
+        *[("pre", 2, 2, 2), ("post", 2, 2, 2), ("parallel", 1, 2, 2)],
+        *[("single", 2, 1, 1), ("conv", 2, 1, 1)],
+    ],
+)
+def test_what_an_arrangement_holds_and_adds(block: str, norms: int, scales: int, sums: int) -> None:
+    """Beside attention and an MLP of 4 D: a norm has 2 D parameters, a scale D."""
+    rest = 3 * D * D + 3 * D + D * D + D + 2 * 4 * D * D + 4 * D + D
+    options: Options = {"tokens": N, "dim": D, "heads": h, "block": block, "layer_scale": True}
+    assert_params("layer", rest + norms * 2 * D + scales * D, **options)
+    report = vitprof.macs("layer", counters=["analytic"], **options)
+    assert report.not_counted["add"] == sums * N * D
+    assert report.not_counted["layer_norm"] == norms * N * D
 
 
 @pytest.mark.parametrize("activation", NAIVE)

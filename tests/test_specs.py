@@ -52,10 +52,11 @@ def test_nothing_asked_for_is_the_report_on_mae_token_mixers() -> None:
         "mask_ratio": Fraction(3, 4),
         "class_token": True,
     }
-    assert {name: told[name] for name in list(told)[14:22]} == {
+    assert {name: told[name] for name in list(told)[14:23]} == {
         "mlp_ratio": 4,
         "mlp": "plain",
         "activation": "gelu",
+        "block": "pre",
         "norm": "layer",
         "layer_scale": False,
         "image_width": 0,
@@ -151,8 +152,8 @@ def test_unknown_mixer(mixer: str, sentence: str) -> None:
             "attn",
             "token",
             "there is no option of layer with attn named 'token'; did you mean tokens? "
-            "known are activation, tokens, dim, heads, mlp_ratio, mlp, norm, layer_scale, fused, "
-            "kv_heads, qk_norm, qkv_bias and talking_heads",
+            "known are activation, tokens, dim, heads, mlp_ratio, mlp, block, norm, layer_scale, "
+            "fused, kv_heads, qk_norm, qkv_bias and talking_heads",
         ),
     ],
 )

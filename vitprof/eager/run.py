@@ -235,11 +235,20 @@ class Eager(Run[Tensor]):
         def block(index: int) -> Callable[[Tensor], Tensor]:
             return lambda x: self.layer(f"{name}.{index}", type, forward, x)
 
+        def first(x: Tensor) -> Tensor:
+            y = block(0)(x)
+            dtypes.update((x.dtype, y.dtype))
+            return y
+
         if times.value < 3 or self._path:  # of blocks within a mixer, each is followed
             yield from map(block, range(times.value))
             return
+        dtypes: set[str] = set()
         before, leaves, casts = dict(self.account.by_kind), len(self._leaves), len(self._casts)
-        yield block(0)
+        yield first
+        if len(dtypes) > 1:  # the others read another than the first, and each is followed
+            yield from map(block, range(1, times.value))
+            return
         yield lambda x: self._as_many_again(x, times.value - 2, before, leaves, casts)
         yield block(times.value - 1)
 

@@ -71,7 +71,7 @@ class Model(BlockOptions):
     def blocks(self, batch: Size) -> tuple[Block, ...]:
         """The block of each stage, encoder or decoder."""
 
-    def block(self, sizes: MixerSizes) -> Block:
+    def block_of(self, sizes: MixerSizes) -> Block:
         """A block of this model at the given sizes."""
         return Block(sizes=sizes, mixer=self.mixer, options=self)
 

@@ -176,6 +176,9 @@ def _convmixer() -> Iterator[Preset]:
                 "pos_embed": "none",
                 "mlp": "linear",
                 "norm": "batch",
+                "block": "conv",
+                "patch_norm": True,
+                "final_norm": False,
                 "activation": activation,
                 "kernel_size": kernel,
             },
@@ -184,8 +187,6 @@ def _convmixer() -> Iterator[Preset]:
                 params(count, timm(f"convmixer_{dim}_{depth}{suffix}")),
                 _without_depthwise(csv),
             ),
-            note="norms stand before the convolutions, not after them, and a residual goes "
-            "round the pointwise one too; parameters and MACs are the paper's",
         )
 
 
@@ -211,21 +212,31 @@ def _fourier() -> Iterator[Preset]:
             name=f"gfnet-{size}",
             model="classifier",
             mixer="filter",
-            options={**_IMAGENET, "patch_size": 16, **_shape(dim, depth)},
+            options={
+                **_IMAGENET,
+                "patch_size": 16,
+                **_shape(dim, depth),
+                "block": "single",
+            },
             source="Rao et al. 2021, Global Filter Networks for Image Classification",
             figures=(
                 (macs(giga, GFNET),) if wrong else (params(million, GFNET), macs(giga, GFNET))
             ),
-            note="one residual goes round filter and MLP in the paper, here one round each; "
-            "Fourier transforms and filters are no contractions, and the published FLOPs have "
+            note="Fourier transforms and filters are no contractions, and the published FLOPs have "
             "them not either" + ("; the README prints 7 M parameters for 7.5 M" if wrong else ""),
         )
     yield Preset(
         name="fnet-b-16",
         model="classifier",
         mixer="fourier",
-        options={**_IMAGENET, "patch_size": 16, **_shape(768, 12)},
+        options={
+            **_IMAGENET,
+            "patch_size": 16,
+            **_shape(768, 12),
+            "block": "post",
+            "final_norm": False,
+        },
         source="Lee-Thorp et al. 2021, FNet: Mixing Tokens with Fourier Transforms, section 3",
-        note="FNet's layer in the shape of ViT-B/16, norms before mixer and MLP; the paper is "
-        "on language, and of a vision model nothing was published",
+        note="FNet's layer in the shape of ViT-B/16; the paper is on language, and of a vision "
+        "model nothing was published",
     )

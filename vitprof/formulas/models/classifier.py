@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from vitprof.formulas.block import Block, activation_option
+from vitprof.formulas.block import ACTIVATIONS, Block, activation_option
 from vitprof.formulas.images import (
     ImageModel,
     channels_option,
@@ -24,7 +24,7 @@ from vitprof.formulas.images import (
 )
 from vitprof.formulas.mixer import MixerSizes
 from vitprof.formulas.model import depth_option, dim_option, heads_option
-from vitprof.formulas.op import Inline, Linear, Parameter, Shape
+from vitprof.formulas.op import Elementwise, Inline, Linear, Parameter, Shape
 from vitprof.formulas.run import Run, T
 from vitprof.formulas.size import ONE, Size
 from vitprof.options import Rule, choice, flag, whole
@@ -46,6 +46,7 @@ class Classifier(ImageModel):
     depth: int = depth_option(4, "the encoder")
     heads: int = heads_option(4, "the encoder")
     activation: str = activation_option("relu")
+    patch_norm: bool = flag(False, help="activation and norm after the patch embedding")
     pool: str = choice(
         "token",
         names=("token", "mean", "none"),
@@ -90,7 +91,7 @@ class Classifier(ImageModel):
             grid=None if self.joined else (Size(rows, "rows"), Size(columns, "columns")),
             scattered="the class token lies nowhere; --pool mean does without it",
         )
-        return (self.block(sizes),)
+        return (self.block_of(sizes),)
 
     def _with_tokens(self, patches: Size) -> Size:
         return patches + self.joined if self.joined else patches
@@ -115,7 +116,12 @@ class Classifier(ImageModel):
             return x
 
         def patch_embed(x: T) -> T:
-            return run(Linear("proj", (B, n), pixels, D, bias=self.patch_bias), run.copy(x))
+            x = run(Linear("proj", (B, n), pixels, D, bias=self.patch_bias), run.copy(x))
+            if not self.patch_norm:
+                return x
+            work = self.activation
+            x = run(Elementwise("act", work, ACTIVATIONS[work], (B, n, D)), x)
+            return self.normalise(run, "norm", (B, n), D, x)
 
         x = run.layer("patch_embed", "FlatPatchEmbed", patch_embed, x)
         if joining:

@@ -52,7 +52,7 @@ class EncoderLayer(Model):
             grid=self.grid,
             scattered=f"{self.tokens} tokens are no square",
         )
-        return (self.block(sizes),)
+        return (self.block_of(sizes),)
 
     def forward(self, run: Run[T], x: T, batch: Size) -> T:
         (block,) = self.blocks(batch)

@@ -91,7 +91,7 @@ class MaskedAutoencoder(ImageModel):
             grid=None if self.class_token else (Size(rows, "rows"), Size(columns, "columns")),
             scattered="the class token in the decoder of mae lies nowhere",
         )
-        return self.block(encoder), self.block(decoder)
+        return self.block_of(encoder), self.block_of(decoder)
 
     def _with_token(self, patches: Size) -> Size:
         return patches + 1 if self.class_token else patches

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from vitprof.formulas.block import ACTIVATIONS
 from vitprof.formulas.size import ONE
 from vitprof.modules.block import Block
 from vitprof.modules.norms import NORMS
@@ -17,15 +18,21 @@ if TYPE_CHECKING:
 
 
 class FlatPatchEmbed(nn.Module):
-    """The pixels of each patch through one linear layer."""
+    """The pixels of each patch through one linear layer, and maybe activation and norm."""
 
-    def __init__(self, patch_size: int, channels: int, dim: int, *, bias: bool) -> None:
+    def __init__(self, spec: Classifier) -> None:
         super().__init__()
-        self.patch_size = patch_size
-        self.proj = nn.Linear(patch_size**2 * channels, dim, bias=bias)
+        self.patch_size = spec.patch_size
+        pixels = spec.patch_size**2 * spec.channels
+        self.proj = nn.Linear(pixels, spec.dim, bias=spec.patch_bias)
+        if spec.patch_norm:
+            self.act: nn.Module = getattr(nn, ACTIVATIONS[spec.activation])()
+        else:
+            self.act = nn.Identity()
+        self.norm = NORMS[spec.norm](spec.dim) if spec.patch_norm else nn.Identity()
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
-        return self.proj(patchify(image_BCHW, self.patch_size))
+        return self.norm(self.act(self.proj(patchify(image_BCHW, self.patch_size))))
 
 
 class VisionTransformer(nn.Module):
@@ -49,9 +56,7 @@ class VisionTransformer(nn.Module):
         self.positions_join = spec.pos_embed_token and spec.joined > 0
         located = spec.joined if self.positions_join else 0
         self.pos_embed = make_positions(spec.pos_embed, spec.grid, spec.dim, joined=located)
-        self.patch_embed = FlatPatchEmbed(
-            spec.patch_size, spec.channels, spec.dim, bias=spec.patch_bias
-        )
+        self.patch_embed = FlatPatchEmbed(spec)
         self.blocks = nn.ModuleList(Block(block) for _ in range(spec.depth))
         self.norm = NORMS[spec.norm](spec.dim) if spec.final_norm else nn.Identity()
         self.head = nn.Linear(spec.dim, spec.classes) if spec.head else None
