@@ -107,12 +107,12 @@ SPELLINGS = [
 
 
 def _in_turn() -> Iterator[Spelling]:
-    """All of the reports' mixers, and each spelling of the others in one of the models."""
+    """The reports' mixers in all of the models, and each other spelling in one of them."""
     models: dict[tuple[str, Variant], list[Spelling]] = {}
     for spelling in SPELLINGS:
         models.setdefault((spelling.mixer, spelling.variant), []).append(spelling)
-    for turn, ((mixer, _), spellings) in enumerate(models.items()):
-        reported = mixer in ("attn", "lambda", "linear")
+    for turn, ((mixer, variant), spellings) in enumerate(models.items()):
+        reported = mixer in ("attn", "lambda", "linear") and not variant
         yield from spellings if reported else [spellings[turn % len(spellings)]]
 
 

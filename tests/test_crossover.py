@@ -373,9 +373,9 @@ def test_what_grows_with_the_tokens(spelling: Spelling, workload: Workload) -> N
 
 
 SIZES = {
-    **{"image_size": range(4, 44, 4), "dim": range(4, 60, 4), "depth": range(1, 7)},
-    **{"channels": range(1, 7), "classes": range(1, 7), "batch": range(1, 7)},
-    **{"decoder_dim": range(16, 96, 16), "decoder_depth": range(1, 7)},
+    **{"image_size": range(4, 28, 4), "dim": range(4, 36, 4), "depth": range(1, 6)},
+    **{"channels": range(1, 5), "classes": range(1, 5), "batch": range(1, 6)},
+    **{"decoder_dim": range(16, 80, 16), "decoder_depth": range(1, 6)},
 }
 
 

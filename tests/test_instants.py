@@ -30,9 +30,7 @@ EXACT = [
 WORKLOADS = [
     Workload(batch=2),
     Workload(batch=2, dtype="bf16"),
-    Workload(batch=2, device="cpu"),
     Workload(batch=2, device="cpu", dtype="bf16", autocast=True),
-    Workload(batch=2, inference=True),
 ]
 
 

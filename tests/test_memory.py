@@ -164,7 +164,7 @@ def test_one_head_is_as_traced(spelling: str, how: str) -> None:
     assert_traced(spec("layer", spelling, heads=1), bare(3, device="cpu", **STEPS[how]))
 
 
-@pytest.mark.parametrize(("spelling", "how"), pairs("fp32", "autocast-fp16", "checkpoint-autocast"))
+@pytest.mark.parametrize(("spelling", "how"), pairs("fp32", "checkpoint-autocast"))
 def test_narrow_mlp_is_as_traced(spelling: str, how: str) -> None:
     # So that the peak is in the mixer.
     narrow = spec("layer", spelling, activation="gelu", mlp_ratio="0.1")
@@ -582,13 +582,13 @@ def test_parts_add_up(spelling: str) -> None:
             assert peak_bytes(spec(model, spelling), step(batch, **how)) == found.peak.bytes
 
 
-@pytest.mark.parametrize("fold", [False, True])
 @pytest.mark.parametrize("how", ["fp32", "autocast", "checkpoint", "inference"])
 @pytest.mark.parametrize("model", SIZES)
-def test_rows_add_up(model: str, how: str, fold: bool) -> None:
-    for spelling in SPELLINGS:
+def test_rows_add_up(model: str, how: str) -> None:
+    for place, spelling in enumerate(SPELLINGS):
         if model not in models_of(spelling):
             continue
+        fold = place % 2 == 0
         report = footprint.memory(
             spec(model, spelling), step(3, **STEPS[how]), trace=False, fold=fold
         )

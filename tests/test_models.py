@@ -30,7 +30,7 @@ from vitprof.counters.convention import Setting
 from vitprof.counters.reading import Reading
 from vitprof.eager.step import memory
 from vitprof.errors import SpecError
-from vitprof.formulas.block import ACTIVATIONS, NORMS
+from vitprof.formulas.block import ACTIVATIONS, NORMS, BlockOptions
 from vitprof.formulas.block import BLOCKS as ARRANGEMENTS
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixers import MIXERS
@@ -124,9 +124,15 @@ class Variant(NamedTuple):
 
 
 def alone(model: str) -> Iterator[Options]:
-    """Each option of a model turned, except sizes."""
+    """Each option of a model turned, except sizes; of a block's, which all share, the layer's.
+
+    A norm is also what stands before the head.
+    """
     usual = specify(model)
+    of_blocks = BlockOptions.declared().keys() - {"norm"}
     for name, option in usual.declared().items():
+        if model != "layer" and name in of_blocks:
+            continue
         others: tuple[object, ...] = ()
         if isinstance(option, Flag):
             others = (False, True)
@@ -153,8 +159,9 @@ def spec(variant: Variant) -> Model:
 
 
 def test_every_option_that_is_no_size_is_turned() -> None:
-    for name in ("norm", "mlp", "activation", "layer_scale"):
-        assert {model for model, turned in VARIANTS if name in dict(turned)} == {*MODELS}
+    assert {model for model, turned in VARIANTS if "norm" in dict(turned)} == {*MODELS}
+    for name in ("mlp", "block", "activation", "layer_scale"):
+        assert "layer" in {model for model, turned in VARIANTS if name in dict(turned)}
     for name in ("image_width", "patch_bias", "pos_embed", "pos_embed_token", "final_norm"):
         assert {model for model, turned in VARIANTS if name in dict(turned)} == {
             "mae",

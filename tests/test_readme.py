@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from vitprof.cli import run
 
 README = Path(__file__).parents[1] / "README.md"
 TEXT = README.read_text(encoding="utf-8")
@@ -17,23 +16,6 @@ FIRST_SH, SECOND_SH = re.findall(r"^```sh\n(.*?)^```", TEXT, re.M | re.S)
 FIRST_OUTPUT = re.findall(r"^```text\n(.*?)^```", TEXT, re.M | re.S)[0]
 CONSOLE = re.findall(r"^```console\n\$ (.*?)\n(.*?)^```", TEXT, re.M | re.S)
 MAIN_JOB = FIRST_SH.split("&&")[-1].strip().removeprefix(".venv/bin/")
-
-
-def run(command: str) -> str:
-    """What a `vitprof ...` command prints at 80 columns, as a stranger runs it."""
-    name, *arguments = shlex.split(command)
-    assert name == "vitprof"
-    result = subprocess.run(
-        [sys.executable, "-m", "vitprof", *arguments],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        cwd=README.parent,
-        env={**os.environ, "COLUMNS": "80", "PYTHONIOENCODING": "utf-8"},
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stderr == ""
-    return result.stdout
 
 
 def without_versions(output: str) -> str:
@@ -44,8 +26,16 @@ def without_versions(output: str) -> str:
 @pytest.mark.parametrize(
     ("command", "shown"), [(MAIN_JOB, FIRST_OUTPUT), *CONSOLE], ids=lambda text: text[:40]
 )
-def test_commands_print_what_the_readme_shows(command: str, shown: str) -> None:
-    assert without_versions(run(command)) == without_versions(shown)
+def test_commands_print_what_the_readme_shows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, shown: str
+) -> None:
+    monkeypatch.chdir(README.parent)
+    monkeypatch.setenv("COLUMNS", "80")
+    name, *arguments = shlex.split(command)
+    assert (name, run(arguments)) == ("vitprof", 0)
+    printed, said = capsys.readouterr()
+    assert said == ""
+    assert without_versions(printed) == without_versions(shown)
 
 
 def test_two_commands_stand_before_line_25() -> None:
