@@ -12,7 +12,8 @@ from vitprof.errors import SpecError
 from vitprof.formulas.layer import Measure
 from vitprof.modules.build import build
 from vitprof.presets import PRESETS
-from vitprof.presets.figures import COUNTINGS, Figure
+from vitprof.presets.figures import COUNTINGS, Figure, macs, params
+from vitprof.presets.sources import RESMLP
 from vitprof.specs import specify
 from vitprof.testing import assert_macs, assert_params
 
@@ -126,6 +127,26 @@ def test_an_encoder_layer_of_the_classifiers_report() -> None:
     """49,984 parameters, and 277,760,000 MACs at batch 100, as the report has them."""
     assert_params(None, {"blocks.0": 49_984}, preset="classifier-report")
     assert_macs(None, {"blocks.0": 277_760_000}, preset="classifier-report", batch=100)
+
+
+@pytest.mark.parametrize(
+    ("mixer", "options", "millions", "billions"),
+    [
+        (None, {"norm": "layer"}, "15.4 M", "3.0 G"),
+        ("identity", {}, "14.9 M", "2.8 G"),
+        ("conv", {"kernel_size": 3}, "14.9 M", "2.8 G"),
+        (None, {"patch_size": 14}, "15.6 M", "4.0 G"),
+        (None, {"patch_size": 8}, "22.1 M", "14.0 G"),
+        (None, {"preset": "resmlp-b24", "patch_size": 8}, "129.1 M", "100.2 G"),
+    ],
+)
+def test_ablations_of_resmlp(
+    mixer: str | None, options: dict[str, object], millions: str, billions: str
+) -> None:
+    """ResMLP, table 3: the norm, the token mixer and the patch size changed in S12 and B24."""
+    model = specify(mixer=mixer, options={"preset": "resmlp-s12", **options})
+    assert params(millions, RESMLP).agrees(model)
+    assert macs(billions, RESMLP).agrees(model)
 
 
 def test_any_option_changes_a_preset() -> None:
