@@ -431,8 +431,8 @@ WORKLOADS: list[dict[str, Any]] = [
 ]
 
 
-# One in five of all, in which each layer and each workload has its turn; all of the narrow ones.
-TRACED = [*[*product(layers(), WORKLOADS)][::5], *product(NARROW, WORKLOADS)]
+# One in seven of all, in which each layer and each workload has its turn; all of the narrow ones.
+TRACED = [*[*product(layers(), WORKLOADS)][::7], *product(NARROW, WORKLOADS)]
 
 
 @pytest.mark.parametrize(("model", "workload"), TRACED, ids=str)

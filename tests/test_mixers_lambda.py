@@ -375,8 +375,8 @@ def layer(count: int, mixer: str, options: dict[str, object]) -> Model:
     return specify("layer", mixer=mixer, options={**bare, **options})
 
 
-# One in five of all, in which each workload, device, grid and spelling has its turn.
-TRACED = [*product(SPELLED, (9, 7), WORKLOADS, ("cpu", "cuda"))][::5]
+# One in nine of all, in which each workload, device, grid and spelling has its turn.
+TRACED = [*product(SPELLED, (9, 7), WORKLOADS, ("cpu", "cuda"))][::9]
 
 
 @pytest.mark.parametrize(("spelled", "count", "workload", "device"), TRACED, ids=str)
