@@ -18,8 +18,9 @@ from vitprof.formulas.op import Op
 from vitprof.options import Value, Whole, label_of
 from vitprof.profile import quiet
 from vitprof.report.comparison import Comparison, Crossover, Difference, Side, Span
+from vitprof.report.quantities import Amount
 from vitprof.sweeps.crossover import EXACT, check_option, cost, default_option, find
-from vitprof.sweeps.measures import MEASURES, Amount
+from vitprof.sweeps.measures import MEASURES
 from vitprof.sweeps.stretches import Cost, Stretch
 from vitprof.timing import Protocol, Timing
 from vitprof.version import versions

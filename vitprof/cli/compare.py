@@ -11,7 +11,15 @@ import typer
 from vitprof import comparing
 from vitprof.candidates import specified
 from vitprof.checks.file import read_cases
-from vitprof.cli.measuring import Limits, Room, protocol_of, takes_limits, takes_room
+from vitprof.cli.measuring import (
+    Device,
+    Limits,
+    Measure,
+    Room,
+    protocol_of,
+    takes_limits,
+    takes_room,
+)
 from vitprof.cli.options import FormatName, Output, Request, takes_request
 from vitprof.cli.output import destination, progress
 from vitprof.cli.workload_options import takes_workload
@@ -20,7 +28,7 @@ from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
 from vitprof.workload import Workload
 
-_COMPARISON, _CROSSOVERS, _TIME = "Comparison", "Crossovers", "Time"
+_COMPARISON, _CROSSOVERS = "Comparison", "Crossovers"
 
 
 @takes_request
@@ -79,19 +87,8 @@ def compare(
             rich_help_panel=_CROSSOVERS,
         ),
     ] = None,
-    measure: Annotated[
-        bool,
-        typer.Option("--measure", help="take the time of a step here", rich_help_panel=_TIME),
-    ] = False,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            help="whose kernels the memory is of, and where the time is taken: cpu, cuda or cuda:1",
-            metavar="NAME",
-            show_default="cuda; cpu with --measure",
-            rich_help_panel=_TIME,
-        ),
-    ] = None,
+    measure: Measure = False,
+    device: Device = None,
     format: FormatName = None,
     output: Output = None,
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +17,19 @@ Limits = Mapping[str, Any]  # of the protocol's options, those that are given
 Room = Mapping[str, str]  # of `memory` and `gpu`, what is given
 
 _TIME, _BATCH = "Time", "Largest batch"
+
+Measure = Annotated[
+    bool, typer.Option("--measure", help="take the time of a step here", rich_help_panel=_TIME)
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        help="whose kernels the memory is of, and where the time is taken: cpu, cuda or cuda:1",
+        metavar="NAME",
+        show_default="cuda; cpu with --measure",
+        rich_help_panel=_TIME,
+    ),
+]
 
 
 def takes_limits(command: Callable[..., None]) -> Callable[..., None]:

@@ -13,7 +13,9 @@ import typer
 from vitprof import sweeping
 from vitprof.cli import INTERRUPTED
 from vitprof.cli.measuring import (
+    Device,
     Limits,
+    Measure,
     Room,
     bytes_of,
     protocol_of,
@@ -82,19 +84,8 @@ def sweep(
     max_points: Annotated[
         str, typer.Option(help=_MAX_POINTS.help, metavar="N", rich_help_panel=_SWEEP)
     ] = str(MAX_POINTS),
-    measure: Annotated[
-        bool,
-        typer.Option("--measure", help="take the time of a step here", rich_help_panel=_TIME),
-    ] = False,
-    device: Annotated[
-        str | None,
-        typer.Option(
-            help="whose kernels the memory is of, and where the time is taken: cpu, cuda or cuda:1",
-            metavar="NAME",
-            show_default="cuda; cpu with --measure",
-            rich_help_panel=_TIME,
-        ),
-    ] = None,
+    measure: Measure = False,
+    device: Device = None,
     resume: Annotated[
         bool,
         typer.Option(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from vitprof.drawing.scale import BYTES, COUNT, SECONDS, Unit
 from vitprof.errors import SpecError
 from vitprof.options import Plain, label_of, pairs
-from vitprof.sweeps.measures import MEASURES
+from vitprof.report.quantities import QUANTITIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -155,7 +155,7 @@ def label_of_measure(sweep: Sweep, measure: str) -> str:
     """What the axis of a measure is called; its ticks bear the unit."""
     if measure == "memory" and sweep.workload.get("inference"):
         return "peak memory of a forward pass"
-    return MEASURES[measure].label
+    return QUANTITIES[measure].label
 
 
 def unit_of(measure: str) -> Unit:

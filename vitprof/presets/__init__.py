@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 
-from vitprof.errors import unknown
+from vitprof.errors import SpecError, listing
 from vitprof.presets import mae, mlps, reports, trunks, vit
 from vitprof.presets.preset import Preset
 
@@ -22,5 +23,7 @@ def find_preset(name: str) -> Preset:
         SpecError: there is none.
     """
     if name not in PRESETS:
-        raise unknown("preset", name, PRESETS)
+        near = get_close_matches(name, PRESETS, n=3)
+        guess = f"did you mean {listing(near)}? " if near else ""
+        raise SpecError(f"there is no preset {name!r}; {guess}vitprof presets lists all of them")
     return PRESETS[name]

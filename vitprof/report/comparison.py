@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from vitprof.errors import listing
 from vitprof.options import Plain, Value, label_of, plain
+from vitprof.report.quantities import QUANTITIES, Amount
 from vitprof.report.to_json import SCHEMA
-from vitprof.sweeps.measures import MEASURES, Amount
 from vitprof.timing import Timing
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Crossover:
     @property
     def sentence(self) -> str:
         """What a reader wants to know of it."""
-        pair, what = f"{self.name} is {{}} than {self.than}", MEASURES[self.measure].title
+        pair, what = f"{self.name} is {{}} than {self.than}", QUANTITIES[self.measure].title
         everywhere = f"from {self._said(f'{self.first:,}', f'{self.last:,}')}"
         if not self.cheaper and not self.dearer:
             return f"{self.name} costs the same as {self.than} in {what}, {everywhere}"

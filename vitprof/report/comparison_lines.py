@@ -9,7 +9,7 @@ from vitprof.errors import listing
 from vitprof.options import pairs
 from vitprof.report.bench_to_table import show_seconds
 from vitprof.report.comparison import Comparison, Side
-from vitprof.sweeps.measures import MEASURES, Amount
+from vitprof.report.quantities import QUANTITIES, Amount
 
 
 def title(comparison: Comparison) -> str:
@@ -23,7 +23,7 @@ def title(comparison: Comparison) -> str:
 def heading(comparison: Comparison, measure: str) -> str:
     """What heads a measure's column."""
     within = "" if comparison.budget_bytes is None else f" in {show_bytes(comparison.budget_bytes)}"
-    return MEASURES[measure].title + (within if measure == "batch" else "")
+    return QUANTITIES[measure].title + (within if measure == "batch" else "")
 
 
 def cells(comparison: Comparison, side: Side, measure: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from tabulate import tabulate
 
 from vitprof.report.comparison import Comparison
 from vitprof.report.comparison_lines import cells, facts, heading, layer_lines, title
-from vitprof.sweeps.measures import MEASURES
+from vitprof.report.quantities import QUANTITIES
 
 
 def comparison_to_markdown(comparison: Comparison) -> str:
@@ -28,7 +28,7 @@ def comparison_to_markdown(comparison: Comparison) -> str:
     parts = [title(comparison), _tabulate(amounts, ["", *headings])]
     for measure in comparison.differences[0].counts if comparison.differences else ():
         layers = [[path, *counts] for path, _, counts in layer_lines(comparison, measure)]
-        parts.append(_tabulate(layers, [MEASURES[measure].title, *names]))
+        parts.append(_tabulate(layers, [QUANTITIES[measure].title, *names]))
     if comparison.crossovers:
         parts.append("\n".join(f"- {one.sentence}" for one in comparison.crossovers))
     parts.append("\n".join(f"- {name}: {text}" for name, text in facts(comparison).items()))

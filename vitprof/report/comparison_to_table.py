@@ -14,7 +14,7 @@ from rich.text import Text
 from vitprof.report.comparison import Comparison
 from vitprof.report.comparison_lines import cells, facts, heading, layer_lines, title
 from vitprof.report.grid import add_row, grid
-from vitprof.sweeps.measures import MEASURES
+from vitprof.report.quantities import QUANTITIES
 
 _ANY_WIDTH = 10_000
 
@@ -68,7 +68,7 @@ def _amounts(comparison: Comparison, measures: Sequence[str]) -> Table:
 
 
 def _layers(comparison: Comparison, measure: str, names: Sequence[str]) -> Table:
-    table = _table(f"{MEASURES[measure].title} that differ")
+    table = _table(f"{QUANTITIES[measure].title} that differ")
     places = [place for place, side in enumerate(comparison.sides) if side.name in names]
     for name in names:
         table.add_column(name, justify="right", overflow="fold")

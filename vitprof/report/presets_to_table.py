@@ -12,8 +12,7 @@ from rich.text import Text
 from vitprof.options import pairs
 from vitprof.report.grid import add_row, grid
 from vitprof.report.presets import PresetList, PresetPortrait
-
-_MEASURES = {"params": "parameters", "macs": "MACs"}
+from vitprof.report.quantities import QUANTITIES
 
 
 def list_to_table(presets: PresetList) -> Iterator[RenderableType]:
@@ -49,7 +48,9 @@ def portrait_to_table(portrait: PresetPortrait) -> Iterator[RenderableType]:
     yield ""
     for figure in portrait.figures:
         verdict = "agrees" if figure.agrees else "DIFFERS"
-        yield Text.assemble((figure.printed, "bold"), f"  {_MEASURES[figure.measure]}: {verdict}")
+        yield Text.assemble(
+            (figure.printed, "bold"), f"  {QUANTITIES[figure.measure].title}: {verdict}"
+        )
         lines = {
             "  printed in": figure.source,
             "  counts": figure.counting,

@@ -1,36 +1,29 @@
-"""What models are compared by: each measure with its name, its unit and how it is had."""
+"""How each of the quantities that models are compared by is had of a model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from vitprof.errors import SpecError
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.model import Model
+from vitprof.report.quantities import Amount
 from vitprof.workload import Workload
 
-Amount = int | float
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quantity:
-    """A measure of a model under a workload.
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How a quantity of a model under a workload is had.
 
     Attributes:
-        name: what it is called by.
-        title: what heads a column of it.
-        label: what an axis of it is called; its ticks bear the unit.
-        exact: whether it is a whole number that follows from formulas, and is not measured.
         of: what a model has of it, under a workload and within a budget of bytes, which only
             the largest batch depends on.
+        exact: whether it is a whole number that follows from formulas, and is not measured.
     """
 
-    name: str
-    title: str
-    label: str
-    exact: bool = True
     of: Callable[[Model, Workload, int | None], Amount]
+    exact: bool = True
 
 
 def _params(model: Model, workload: Workload, budget: int | None) -> int:
@@ -66,20 +59,10 @@ def _time(model: Model, workload: Workload, budget: int | None) -> float:
     return timings[model.name].median
 
 
-MEASURES: dict[str, Quantity] = {
-    quantity.name: quantity
-    for quantity in (
-        Quantity(name="params", title="parameters", label="parameters", of=_params),
-        Quantity(name="macs", title="MACs", label="MACs of a forward pass", of=_macs),
-        Quantity(
-            name="memory", title="peak memory", label="peak memory of a training step", of=_memory
-        ),
-        Quantity(
-            name="batch",
-            title="largest batch",
-            label="largest batch (images)",
-            of=_batch,
-        ),
-        Quantity(name="time", title="time", label="time of a step", exact=False, of=_time),
-    )
+MEASURES: Mapping[str, Measured] = {  # by the names of `QUANTITIES`
+    "params": Measured(_params),
+    "macs": Measured(_macs),
+    "memory": Measured(_memory),
+    "batch": Measured(_batch),
+    "time": Measured(_time, exact=False),
 }
