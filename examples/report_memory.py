@@ -30,14 +30,16 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 
+from vitprof.allocation.eager import Eager
+from vitprof.allocation.kernels import norms
+from vitprof.allocation.largest_batch import largest_batch
+from vitprof.allocation.rules import RULES, Rule
+from vitprof.allocation.step import peak_bytes
+from vitprof.allocation.tensor import Tensor
 from vitprof.batch_size.gpus import GPUS
-from vitprof.eager.largest_batch import largest_batch
-from vitprof.eager.rules import RULES, Rule
-from vitprof.eager.run import Eager
-from vitprof.eager.step import peak_bytes
-from vitprof.eager.tensor import Tensor
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import Op
+from vitprof.formulas.work import Work
 from vitprof.specs import specify
 from vitprof.workload import Workload
 
@@ -52,13 +54,14 @@ LARGEST = {"attn": 23, "lambda": 49, "linear": 87}
 LARGEST_WITHIN = 61  # percent, at worst, of the closest that is found
 
 
-def softmax(run: Eager, op: Op, x: Tensor) -> Tensor:
-    """The softmax of PyTorch up to 1.10: keeps its input and its output."""
-    y = run.new(x.elements, x.dtype)
-    return run.made(y, x.elements, x.dtype, (x,), kept=run.keep(x.storage, y))
+def softmax(m: Eager, op: Op, x: Tensor) -> Tensor:
+    """The softmax of PyTorch up to 1.10: keeps its input beside its output."""
+    y = norms.softmax(m, x)
+    m.save(y.node, x)
+    return y
 
 
-OLD: Mapping[str, Rule] = {**RULES, "softmax": softmax}
+OLD: Mapping[Work, Rule] = {**RULES, Work.SOFTMAX: softmax}
 
 
 def autoencoder(mixer: str, patch: int, decoder: tuple[int, int] = DECODERS[0]) -> Model:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import pytest
 
-from vitprof.eager.caching import Allocator, Block, DoesNotFitError, Reserved, replay
+from vitprof.allocation.allocator import Allocator, Block, DoesNotFitError, Reserved, replay
 from vitprof.modules.trace import trace
 from vitprof.specs import specify
 from vitprof.workload import Workload

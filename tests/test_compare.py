@@ -20,10 +20,10 @@ from rich.console import Console
 
 import vitprof
 from vitprof import timing
+from vitprof.allocation.largest_batch import largest_batch
+from vitprof.allocation.step import peak_bytes
 from vitprof.batch_size.gpus import GPUS
 from vitprof.cli import run
-from vitprof.eager.largest_batch import largest_batch
-from vitprof.eager.step import peak_bytes
 from vitprof.report.comparison import Comparison, Crossover, Span
 from vitprof.specs import specify
 from vitprof.sweeps.measures import MEASURES

@@ -13,7 +13,7 @@ import pytest
 import sympy
 from spellings import MIXER_SIZES, SPELLINGS, Spelling
 
-from vitprof.eager.step import peak_bytes
+from vitprof.allocation.step import peak_bytes
 from vitprof.errors import SpecError
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixers import MIXERS
@@ -403,4 +403,5 @@ def test_what_grows_with_other_options(mixer: str, model: str) -> None:
                 except SpecError:
                     continue
             assert len(costs) > 2, option
-            assert min(differences(costs)) >= 0, (option, measure, costs)
+            # At a size of 1 views can become copies; the search takes the first size alone.
+            assert min(differences(costs[1:])) >= 0, (option, measure, costs)

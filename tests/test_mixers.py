@@ -34,7 +34,7 @@ from vitprof.specs import specify
 
 B, N, HEADS, HEAD_DIM = 2, 7, 3, 5
 DIM = HEADS * HEAD_DIM
-SIZES = MixerSizes(batch=Size(B), tokens=Size(N), dim=Size(DIM), heads=Size(HEADS))
+SIZES = MixerSizes(tokens=Size(N), dim=Size(DIM), heads=Size(HEADS))
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ def test_gradients_reach_every_channel(spec: Mixer, given: Tensor) -> None:
     mixer = build(spec)
     parameters = dict(mixer.named_parameters())
     if not parameters:
-        assert spec.formula(sizes_of(spec)).total(Measure.PARAMS) == 0
+        assert spec.formula(sizes_of(spec), Size(B)).total(Measure.PARAMS) == 0
         return
     gradients = torch.autograd.grad(mixer(given).square().sum(), list(parameters.values()))
     for name, gradient in zip(parameters, gradients, strict=True):
@@ -256,10 +256,17 @@ def test_a_mixer_can_be_subclassed(spec: Mixer, given: Tensor) -> None:
     assert torch.equal(doubled(given), 2 * mixer(given))
 
 
+def small(name: str, **more: Any) -> Mixer:
+    """A mixer whose own options are small numbers."""
+    own = MIXERS[name].declared()
+    options: Any = {option: size for option, size in MIXER_SIZES.items() if option in own}
+    return MIXERS[name](**options, **more)
+
+
 PROJECTING = [
     name
-    for name, mixer in MIXERS.items()
-    if any(node.path == "mixer.qkv" for node in mixer().formula(GRID).walk(fold=True))
+    for name in MIXERS
+    if any(node.path == "mixer.qkv" for node in small(name).formula(GRID, Size(B)).walk(fold=True))
 ]
 # To how many channels, of queries, keys and values.
 QKV_WIDTHS = dict.fromkeys(
@@ -269,10 +276,7 @@ QKV_WIDTHS = dict.fromkeys(
 
 
 def with_qkv_bias(name: str, *, on: bool) -> Mixer:
-    own = MIXERS[name].declared()
-    options: Any = {option: size for option, size in MIXER_SIZES.items() if option in own}
-    options["qkv_bias"] = on
-    return MIXERS[name](**options)
+    return small(name, qkv_bias=on)
 
 
 def test_every_mixer_with_queries_keys_and_values_has_a_say_in_their_bias() -> None:
@@ -284,9 +288,9 @@ def test_every_mixer_with_queries_keys_and_values_has_a_say_in_their_bias() -> N
 def test_without_a_bias_there_are_so_many_parameters_less(name: str) -> None:
     biased, bare = (with_qkv_bias(name, on=on) for on in (True, False))
     sizes = sizes_of(bare)
-    params = [spec.formula(sizes).total(Measure.PARAMS) for spec in (biased, bare)]
+    params = [spec.formula(sizes, Size(B)).total(Measure.PARAMS) for spec in (biased, bare)]
     assert params[0] - params[1] == QKV_WIDTHS[name]
-    macs = [spec.formula(sizes).total(Measure.MACS) for spec in (biased, bare)]
+    macs = [spec.formula(sizes, Size(B)).total(Measure.MACS) for spec in (biased, bare)]
     assert macs[0] == macs[1]
     module = build(bare)
     assert sum(parameter.numel() for parameter in module.parameters()) == params[1]

@@ -6,11 +6,12 @@ weights in double precision.
 
 from __future__ import annotations
 
-from itertools import accumulate, product
+from itertools import product
 from typing import Any
 
 import pytest
 import torch
+from combinations import differences
 from references import prepare
 from torch import Tensor, nn
 from torch.testing import assert_close
@@ -18,17 +19,13 @@ from torch.testing import assert_close
 import vitprof
 from vitprof.counters import COUNTERS
 from vitprof.counters.convention import Setting
-from vitprof.eager.account import Account, Storage
-from vitprof.eager.step import memory, peak_bytes
 from vitprof.errors import SpecError
 from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import Op, Parameter
-from vitprof.formulas.size import Size
 from vitprof.modules.build import build
 from vitprof.modules.mixers.attention import Attention
 from vitprof.modules.mixers.window import WindowAttention, relative_index
-from vitprof.modules.trace import trace
 from vitprof.specs import specify
 from vitprof.workload import Workload
 
@@ -438,35 +435,4 @@ TRACED = [*[*product(layers(), WORKLOADS)][::7], *product(NARROW, WORKLOADS)]
 @pytest.mark.parametrize(("model", "workload"), TRACED, ids=str)
 def test_memory_is_the_traces(model: Model, workload: dict[str, Any]) -> None:
     given = Workload(**{"batch": 3, "device": "cpu", "optimizer": "sgd", **workload})
-    predicted = {phase: peak.bytes for phase, peak in memory(model, given).peaks.items()}
-    assert predicted == trace(model, given).by_phase
-
-
-@pytest.mark.parametrize(("model", "workload"), [*product(NARROW, WORKLOADS)], ids=str)
-def test_scores_come_and_go_as_traced(
-    monkeypatch: pytest.MonkeyPatch, model: Model, workload: dict[str, Any]
-) -> None:
-    """Not the peak alone: what tensors of their size hold, each time that one more comes."""
-    given = Workload(**{"batch": 3, "device": "cpu", "optimizer": "sgd", **workload})
-    scores = 3 * model.size("heads").value * 41 * 41
-    sizes = (2 * scores, 4 * scores)
-    held, predicted = [0], []
-    hold, free = Account.hold, Account.free
-
-    def holds(self: Account, size: Size, kind: str) -> Storage:
-        if size.value in sizes:
-            held[0] += size.value
-            predicted.append(held[0])
-        return hold(self, size, kind)
-
-    def frees(self: Account, storage: Storage) -> None:
-        held[0] -= storage.entry.size.value * (storage.entry.size.value in sizes)
-        free(self, storage)
-
-    monkeypatch.setattr(Account, "hold", holds)
-    monkeypatch.setattr(Account, "free", frees)
-    peak_bytes(model, given)
-    events = [size for _, size in trace(model, given).events if abs(size) in sizes]
-    traced = [total for total, size in zip(accumulate(events), events, strict=True) if size > 0]
-    assert predicted
-    assert traced == 2 * predicted  # of two steps
+    assert differences((model, given)) == []

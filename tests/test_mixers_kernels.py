@@ -124,7 +124,7 @@ def test_performers_features_are_no_parameter_and_are_stored(x: Tensor) -> None:
     assert dict(mixer.named_buffers()).keys() == {"projection"}
     assert "projection" in mixer.state_dict()
     assert not mixer.projection.requires_grad
-    assert PerformerSpec(features=5).formula(SIZES).of_one(Measure.PARAMS) == (
+    assert PerformerSpec(features=5).formula(SIZES, Size(B)).of_one(Measure.PARAMS) == (
         DIM * 3 * DIM + 3 * DIM + DIM * DIM + DIM
     )
 
@@ -219,8 +219,8 @@ def test_it_fits_every_model_as_it_is(model: str, mixer: str) -> None:
 def test_nystroms_macs_written_out() -> None:
     """Section 3.2: O(n m^2 + m n d + m^3), for each head, here written out."""
     n, m, d, t = 4096, 128, 64, 6
-    sizes = MixerSizes(batch=Size(1), tokens=Size(n), dim=Size(d), heads=Size(1))
-    macs = NystromSpec(landmarks=m, iterations=t).formula(sizes).of_one(Measure.MACS)
+    sizes = MixerSizes(tokens=Size(n), dim=Size(d), heads=Size(1))
+    macs = NystromSpec(landmarks=m, iterations=t).formula(sizes, Size(1)).of_one(Measure.MACS)
     scores = n * d * m + m * d * m + m * d * n
     assert macs - 4 * n * d * d == scores + t * 4 * m**3 + n * m * m + m * n * d + n * m * d
 
@@ -307,14 +307,13 @@ def test_patch_interaction_costs_what_it_costs_in_xcit() -> None:
     """The sizes of XCiT-S12/16 at 224 pixels: 14 × 14 tokens of 384 channels, 8 heads."""
     D, h, side = 384, 8, 14
     sizes = MixerSizes(
-        batch=Size(1),
         tokens=Size(side * side),
         dim=Size(D),
         heads=Size(h),
         grid=(Size(side), Size(side)),
     )
-    plain = XcaSpec().formula(sizes)
-    local = XcaSpec(patch_interaction=True).formula(sizes)
+    plain = XcaSpec().formula(sizes, Size(1))
+    local = XcaSpec(patch_interaction=True).formula(sizes, Size(1))
     own = 3 * D * D + 3 * D + D * D + D + h
     assert plain.of_one(Measure.PARAMS) == own
     extra = 2 * D + 2 * (9 * D + D) + 2 * D
@@ -322,7 +321,7 @@ def test_patch_interaction_costs_what_it_costs_in_xcit() -> None:
     macs = plain.of_one(Measure.MACS)
     assert macs == side * side * (4 * D * D + 2 * D * (D // h))
     assert local.of_one(Measure.MACS) == macs + 2 * 9 * side * side * D
-    scaled = XcaSpec(patch_interaction=True, local_scale=True).formula(sizes)
+    scaled = XcaSpec(patch_interaction=True, local_scale=True).formula(sizes, Size(1))
     assert scaled.of_one(Measure.PARAMS) == own + extra + D
     assert scaled.of_one(Measure.MACS) == local.of_one(Measure.MACS)
 
@@ -347,7 +346,6 @@ def test_patch_interaction_needs_a_grid() -> None:
 
 
 SIZES = MixerSizes(
-    batch=Size(B),
     tokens=Size(N),
     dim=Size(DIM),
     heads=Size(HEADS),

@@ -42,7 +42,6 @@ from vitprof.specs import specify
 B, ROWS, COLUMNS, HEADS, DIM = 2, 3, 5, 3, 9
 N, GRID = ROWS * COLUMNS, (ROWS, COLUMNS)
 SIZES = MixerSizes(
-    batch=Size(B),
     tokens=Size(N),
     dim=Size(DIM),
     heads=Size(HEADS),
@@ -58,15 +57,13 @@ def x() -> Tensor:
 
 
 def count(mixer: Mixer, sizes: MixerSizes, measure: Measure) -> int:
-    return mixer.formula(sizes).total(measure)
+    return mixer.formula(sizes, Size(B)).total(measure)
 
 
 def published(tokens: int, dim: int) -> MixerSizes:
-    """One image's sizes; the heads are nobody's."""
+    """The heads are nobody's."""
     side = Size(int(tokens**0.5))
-    return MixerSizes(
-        batch=Size(1), tokens=Size(tokens), dim=Size(dim), heads=Size(1), grid=(side, side)
-    )
+    return MixerSizes(tokens=Size(tokens), dim=Size(dim), heads=Size(1), grid=(side, side))
 
 
 # Identity
@@ -74,7 +71,7 @@ def published(tokens: int, dim: int) -> MixerSizes:
 
 def test_identity_is_nothing(x: Tensor) -> None:
     assert IdentityMixer(DIM, HEADS)(x) is x
-    tree = Identity().formula(SIZES)
+    tree = Identity().formula(SIZES, Size(B))
     assert (tree.children, tree.uncounted()) == ((), {})
     assert [tree.total(measure) for measure in Measure] == [0, 0]
 
@@ -100,7 +97,7 @@ def test_pool_of_equal_tokens_is_zero_up_to_the_edge() -> None:
 
 
 def test_pool_counts_its_elements_and_nothing_else() -> None:
-    tree = PoolSpec().formula(SIZES)
+    tree = PoolSpec().formula(SIZES, Size(B))
     assert [tree.total(measure) for measure in Measure] == [0, 0]
     assert tree.uncounted() == {"average pool": B * N * DIM, "subtract": B * N * DIM}
 
@@ -139,7 +136,7 @@ def test_convmixer_as_published() -> None:
 
 def test_conv_counts_a_kernel_at_each_place() -> None:
     assert count(ConvSpec(kernel_size=7), SIZES, Measure.MACS) == B * N * 7 * 7 * DIM
-    assert ConvSpec().formula(SIZES).uncounted() == {"bias": B * N * DIM}
+    assert ConvSpec().formula(SIZES, Size(B)).uncounted() == {"bias": B * N * DIM}
 
 
 @pytest.mark.parametrize(
@@ -197,7 +194,7 @@ def test_token_mlp_is_half_as_wide_as_a_token_or_as_told(given: int, dim: int, w
     assert (module.fc1.in_features, module.fc1.out_features) == (N, width)
     assert (module.fc2.in_features, module.fc2.out_features) == (width, N)
     assert count(mixer, sizes, Measure.PARAMS) == N * width + width + width * N + N
-    assert count(mixer, sizes, Measure.MACS) == 2 * dim * N * width
+    assert count(mixer, sizes, Measure.MACS) == B * 2 * dim * N * width
 
 
 @pytest.mark.parametrize("option", ["dim", "token_hidden"])

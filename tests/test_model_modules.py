@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from math import cos, erf, exp, sin, sqrt
 from typing import Any
@@ -19,6 +20,9 @@ from vitprof.formulas.block import BLOCKS as ARRANGEMENTS
 from vitprof.formulas.models.classifier import Classifier
 from vitprof.formulas.models.encoder_layer import EncoderLayer
 from vitprof.formulas.models.mae import MaskedAutoencoder
+from vitprof.formulas.run import Run, count
+from vitprof.formulas.size import Size
+from vitprof.formulas.tensor import Tensor as PaperTensor
 from vitprof.modules.block import EncoderLayer as EncoderLayerModule
 from vitprof.modules.block import GatedLinearUnit, Pointwise
 from vitprof.modules.models.classifier import VisionTransformer
@@ -161,10 +165,17 @@ def test_rms_norm_is_its_formula(x: Tensor, size: float) -> None:
     assert_close(norm(x), y)
 
 
+def named(norm: Callable[[Run, str, PaperTensor], PaperTensor], run: Run, x: PaperTensor) -> object:
+    return norm(run, "norm", x)
+
+
 def test_norms_have_the_same_names_on_both_sides() -> None:
     assert NORMS.keys() == NORM_MODULES.keys()
     types = {name: type(norm(D)).__name__ for name, norm in NORM_MODULES.items()}
-    assert {name: getattr(op, "__name__", "") for name, op in NORMS.items()} == types
+    shape = (Size(B), Size(N), Size(D))
+    for name, norm in NORMS.items():
+        tree = count("", "", partial(named, norm), shape)
+        assert [child.type for child in tree.children] == [types[name]]
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_an_installed_mixer_has_all_that_ours_have(installed: Path, tmp_path: Pa
     # The softmax's output; the quotient is the second linear layer's input, with the sums.
     assert kept["mixer.softmax"] == 3 * 7 * 5 * 4
     assert kept["mixer.normalisation"] == 3 * 7 * 4
-    assert memory["trace"]["peak_bytes"] == memory["totals"]["peak_bytes"]
+    assert memory["trace"]["formula"] == memory["trace"]["phases"]
 
 
 def test_an_installed_mixer_is_listed_and_shown(installed: Path) -> None:

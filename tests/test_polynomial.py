@@ -118,11 +118,9 @@ MIXERS_BY_HAND: dict[str, tuple[Any, Any]] = {
         B * N * (D * 6 * D + 3 * D * N + 3 * D * D),
     ),
     "fourier": (0, 0),
-    # Two numbers for each channel and frequency, of which there are half the columns and one.
-    "filter": (
-        2 * D * SYMBOLS["rows"] * ((SYMBOLS["columns"] - SYMBOLS["columns"] % 2) / 2 + 1),
-        0,
-    ),
+    # Two numbers for each channel and frequency, of which there are half the columns, rounded
+    # down, and one; and N is rows times columns.
+    "filter": (D * N - D * SYMBOLS["rows"] * (SYMBOLS["columns"] % 2) + 2 * D * SYMBOLS["rows"], 0),
     # A kernel and a bias for each channel; a kernel at each token.
     "conv": (D * SYMBOLS["kernel"] ** 2 + D, B * N * SYMBOLS["kernel"] ** 2 * D),
     "pool": (0, 0),
@@ -216,12 +214,12 @@ def test_mixer_at_any_size(name: str, data: st.DataObject) -> None:
     values = sizes | {declared.symbol: options[option] for option, declared in whole.items()}
     formula = MIXERS[name](**options).formula(
         MixerSizes(
-            batch=Size(sizes["B"]),
             tokens=Size(sizes["N"]),
             dim=Size(sizes["D"]),
             heads=Size(sizes["heads"]),
             grid=(Size(sizes["rows"]), Size(sizes["columns"])),
-        )
+        ),
+        Size(sizes["B"]),
     )
     entry = MIXER_ENTRIES[name]
     assert at(entry.params, values) == formula.total(Measure.PARAMS)

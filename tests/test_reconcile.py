@@ -41,6 +41,7 @@ from vitprof.formulas import block
 from vitprof.formulas.layer import Layer
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import Op
+from vitprof.formulas.work import Work
 from vitprof.modules.build import build
 from vitprof.reconcile import Difference, reconcile_macs, reconcile_params
 from vitprof.report.formats import Format
@@ -154,18 +155,18 @@ def without(cause: str, convention: Convention, op: Op) -> Causes:
     return {name: amount for name, amount in convention.causes(op).items() if name != cause}
 
 
-def broken(tree: Layer, convention: Convention) -> Iterator[tuple[str, str, Convention]]:
+def broken(tree: Layer, convention: Convention) -> Iterator[tuple[Work, str, Convention]]:
     """The convention with one coefficient off: (kind of op, cause left out or none, broken).
 
     A kind without a rule is counted by its MACs, which is a coefficient too.
     """
-    for kind in {op.kind for op in ops(tree)}:
+    for kind in {op.work for op in ops(tree)}:
         yield kind, "", replaced(convention, kind, partial(more_by_one, convention))
-    for kind, cause in {(op.kind, cause) for op in ops(tree) for cause in convention.causes(op)}:
+    for kind, cause in {(op.work, cause) for op in ops(tree) for cause in convention.causes(op)}:
         yield kind, cause, replaced(convention, kind, partial(without, cause, convention))
 
 
-def replaced(convention: Convention, kind: str, rule: Rule) -> Convention:
+def replaced(convention: Convention, kind: Work, rule: Rule) -> Convention:
     return Convention({**convention.rules, kind: rule})
 
 

@@ -164,6 +164,6 @@ def test_a_whole_model_is_counted_at_many_widths_at_once(
 def test_attention_is_a_polynomial_of_its_sizes() -> None:
     B, N, h, d = sympy.symbols("B N h d", integer=True, positive=True)
     D = h * d
-    sizes = MixerSizes(batch=Size(B), tokens=Size(N), dim=Size(D), heads=Size(h))
-    macs = Attention().formula(sizes).total(Measure.MACS)
+    sizes = MixerSizes(tokens=Size(N), dim=Size(D), heads=Size(h))
+    macs = Attention().formula(sizes, Size(B)).total(Measure.MACS)
     assert sympy.expand(macs - B * (4 * N * D**2 + 2 * N**2 * D)) == 0

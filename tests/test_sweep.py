@@ -24,11 +24,11 @@ from spellings import SPELLINGS, Spelling
 
 import vitprof
 from vitprof import bench, specify, timing
+from vitprof.allocation.largest_batch import largest_batch
+from vitprof.allocation.step import peak_bytes
 from vitprof.bench import BenchError
 from vitprof.candidates import with_mixers
 from vitprof.cli import run
-from vitprof.eager.largest_batch import largest_batch
-from vitprof.eager.step import peak_bytes
 from vitprof.errors import SpecError
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixer import Mixer, MixerSizes
@@ -36,9 +36,9 @@ from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS
 from vitprof.formulas.models.encoder_layer import EncoderLayer
-from vitprof.formulas.op import Linear
-from vitprof.formulas.run import Run, T
+from vitprof.formulas.run import Run
 from vitprof.formulas.size import Size
+from vitprof.formulas.tensor import Tensor
 from vitprof.options import Option, Ratio, Whole, plain, whole
 from vitprof.report.sweep import Point, Sweep
 from vitprof.sweeping import evaluate, read_curves
@@ -455,11 +455,11 @@ class Branching(Mixer):
     width: int = whole(7, minimum=2, help="asked whether it is more than 3")
     secret: int = whole(5, minimum=2, help="9 stands for another number")
 
-    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
+    def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
         width = 2 * self.width if self.width > 3 else self.width
         secret = 100 if isinstance(self.secret, int) and self.secret == 9 else self.secret
-        lead = (sizes.batch, sizes.tokens)
-        return run(Linear("linear", lead, Size(width), Size(secret), bias=False), x)
+        run.parameter("table", Size(width), Size(secret))
+        return x
 
 
 def test_formulas_that_branch() -> None:

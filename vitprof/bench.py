@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from vitprof.allocation.largest_batch import largest_batch
+from vitprof.allocation.step import peak_bytes
 from vitprof.counters.read import Say
-from vitprof.eager.largest_batch import largest_batch
-from vitprof.eager.step import peak_bytes
 from vitprof.errors import VitprofError
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.model import Model

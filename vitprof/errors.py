@@ -2,6 +2,7 @@
 
     VitprofError
     +-- SpecError      a model, mixer or size that cannot be (also a ValueError)
+    +-- FormulaError   a formula whose ops do not fit together
     +-- OutputError    a file that cannot be written
 
 The message is one sentence for the person who asked: the value, the rule and
@@ -20,6 +21,10 @@ class VitprofError(Exception):
 
 class SpecError(VitprofError, ValueError):
     """A model, mixer, counter or size that was asked for and cannot be."""
+
+
+class FormulaError(VitprofError):
+    """A formula whose ops do not fit together; what its author has to mend."""
 
 
 class OutputError(VitprofError):

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from vitprof.allocation.allocator import replay
+from vitprof.allocation.departures import EAGER, TRACED, sentences
+from vitprof.allocation.step import memory as follow
+from vitprof.allocation.step import peaks
+from vitprof.allocation.timeline import KINDS
+from vitprof.allocation.timeline import Held as Entry
 from vitprof.counters.read import Say
-from vitprof.eager.account import KINDS, Entry
-from vitprof.eager.caching import replay
-from vitprof.eager.step import memory as follow
 from vitprof.formulas.model import Model
 from vitprof.profile import quiet, read_levels
-from vitprof.report.memory import Card, Held, MemoryReport, PhasePeak
+from vitprof.report.memory import Beside, Card, Held, MemoryReport, PhasePeak
 from vitprof.report.rows import kept_rows
 from vitprof.specs import specify
 from vitprof.version import versions
@@ -82,7 +85,7 @@ def memory(
         },
         kept=found.kept_bytes,
         held=_held(found.held),
-        traced=None if traced is None else traced.by_phase,
+        beside=None if traced is None else lay_beside(traced, spec, workload),
         card=card_of(traced, workload, workspace=workspace, context=context),
         tree=kept_rows(
             spec.formula(workload.batch), found.kept, fold=fold, levels=read_levels(levels)
@@ -95,6 +98,25 @@ def trace_step(model: Model, workload: Workload) -> Trace:
     from vitprof.modules.trace import trace
 
     return trace(model, workload)
+
+
+def lay_beside(traced: Trace, model: Model, workload: Workload) -> Beside:
+    """A trace beside the formula, and why eager PyTorch holds other memory.
+
+    The departures of eager PyTorch from the trace are undone one after the other, so that
+    what each of them is worth adds up to the whole difference.
+    """
+    before = peaks(model, workload)
+    departures, apart = EAGER, {phase: dict[str, int]() for phase in before}
+    for name, sentence in sentences().items():
+        departures = departures.without(name)
+        after = peaks(model, workload, departures=departures)
+        for phase, most in before.items():
+            if most != after[phase]:
+                apart[phase][sentence] = most - after[phase]
+        before = after
+    assert departures == TRACED
+    return Beside(traced=traced.by_phase, formula=before, apart=apart)
 
 
 def card_of(

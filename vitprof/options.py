@@ -184,9 +184,9 @@ def label_of(name: str) -> str:
     return name.replace("_", " ")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Rule:
-    """What must hold between values.
+    """What must hold between values; nobody changes it.
 
     Attributes:
         holds: whether it does; of options that are arrays, for each of their elements.
@@ -204,6 +204,8 @@ class Options:
     Raises:
         SpecError: a value is not what its field allows, or two values do not fit.
     """
+
+    checked: ClassVar[bool] = True  # a copy with arrays or symbols is not
 
     def __post_init__(self) -> None:
         own, defaults = vars(self), self._defaults()
@@ -239,7 +241,7 @@ class Options:
 
     def size(self, name: str) -> Size:
         """The option `name` under its symbol, for use in a formula."""
-        return Size(getattr(self, name), self._symbols()[name])
+        return Size(vars(self)[name], self._symbols()[name])
 
     @classmethod
     @cache
@@ -253,7 +255,7 @@ class Options:
         """
         copied = object.__new__(type(self))
         own = {field.name: getattr(self, field.name) for field in fields(self)}
-        vars(copied).update({**own, **values})
+        vars(copied).update({**own, **values, "checked": False})
         return copied
 
     def values(self) -> dict[str, Value]:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from vitprof.eager.caching import DoesNotFitError, replay
-from vitprof.eager.largest_batch import largest_batch
-from vitprof.eager.step import peak_bytes
+from vitprof.allocation.allocator import DoesNotFitError, replay
+from vitprof.allocation.departures import TRACED
+from vitprof.allocation.largest_batch import largest_batch
+from vitprof.allocation.step import peak_bytes, peaks
 from vitprof.footprint import beside, card_of, trace_step
 from vitprof.report.prediction import Fit, Prediction
 from vitprof.version import versions
@@ -47,6 +48,9 @@ def predict(
             batch=batch,
             peak_bytes=peak_bytes(model, own),
             traced_bytes=None if traced is None else traced.peak_bytes,
+            agrees=None
+            if traced is None
+            else traced.by_phase == peaks(model, own, departures=TRACED),
             card=card_of(traced, own),
         )
 

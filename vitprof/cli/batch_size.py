@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from vitprof.allocation.largest_batch import largest_batch as solve
 from vitprof.batch_size import by_trial
 from vitprof.batch_size.gpus import read_budget
 from vitprof.batch_size.prediction import predict
@@ -17,7 +18,6 @@ from vitprof.cli import INTERRUPTED
 from vitprof.cli.options import ListFormat, Request, takes_request
 from vitprof.cli.output import UNMET, emit, print_table, progress
 from vitprof.cli.workload_options import takes_workload
-from vitprof.eager.largest_batch import largest_batch as solve
 from vitprof.errors import SpecError, unknown
 from vitprof.options import Whole
 from vitprof.report.prediction import Prediction

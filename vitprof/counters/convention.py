@@ -1,6 +1,6 @@
 """Conventions: what a tool counts for each kind of op, and why that is not the MACs.
 
-A convention is a table of rules, one a kind of op. A rule says by how much the tool's
+A convention is a table of rules, one a kind of work. A rule says by how much the tool's
 figure for an op exceeds the op's MACs, broken into named causes. A kind without a rule
 is counted as it is.
 """
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from vitprof.formulas.op import Op
+from vitprof.formulas.work import Work
 from vitprof.options import Choice
 
 Causes = Mapping[str, int]
@@ -50,14 +51,14 @@ class Convention:
     """What a tool makes of each kind of op.
 
     Attributes:
-        rules: by kind of op, a function from the op to what the tool adds to its MACs
+        rules: by kind of work, a function from the op to what the tool adds to its MACs
             (or, negative, leaves out), by cause.
     """
 
-    rules: Mapping[str, Rule]
+    rules: Mapping[Work, Rule]
 
     def causes(self, op: Op) -> Causes:
         """By how much the tool's figure for this op exceeds its MACs, by cause."""
-        rule = self.rules.get(op.kind)
+        rule = self.rules.get(op.work)
         found = rule(op) if rule is not None else {}
         return {cause: amount for cause, amount in found.items() if amount}

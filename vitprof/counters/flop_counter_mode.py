@@ -13,6 +13,7 @@ from vitprof.counters.parts import each_tensor_once
 from vitprof.counters.reading import Counter, Reading
 from vitprof.counters.undisturbed import undisturbed
 from vitprof.formulas.op import FusedAttention
+from vitprof.formulas.work import Work
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -57,9 +58,9 @@ def macs(module: nn.Module, *inputs: Tensor) -> Reading:
 
 def convention(setting: Setting) -> Convention:
     """PyTorch's rules: exact, but for a fused kernel that is not registered."""
-    rules: dict[str, Rule] = {}
+    rules: dict[Work, Rule] = {}
     if not counts_fused_attention(setting.device):
-        rules["fused_attention"] = _fused_attention
+        rules[Work.FUSED_ATTENTION] = _fused_attention
     return Convention(rules)
 
 

@@ -15,6 +15,7 @@ from vitprof.counters.reading import Counter, Reading
 from vitprof.counters.undisturbed import undisturbed
 from vitprof.formulas.op import BatchNorm, FusedAttention, LayerNorm, TokenBatchNorm
 from vitprof.formulas.size import product
+from vitprof.formulas.work import Work
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -54,9 +55,9 @@ def convention(setting: Setting) -> Convention:
     """fvcore's rules: norms by the element, batch norms by their mode."""
     rules = dict(IN_EVAL)
     if setting.train:
-        rules["batch_norm"] = _batch_norm_in_training
+        rules[Work.BATCH_NORM] = _batch_norm_in_training
     if not knows_fused_attention():
-        rules["fused_attention"] = _fused_attention
+        rules[Work.FUSED_ATTENTION] = _fused_attention
     return Convention(rules)
 
 
@@ -88,7 +89,7 @@ def _fused_attention(op: FusedAttention) -> Causes:
     return {"fused attention has no rule": -op.macs.value}
 
 
-IN_EVAL: Mapping[str, Rule] = {"layer_norm": _layer_norm, "batch_norm": _batch_norm_in_eval}
+IN_EVAL: Mapping[Work, Rule] = {Work.LAYER_NORM: _layer_norm, Work.BATCH_NORM: _batch_norm_in_eval}
 
 FVCORE = Counter(
     name="fvcore",

@@ -16,6 +16,7 @@ from vitprof.counters.reading import Counter, Reading
 from vitprof.counters.undisturbed import undisturbed
 from vitprof.formulas.op import BatchNorm, ChannelWise, Conv, Linear, Op
 from vitprof.formulas.size import product
+from vitprof.formulas.work import Work
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -93,14 +94,14 @@ def convention(setting: Setting) -> Convention:
     """torchinfo's rules, whatever the device and the mode."""
     return Convention(
         {
-            "linear": _linear_by_tokens if counts_tokens() else _linear_by_images,
-            "conv": _conv,
-            "matmul": _unseen,
-            "fused_attention": _unseen,
-            "layer_norm": _norm,
-            "batch_norm": _norm,
-            "rms_norm": _norm,
-            "affine": _norm,
+            Work.LINEAR: _linear_by_tokens if counts_tokens() else _linear_by_images,
+            Work.CONV: _conv,
+            Work.MATMUL: _unseen,
+            Work.FUSED_ATTENTION: _unseen,
+            Work.LAYER_NORM: _norm,
+            Work.BATCH_NORM: _norm,
+            Work.RMS_NORM: _norm,
+            Work.AFFINE: _norm,
         }
     )
 

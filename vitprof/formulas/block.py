@@ -31,28 +31,18 @@ from functools import partial
 from typing import Any
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
-from vitprof.formulas.op import (
-    Affine,
-    ChannelWise,
-    Elementwise,
-    Inline,
-    LayerNorm,
-    LayerScale,
-    Linear,
-    RMSNorm,
-    Shape,
-    TokenBatchNorm,
-)
-from vitprof.formulas.run import Run, T
+from vitprof.formulas.run import ACTIVATIONS as ALL
+from vitprof.formulas.run import Run
 from vitprof.formulas.size import Size
+from vitprof.formulas.tensor import Tensor
 from vitprof.options import Options, Rule, choice, divides, flag, ratio
 
-ACTIVATIONS = {"gelu": "GELU", "relu": "ReLU", "silu": "SiLU"}  # option -> class in torch.nn
-NORMS: dict[str, Callable[[str, Shape, Size], ChannelWise]] = {
-    "layer": LayerNorm,
-    "rms": RMSNorm,
-    "affine": Affine,
-    "batch": TokenBatchNorm,
+ACTIVATIONS = {name: ALL[name][1] for name in ("gelu", "relu", "silu")}  # -> class in torch.nn
+NORMS: dict[str, Callable[[Run, str, Tensor], Tensor]] = {
+    "layer": Run.layer_norm,
+    "rms": Run.rms_norm,
+    "affine": Run.affine,
+    "batch": Run.token_batch_norm,
 }
 BLOCKS = ("pre", "post", "parallel", "single", "conv")
 MLPS = {"plain": "Mlp", "gated": "GatedLinearUnit", "linear": "Pointwise", "none": ""}  # -> class
@@ -81,9 +71,9 @@ class BlockOptions(Options):
     norm: str = choice("layer", names=tuple(NORMS), help="norms of the blocks and before the head")
     layer_scale: bool = flag(False, help="a learned gain a channel on each residual branch")
 
-    def normalise(self, run: Run[T], name: str, lead: Shape, dim: Size, x: T) -> T:
-        """Run the norm of this kind on (lead, dim)."""
-        return run(NORMS[self.norm](name, lead, dim), x)
+    def normalise(self, run: Run, name: str, x: Tensor) -> Tensor:
+        """Run the norm of this kind on the last axis."""
+        return NORMS[self.norm](run, name, x)
 
     def fits(self, dim_name: str, dim: int, heads_name: str, heads: int) -> Iterator[Rule]:
         """Yield that the heads share out the channels, and that the MLP has any."""
@@ -98,12 +88,12 @@ class BlockOptions(Options):
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Block:
-    """A block at the given sizes.
+    """A block at the given sizes; nobody changes one.
 
     Attributes:
-        sizes: B, N, D and heads.
+        sizes: N, D and heads.
         mixer: its token mixer.
         options: what else it is made of.
     """
@@ -117,89 +107,89 @@ class Block:
         """Width of the MLP."""
         return hidden_width(self.sizes.dim.value, self.options.mlp_ratio)
 
-    def forward(self, run: Run[T], x: T) -> T:
+    def forward(self, run: Run, x: Tensor) -> Tensor:
         """Run the block's ops on (B, N, D)."""
         return run.block(partial(self._forward, run), x)
 
-    def _forward(self, run: Run[T], x: T) -> T:
-        arrange = {
-            "pre": self._pre,
-            "post": self._post,
-            "parallel": self._parallel,
-            "single": self._single,
-            "conv": self._conv,
-        }
-        return arrange[self.options.block](run, x)
+    def _forward(self, run: Run, x: Tensor) -> Tensor:
+        arranged: Tensor = _ARRANGEMENTS[self.options.block](self, run, x)
+        return arranged
 
-    def _pre(self, run: Run[T], x: T) -> T:
+    def _pre(self, run: Run, x: Tensor) -> Tensor:
         x = self._add(run, 1, x, self._mixer(run, self._norm(run, 1, x)))
         if self.options.mlp == "none":
             return x
         return self._add(run, 2, x, self._mlp(run, self._norm(run, 2, x)))
 
-    def _post(self, run: Run[T], x: T) -> T:
+    def _post(self, run: Run, x: Tensor) -> Tensor:
         x = self._norm(run, 1, self._add(run, 1, x, self._mixer(run, x)))
         if self.options.mlp == "none":
             return x
         return self._norm(run, 2, self._add(run, 2, x, self._mlp(run, x)))
 
-    def _parallel(self, run: Run[T], x: T) -> T:
+    def _parallel(self, run: Run, x: Tensor) -> Tensor:
         normalised = self._norm(run, 1, x)
         x = self._add(run, 1, x, self._mixer(run, normalised))
         if self.options.mlp == "none":
             return x
         return self._add(run, 2, x, self._mlp(run, normalised))
 
-    def _single(self, run: Run[T], x: T) -> T:
+    def _single(self, run: Run, x: Tensor) -> Tensor:
         y = self._mixer(run, self._norm(run, 1, x))
         if self.options.mlp != "none":
             y = self._mlp(run, self._norm(run, 2, y))
         return self._add(run, 1, x, y)
 
-    def _conv(self, run: Run[T], x: T) -> T:
-        y = self._norm(run, 1, self._act(run, self.sizes.dim, self._mixer(run, x)))
-        x = self._add(run, 1, x, y)
-        del y
+    def _conv(self, run: Run, x: Tensor) -> Tensor:
+        x = self._add(run, 1, x, self._norm(run, 1, self._act(run, self._mixer(run, x))))
         return x if self.options.mlp == "none" else self._norm(run, 2, self._mlp(run, x))
 
-    def _norm(self, run: Run[T], place: int, x: T) -> T:
-        lead = (self.sizes.batch, self.sizes.tokens)
-        return self.options.normalise(run, f"norm{place}", lead, self.sizes.dim, x)
+    def _norm(self, run: Run, place: int, x: Tensor) -> Tensor:
+        return self.options.normalise(run, f"norm{place}", x)
 
-    def _add(self, run: Run[T], place: int, x: T, branch: T) -> T:
+    def _add(self, run: Run, place: int, x: Tensor, branch: Tensor) -> Tensor:
         """The residual, with the branch in its scale."""
-        B, N, D = self.sizes.batch, self.sizes.tokens, self.sizes.dim
         if self.options.layer_scale:
-            branch = run(LayerScale(f"ls{place}", (B, N), D), branch)
-        return run(Inline(f"residual{place}", "add", (B, N, D)), x, branch)
+            branch = run.layer_scale(f"ls{place}", branch)
+        return run.add(f"residual{place}", x, branch)
 
-    def _mixer(self, run: Run[T], x: T) -> T:
-        def mixer(x: T) -> T:
+    def _act(self, run: Run, x: Tensor) -> Tensor:
+        return run.activation("act", self.options.activation, x)
+
+    def _mixer(self, run: Run, x: Tensor) -> Tensor:
+        def mixer(x: Tensor) -> Tensor:
             return self.mixer.forward(run, x, self.sizes)
 
-        return run.layer("mixer", self.mixer.type(), mixer, x)
+        run.mixer = self.mixer.name
+        y = run.layer("mixer", self.mixer.type(), mixer, x)
+        run.check_alike(x, y, "forward")
+        run.mixer = ""
+        return y
 
-    def _mlp(self, run: Run[T], x: T) -> T:
-        return run.layer("mlp", MLPS[self.options.mlp], partial(self._mlp_alone, run), x)
+    def _mlp(self, run: Run, x: Tensor) -> Tensor:
+        kind = self.options.mlp
+        return run.layer("mlp", MLPS[kind], partial(_MLPS[kind], self, run), x)
 
-    def _act(self, run: Run[T], width: Size, x: T) -> T:
-        work, lead = self.options.activation, (self.sizes.batch, self.sizes.tokens)
-        return run(Elementwise("act", work, ACTIVATIONS[work], (*lead, width)), x)
+    def _plain(self, run: Run, x: Tensor) -> Tensor:
+        hidden = self._act(run, run.linear("fc1", x, Size(self.hidden, "hidden")))
+        return run.linear("fc2", hidden, self.sizes.dim)
 
-    def _mlp_alone(self, run: Run[T], x: T) -> T:
-        B, N, D, H = (
-            self.sizes.batch,
-            self.sizes.tokens,
-            self.sizes.dim,
-            Size(self.hidden, "hidden"),
-        )
-        if self.options.mlp == "linear":
-            return self._act(run, D, run(Linear("fc1", (B, N), D, D), x))
-        if self.options.mlp == "plain":
-            hidden = self._act(run, H, run(Linear("fc1", (B, N), D, H), x))
-            return run(Linear("fc2", (B, N), H, D), hidden)
-        half = (B, N, H)
-        gate, value = run.parts(run(Linear("fc1", (B, N), D, 2 * H), x), half, half)
-        gated = run(Inline("gate", "multiply", half), self._act(run, H, gate), value)
+    def _gated(self, run: Run, x: Tensor) -> Tensor:
+        H = Size(self.hidden, "hidden")
+        gate, value = run.linear("fc1", x, 2 * H).split((H, H), -1)
+        gated = run.multiply("gate", self._act(run, gate), value)
         del gate, value
-        return run(Linear("fc2", (B, N), H, D), gated)
+        return run.linear("fc2", gated, self.sizes.dim)
+
+    def _linear(self, run: Run, x: Tensor) -> Tensor:
+        return self._act(run, run.linear("fc1", x, self.sizes.dim))
+
+
+_ARRANGEMENTS = {
+    "pre": Block._pre,
+    "post": Block._post,
+    "parallel": Block._parallel,
+    "single": Block._single,
+    "conv": Block._conv,
+}
+_MLPS = {"plain": Block._plain, "gated": Block._gated, "linear": Block._linear}

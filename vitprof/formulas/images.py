@@ -10,9 +10,10 @@ from typing import Any
 
 from vitprof.errors import listing
 from vitprof.formulas.model import Model
-from vitprof.formulas.op import Parameter, Shape
-from vitprof.formulas.run import Run, T
-from vitprof.formulas.size import Size
+from vitprof.formulas.op import Shape
+from vitprof.formulas.run import Run
+from vitprof.formulas.size import ONE, Size, product
+from vitprof.formulas.tensor import Tensor
 from vitprof.options import Rule, choice, divides, flag, whole
 
 POSITIONS = ("learned", "fixed", "none")
@@ -91,9 +92,27 @@ class ImageModel(Model):
         """Whether anything says where the patches lie."""
         return self.pos_embed != "none"
 
-    def table(self, run: Run[T], name: str, tokens: Size, dim: Size) -> T:
-        """The positions of that many tokens."""
-        return run(Parameter(name, (tokens, dim), trained=self.pos_embed == "learned"))
+    def table(self, run: Run, name: str, tokens: Size, dim: Size) -> Tensor:
+        """The positions of that many tokens: (1, tokens, dim)."""
+        return run.parameter(name, ONE, tokens, dim, trained=self.pos_embed == "learned")
+
+    @cached_property
+    def sides(self) -> tuple[Size, Size]:
+        """Rows and columns of patches, by name."""
+        rows, columns = self.grid
+        return Size(rows, "rows"), Size(columns, "columns")
+
+    @cached_property
+    def pixels(self) -> Size:
+        """Numbers of a patch."""
+        p = self.size("patch_size")
+        return product((p, p, self.size("channels")))
+
+    def patchify(self, image: Tensor) -> Tensor:
+        """Images cut into patches, row by row: (B, patches, patch × patch × channels)."""
+        (B, C, _, _), (rows, columns), p = image.shape, self.sides, self.size("patch_size")
+        grid = image.reshape(B, C, rows, p, columns, p).permute(0, 2, 4, 3, 5, 1)
+        return grid.reshape(B, Size(self.patches, "patches"), self.pixels)
 
     def sines_fit(self, dim_name: str, dim: int, heads: int) -> Iterator[Rule]:
         """Yield that fixed positions share out the channels."""

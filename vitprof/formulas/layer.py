@@ -25,9 +25,9 @@ class Measure(Enum):
         self.of = attrgetter(name)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Layer:
-    """A module with its ops and layers.
+    """A module with its ops and layers; like an op, nobody changes one.
 
     Attributes:
         name: last part of the path; empty for the model itself.
@@ -48,9 +48,12 @@ class Layer:
 
     def of_one(self, measure: Measure) -> int:
         """The count of one of the equal layers and all below it."""
-        count, of = 0, measure.of
+        count, of, contractions = 0, measure.of, measure is Measure.MACS
         for child in self.children:
-            count += child.total(measure) if isinstance(child, Layer) else of(child).value
+            if isinstance(child, Layer):
+                count += child.total(measure)
+            elif not contractions or child.contracts:  # the others have no MACs
+                count += of(child).value
         return count
 
     def walk(self, *, fold: bool) -> Iterator[Node]:

@@ -5,20 +5,21 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 from vitprof.formulas.layer import Layer
-from vitprof.formulas.run import Run, T, count
+from vitprof.formulas.run import Run, count
 from vitprof.formulas.size import Size
+from vitprof.formulas.tensor import Tensor
 from vitprof.options import Options, Rule
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MixerSizes:
-    """The sizes that a mixer works at.
+    """The sizes that a mixer works at, whatever the batch; nobody changes them.
 
     Attributes:
-        batch: B, images.
         tokens: N, tokens of an image.
         dim: D, channels of a token.
         heads: h, with D divisible by h.
@@ -27,7 +28,6 @@ class MixerSizes:
         head_dim: d = D / h, channels of a head.
     """
 
-    batch: Size
     tokens: Size
     dim: Size
     heads: Size
@@ -36,8 +36,7 @@ class MixerSizes:
     head_dim: Size = field(init=False)
 
     def __post_init__(self) -> None:
-        share = Size(self.dim.value // self.heads.value, "head dim")
-        object.__setattr__(self, "head_dim", share)
+        self.head_dim = Size(self.dim.value // self.heads.value, "head dim")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,15 +80,23 @@ class Mixer(Options):
             )
 
     @abstractmethod
-    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
-        """Run the mixer's ops, in the order and with the variables of the torch module.
+    def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
+        """Run the mixer's ops on (B, N, D), line by line and named as in the torch module.
 
         A variable holds its tensor for as long as the module's holds it.
+
+        Raises:
+            FormulaError: two ops do not fit together.
         """
 
-    def formula(self, sizes: MixerSizes) -> Layer:
+    def formula(self, sizes: MixerSizes, batch: Size) -> Layer:
         """The mixer's ops under the name `mixer`."""
-        return count("mixer", self.type(), lambda run, x: self.forward(run, x, sizes))
+        shape = (batch, sizes.tokens, sizes.dim)
+        forward = partial(self._forward, sizes)
+        return count("mixer", self.type(), forward, shape, checked=self.checked)
+
+    def _forward(self, sizes: MixerSizes, run: Run, x: Tensor) -> Tensor:
+        return self.forward(run, x, sizes)
 
     @classmethod
     def type(cls) -> str:

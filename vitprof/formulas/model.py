@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 from vitprof.formulas.block import Block, BlockOptions
@@ -12,8 +13,12 @@ from vitprof.formulas.layer import Layer
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.attention import Attention
 from vitprof.formulas.op import Shape
-from vitprof.formulas.run import Run, T, count
-from vitprof.formulas.size import ONE, Size
+from vitprof.formulas.program import Program
+from vitprof.formulas.run import Run, count
+from vitprof.formulas.size import Size
+from vitprof.formulas.stage import Stage
+from vitprof.formulas.tensor import Tensor
+from vitprof.formulas.trace import trace
 from vitprof.options import Rule, Value, whole
 
 
@@ -55,8 +60,8 @@ class Model(BlockOptions):
     preset: str = ""
 
     def rules(self) -> Iterator[Rule]:
-        for block in self.blocks(ONE):
-            yield from self.mixer.admits(block.sizes)
+        for stage in self.stages:
+            yield from stage.block.mixer.admits(stage.block.sizes)
 
     @property
     def classifies(self) -> bool:
@@ -67,27 +72,46 @@ class Model(BlockOptions):
     def input(self, batch: Size) -> Shape:
         """Shape of the tensor that the torch module takes."""
 
+    @cached_property
     @abstractmethod
-    def blocks(self, batch: Size) -> tuple[Block, ...]:
-        """The block of each stage, encoder or decoder."""
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages of equal blocks, such as encoder and decoder."""
 
-    def block_of(self, sizes: MixerSizes) -> Block:
-        """A block of this model at the given sizes."""
-        return Block(sizes=sizes, mixer=self.mixer, options=self)
-
-    @abstractmethod
-    def forward(self, run: Run[T], x: T, batch: Size) -> T:
-        """Run the model's ops on `batch` images, in the order and with the variables of
-        the torch module, and return what it returns first."""
+    def stage(self, name: str, depth: Size, sizes: MixerSizes) -> Stage:
+        """A stage of this model's blocks at the given sizes."""
+        return Stage(
+            name=name, depth=depth, block=Block(sizes=sizes, mixer=self.mixer, options=self)
+        )
 
     @abstractmethod
-    def loss(self, run: Run[T], y: T, batch: Size) -> T:
+    def forward(self, run: Run, x: Tensor) -> Tensor:
+        """Run the model's ops on its input, line by line and with the variables of the torch
+        module, and return what it returns first."""
+
+    @abstractmethod
+    def loss(self, run: Run, y: Tensor) -> Tensor:
         """Run what a training step makes of the model's output."""
 
     def formula(self, batch: int = 1) -> Layer:
-        """The whole model's ops on `batch` images, paths as in the torch module."""
-        name = self.module.partition(":")[2]
-        return count("", name, lambda run, x: self.forward(run, x, Size(batch, "B")))
+        """The whole model's ops on `batch` images, paths as in the torch module.
+
+        Raises:
+            FormulaError: two ops do not fit together.
+        """
+        shape, numbers = self.input(Size(batch, "B")), self.checked
+        return count("", self._type, self.forward, shape, checked=numbers)
+
+    def program(self, batch: int = 1) -> Program:
+        """The forward pass on `batch` images and its loss, call by call.
+
+        Raises:
+            FormulaError: two ops do not fit together.
+        """
+        return trace(self._type, self.forward, self.loss, self.input(Size(batch, "B")))
+
+    @property
+    def _type(self) -> str:
+        return self.module.partition(":")[2]
 
     def input_shape(self, batch: int = 1) -> tuple[int, ...]:
         """Shape of the tensor that the torch module takes, as numbers."""

@@ -26,13 +26,15 @@ def mixer_polynomials(mixer: Mixer) -> dict[Measure, str]:
     rows, columns = _symbols("rows", "columns")
     symbolic = mixer.substitute(**_own_symbols(mixer))
     sizes = MixerSizes(
-        batch=Size(B),
         tokens=Size(N),
         dim=Size(heads * head_dim),
         heads=Size(heads),
         grid=(Size(rows), Size(columns)),
     )
-    return _polynomials(symbolic.formula(sizes), {head_dim: D / heads})
+    # A grid that a mixer needs is one of N tokens.
+    return _polynomials(
+        symbolic.formula(sizes, Size(B)), {head_dim: D / heads}, {rows * columns: N}
+    )
 
 
 def model_polynomials(model: Model) -> dict[Measure, str]:
@@ -48,17 +50,25 @@ def model_polynomials(model: Model) -> dict[Measure, str]:
         back[share] = symbols[dim] / symbols[heads]
         symbols[dim] = symbols[heads] * share
     derived = {name: _symbols(name)[0] for name in ("patches", "kept") if hasattr(model, name)}
-    derived |= {"grid": None} if "tokens" in symbols else {}  # of so many tokens there is none
-    return _polynomials(model.substitute(**symbols, **derived).formula(), back)
+    rows, columns = _symbols("rows", "columns")
+    derived["grid"] = None if "tokens" in symbols else (rows, columns)  # N tokens have none
+    formula = model.substitute(**symbols, **derived).formula()
+    areas = {rows * columns: derived["patches"]} if "patches" in derived else {}
+    return _polynomials(formula, back, areas)
 
 
-def _polynomials(layer: Layer, back: dict[Symbol, Any]) -> dict[Measure, str]:
+def _polynomials(
+    layer: Layer, back: dict[Symbol, Any], areas: dict[Any, Any]
+) -> dict[Measure, str]:
     from sympy import expand, floor
 
     def even(count: Any) -> Any:  # what formulas divide, they divide without a rest
         return expand(count).replace(floor, lambda share: share)
 
-    return {measure: _spell(expand(even(layer.of_one(measure)).subs(back))) for measure in Measure}
+    def polynomial(measure: Measure) -> Any:
+        return expand(expand(even(layer.of_one(measure)).subs(back)).subs(areas))
+
+    return {measure: _spell(polynomial(measure)) for measure in Measure}
 
 
 def _own_symbols(options: Options) -> dict[str, Any]:

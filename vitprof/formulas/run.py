@@ -1,166 +1,452 @@
 """What a formula runs on: the forward pass on paper, op by op.
 
 A formula is a forward pass written down with ops in place of torch's functions, line by
-line as in the torch module. A `Run` takes the ops as they come: `count` notes them down
-as a tree, `vitprof.eager` also follows the tensors between them. Some lines cost no
-arithmetic and move tensors only; they are methods of their own, and nothing to `count`.
+line as in the torch module and with the same variables:
+
+    a = run.softmax("weights", run.matmul("scores", run.scale("scale", q), k.mT), dim=-1)
+
+Each op has the name of the submodule that computes it, takes tensors on paper, and infers
+from their shapes what it costs and what it writes. A `Run` notes the ops down as a tree; a
+`vitprof.formulas.trace.Tracer` also what is called with which tensors, as a program.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import NoReturn, TypeVar
 
+from vitprof.errors import FormulaError, unknown
 from vitprof.formulas.layer import Layer
-from vitprof.formulas.op import Op, Parameter, Shape
-from vitprof.formulas.size import Size
+from vitprof.formulas.op import (
+    FFT,
+    Affine,
+    BatchNorm,
+    Buffer,
+    Conv,
+    Elementwise,
+    FusedAttention,
+    LayerNorm,
+    LayerScale,
+    Linear,
+    MatMul,
+    Op,
+    Parameter,
+    RMSNorm,
+    Shape,
+    TokenBatchNorm,
+)
+from vitprof.formulas.size import ONE, Size
+from vitprof.formulas.tensor import Tensor, alike, broadcast, fits, spell, spell_size
+from vitprof.formulas.work import Work
 
-T = TypeVar("T")
+Made = TypeVar("Made")
+Forward = Callable[..., Made]
 
-
-class Run(ABC, Generic[T]):
-    """Takes a forward pass op by op; `T` is what it knows of a tensor."""
-
-    @abstractmethod
-    def __call__(self, op: Op, *inputs: T) -> T:
-        """Apply an op to tensors, and return what it writes."""
-
-    @abstractmethod
-    def layer(self, name: str, type: str, forward: Callable[[T], T], x: T) -> T:
-        """Run `forward` on `x` as a submodule; `type` is the torch class."""
-
-    @abstractmethod
-    def block(self, forward: Callable[[T], T], x: T) -> T:
-        """Run a block, which activation checkpointing runs again in the backward pass."""
-
-    @abstractmethod
-    def blocks(
-        self, name: str, times: Size, type: str, forward: Callable[[T], T]
-    ) -> Iterator[Callable[[T], T]]:
-        """Yield, for a loop over a ModuleList, what stands for its `times` equal blocks."""
-
-    @abstractmethod
-    def fresh(self, shape: Shape, dtype: str) -> T:
-        """A tensor made of nothing, without a gradient: noise, a mask.
-
-        Args:
-            shape: its shape.
-            dtype: `float` for that of the weights, or `fp32`, `int64`, `bool`.
-        """
-
-    @abstractmethod
-    def lowered(self, x: T) -> T:
-        """The same numbers as a contraction reads them in mixed precision."""
-
-    @abstractmethod
-    def copy(self, x: T, *across: Size) -> T:
-        """The same numbers in another order in memory; the gradient is only read so.
-
-        Args:
-            x: the tensor.
-            across: the axes that change places; where one of them is 1, nothing does.
-        """
-
-    @abstractmethod
-    def reordered(self, x: T, *across: Size) -> T:
-        """The same memory, read in another order; the gradient is copied to this one.
-
-        Args:
-            x: the tensor.
-            across: the axes that change places; where one of them is 1, nothing does.
-        """
-
-    @abstractmethod
-    def parts(self, x: T, *shapes: Shape) -> tuple[T, ...]:
-        """Views of the parts of a tensor; their gradients are put together again."""
-
-    @abstractmethod
-    def joined(self, shape: Shape, *parts: T) -> T:
-        """Tensors put together to one of a shape; each gradient is a view of the whole one's."""
-
-    @abstractmethod
-    def picked(self, x: T, shape: Shape) -> T:
-        """A view of some of a tensor; the gradient is zero elsewhere."""
-
-    @abstractmethod
-    def expanded(self, x: T, shape: Shape) -> T:
-        """A view that repeats a tensor; the gradients are added up."""
-
-    @abstractmethod
-    def sorted(self, x: T) -> T:
-        """The places of a tensor's numbers in their order, as int64."""
-
-    @abstractmethod
-    def gathered(self, x: T, places: T, shape: Shape) -> T:
-        """Some of a tensor, picked by places; the gradients are scattered back."""
+ACTIVATIONS: dict[str, tuple[Work, str]] = {  # the kind of work, and the class in torch.nn
+    work.value: (work, name)
+    for work, name in (
+        (Work.GELU, "GELU"),
+        (Work.RELU, "ReLU"),
+        (Work.SILU, "SiLU"),
+        (Work.SIGMOID, "Sigmoid"),
+        (Work.TANH, "Tanh"),
+        (Work.ELU, "ELU"),
+    )
+}
 
 
-def count(name: str, type: str, forward: Callable[[Run[None], None], None]) -> Layer:
-    """The ops of a forward pass as a tree, a module's own parameters after its submodules."""
-    run = _Count()
-    return run.noted(name, type, lambda x: forward(run, x))
+class Run:
+    """Takes a forward pass op by op, and notes its ops down as a tree.
 
+    Attributes:
+        checked: whether sizes are numbers, and compared.
+        mixer: name of the mixer whose formula runs, for sentences.
+    """
 
-class _Count(Run[None]):
-    def __init__(self) -> None:
+    def __init__(self, *, checked: bool = True) -> None:
+        self.checked = checked
+        self.mixer = ""
         self._children: list[Layer | Op] = []
         self._parameters: list[Op] = []
 
-    def noted(
-        self, name: str, type: str, forward: Callable[[None], None], repeat: Size | None = None
-    ) -> Layer:
+    def __getattr__(self, name: str) -> NoReturn:
+        words = [word for word in vars(Run) if not word.startswith("_")]
+        raise FormulaError(f"{self.place()}: {unknown('op', name, words)}")
+
+    # Contractions
+
+    def linear(self, name: str, x: Tensor, outputs: Size, *, bias: bool = True) -> Tensor:
+        """A linear layer on the last axis: (..., in) to (..., out)."""
+        lead = x.shape[:-1]
+        op = Linear(name, lead, x.shape[-1], outputs, bias)
+        return self._call(op, (*lead, outputs), x)
+
+    def conv(
+        self,
+        name: str,
+        x: Tensor,
+        outputs: Size,
+        kernel: Sequence[Size],
+        *,
+        positions: Sequence[Size] = (),
+        groups: Size = ONE,
+        bias: bool = True,
+    ) -> Tensor:
+        """A convolution: (B, in, *positions) to (B, out, *positions).
+
+        Args:
+            name: of the submodule.
+            x: the images.
+            outputs: channels that it writes.
+            kernel: its length along each axis of positions.
+            positions: those of what it writes; without, as many as it reads, by padding.
+            groups: of channels that are convolved apart; as many as channels for a depthwise one.
+            bias: a number for each output channel.
+        """
+        batch, channels, *axes = x.shape
+        if len(kernel) != len(axes):
+            raise FormulaError(
+                f"{self.place(name)} has a kernel of {len(kernel)} axes for {spell(x.shape)}, "
+                f"which has {len(axes)} axes of positions"
+            )
+        if groups is ONE:
+            inputs = channels
+        else:
+            inputs = ONE if fits(groups, channels) else channels // groups
+        op = Conv(name, batch, tuple(positions or axes), tuple(kernel), inputs, outputs, bias)
+        return self._call(op, op.shape, x)
+
+    def matmul(self, name: str, left: Tensor, right: Tensor) -> Tensor:
+        """A product of two activations: (..., rows, inner) by (..., inner, cols)."""
+        lead, others = left.shape[:-2], right.shape[:-2]
+        (rows, inner), (also_inner, cols) = left.shape[-2:], right.shape[-2:]
+        if inner is not also_inner and not fits(inner, also_inner):
+            raise FormulaError(
+                f"{self.place(name)} multiplies {spell(left.shape)} by {spell(right.shape)}: the "
+                f"left has {spell_size(inner)} columns and the right "
+                f"{spell_size(also_inner)} rows, which have to be equal"
+            )
+        if lead != others and others and not alike(lead, others):
+            raise FormulaError(
+                f"{self.place(name)} multiplies {spell(left.shape)} by {spell(right.shape)}: "
+                f"the axes before the matrices, {spell(lead)} and {spell(others)}, have to be equal"
+            )
+        return self._call(MatMul(name, lead, rows, inner, cols), (*lead, rows, cols), left, right)
+
+    def attention(self, name: str, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """softmax(Q K^T / sqrt(d)) V in one kernel: (..., queries, d) and (..., keys, d)."""
+        *lead, queries, d = q.shape
+        keys = k.shape[-2]
+        if not (alike((*lead, keys, d), k.shape) and alike(k.shape, v.shape)):
+            raise FormulaError(
+                f"{self.place(name)} reads queries {spell(q.shape)}, keys {spell(k.shape)} and "
+                f"values {spell(v.shape)}, which may differ in queries and keys alone"
+            )
+        return self._call(FusedAttention(name, tuple(lead), queries, keys, d), q.shape, q, k, v)
+
+    # Norms and scales of channels
+
+    def layer_norm(self, name: str, x: Tensor, *, bias: bool = True) -> Tensor:
+        """Layer normalisation of the last axis."""
+        return self._call(LayerNorm(name, x.shape[:-1], x.shape[-1], bias), x.shape, x)
+
+    def rms_norm(self, name: str, x: Tensor) -> Tensor:
+        """The last axis over its root mean square."""
+        return self._call(RMSNorm(name, x.shape[:-1], x.shape[-1]), x.shape, x)
+
+    def affine(self, name: str, x: Tensor) -> Tensor:
+        """A gain and a bias a channel, no statistics."""
+        return self._call(Affine(name, x.shape[:-1], x.shape[-1]), x.shape, x)
+
+    def token_batch_norm(self, name: str, x: Tensor) -> Tensor:
+        """Batch normalisation of the last axis over all tokens."""
+        return self._call(TokenBatchNorm(name, x.shape[:-1], x.shape[-1]), x.shape, x)
+
+    def batch_norm(self, name: str, x: Tensor) -> Tensor:
+        """Batch normalisation of the second axis: (rows, channels) or (B, channels, ...)."""
+        rows, channels, *positions = x.shape
+        return self._call(BatchNorm(name, rows, channels, tuple(positions)), x.shape, x)
+
+    def layer_scale(self, name: str, x: Tensor) -> Tensor:
+        """A gain a channel."""
+        return self._call(LayerScale(name, x.shape[:-1], x.shape[-1]), x.shape, x)
+
+    # Work on each element
+
+    def softmax(self, name: str, x: Tensor, dim: int) -> Tensor:
+        """A softmax along an axis, by a module."""
+        own = len(x.shape)
+        if not -own <= dim < own:
+            raise FormulaError(f"{self.place(name)} has no axis {dim} of {spell(x.shape)}")
+        return self._element(name, Work.SOFTMAX, "Softmax", x)
+
+    def activation(self, name: str, work: str, x: Tensor) -> Tensor:
+        """GELU, ReLU and the like, by a module; `work` is one of `ACTIVATIONS`."""
+        if work not in ACTIVATIONS:
+            raise FormulaError(f"{self.place(name)}: {unknown('activation', work, ACTIVATIONS)}")
+        return self._element(name, *ACTIVATIONS[work], x)
+
+    def avg_pool(self, name: str, x: Tensor) -> Tensor:
+        """The mean of neighbours: (B, C, rows, columns) to the same, by a module."""
+        return self._element(name, Work.AVERAGE_POOL, "AvgPool2d", x)
+
+    def elu(self, name: str, x: Tensor) -> Tensor:
+        """ELU, inline."""
+        return self._element(name, Work.ELU, "", x)
+
+    def exp(self, name: str, x: Tensor) -> Tensor:
+        """An exponential, inline."""
+        return self._element(name, Work.EXP, "", x)
+
+    def square(self, name: str, x: Tensor) -> Tensor:
+        """A square, inline."""
+        return self._element(name, Work.SQUARE, "", x)
+
+    def scale(self, name: str, x: Tensor) -> Tensor:
+        """A product with, or a quotient by, a constant."""
+        return self._element(name, Work.SCALE, "", x)
+
+    def add(self, name: str, *terms: Tensor) -> Tensor:
+        """A sum of two tensors, or of one and a constant."""
+        return self._join(name, Work.ADD, terms)
+
+    def subtract(self, name: str, x: Tensor, y: Tensor) -> Tensor:
+        """x - y."""
+        return self._join(name, Work.SUBTRACT, (x, y))
+
+    def multiply(self, name: str, x: Tensor, y: Tensor) -> Tensor:
+        """x y, element by element."""
+        return self._join(name, Work.MULTIPLY, (x, y))
+
+    def divide(self, name: str, x: Tensor, y: Tensor) -> Tensor:
+        """x / y, element by element."""
+        return self._join(name, Work.DIVIDE, (x, y))
+
+    def complex_multiply(self, name: str, x: Tensor, y: Tensor) -> Tensor:
+        """x y of complex numbers, element by element."""
+        return self._join(name, Work.COMPLEX_MULTIPLY, (x, y))
+
+    def subtract_from_identity(self, name: str, x: Tensor) -> Tensor:
+        """A multiple of the identity matrix, less x: (..., n, n)."""
+        return self._element(name, Work.SUBTRACT_FROM_IDENTITY, "", x)
+
+    # Reductions
+
+    def sum(self, name: str, x: Tensor, dim: int, *, keepdim: bool = False) -> Tensor:
+        """A sum along an axis."""
+        return self._reduce(name, Work.SUM, x, (dim,), keepdim=keepdim)
+
+    def mean(self, name: str, x: Tensor, dim: int, *, keepdim: bool = False) -> Tensor:
+        """A mean along an axis."""
+        return self._reduce(name, Work.MEAN, x, (dim,), keepdim=keepdim)
+
+    def maximum(self, name: str, x: Tensor, *dims: int) -> Tensor:
+        """The greatest numbers along some axes, which stay with length 1; takes no gradient."""
+        return self._reduce(name, Work.MAXIMUM, x, dims, keepdim=True)
+
+    def greatest_column_sum(self, name: str, x: Tensor) -> Tensor:
+        """The greatest sum of a column of each matrix, as 1 x 1; takes no gradient."""
+        return self._reduce(name, Work.GREATEST_COLUMN_SUM, x, (-2, -1), keepdim=True)
+
+    def segment_mean(self, name: str, x: Tensor, segments: Size) -> Tensor:
+        """Means of segments of the last axis, by adaptive average pooling: (B, C, N)."""
+        out = (*x.shape[:-1], segments)
+        return self._call(Elementwise(name, Work.SEGMENT_MEAN, x.shape, out), out, x)
+
+    def l2_norm(self, name: str, x: Tensor) -> Tensor:
+        """x over its length along the last axis."""
+        return self._element(name, Work.L2_NORM, "", x)
+
+    # Fourier transforms
+
+    def fft2(self, name: str, x: Tensor) -> Tensor:
+        """The real part of the transform over the last two axes: (B, N, D)."""
+        *lead, rows, columns = x.shape
+        op = FFT(name, "RealPartFFT2", tuple(lead), (rows, columns), x.shape)
+        return self._call(op, x.shape, x)
+
+    def rfft2(self, name: str, x: Tensor, frequencies: Size) -> Tensor:
+        """The transform of real images (B, rows, columns, D) along rows and columns.
+
+        Args:
+            name: of the submodule.
+            x: the images.
+            frequencies: columns of the spectrum, columns // 2 + 1.
+        """
+        B, rows, columns, D = x.shape
+        op = FFT(name, "HalfFFT2", (B, D), (rows, columns), (B, rows, frequencies, D))
+        return self._call(op, op.out, x)
+
+    def irfft2(self, name: str, x: Tensor, columns: Size, like: Tensor) -> Tensor:
+        """The real images of a spectrum, in the dtype of `like`."""
+        B, rows, _, D = x.shape
+        op = FFT(name, "InverseHalfFFT2", (B, D), (rows, columns), (B, rows, columns, D))
+        return self._call(op, op.out, x, like)
+
+    # Losses
+
+    def cross_entropy(self, name: str, logits: Tensor) -> Tensor:
+        """The mean cross entropy of logits (B, classes) against labels."""
+        return self._call(Elementwise(name, Work.CROSS_ENTROPY, logits.shape, ()), (), logits)
+
+    def squared_error(self, name: str, x: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+        """The mean over the last axis of squared differences, and of that where the mask is 1."""
+        op = Elementwise(name, Work.SQUARED_ERROR, x.shape, ())
+        return self._call(op, (), x, target, mask)
+
+    def mean_of_all(self, name: str, x: Tensor) -> Tensor:
+        """The mean of all numbers of a tensor."""
+        dims = tuple(range(len(x.shape)))
+        return self._call(Elementwise(name, Work.MEAN, x.shape, (), dims), (), x)
+
+    # Tensors
+
+    def parameter(self, name: str, *shape: Size, trained: bool = True) -> Tensor:
+        """A parameter that no layer owns."""
+        parameter = Parameter(name, shape, trained)
+        self._parameters.append(parameter)
+        return self._hold(parameter)
+
+    def buffer(self, name: str, *shape: Size, dtype: str = "float") -> Tensor:
+        """Numbers that a module holds and no optimizer changes."""
+        buffer = Buffer(name, shape, dtype)
+        self._children.append(buffer)
+        return self._hold(buffer)
+
+    def rand(self, *shape: Size) -> Tensor:
+        """Random numbers, fp32."""
+        return Tensor(self, shape)
+
+    def cat(self, parts: Sequence[Tensor], dim: int, whole: Size) -> Tensor:
+        """Tensors put together along an axis, which is then `whole` long."""
+        first = parts[0].shape
+        dim = dim % len(first)
+        shape = (*first[:dim], whole, *first[dim + 1 :])
+        if self.checked:
+            together = 0
+            for part in parts:
+                together += part.shape[dim].value
+                rest = (*part.shape[:dim], whole, *part.shape[dim + 1 :])
+                if rest != shape and not alike(rest, shape):
+                    raise FormulaError(
+                        f"{self.place()} cannot put {spell(first)} and {spell(part.shape)} "
+                        f"together along axis {dim}: another axis differs"
+                    )
+            if together != whole.value:
+                raise FormulaError(
+                    f"{self.place()}: the parts of axis {dim} are {together} together, not "
+                    f"{spell_size(whole)}"
+                )
+        return Tensor(self, shape)
+
+    # Modules
+
+    def layer(self, name: str, type: str, forward: Forward[Made], *inputs: Tensor) -> Made:
+        """Run `forward` on the inputs as a submodule; `type` is the torch class."""
         outside = self._children, self._parameters
         self._children, self._parameters = [], []
-        forward(None)
-        layer = Layer(name, type, (*self._children, *self._parameters), repeat)
+        made = forward(*inputs)
+        layer = self.tree(name, type)
         self._children, self._parameters = outside
-        return layer
+        self._children.append(layer)
+        return made
 
-    def __call__(self, op: Op, *inputs: None) -> None:
-        (self._parameters if isinstance(op, Parameter) else self._children).append(op)
-
-    def layer(self, name: str, type: str, forward: Callable[[None], None], x: None) -> None:
-        self._children.append(self.noted(name, type, forward))
-
-    def block(self, forward: Callable[[None], None], x: None) -> None:
-        forward(x)
+    def block(self, forward: Forward[Tensor], x: Tensor) -> Tensor:
+        """Run a block, which activation checkpointing runs again in the backward pass."""
+        return forward(x)
 
     def blocks(
-        self, name: str, times: Size, type: str, forward: Callable[[None], None]
-    ) -> Iterator[Callable[[None], None]]:
-        def block(x: None) -> None:
-            one = self.noted("0", type, forward, repeat=times)
+        self, name: str, times: Size, type: str, forward: Forward[Tensor]
+    ) -> Iterator[Forward[Tensor]]:
+        """Yield, for a loop over a ModuleList, what stands for its `times` equal modules."""
+
+        def block(x: Tensor) -> Tensor:
+            outside = self._children, self._parameters
+            self._children, self._parameters = [], []
+            y = forward(x)
+            one = self.tree("0", type, repeat=times)
+            self._children, self._parameters = outside
             self._children.append(Layer(name, "ModuleList", (one,)))
+            self.check_alike(x, y, name)
+            return y
 
         yield block
 
-    def fresh(self, shape: Shape, dtype: str) -> None:
-        pass
+    def check_alike(self, x: Tensor, y: Tensor, name: str) -> None:
+        """Raise FormulaError unless what reads `x` makes a tensor of the same shape."""
+        if x.shape != y.shape and not alike(x.shape, y.shape):
+            raise FormulaError(
+                f"{self.place(name)} makes {spell(y.shape)} of {spell(x.shape)}; it has to return "
+                "the shape that it is given"
+            )
 
-    def lowered(self, x: None) -> None:
-        pass
+    def tree(self, name: str, type: str, repeat: Size | None = None) -> Layer:
+        """What has been noted, a module's own parameters after its submodules."""
+        return Layer(name, type, (*self._children, *self._parameters), repeat)
 
-    def copy(self, x: None, *across: Size) -> None:
-        pass
+    def place(self, name: str = "") -> str:
+        """Say where the forward pass is: an op of a mixer."""
+        whose = f"mixer {self.mixer}" if self.mixer else "the model"
+        return f"{name} of {whose}" if name else whose
 
-    def reordered(self, x: None, *across: Size) -> None:
-        pass
+    # What the words above are made of
 
-    def parts(self, x: None, *shapes: Shape) -> tuple[None, ...]:
-        return (None,) * len(shapes)
+    def _call(self, op: Op, shape: Shape, *inputs: Tensor) -> Tensor:
+        """Note an op down, and return what it writes."""
+        self._children.append(op)
+        return Tensor(self, shape)
 
-    def joined(self, shape: Shape, *parts: None) -> None:
-        pass
+    def _element(self, name: str, work: Work, torch_type: str, x: Tensor) -> Tensor:
+        return self._call(Elementwise(name, work, x.shape, None, (), torch_type), x.shape, x)
 
-    def picked(self, x: None, shape: Shape) -> None:
-        pass
+    def _hold(self, op: Parameter | Buffer) -> Tensor:
+        return Tensor(self, op.axes)
 
-    def expanded(self, x: None, shape: Shape) -> None:
-        pass
+    def _join(self, name: str, work: Work, terms: tuple[Tensor, ...]) -> Tensor:
+        shape = terms[0].shape
+        if terms[-1].shape != shape:
+            shape = broadcast(terms[0], terms[-1], name)
+        return self._call(Elementwise(name, work, shape), shape, *terms)
 
-    def sorted(self, x: None) -> None:
-        pass
+    def _reduce(
+        self, name: str, work: Work, x: Tensor, dims: tuple[int, ...], *, keepdim: bool
+    ) -> Tensor:
+        own = len(x.shape)
+        reduced = tuple(sorted([dim % own for dim in dims]))
+        out = tuple(
+            [
+                ONE if place in reduced else size
+                for place, size in enumerate(x.shape)
+                if keepdim or place not in reduced
+            ]
+        )
+        return self._call(Elementwise(name, work, x.shape, out, reduced), out, x)
 
-    def gathered(self, x: None, places: None, shape: Shape) -> None:
-        pass
+    def input(self, shape: Shape) -> Tensor:
+        """A tensor that is there before the pass."""
+        return Tensor(self, shape)
+
+
+def count(
+    name: str,
+    type: str,
+    forward: Callable[[Run, Tensor], object],
+    shape: Shape,
+    *,
+    checked: bool = True,
+) -> Layer:
+    """The ops of a forward pass as a tree.
+
+    Args:
+        name: of the module.
+        type: class of the torch module.
+        forward: the pass.
+        shape: of its input.
+        checked: whether sizes are numbers, and compared.
+
+    Raises:
+        FormulaError: two ops do not fit together.
+    """
+    run = Run(checked=checked)
+    forward(run, run.input(shape))
+    return run.tree(name, type)

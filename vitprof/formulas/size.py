@@ -20,8 +20,6 @@ polynomial.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import reduce
-from operator import mul
 
 _bare = object.__new__  # without a call of __init__, since every count makes hundreds
 _BINDING = {"+": 1, "-": 1, "×": 2, "/": 2}
@@ -30,9 +28,8 @@ _BINDING = {"+": 1, "-": 1, "×": 2, "/": 2}
 class Size:
     """A number that knows its name or the arithmetic that it came from."""
 
-    __slots__ = ("_left", "_right", "name", "operator", "value")
-    _left: Size
-    _right: Size
+    __slots__ = ("_operands", "name", "operator", "value")
+    _operands: tuple[Size, ...]
 
     def __init__(self, value: int, name: str = "") -> None:
         self.value = value
@@ -46,30 +43,30 @@ class Size:
         return made
 
     def __add__(self, other: Size | int) -> Size:
-        right = _size(other)
-        return _made(self.value + right.value, "+", self, right)
+        right = as_size(other)
+        return _made(self.value + right.value, "+", (self, right))
 
     def __radd__(self, other: int) -> Size:
         return Size(other) + self
 
     def __sub__(self, other: Size | int) -> Size:
-        right = _size(other)
-        return _made(self.value - right.value, "-", self, right)
+        right = as_size(other)
+        return _made(self.value - right.value, "-", (self, right))
 
     def __mul__(self, other: Size | int) -> Size:
-        right = other if isinstance(other, Size) else _size(other)
+        right = other if isinstance(other, Size) else as_size(other)
         if right is ONE:
             return self
         if self is ONE:
             return right
-        return _made(self.value * right.value, "×", self, right)
+        return _made(self.value * right.value, "×", (self, right))
 
     def __rmul__(self, other: int) -> Size:
-        return _size(other) * self
+        return as_size(other) * self
 
     def __floordiv__(self, other: Size | int) -> Size:
-        right = _size(other)
-        return _made(self.value // right.value, "/", self, right)
+        right = as_size(other)
+        return _made(self.value // right.value, "/", (self, right))
 
     @property
     def formula(self) -> str:
@@ -87,7 +84,9 @@ class Size:
         own = _BINDING[self.operator]
         # A right operand that binds equally was grouped by whoever wrote the formula.
         grouped = own if self.operator == "+" else own + 1
-        text = f"{self._left._spell(leaf, own)} {self.operator} {self._right._spell(leaf, grouped)}"
+        first, *others = self._operands
+        words = [first._spell(leaf, own), *[other._spell(leaf, grouped) for other in others]]
+        text = f" {self.operator} ".join(words)
         return f"({text})" if own < binding else text
 
     def __repr__(self) -> str:
@@ -100,17 +99,24 @@ ZERO = Size(0)
 
 def product(sizes: Iterable[Size]) -> Size:
     """Multiply sizes from left to right; nothing gives the literal 1."""
-    return reduce(mul, sizes, ONE)
+    operands = [size for size in sizes if size is not ONE]
+    if len(operands) < 2:
+        return operands[0] if operands else ONE
+    value = operands[0].value
+    for size in operands[1:]:
+        value = value * size.value
+    return _made(value, "×", tuple(operands))
 
 
-def _made(value: int, operator: str, left: Size, right: Size) -> Size:
+def _made(value: int, operator: str, operands: tuple[Size, ...]) -> Size:
     made = _bare(Size)
     made.value, made.name = value, ""
-    made.operator, made._left, made._right = operator, left, right
+    made.operator, made._operands = operator, operands
     return made
 
 
-def _size(value: Size | int) -> Size:
+def as_size(value: Size | int) -> Size:
+    """The size itself, or a number as one without a name."""
     if isinstance(value, Size):
         return value
     return ONE if value == 1 else Size(value)

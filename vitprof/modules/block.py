@@ -1,4 +1,4 @@
-"""One pre-norm encoder block; the equations stand in `vitprof.formulas.block`."""
+"""One encoder block; the arrangements and equations stand in `vitprof.formulas.block`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from vitprof.formulas.block import ACTIVATIONS
-from vitprof.formulas.size import ONE
 from vitprof.modules.build import build_mixer
 from vitprof.modules.norms import NORMS, LayerScale
 
@@ -145,5 +144,5 @@ class EncoderLayer(Block):
     """One block alone, at the sizes of a spec."""
 
     def __init__(self, spec: EncoderLayerSpec) -> None:
-        (block,) = spec.blocks(ONE)
-        super().__init__(block)
+        (stage,) = spec.stages
+        super().__init__(stage.block)

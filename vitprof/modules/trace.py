@@ -37,11 +37,13 @@ class Trace:
 
     Attributes:
         by_phase: the peak of each phase: forward, backward, optimizer.
+        levels: what is held at the beginning of each phase and after each allocation in it.
         events: every allocation and every end of one, in order: which, and its bytes,
             negative at its end. The model's construction comes first.
     """
 
     by_phase: dict[str, int]
+    levels: dict[str, tuple[int, ...]]
     events: tuple[tuple[int, int], ...]
 
     @property
@@ -63,7 +65,11 @@ def trace(model: Model, workload: Workload) -> Trace:
         step = Step(model, workload, device="cpu", around=Card if on_card else nullcontext)
         for _ in range(_STEPS):
             step(phase=ledger.phase)
-    return Trace(by_phase=dict(ledger.peaks), events=tuple(ledger.events))
+    return Trace(
+        by_phase={phase: max(levels) for phase, levels in ledger.levels.items()},
+        levels={phase: tuple(levels) for phase, levels in ledger.levels.items()},
+        events=tuple(ledger.events),
+    )
 
 
 class _Ledger(TorchDispatchMode):
@@ -72,7 +78,7 @@ class _Ledger(TorchDispatchMode):
     def __init__(self, *, on_card: bool) -> None:
         super().__init__()
         self._on_card = on_card
-        self.peaks: dict[str, int] = {}
+        self.levels: dict[str, list[int]] = {}
         self.events: list[tuple[int, int]] = []
         self._seen = 0
         self._live: dict[int, weakref.ref[torch.UntypedStorage]] = {}
@@ -83,6 +89,7 @@ class _Ledger(TorchDispatchMode):
     def phase(self, name: str) -> Iterator[None]:
         """Book what happens in the body under a phase."""
         self._phase = name
+        self.levels[name] = []
         self._book(0)
         yield
         self._phase = ""
@@ -104,7 +111,7 @@ class _Ledger(TorchDispatchMode):
         storage = tensor.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
         known = self._live.get(key)
-        if known is not None and known() is not None:
+        if not size or (known is not None and known() is not None):
             return
 
         self._seen += 1
@@ -122,4 +129,4 @@ class _Ledger(TorchDispatchMode):
     def _book(self, size: int) -> None:
         self._bytes += size
         if self._phase:
-            self.peaks[self._phase] = max(self._bytes, self.peaks.get(self._phase, 0))
+            self.levels[self._phase].append(self._bytes)

@@ -13,6 +13,7 @@ from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import Conv, MatMul, Op
 from vitprof.formulas.totals import totals
+from vitprof.formulas.work import Work
 
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 
@@ -107,11 +108,11 @@ COUNTINGS: Mapping[str, Counting] = {
     ),
     "fvcore, fused": Counting(
         "fvcore's without the products of attention, for whose fused kernel it has no rule",
-        _by(Convention({**IN_EVAL, "matmul": _unseen})),
+        _by(Convention({**IN_EVAL, Work.MATMUL: _unseen})),
     ),
     "fvcore, depthwise": Counting(
         "fvcore's without the depthwise convolutions, for whose padding it has no rule",
-        _by(Convention({**IN_EVAL, "conv": _depthwise_unseen})),
+        _by(Convention({**IN_EVAL, Work.CONV: _depthwise_unseen})),
     ),
 }
 

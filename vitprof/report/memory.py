@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from vitprof.report.report import Row
 
-_TOLERANCE = 100  # a formula may be off the trace by one part in so many
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
@@ -80,6 +78,46 @@ class Card:
         return {**asdict(self), "total": self.total}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """A trace of the step beside the formula, which is then read as fake tensors run.
+
+    Attributes:
+        traced: the peak of each phase, traced.
+        formula: the same by formula; they have to be equal.
+        apart: by how many bytes eager PyTorch holds more, or less, by phase and by why.
+    """
+
+    traced: Mapping[str, int]
+    formula: Mapping[str, int]
+    apart: Mapping[str, Mapping[str, int]]
+
+    @property
+    def peak_bytes(self) -> int:
+        """The highest peak, traced."""
+        return max(self.traced.values())
+
+    @property
+    def complaint(self) -> str:
+        """Sentence to print where formula and trace differ; empty where they agree."""
+        for phase, traced in self.traced.items():
+            if self.formula[phase] != traced:
+                return (
+                    f"in the {phase} phase the formula says {self.formula[phase]:,} bytes and the "
+                    f"trace {traced:,}, which have to be equal; please report it"
+                )
+        return ""
+
+    def record(self) -> dict[str, object]:
+        """All of it by name."""
+        return {
+            "peak_bytes": self.peak_bytes,
+            "phases": dict(self.traced),
+            "formula": dict(self.formula),
+            "apart": {phase: dict(apart) for phase, apart in self.apart.items()},
+        }
+
+
 @dataclass(frozen=True, kw_only=True)
 class MemoryReport:
     """What a step holds, with the conditions under which it holds.
@@ -92,7 +130,7 @@ class MemoryReport:
         phases: the peak of each phase: forward, backward, optimizer.
         kept: bytes that are kept for the backward pass when the forward pass is over.
         held: what is held at the highest peak; the bytes add up to it.
-        traced: the peak of each phase, traced; None where nothing was.
+        beside: a trace beside the formula; None where nothing was traced.
         card: what a CUDA card holds; None where nothing was traced, or on a CPU.
         tree: what each layer keeps for the backward pass, and the rows that sum it.
     """
@@ -104,7 +142,7 @@ class MemoryReport:
     phases: Mapping[str, PhasePeak]
     kept: int
     held: tuple[Held, ...]
-    traced: Mapping[str, int] | None
+    beside: Beside | None
     card: Card | None
     tree: tuple[Row, ...]
 
@@ -124,20 +162,9 @@ class MemoryReport:
         return tuple(row for row in self.tree if row.leaf)
 
     @property
-    def traced_peak(self) -> int | None:
-        """The highest peak, traced."""
-        return None if self.traced is None else max(self.traced.values())
-
-    @property
     def complaint(self) -> str:
-        """Whether the formula is off the trace by more than it may be."""
-        traced = self.traced_peak
-        if traced is None or abs(self.peak.bytes - traced) * _TOLERANCE <= traced:
-            return ""
-        return (
-            f"the formula says {self.peak.bytes:,} bytes and the trace {traced:,}, "
-            f"which is more than 1/{_TOLERANCE} apart"
-        )
+        """Sentence to print where formula and trace differ; empty where they agree."""
+        return "" if self.beside is None else self.beside.complaint
 
     @property
     def totals(self) -> dict[str, int | str]:
@@ -160,9 +187,6 @@ class MemoryReport:
 
     def to_json(self) -> str:
         """The whole report; sizes of memory are bytes."""
-        traced = None
-        if self.traced is not None:
-            traced = {"peak_bytes": self.traced_peak, "phases": dict(self.traced)}
         document = {
             "schema": SCHEMA,
             "command": "memory",
@@ -175,7 +199,7 @@ class MemoryReport:
                 name: {"peak_bytes": peak.bytes, "layer": peak.layer, **peak.by_kind}
                 for name, peak in self.phases.items()
             },
-            "trace": traced,
+            "trace": self.beside and self.beside.record(),
             "card": self.card and self.card.record(),
             "held": [asdict(held) for held in self.held],
             "rows": [_record(row) for row in self.rows],

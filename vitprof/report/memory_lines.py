@@ -42,13 +42,23 @@ def _place(report: MemoryReport) -> str:
 
 
 def _trace(report: MemoryReport) -> str:
-    traced = report.traced_peak
-    if traced is None:
-        return "none; --trace runs a real step on tensors without data"
-    if report.traced == {name: peak.bytes for name, peak in report.phases.items()}:
-        return "a real step on tensors without data holds the same to the byte, in every phase"
-    apart = 100 * (report.peak.bytes / traced - 1)
-    return f"a real step on tensors without data holds {show_bytes(traced)}, formula {apart:+.3f} %"
+    beside = report.beside
+    if beside is None:
+        return "none; --trace runs a real step on fake tensors"
+    if beside.complaint:
+        return beside.complaint
+    apart, held = beside.apart[report.phase], show_bytes(beside.traced[report.phase])
+    if not apart:
+        return f"{held} on fake tensors, the same to the byte"
+    more = sum(apart.values())
+    why = ", and ".join(
+        f"{sentence} ({amount:+,})" if len(apart) > 1 else sentence
+        for sentence, amount in apart.items()
+    )
+    return (
+        f"{held} on fake tensors, by formula the same to the byte; eager PyTorch holds "
+        f"{abs(more):,} bytes {'more' if more > 0 else 'less'}, since {why}"
+    )
 
 
 def _card(card: Card) -> str:

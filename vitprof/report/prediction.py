@@ -30,12 +30,14 @@ class Fit:
         batch: images.
         peak_bytes: by formula.
         traced_bytes: as a trace says; None where there is none.
+        agrees: whether the formula, read as the trace runs, says the same in each phase.
         card: what a card holds of it; None where nothing was traced.
     """
 
     batch: int
     peak_bytes: int
     traced_bytes: int | None
+    agrees: bool | None
     card: Card | None
 
     def record(self) -> dict[str, object]:
@@ -67,11 +69,10 @@ class Prediction:
 
     @property
     def confirmed(self) -> bool | None:
-        """Whether a trace too says that it fits and the next does not; None without one."""
-        if self.next.traced_bytes is None:
+        """If the formula agrees with a trace of both batches; None without one."""
+        if self.next.agrees is None:
             return None
-        fits = self.largest is None or (self.largest.traced_bytes or 0) <= self.budget_bytes
-        return fits and self.next.traced_bytes > self.budget_bytes
+        return self.next.agrees and (self.largest is None or self.largest.agrees is True)
 
     def to_json(self) -> str:
         """The prediction for other programs; sizes of memory are bytes."""

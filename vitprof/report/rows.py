@@ -58,32 +58,22 @@ def kept_rows(
 
     Args:
         tree: the model's formulas.
-        kept: bytes by path, of equal layers those of the first.
+        kept: bytes by path.
         fold: show equal layers once.
         levels: how deep below the model.
     """
-    own: dict[str, Size] = {}
-    for node in tree.walk(fold=True):
-        if node.paths[0] in kept:
-            own |= {path: kept.get(path) or kept[_in_first_block(path)] for path in node.paths}
     within: Counter[str] = Counter()
-    for path, size in own.items():
+    for path, size in kept.items():
         parts = path.split(".")
         within.update({".".join(parts[:some]): size.value for some in range(1, len(parts) + 1)})
 
     def count(node: Node) -> tuple[Size, int]:
-        first = node.paths[0]
-        return own.get(first) or Size(within[first]), sum(within[path] for path in node.paths)
+        paths = node.paths
+        return kept.get(paths[0]) or Size(within[paths[0]]), sum(within[path] for path in paths)
 
     there = {path for node in tree.walk(fold=False) for path in node.paths}
     elsewhere = [_elsewhere(path, size) for path, size in kept.items() if path not in there]
     return (*rows(tree, count, {}, fold=fold, levels=levels), *elsewhere)
-
-
-def _in_first_block(path: str) -> str:
-    """The path in the first block of its stage; of a long stage, the others are not followed."""
-    stage, _, *inside = path.split(".")
-    return ".".join((stage, "0", *inside))
 
 
 def _elsewhere(path: str, size: Size) -> Row:

@@ -55,7 +55,7 @@ def prediction_to_table(report: Prediction, convention: str) -> Iterator[Rendera
         "formula": _both(report, lambda fit: fit.peak_bytes),
     }
     if report.confirmed is not None:
-        says = "the same" if report.confirmed else "OTHERWISE"
+        says = "the same by its rules" if report.confirmed else "OTHERWISE"
         lines["trace"] = f"{says}: {_both(report, lambda fit: fit.traced_bytes or 0)}"
     if report.next.card is not None:
         fits = f"{report.on_card:,} fits; " if report.on_card else ""

@@ -35,13 +35,13 @@ def _macs(model: Model, workload: Workload, budget: int | None) -> int:
 
 
 def _memory(model: Model, workload: Workload, budget: int | None) -> int:
-    from vitprof.eager.step import peak_bytes
+    from vitprof.allocation.step import peak_bytes
 
     return peak_bytes(model, workload)
 
 
 def _batch(model: Model, workload: Workload, budget: int | None) -> int:
-    from vitprof.eager.largest_batch import largest_batch
+    from vitprof.allocation.largest_batch import largest_batch
 
     if budget is None:
         raise SpecError(

@@ -12,9 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
-from vitprof.formulas.op import Elementwise, Inline, Linear
-from vitprof.formulas.run import Run, T
-from vitprof.formulas.size import ONE
+from vitprof.formulas.run import Run
+from vitprof.formulas.tensor import Tensor
 from vitprof.options import whole
 
 
@@ -29,16 +28,8 @@ class ExternalAttention(Mixer):
 
     memory_units: int = whole(64, symbol="S", help="external: units of the learned memory")
 
-    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
-        B, N, D, S = sizes.batch, sizes.tokens, sizes.dim, self.size("memory_units")
-        shares = (B, N, S)
-        a = run(
-            Elementwise("softmax", "softmax", "Softmax", shares),
-            run(Linear("keys", (B, N), D, S, bias=False), x),
-        )
-        a = run(
-            Inline("normalisation", "divide", shares),
-            a,
-            run(Inline("sums", "sum", shares, out=(B, N, ONE)), a),
-        )
-        return run(Linear("values", (B, N), S, D, bias=False), a)
+    def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
+        S, D = self.size("memory_units"), sizes.dim
+        a = run.softmax("softmax", run.linear("keys", x, S, bias=False), 1)
+        a = run.divide("normalisation", a, run.sum("sums", a, -1, keepdim=True))
+        return run.linear("values", a, D, bias=False)

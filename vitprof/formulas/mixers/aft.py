@@ -19,9 +19,8 @@ from typing import Any
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.options import qkv_bias_option
-from vitprof.formulas.op import Elementwise, Inline, Linear, MatMul, Parameter, Shape
-from vitprof.formulas.run import Run, T
-from vitprof.formulas.size import ONE
+from vitprof.formulas.run import Run
+from vitprof.formulas.tensor import Tensor
 from vitprof.options import flag, whole
 
 
@@ -38,44 +37,33 @@ class AttentionFree(Mixer):
     bias_dim: int = whole(128, symbol="b", help="aft: width of the two tables, if factorised")
     qkv_bias: bool = qkv_bias_option()
 
-    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
-        B, N, D, b = sizes.batch, sizes.tokens, sizes.dim, self.size("bias_dim")
-        tokens = (B, N, D)
+    def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
+        B, N, D = x.shape
 
-        def exponential(name: str, x: T, shape: Shape, most: Shape) -> T:
-            shifted = run(
-                Inline(f"{name}_shift", "subtract", shape),
-                x,
-                run(Inline(f"{name}_max", "maximum", shape, out=most), x),
-            )
-            return run(Inline(f"{name}_exp", "exp", shape), shifted)
+        def exponential(name: str, x: Tensor) -> Tensor:
+            shifted = run.subtract(f"{name}_shift", x, run.maximum(f"{name}_max", x.detach(), 1))
+            return run.exp(f"{name}_exp", shifted)
 
-        def position_weights() -> T:
+        def tokens_first(x: Tensor) -> Tensor:
+            return x.transpose(0, 1).flatten(1)
+
+        def position_weights() -> Tensor:
             if self.factorised:
-                rows = run(Parameter("position_rows", (N, b), trained=True))
-                columns = run(Parameter("position_columns", (b, N), trained=True))
-                biases = run(MatMul("position_product", (), N, b, N), rows, columns)
+                b = self.size("bias_dim")
+                rows = run.parameter("position_rows", N, b)
+                columns = run.parameter("position_columns", b, N)
+                w = run.matmul("position_product", rows, columns)
             else:
-                biases = run(Parameter("positions", (N, N), trained=True))
-            return exponential("position", biases, (N, N), (N, ONE))
+                w = run.parameter("positions", N, N)
+            return exponential("position", w)
 
-        q, k, v = run.parts(
-            run(Linear("qkv", (B, N), D, 3 * D, bias=self.qkv_bias), x), *3 * [tokens]
-        )
-        k = exponential("key", k, tokens, (B, ONE, D))
+        q, k, v = run.linear("qkv", x, 3 * D, bias=self.qkv_bias).split((D, D, D), -1)
+        k = exponential("key", k)
         w = position_weights()
-        y = run(
-            MatMul("numerator", (), N, N, B * D),
-            w,
-            run.copy(run(Inline("weighted_values", "multiply", tokens), k, v), B, N),
-        )
-        y = run(
-            Inline("division", "divide", tokens),
-            y,
-            run(MatMul("denominator", (), N, N, B * D), w, run.copy(k, B, N)),
-        )
-        gate = run(Elementwise("gate", "sigmoid", "Sigmoid", tokens), q)
-        return run(Inline("gating", "multiply", tokens), gate, run.reordered(y, B, N))
+        y = run.matmul("numerator", w, tokens_first(run.multiply("weighted_values", k, v)))
+        y = run.divide("division", y, run.matmul("denominator", w, tokens_first(k)))
+        gate = run.activation("gate", "sigmoid", q)
+        return run.multiply("gating", gate, y.reshape(N, B, D).transpose(0, 1))
 
     def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
         return {"dim": sizes.dim.value, "tokens": sizes.tokens.value, **self.values()}

@@ -35,9 +35,9 @@ from dataclasses import dataclass
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.options import qkv_bias_option
-from vitprof.formulas.op import Elementwise, FusedAttention, Inline, LayerNorm, Linear, MatMul
-from vitprof.formulas.run import Run, T
+from vitprof.formulas.run import Run
 from vitprof.formulas.size import ONE, Size
+from vitprof.formulas.tensor import Tensor
 from vitprof.options import Rule, divides, flag, whole
 
 
@@ -78,26 +78,23 @@ class Attention(Mixer):
         if self.kv_heads:
             yield divides("heads", sizes.heads.value, "kv_heads", self.kv_heads)
 
-    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
-        B, N, D, h, d = sizes.batch, sizes.tokens, sizes.dim, sizes.heads, sizes.head_dim
+    def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
+        (B, N, D), h, d = x.shape, sizes.heads, sizes.head_dim
         g, r = self._groups(h)
-        heads = (B, N, h) if r is ONE else (B, N, g, r)
-        # Axes that change places; the kernel leaves heads with keys of their own, r = 1, in place.
-        crossed = (g, r, N) if self.fused else (g, N)
-        q, k, v = self._projected(run, x, sizes)
-        if self.qk_norm:
-            q = run(LayerNorm("norm_q", heads, d, bias=False), q)
-            k = run(LayerNorm("norm_k", (B, N, g), d, bias=False), k)
+        q, k, v = self._project(run, x, sizes)
+        if self.qk_norm:  # token by token, as they lie in memory
+            q = run.layer_norm("norm_q", q.transpose(1, 2), bias=False).transpose(1, 2)
+            k = run.layer_norm("norm_k", k.transpose(1, 2), bias=False).transpose(1, 2)
         if self.fused:
-            q = run.copy(q, *(crossed if self.qk_norm else (r, N)))
-            y = run(FusedAttention("attend", (B, g), N * r, N, d), q, k, v)
-            y = run.reordered(y, *crossed)
+            if r is not ONE:
+                q = q.permute(0, 2, 3, 1, 4).reshape(B, N * r, g, d).transpose(1, 2)
+            y = run.attention("attend", q, k, v)
         else:
-            q = run.copy(run(Inline("scale", "scale", (*heads, d)), q), g, r, N)
+            q = run.scale("scale", q).reshape(B, g, N * r, d)
             a = self._attention_matrix(run, q, k, sizes)
-            y = run(MatMul("output", (B, g), N * r, N, d), a, run.copy(v, B, g))
-            y = run.reordered(y, B * r, *crossed)  # own heads of one image are rows already
-        return run(Linear("fc_out", (B, N), D, D), run.copy(y, *crossed))
+            y = run.matmul("output", a, v)
+        each = y.reshape(B, g, N, r, d)
+        return run.linear("fc_out", each.transpose(1, 2).reshape(B, N, D), D)
 
     def _groups(self, h: Size) -> tuple[Size, Size]:
         """g, and the heads of a group: the literal 1 where each head has a key of its own."""
@@ -106,42 +103,28 @@ class Attention(Mixer):
         g = Size(self.kv_heads, "kv heads")
         return g, (h // g).named("group")
 
-    def _projected(self, run: Run[T], x: T, sizes: MixerSizes) -> tuple[T, ...]:
-        """Q, K and V, not yet normalised."""
-        B, N, D, h, d = sizes.batch, sizes.tokens, sizes.dim, sizes.heads, sizes.head_dim
+    def _project(self, run: Run, x: Tensor, sizes: MixerSizes) -> tuple[Tensor, ...]:
+        """Q, K and V, not yet normalised; where heads share a key, Q is (B, g, N, r, d)."""
+        (B, N, D), h, d = x.shape, sizes.heads, sizes.head_dim
         g, r = self._groups(h)
         if r is ONE:
-            qkv = run(Linear("qkv", (B, N), D, 3 * D, bias=self.qkv_bias), x)
-            return run.parts(run.reordered(qkv), *3 * [(B, h, N, d)])
-        qkv = run(Linear("qkv", (B, N), D, D + 2 * g * d, bias=self.qkv_bias), x)
-        q, k, v = run.parts(qkv, (B, N, D), (B, N, g * d), (B, N, g * d))
-        # Norms make gradients token by token, and so does the kernel those of keys and values.
-        if not self.qk_norm:
-            q = run.reordered(q, g, N)
-        if not self.qk_norm and not self.fused:
-            k = run.reordered(k, g, N)
-        if not self.fused:
-            v = run.reordered(v, g, N)
-        return q, k, v
+            qkv = run.linear("qkv", x, 3 * D, bias=self.qkv_bias).reshape(B, N, 3, h, d)
+            return qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        qkv = run.linear("qkv", x, D + 2 * g * d, bias=self.qkv_bias)
+        q, k, v = qkv.split((D, g * d, g * d), -1)
+        q = q.reshape(B, N, g, r, d).transpose(1, 2)
+        k = k.reshape(B, N, g, d).transpose(1, 2)
+        return q, k, v.reshape(B, N, g, d).transpose(1, 2)
 
-    def _scores(self, run: Run[T], q: T, k: T, sizes: MixerSizes) -> T:
-        """Q K^T, of scaled queries; the product lays out anew what it reads."""
-        B, N, h, d = sizes.batch, sizes.tokens, sizes.heads, sizes.head_dim
-        g, r = self._groups(h)
-        q, k = run.lowered(q), run.lowered(k)
-        q = run.copy(q, B, h, N) if r is ONE else q
-        return run(MatMul("scores", (B, g), N * r, d, N), q, run.copy(k, B, g))
-
-    def _attention_matrix(self, run: Run[T], q: T, k: T, sizes: MixerSizes) -> T:
-        """A, of scaled queries."""
-        B, N, h = sizes.batch, sizes.tokens, sizes.heads
-        g, r = self._groups(h)
-        a = self._scores(run, q, k, sizes)
+    def _attention_matrix(self, run: Run, q: Tensor, k: Tensor, sizes: MixerSizes) -> Tensor:
+        """A, of scaled queries; with talking heads, which are its last axis, mixed before and
+        after the softmax."""
+        a = run.matmul("scores", q, k.mT)
         if not self.talking_heads:
-            return run(Elementwise("weights", "softmax", "Softmax", (B, g, N * r, N)), a)
-        pairs = (B, N, N)
-        a = run.copy(run.reordered(a, B * r, h, N), h, N)
-        softmax = Elementwise("weights", "softmax", "Softmax", (*pairs, h))
-        a = run(softmax, run(Linear("mix_scores", pairs, h, h), a))
-        a = run(Linear("mix_weights", pairs, h, h), a)
-        return run.copy(run.reordered(a, h, N), h, N)
+            return run.softmax("weights", a, -1)
+        (B, _, _, N), h, (g, r) = a.shape, sizes.heads, self._groups(sizes.heads)
+        a = a.reshape(B, g, N, r, N).permute(0, 2, 4, 1, 3).contiguous()
+        a = run.softmax("weights", run.linear("mix_scores", a.reshape(B, N, N, h), h), -2)
+        a = run.linear("mix_weights", a, h)
+        a = a.reshape(B, N, N, g, r).permute(0, 3, 1, 4, 2).contiguous()
+        return a.reshape(B, g, N * r, N)

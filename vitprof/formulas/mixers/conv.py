@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
-from vitprof.formulas.op import Conv
-from vitprof.formulas.run import Run, T
-from vitprof.formulas.size import ONE
+from vitprof.formulas.run import Run
+from vitprof.formulas.tensor import Tensor
 from vitprof.options import whole
 
 
@@ -34,9 +33,11 @@ class DepthwiseConv(Mixer):
         9, symbol="kernel", odd=True, maximum=10_001, help="conv: side of the depthwise kernel"
     )
 
-    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
-        B, N, D, k = sizes.batch, sizes.tokens, sizes.dim, self.size("kernel_size")
-        return run(Conv("conv", B, (N,), (k * k,), ONE, D, rank=2), x)
+    def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
+        assert sizes.grid is not None
+        (B, N, D), k = x.shape, self.size("kernel_size")
+        x = x.transpose(1, 2).unflatten(2, sizes.grid)
+        return run.conv("conv", x, D, (k, k), groups=D).reshape(B, D, N).transpose(1, 2)
 
     def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
         assert sizes.grid is not None

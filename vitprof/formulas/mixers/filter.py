@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
-from vitprof.formulas.op import FFT, Inline, Parameter
-from vitprof.formulas.run import Run, T
+from vitprof.formulas.run import Run
 from vitprof.formulas.size import Size
+from vitprof.formulas.tensor import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,16 +33,15 @@ class Filter(Mixer):
     module = "vitprof.modules.mixers.filter:Filter"
     on_grid = True
 
-    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
+    def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
         assert sizes.grid is not None
-        B, N, D, (rows, columns) = sizes.batch, sizes.tokens, sizes.dim, sizes.grid
+        (B, N, D), (rows, columns) = x.shape, sizes.grid
         odd = Size(columns.value % 2, "columns mod 2")
         half = ((columns - odd) // 2 + 1).named("frequencies")
-        spectrum = (B, rows, half, D)
-        y = run(FFT("fft", "HalfFFT2", (B, D), (N,), spectrum), x)
-        weight = run(Parameter("complex_weight", (rows, half, D, Size(2)), trained=True))
-        y = run(Inline("filtering", "complex multiply", spectrum), y, weight)
-        return run(FFT("inverse_fft", "InverseHalfFFT2", (B, D), (N,), (B, rows, columns, D)), y, x)
+        weight = run.parameter("complex_weight", rows, half, D, Size(2))
+        y = run.rfft2("fft", x.reshape(B, rows, columns, D), half)
+        y = run.complex_multiply("filtering", y, weight.exact().view_as_complex())
+        return run.irfft2("inverse_fft", y, columns, x).reshape(B, N, D)
 
     def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
         assert sizes.grid is not None

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
-from vitprof.formulas.op import FFT
-from vitprof.formulas.run import Run, T
+from vitprof.formulas.run import Run
+from vitprof.formulas.tensor import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +27,8 @@ class Fourier(Mixer):
     source = "Lee-Thorp et al. 2021, FNet: Mixing Tokens with Fourier Transforms, eq. 3"
     module = "vitprof.modules.mixers.fourier:Fourier"
 
-    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
-        B, N, D = sizes.batch, sizes.tokens, sizes.dim
-        return run(FFT("fft", "RealPartFFT2", (B,), (N, D), (B, N, D)), x)
+    def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
+        return run.fft2("fft", x)
 
     def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
         return {}

@@ -18,9 +18,9 @@ from typing import Any
 
 from vitprof.formulas.block import hidden_width
 from vitprof.formulas.mixer import Mixer, MixerSizes
-from vitprof.formulas.op import Elementwise, Inline, LayerNorm, Linear
-from vitprof.formulas.run import Run, T
+from vitprof.formulas.run import Run
 from vitprof.formulas.size import Size
+from vitprof.formulas.tensor import Tensor
 from vitprof.options import Rule, ratio
 
 
@@ -56,21 +56,12 @@ class GatedMlp(Mixer):
     def _even(self) -> int:
         return max(2, int(self.gate_ratio) // 2 * 2)
 
-    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
-        B, N, D = sizes.batch, sizes.tokens, sizes.dim
-        G = Size(self.hidden(sizes), "G")
+    def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
+        (_, N, D), G = x.shape, Size(self.hidden(sizes), "G")
         half = (G // 2).named("G/2")
-        tokens = (B, N, half)
-        hidden = run(
-            Elementwise("act", "gelu", "GELU", (B, N, G)), run(Linear("fc1", (B, N), D, G), x)
-        )
-        u, v = run.parts(hidden, tokens, tokens)
-        gate = run(
-            Linear("spatial", (B, half), N, N),
-            run.copy(run(LayerNorm("norm", (B, N), half), v), N, half),
-        )
-        gated = run(Inline("gating", "multiply", tokens), u, run.reordered(gate, N, half))
-        return run(Linear("fc2", (B, N), half, D), gated)
+        u, v = run.activation("act", "gelu", run.linear("fc1", x, G)).split((half, half), -1)
+        gate = run.linear("spatial", run.layer_norm("norm", v).transpose(1, 2).contiguous(), N)
+        return run.linear("fc2", run.multiply("gating", u, gate.transpose(1, 2)), D)
 
     def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
         return {

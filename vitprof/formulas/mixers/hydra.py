@@ -15,9 +15,8 @@ from dataclasses import dataclass
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.options import qkv_bias_option
-from vitprof.formulas.op import Inline, Linear
-from vitprof.formulas.run import Run, T
-from vitprof.formulas.size import ONE
+from vitprof.formulas.run import Run
+from vitprof.formulas.tensor import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +30,10 @@ class Hydra(Mixer):
 
     qkv_bias: bool = qkv_bias_option()
 
-    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
-        B, N, D = sizes.batch, sizes.tokens, sizes.dim
-        tokens = (B, N, D)
-        qkv = run(Linear("qkv", (B, N), D, 3 * D, bias=self.qkv_bias), x)
-        q, k, v = run.parts(qkv, *3 * [tokens])
-        q = run(Inline("query_norm", "l2 norm", tokens), q)
-        k = run(Inline("key_norm", "l2 norm", tokens), k)
-        total = run(
-            Inline("sum", "sum", tokens, out=(B, ONE, D)),
-            run(Inline("key_values", "multiply", tokens), k, v),
-        )
-        y = run(Inline("output", "multiply", tokens), q, total)
-        return run(Linear("fc_out", (B, N), D, D), y)
+    def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
+        D = sizes.dim
+        q, k, v = run.linear("qkv", x, 3 * D, bias=self.qkv_bias).split((D, D, D), -1)
+        q = run.l2_norm("query_norm", q)
+        k = run.l2_norm("key_norm", k)
+        total = run.sum("sum", run.multiply("key_values", k, v), 1, keepdim=True)
+        return run.linear("fc_out", run.multiply("output", q, total), D)

@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
-from vitprof.formulas.run import Run, T
+from vitprof.formulas.run import Run
+from vitprof.formulas.tensor import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,5 +24,5 @@ class Identity(Mixer):
     source = "Yu et al. 2022, MetaFormer Baselines for Vision, IdentityFormer"
     module = "vitprof.modules.mixers.identity:IdentityMixer"
 
-    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
+    def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
         return x

@@ -21,9 +21,9 @@ from typing import Any
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.options import qkv_bias_option
-from vitprof.formulas.op import BatchNorm, Conv, Elementwise, Inline, Linear, MatMul, Parameter
-from vitprof.formulas.run import Run, T
+from vitprof.formulas.run import Run
 from vitprof.formulas.size import ONE, Size
+from vitprof.formulas.tensor import Tensor
 from vitprof.options import choice, whole
 
 
@@ -54,55 +54,59 @@ class LambdaLayer(Mixer):
         rows, columns = _map(sizes)
         return {**super().arguments(sizes), "grid": (rows.value, columns.value)}
 
-    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
-        B, N, D, h = sizes.batch, sizes.tokens, sizes.dim, sizes.heads
-        k, v, u = self.size("key_depth"), sizes.head_dim.named("v"), self._copies()
-        qkv = run(Linear("qkv", (B, N), D, h * k + k * u + v * u, bias=self.qkv_bias), x)
-        raw_q, keys, values = run.parts(qkv, (B, N, h * k), (B, N, k * u), (B, N, v * u))
-        q = run(BatchNorm("norm_q", B * N, h * k), raw_q)
-        values = run(BatchNorm("norm_v", B * N, v * u), values)
-        content = run(
-            MatMul("content_lambda", (B,), k, N * u, v),
-            run(Elementwise("softmax", "softmax", "Softmax", (B, N, k * u)), keys),
-            values,
+    def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
+        (B, N, D), h, v = x.shape, sizes.heads, sizes.head_dim.named("v")
+        k, u = self.size("key_depth"), self._copies()
+        qkv = run.linear("qkv", x, h * k + k * u + v * u, bias=self.qkv_bias)
+        q, keys, values = qkv.split((h * k, k * u, v * u), -1)
+        q = run.batch_norm("norm_q", q.flatten(0, 1)).reshape(B, N, h, k)
+        values = run.batch_norm("norm_v", values.flatten(0, 1)).reshape(B, N, u * v)
+        # The copies of a token's key and value are rows like those of other tokens.
+        content = run.matmul(
+            "content_lambda",
+            run.softmax("softmax", keys, 1).reshape(B, N * u, k).transpose(1, 2),
+            values.reshape(B, N * u, v),
         )
-        content_output = run(MatMul("content_output", (B,), N * h, k, v), q, content)
+        # Every head reads the same lambdas, so the heads are rows of one product.
+        content_output = run.matmul("content_output", q.reshape(B, N * h, k), content)
+        values = values.reshape(B, N, u, v)
         if self.positions == "local":
             r = self.size("receptive_field")
-            position = run(Conv("position_lambdas", B, (N, v), (r * r,), u, k, rank=3), values)
-            moved: tuple[Size, ...] = (B, k, N)
+            values = values.transpose(1, 2).unsqueeze(3)
+            position = run.conv("position_lambdas", values, k, (r, r, ONE)).squeeze(3)
+            position = position.transpose(1, 2)
         else:
-            position = run(
-                MatMul("position_lambdas", (), N * k, N * u, B * v),
+            # Every image reads the same embeddings, so the images are columns of one product.
+            position = run.matmul(
+                "position_lambdas",
                 self._embeddings(run, sizes),
-                run.copy(run.copy(run.reordered(values)), B, N * u),
+                values.flip(1).permute(1, 2, 0, 3).reshape(N * u, B * v),
             )
-            position = run.reordered(position, B, N * k)
-            moved = (B, N)
-        position_output = run(
-            MatMul("position_output", (B, N), h, k, v), q, run.copy(position, *moved)
-        )
-        return run(Inline("sum", "add", (B, N, h, v)), content_output, position_output)
+            position = position.reshape(N, k, B, v).permute(2, 0, 1, 3)
+        position_output = run.matmul("position_output", q, position)
+        y = run.add("sum", content_output.reshape(B, N, h, v), position_output)
+        return y.reshape(B, N, D)
 
     def _copies(self) -> Size:
         """u, which a product does not spell out where it is 1."""
         u = self.size("intra_depth")
         return ONE if isinstance(u.value, int) and u.value == 1 else u
 
-    def _embeddings(self, run: Run[T], sizes: MixerSizes) -> T:
+    def _embeddings(self, run: Run, sizes: MixerSizes) -> Tensor:
         """E as N k x N u: of a table of relative positions, the window that each token sees."""
         N, k, u = sizes.tokens, self.size("key_depth"), self._copies()
         rows, columns = _map(sizes)
-        table = run(Parameter("embeddings", (_span(rows), _span(columns), k, u), trained=True))
-        seen = run.picked(table, (rows, _span(columns), k, u, rows))
-        return run.copy(run.picked(seen, (N, k, u, N)))
+        across, along = _offsets(rows), _offsets(columns)
+        table = run.parameter("embeddings", across * along, k, u)
+        windows = table.reshape(across, along, k, u).unfold(0, rows).unfold(1, columns)
+        return windows.permute(0, 1, 2, 4, 5, 3).clone().reshape(N * k, N * u)
+
+
+def _offsets(side: Size) -> Size:
+    """How many places a token can lie from another along a side, itself included."""
+    return ONE if side is ONE else 2 * side - 1
 
 
 def _map(sizes: MixerSizes) -> tuple[Size, Size]:
     """Rows and columns of the tokens; a column of them where there is no grid."""
     return sizes.grid or (sizes.tokens, ONE)
-
-
-def _span(side: Size) -> Size:
-    """Relative positions along a side."""
-    return ONE if side is ONE else 2 * side - 1

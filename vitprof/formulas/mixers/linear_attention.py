@@ -13,9 +13,8 @@ from dataclasses import dataclass
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.options import qkv_bias_option
-from vitprof.formulas.op import Inline, Linear, MatMul
-from vitprof.formulas.run import Run, T
-from vitprof.formulas.size import ONE
+from vitprof.formulas.run import Run
+from vitprof.formulas.tensor import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,23 +28,13 @@ class LinearAttention(Mixer):
 
     qkv_bias: bool = qkv_bias_option()
 
-    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
-        B, N, D, h, d = sizes.batch, sizes.tokens, sizes.dim, sizes.heads, sizes.head_dim
-        tokens = (B, h, N, d)
-
-        def normalizer(key_sum: T) -> T:
-            op = MatMul("normalizer", (B, h), N, d, ONE)
-            return run(op, run.copy(q, B, h, N), key_sum)
-
-        qkv = run(Linear("qkv", (B, N), D, 3 * D, bias=self.qkv_bias), x)
-        q, k, v = run.parts(run.reordered(qkv), *3 * [tokens])
-        q = run(Inline("q_plus_one", "add", tokens), run(Inline("q_elu", "elu", tokens), q))
-        k = run(Inline("k_plus_one", "add", tokens), run(Inline("k_elu", "elu", tokens), k))
-        state = run(
-            MatMul("key_values", (B, h), d, N, d), run.copy(k, B, h, N), run.copy(v, B, h, N)
-        )
-        sums = normalizer(run(Inline("key_sum", "sum", tokens, out=(B, h, d)), k))
-        y = run(MatMul("output", (B, h), N, d, d), run.copy(q, B, h, N), state)
-        y = run.reordered(y, B, h, N)
-        y = run(Inline("division", "divide", tokens), y, sums)
-        return run(Linear("fc_out", (B, N), D, D), run.copy(y, h, N))
+    def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
+        (B, N, D), h, d = x.shape, sizes.heads, sizes.head_dim
+        qkv = run.linear("qkv", x, 3 * D, bias=self.qkv_bias).reshape(B, N, 3, h, d)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        q = run.add("q_plus_one", run.elu("q_elu", q))
+        k = run.add("k_plus_one", run.elu("k_elu", k))
+        state = run.matmul("key_values", k.mT, v)
+        sums = run.matmul("normalizer", q, run.sum("key_sum", k, 2).unsqueeze(-1))
+        y = run.divide("division", run.matmul("output", q, state), sums)
+        return run.linear("fc_out", y.transpose(1, 2).reshape(B, N, D), D)

@@ -16,8 +16,8 @@ from typing import Any
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.options import qkv_bias_option
-from vitprof.formulas.op import Elementwise, Inline, Linear, MatMul
-from vitprof.formulas.run import Run, T
+from vitprof.formulas.run import Run
+from vitprof.formulas.tensor import Tensor
 from vitprof.options import flag, whole
 
 
@@ -39,27 +39,19 @@ class Linformer(Mixer):
     def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
         return {**super().arguments(sizes), "tokens": sizes.tokens.value}
 
-    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
-        B, N, D, h, d = sizes.batch, sizes.tokens, sizes.dim, sizes.heads, sizes.head_dim
+    def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
+        (B, N, D), h, d = x.shape, sizes.heads, sizes.head_dim
         p = self.size("projection")
-
-        def heads(half: T) -> T:
-            return run.copy(half, B, h) if self.shared else half
-
-        qkv = run(Linear("qkv", (B, N), D, 3 * D, bias=self.qkv_bias), x)
+        qkv = run.linear("qkv", x, 3 * D, bias=self.qkv_bias)
         if self.shared:
-            q, kv = run.parts(qkv, (B, N, D), (B, N, 2 * D))
-            kv = run(Linear("project", (B, 2 * D), N, p, bias=False), run.copy(kv))
-            k, v = run.parts(kv, (B, D, p), (B, D, p))
+            q, kv = qkv.split((D, 2 * D), -1)
+            kv = run.linear("project", kv.transpose(1, 2).contiguous(), p, bias=False)
+            k, v = kv.split((D, D), 1)
         else:
-            q, k, v = run.parts(qkv, *3 * [(B, N, D)])
-            k = run(Linear("project_k", (B, D), N, p, bias=False), run.copy(k))
-            v = run(Linear("project_v", (B, D), N, p, bias=False), run.copy(v))
-        q = run(Inline("scale", "scale", (B, h, N, d)), run.reordered(q, h, N))
-        a = run(
-            Elementwise("weights", "softmax", "Softmax", (B, h, N, p)),
-            run(MatMul("scores", (B, h), N, d, p), run.copy(q, B, h, N), heads(k)),
-        )
-        y = run(MatMul("output", (B, h), N, p, d), a, heads(v))
-        y = run.reordered(y, B, h, N)
-        return run(Linear("fc_out", (B, N), D, D), run.copy(y, h, N))
+            q, k, v = qkv.split((D, D, D), -1)
+            k = run.linear("project_k", k.transpose(1, 2).contiguous(), p, bias=False)
+            v = run.linear("project_v", v.transpose(1, 2).contiguous(), p, bias=False)
+        q = run.scale("scale", q.unflatten(2, (h, d)).transpose(1, 2))
+        a = run.softmax("weights", run.matmul("scores", q, k.unflatten(1, (h, d))), -1)
+        y = run.matmul("output", a, v.unflatten(1, (h, d)).mT)
+        return run.linear("fc_out", y.transpose(1, 2).reshape(B, N, D), D)

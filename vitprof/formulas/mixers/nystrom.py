@@ -22,9 +22,8 @@ from dataclasses import dataclass
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.options import qkv_bias_option
-from vitprof.formulas.op import Elementwise, Inline, Linear, MatMul
-from vitprof.formulas.run import Run, T
-from vitprof.formulas.size import ONE, Size
+from vitprof.formulas.run import Run
+from vitprof.formulas.tensor import Tensor
 from vitprof.options import Rule, whole
 
 
@@ -60,51 +59,36 @@ class NystromAttention(Mixer):
             ),
         )
 
-    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
-        B, N, D, h, d = sizes.batch, sizes.tokens, sizes.dim, sizes.heads, sizes.head_dim
+    def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
+        (B, N, D), h, d = x.shape, sizes.heads, sizes.head_dim
         m = self.size("landmarks")
-        tokens, marks, square = (B, h, N, d), (B, h, m, d), (B, h, m, m)
 
-        def softmax(name: str, rows: Size, columns: Size, x: T) -> T:
-            return run(Elementwise(name, "softmax", "Softmax", (B, h, rows, columns)), x)
+        def step(z: Tensor) -> Tensor:
+            az = run.matmul("product", a, z)
+            inner = run.matmul("inner", az, run.subtract_from_identity("seven", az))
+            middle = run.matmul("middle", az, run.subtract_from_identity("fifteen", inner))
+            z = run.matmul("outer", z, run.subtract_from_identity("thirteen", middle))
+            return run.scale("quarter", z)
 
-        def step(z: T) -> T:
-            def identity_less(name: str, x: T) -> T:
-                return run(Inline(name, "subtract from identity", square), x)
+        def start(a: Tensor) -> Tensor:
+            greatest = run.greatest_column_sum("greatest_sum", a.detach())
+            return run.divide("start", a.mT, greatest)
 
-            az = run(MatMul("product", (B, h), m, m, m), a, z)
-            inner = run(MatMul("inner", (B, h), m, m, m), az, identity_less("seven", az))
-            middle = run(MatMul("middle", (B, h), m, m, m), az, identity_less("fifteen", inner))
-            z = run(MatMul("outer", (B, h), m, m, m), z, identity_less("thirteen", middle))
-            return run(Inline("quarter", "scale", square), z)
-
-        qkv = run(Linear("qkv", (B, N), D, 3 * D, bias=self.qkv_bias), x)
-        qk, v = run.parts(qkv, (B, N, 2 * D), (B, N, D))
-        del qkv
-        q, k = run.parts(run.reordered(qk), tokens, tokens)
-        means = run(Inline("landmarks", "segment mean", (B, N, 2 * D), out=(B, m, 2 * D)), qk)
-        q_marks, k_marks = run.parts(means, marks, marks)
-        q = run(Inline("scale", "scale", tokens), q)
-        q_marks = run(Inline("landmark_scale", "scale", marks), q_marks)
-        op = MatMul("query_scores", (B, h), N, d, m)
-        f = softmax(
-            "query_weights", N, m, run(op, run.copy(q, B, h, N), run.copy(k_marks, B, h, m))
-        )
-        op = MatMul("landmark_scores", (B, h), m, d, m)
-        a = softmax(
-            "landmark_weights",
-            m,
-            m,
-            run(op, run.copy(q_marks, B, h, m), run.copy(k_marks, B, h, m)),
-        )
-        op = MatMul("key_scores", (B, h), m, d, N)
-        g = softmax("key_weights", m, N, run(op, run.copy(q_marks, B, h, m), run.copy(k, B, h)))
-        sums = Inline("greatest_sum", "greatest column sum", square, out=(B, h, ONE, ONE))
-        z = run(Inline("start", "divide", square), a, run(sums, a))
+        qk, v = run.linear("qkv", x, 3 * D, bias=self.qkv_bias).split((2 * D, D), -1)
+        q, k = qk.reshape(B, N, 2, h, d).permute(2, 0, 3, 1, 4).unbind(0)
+        v = v.reshape(B, N, h, d).transpose(1, 2)
+        means = run.segment_mean("landmarks", qk.transpose(1, 2), m)
+        q_marks, k_marks = means.reshape(B, 2, h, d, m).unbind(1)
+        q = run.scale("scale", q)
+        q_marks = run.scale("landmark_scale", q_marks)
+        f = run.softmax("query_weights", run.matmul("query_scores", q, k_marks), -1)
+        q_marks = q_marks.mT
+        a = run.softmax("landmark_weights", run.matmul("landmark_scores", q_marks, k_marks), -1)
+        g = run.softmax("key_weights", run.matmul("key_scores", q_marks, k.mT), -1)
+        z = start(a)
         for each in run.blocks("inverse", self.size("iterations"), "InverseStep", step):
             z = each(z)
-        f = run(MatMul("query_inverse", (B, h), N, m, m), f, z)
-        values = run(MatMul("key_values", (B, h), m, N, d), g, run.copy(v, B, h))
-        y = run(MatMul("output", (B, h), N, m, d), f, values)
-        y = run.reordered(y, B, h, N)
-        return run(Linear("fc_out", (B, N), D, D), run.copy(y, h, N))
+        f = run.matmul("query_inverse", f, z)
+        values = run.matmul("key_values", g, v)
+        y = run.matmul("output", f, values)
+        return run.linear("fc_out", y.transpose(1, 2).reshape(B, N, D), D)

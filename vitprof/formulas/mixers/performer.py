@@ -21,9 +21,8 @@ from dataclasses import dataclass
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.options import qkv_bias_option
-from vitprof.formulas.op import Buffer, Inline, Linear, MatMul
-from vitprof.formulas.run import Run, T
-from vitprof.formulas.size import ONE, Size
+from vitprof.formulas.run import Run
+from vitprof.formulas.tensor import Tensor
 from vitprof.options import whole
 
 
@@ -44,40 +43,28 @@ class Performer(Mixer):
     )
     qkv_bias: bool = qkv_bias_option()
 
-    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
-        B, N, D, h, d = sizes.batch, sizes.tokens, sizes.dim, sizes.heads, sizes.head_dim
-        m, tokens = self.size("features"), (B, h, N, d)
+    def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
+        (B, N, D), h, d = x.shape, sizes.heads, sizes.head_dim
+        projection = run.buffer("projection", d, self.size("features"))
 
-        def features(name: str, x: T, highest: tuple[Size, ...]) -> T:
-            each, rows = (B, h, N, m), (B, h, N, ONE)
-            x = run(Inline(f"{name}_scale", "scale", tokens), x)
-            op = MatMul(f"{name}_features", (B, h), N, d, m)
-            projected = run(op, run.copy(x, h, N), projection)
-            offset = run(
-                Inline(f"{name}_norm", "sum", tokens, out=rows),
-                run(Inline(f"{name}_square", "square", tokens), x),
-            )
-            offset = run(Inline(f"{name}_half", "scale", rows), offset)
-            offset = run(
-                Inline(f"{name}_offset", "add", rows),
+        def features(name: str, x: Tensor, dims: tuple[int, ...]) -> Tensor:
+            x = run.scale(f"{name}_scale", x)
+            projected = run.matmul(f"{name}_features", x, projection)
+            offset = run.sum(f"{name}_norm", run.square(f"{name}_square", x), -1, keepdim=True)
+            offset = run.scale(f"{name}_half", offset)
+            offset = run.add(
+                f"{name}_offset",
                 offset,
-                run(Inline(f"{name}_maximum", "maximum", each, out=highest), projected),
+                run.maximum(f"{name}_maximum", projected.detach(), *dims),
             )
-            exponent = Inline(f"{name}_exponent", "subtract", each)
-            y = run(Inline(f"{name}_exp", "exp", each), run(exponent, projected, offset))
-            return run(Inline(f"{name}_plus_epsilon", "add", each), y)
+            y = run.exp(f"{name}_exp", run.subtract(f"{name}_exponent", projected, offset))
+            return run.add(f"{name}_plus_epsilon", y)
 
-        def normalizer(key_sum: T) -> T:
-            return run(MatMul("normalizer", (B, h), N, m, ONE), q, key_sum)
-
-        projection = run(Buffer("projection", (d, m)))
-        qkv = run(Linear("qkv", (B, N), D, 3 * D, bias=self.qkv_bias), x)
-        q, k, v = run.parts(run.reordered(qkv), *3 * [tokens])
-        q = features("query", q, (B, h, N, ONE))
-        k = features("key", k, (B, h, ONE, ONE))
-        state = run(MatMul("key_values", (B, h), m, N, d), k, run.copy(v, B, h))
-        sums = normalizer(run(Inline("key_sum", "sum", (B, h, N, m), out=(B, h, m)), k))
-        y = run(MatMul("output", (B, h), N, m, d), q, state)
-        y = run.reordered(y, B, h, N)
-        y = run(Inline("division", "divide", tokens), y, sums)
-        return run(Linear("fc_out", (B, N), D, D), run.copy(y, h, N))
+        qkv = run.linear("qkv", x, 3 * D, bias=self.qkv_bias).reshape(B, N, 3, h, d)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        q = features("query", q, (-1,))
+        k = features("key", k, (-2, -1))
+        state = run.matmul("key_values", k.mT, v)
+        sums = run.matmul("normalizer", q, run.sum("key_sum", k, 2).unsqueeze(-1))
+        y = run.divide("division", run.matmul("output", q, state), sums)
+        return run.linear("fc_out", y.transpose(1, 2).reshape(B, N, D), D)

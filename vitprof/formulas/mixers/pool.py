@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
-from vitprof.formulas.op import Elementwise, Inline
-from vitprof.formulas.run import Run, T
+from vitprof.formulas.run import Run
+from vitprof.formulas.tensor import Tensor
 from vitprof.options import whole
 
 
@@ -33,11 +33,12 @@ class Pool(Mixer):
         3, symbol="pool", odd=True, maximum=10_001, help="pool: side of the pooled square"
     )
 
-    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
-        B, N, D = sizes.batch, sizes.tokens, sizes.dim
-        rows_columns = sizes.grid or (N,)
-        mean = run(Elementwise("pool", "average pool", "AvgPool2d", (B, D, *rows_columns)), x)
-        return run(Inline("difference", "subtract", (B, N, D)), mean, x)
+    def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
+        assert sizes.grid is not None
+        B, N, D = x.shape
+        x = x.transpose(1, 2).unflatten(2, sizes.grid)
+        y = run.subtract("difference", run.avg_pool("pool", x), x)
+        return y.reshape(B, D, N).transpose(1, 2)
 
     def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
         assert sizes.grid is not None

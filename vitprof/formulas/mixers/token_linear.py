@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
-from vitprof.formulas.op import Linear
-from vitprof.formulas.run import Run, T
+from vitprof.formulas.run import Run
+from vitprof.formulas.tensor import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +26,8 @@ class TokenLinear(Mixer):
     source = "Touvron et al. 2021, ResMLP, eq. 2"
     module = "vitprof.modules.mixers.token_linear:TokenLinear"
 
-    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
-        B, N, D = sizes.batch, sizes.tokens, sizes.dim
-        y = run(Linear("fc", (B, D), N, N), run.copy(x, N, D))
-        return run.reordered(y, B, N, D)
+    def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
+        return run.linear("fc", x.transpose(1, 2).contiguous(), sizes.tokens).transpose(1, 2)
 
     def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
         return {**super().arguments(sizes), "tokens": sizes.tokens.value}

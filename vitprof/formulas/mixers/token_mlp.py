@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
-from vitprof.formulas.op import Elementwise, Linear
-from vitprof.formulas.run import Run, T
+from vitprof.formulas.run import Run
 from vitprof.formulas.size import Size
+from vitprof.formulas.tensor import Tensor
 from vitprof.options import whole
 
 
@@ -39,12 +39,10 @@ class TokenMlp(Mixer):
         half = isinstance(given.value, int) and given.value == 0  # else an array, a symbol
         return ((sizes.dim + 1) // 2).named(given.name) if half else given
 
-    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
-        B, N, D, D_S = sizes.batch, sizes.tokens, sizes.dim, self.hidden(sizes)
-        act = Elementwise("act", "gelu", "GELU", (B, D, D_S))
-        h = run(act, run(Linear("fc1", (B, D), N, D_S), run.copy(x, N, D)))
-        y = run(Linear("fc2", (B, D), D_S, N), h)
-        return run.reordered(y, B, N, D)
+    def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
+        h = run.linear("fc1", x.transpose(1, 2).contiguous(), self.hidden(sizes))
+        h = run.activation("act", "gelu", h)
+        return run.linear("fc2", h, sizes.tokens).transpose(1, 2)
 
     def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
         return {

@@ -19,9 +19,8 @@ from typing import Any
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.options import qkv_bias_option
-from vitprof.formulas.op import Buffer, Elementwise, Inline, Linear, MatMul, Parameter
-from vitprof.formulas.run import Run, T
-from vitprof.formulas.size import ONE
+from vitprof.formulas.run import Run
+from vitprof.formulas.tensor import Tensor
 from vitprof.options import Rule, divides, whole
 
 
@@ -45,35 +44,23 @@ class WindowAttention(Mixer):
         for name, side in zip(("grid_rows", "grid_columns"), sizes.grid, strict=True):
             yield divides(name, side.value, "window", self.window)
 
-    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
-        B, N, D, h, d = sizes.batch, sizes.tokens, sizes.dim, sizes.heads, sizes.head_dim
+    def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
+        assert sizes.grid is not None
+        (B, N, D), h, d = x.shape, sizes.heads, sizes.head_dim
         w = self.size("window")
+        rows, columns = (side // w for side in sizes.grid)
         m, n = w * w, (N // (w * w)).named("windows")
-        across = ONE if sizes.grid is None else sizes.grid[1] // w
-        x = run.copy(x, w, across)
-        qkv = run(Linear("qkv", (B, N), D, 3 * D, bias=self.qkv_bias), x)
-        q, k, v = run.parts(run.reordered(qkv), *3 * [(B, n, h, m, d)])
-        q = run(Inline("scale", "scale", (B, n, h, m, d)), q)
-        table = run(Parameter("relative_bias", ((2 * w - 1) * (2 * w - 1), h), trained=True))
-        index = run(Buffer("relative_index", (m, m), dtype="int64"))
-        bias = run.gathered(table, index, (h, m, m))
-        scores = (B, n, h, m, m)
-        a = run(
-            Elementwise("weights", "softmax", "Softmax", scores),
-            run(
-                Inline("positions", "add", scores),
-                run(
-                    MatMul("scores", (B, n, h), m, d, m),
-                    run.copy(q, B * n, h, m),
-                    run.copy(k, B * n, h),
-                ),
-                run.expanded(bias, scores),
-            ),
-        )
-        y = run(MatMul("output", (B, n, h), m, m, d), a, run.copy(v, B * n, h))
-        y = run.reordered(y, B * n, h, m)
-        out = run(Linear("fc_out", (B, N), D, D), run.copy(y, h, m))
-        return run.copy(run.reordered(out, w, across), w, across)
+        x = x.reshape(B, rows, w, columns, w, D).transpose(2, 3).reshape(B, N, D)
+        qkv = run.linear("qkv", x, 3 * D, bias=self.qkv_bias).reshape(B, n, m, 3, h, d)
+        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5).unbind(0)
+        q = run.scale("scale", q)
+        table = run.parameter("relative_bias", (2 * w - 1) * (2 * w - 1), h)
+        bias = table.index(run.buffer("relative_index", m, m, dtype="int64")).permute(2, 0, 1)
+        a = run.add("positions", run.matmul("scores", q, k.mT), bias)
+        a = run.softmax("weights", a, -1)
+        y = run.matmul("output", a, v)
+        out = run.linear("fc_out", y.transpose(2, 3).reshape(B, N, D), D)
+        return out.reshape(B, rows, columns, w, w, D).transpose(2, 3).reshape(B, N, D)
 
     def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
         assert sizes.grid is not None

@@ -18,23 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.options import qkv_bias_option
-from vitprof.formulas.op import (
-    BatchNorm,
-    Conv,
-    Elementwise,
-    Inline,
-    LayerNorm,
-    LayerScale,
-    Linear,
-    MatMul,
-    Parameter,
-)
-from vitprof.formulas.run import Run, T
+from vitprof.formulas.run import Run
 from vitprof.formulas.size import ONE, Size
+from vitprof.formulas.tensor import Tensor
 from vitprof.options import Rule, flag
 
 
@@ -76,35 +67,32 @@ class CrossCovarianceAttention(Mixer):
             arguments["grid"] = tuple(side.value for side in sizes.grid)
         return arguments
 
-    def forward(self, run: Run[T], x: T, sizes: MixerSizes) -> T:
-        B, N, D, h, d = sizes.batch, sizes.tokens, sizes.dim, sizes.heads, sizes.head_dim
-        channels = (B, h, d, N)
-        temperature = run(Parameter("temperature", (h, ONE, ONE), trained=True))
-        qkv = run(Linear("qkv", (B, N), D, 3 * D, bias=self.qkv_bias), x)
-        qkv = run.copy(run.reordered(qkv, B * N), B * N)
-        q, k, v = run.parts(qkv, *3 * [channels])
-        q = run(Inline("query_norm", "l2 norm", channels), q)
-        k = run(Inline("key_norm", "l2 norm", channels), k)
-        a = run(MatMul("scores", (B, h), d, N, d), q, k)
-        a = run(Inline("scale", "multiply", (B, h, d, d)), a, temperature)
-        weights = Elementwise("weights", "softmax", "Softmax", (B, h, d, d))
-        op = MatMul("output", (B, h), d, d, N)
-        y = run.copy(run.reordered(run(op, run(weights, a), v), D, N), D, N)
-        y = run(Linear("fc_out", (B, N), D, D), y)
+    def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
+        (B, N, D), h, d = x.shape, sizes.heads, sizes.head_dim
+        temperature = run.parameter("temperature", h, ONE, ONE)
+        qkv = run.linear("qkv", x, 3 * D, bias=self.qkv_bias).reshape(B, N, 3, h, d)
+        qkv = qkv.permute(2, 0, 3, 4, 1).contiguous()
+        q, k, v = qkv.unbind(0)
+        q = run.l2_norm("query_norm", q)
+        k = run.l2_norm("key_norm", k)
+        a = run.multiply("scale", run.matmul("scores", q, k.mT), temperature)
+        y = run.matmul("output", run.softmax("weights", a, -1), v)
+        y = y.reshape(B, D, N).transpose(1, 2).contiguous()
+        y = run.linear("fc_out", y, D)
         if not self.patch_interaction:
             return y
-        assert sizes.grid is not None
-        rows, columns = sizes.grid
-        kernel = (Size(3), Size(3))
-
-        def interaction(z: T) -> T:
-            z = run(Conv("conv1", B, (N,), kernel, ONE, D, rank=2), z)
-            z = run(Elementwise("act", "gelu", "GELU", (B, D, rows, columns)), z)
-            z = run(BatchNorm("norm", B, D, (rows, columns)), z)
-            return run(Conv("conv2", B, (N,), kernel, ONE, D, rank=2), z)
-
-        z = run(LayerNorm("local_norm", (B, N), D), y)
-        z = run.layer("local", "PatchInteraction", interaction, z)
+        z = run.layer_norm("local_norm", y)
+        z = run.layer("local", "PatchInteraction", partial(self._interact, run, sizes), z)
         if self.local_scale:
-            z = run(LayerScale("local_scale", (B, N), D), z)
-        return run(Inline("local_residual", "add", (B, N, D)), y, z)
+            z = run.layer_scale("local_scale", z)
+        return run.add("local_residual", y, z)
+
+    def _interact(self, run: Run, sizes: MixerSizes, z: Tensor) -> Tensor:
+        assert sizes.grid is not None
+        (B, N, D), three = z.shape, Size(3)
+        z = z.transpose(1, 2).unflatten(2, sizes.grid)
+        z = run.conv("conv1", z, D, (three, three), groups=D)
+        z = run.activation("act", "gelu", z)
+        z = run.batch_norm("norm", z)
+        z = run.conv("conv2", z, D, (three, three), groups=D)
+        return z.reshape(B, D, N).transpose(1, 2)

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
-from vitprof.formulas.block import ACTIVATIONS, Block, activation_option
+from vitprof.formulas.block import activation_option
 from vitprof.formulas.images import (
     ImageModel,
     channels_option,
@@ -24,9 +24,10 @@ from vitprof.formulas.images import (
 )
 from vitprof.formulas.mixer import MixerSizes
 from vitprof.formulas.model import depth_option, dim_option, heads_option
-from vitprof.formulas.op import Elementwise, Inline, Linear, Parameter, Shape
-from vitprof.formulas.run import Run, T
+from vitprof.formulas.run import Run
 from vitprof.formulas.size import ONE, Size
+from vitprof.formulas.stage import Stage
+from vitprof.formulas.tensor import Tensor
 from vitprof.options import Rule, choice, flag, whole
 
 
@@ -81,94 +82,68 @@ class Classifier(ImageModel):
         """Tokens that join the patches."""
         return 0 if self.pool != "token" else 2 if self.distillation else 1
 
-    def blocks(self, batch: Size) -> tuple[Block]:
-        rows, columns = self.grid
+    @cached_property
+    def stages(self) -> tuple[Stage]:
         sizes = MixerSizes(
-            batch=batch,
             tokens=self._with_tokens(Size(self.patches, "patches")).named("N"),
             dim=self.size("dim"),
             heads=self.size("heads"),
-            grid=None if self.joined else (Size(rows, "rows"), Size(columns, "columns")),
+            grid=None if self.joined else self.sides,
             scattered="the class token lies nowhere; --pool mean does without it",
         )
-        return (self.block_of(sizes),)
+        return (self.stage("blocks", self.size("depth"), sizes),)
 
     def _with_tokens(self, patches: Size) -> Size:
         return patches + self.joined if self.joined else patches
 
-    def forward(self, run: Run[T], x: T, batch: Size) -> T:
-        (block,) = self.blocks(batch)
-        B, N, D = block.sizes.batch, block.sizes.tokens, block.sizes.dim
-        n, p, C = Size(self.patches, "patches"), self.size("patch_size"), self.size("channels")
-        tokens, pixels = (B, N, D), p * p * C
+    def forward(self, run: Run, x: Tensor) -> Tensor:
+        B, D, n = x.shape[0], self.size("dim"), Size(self.patches, "patches")
+        (stage,) = self.stages
         names = ("cls_token", "dist_token")[: self.joined]
-        joining = [run(Parameter(name, (D,), trained=True)) for name in names]
-        joined_first = self.pos_embed_token and bool(joining)
-        shape = tokens if joined_first else (B, n, D)
-        positions = []
+        tokens = [run.parameter(name, ONE, ONE, D) for name in names]
+        joined_first = self.pos_embed_token and self.joined > 0
+        tables = []
         if self.located:
             rows = self._with_tokens(n) if joined_first else n
-            positions.append(self.table(run, "pos_embed", rows, D))
+            tables.append(self.table(run, "pos_embed", rows, D))
+        x = run.layer("patch_embed", "FlatPatchEmbed", partial(self._patch_embed, run), x)
+        if tables and not joined_first:
+            x = run.add("positions", x, *tables)
+        if tokens:
+            joining = [token.expand(B, ONE, D) for token in tokens]
+            x = run.cat([*joining, x], 1, stage.block.sizes.tokens)
+            del joining
+        if tables and joined_first:
+            x = run.add("positions", x, *tables)
+        for block in stage.blocks(run):
+            x = block(x)
+        return self._classify(run, self._pool(run, x))
 
-        def located(x: T) -> T:
-            for table in positions:
-                x = run(Inline("positions", "add", shape), x, run.expanded(table, shape))
+    def _patch_embed(self, run: Run, x: Tensor) -> Tensor:
+        x = run.linear("proj", self.patchify(x), self.size("dim"), bias=self.patch_bias)
+        if not self.patch_norm:
             return x
+        x = run.activation("act", self.activation, x)
+        return self.normalise(run, "norm", x)
 
-        def patch_embed(x: T) -> T:
-            x = run(Linear("proj", (B, n), pixels, D, bias=self.patch_bias), run.copy(x))
-            if not self.patch_norm:
-                return x
-            work = self.activation
-            x = run(Elementwise("act", work, ACTIVATIONS[work], (B, n, D)), x)
-            return self.normalise(run, "norm", (B, n), D, x)
-
-        x = run.layer("patch_embed", "FlatPatchEmbed", patch_embed, x)
-        if joining:
-            x = run.reordered(x, B)
-        if not joined_first:
-            x = located(x)
-        if joining:
-            x = run.joined(tokens, *(run.expanded(token, (B, D)) for token in joining), x)
-        if joined_first:
-            x = located(x)
-        for one in run.blocks("blocks", self.size("depth"), "Block", partial(block.forward, run)):
-            x = one(x)
-        return self._classify(run, self._pooled(run, x, tokens), B)
-
-    def _pooled(self, run: Run[T], x: T, tokens: Shape) -> T:
+    def _pool(self, run: Run, x: Tensor) -> Tensor:
         """The normalised output: of the tokens that joined, of all, or its mean."""
-        B, N, D = tokens
         if self.pool == "token":
-            N = Size(self.joined, "joined")
-            x = run.picked(x, (B, D) if N.value == 1 else (B, N, D))
-        lead = (B,) if N.value == 1 and self.pool == "token" else (B, N)
+            x = x.select(1, 0) if self.joined == 1 else x.narrow(1, 0, Size(self.joined, "joined"))
         if self.final_norm:
-            x = self.normalise(run, "norm", lead, D, x)
-        return run(Inline("pool", "mean", tokens, out=(B, D)), x) if self.pool == "mean" else x
+            x = self.normalise(run, "norm", x)
+        return run.mean("pool", x, 1) if self.pool == "mean" else x
 
-    def _classify(self, run: Run[T], x: T, B: Size) -> T:
-        D, classes = self.size("dim"), self.size("classes")
+    def _classify(self, run: Run, x: Tensor) -> Tensor:
+        classes = self.size("classes")
         if not self.head:
             return x
         if not self.distillation:
-            return run(Linear("head", (B,), D, classes), x)
-        cls, dist = run.parts(x, (B, D), (B, D))
-        cls = run(Linear("head", (B,), D, classes), cls)
-        dist = run(Linear("head_dist", (B,), D, classes), dist)
-        both = run(Inline("both_heads", "add", (B, classes)), cls, dist)
-        return run(Inline("mean_of_heads", "scale", (B, classes)), both)
+            return run.linear("head", x, classes)
+        cls, dist = x.unbind(1)
+        cls = run.linear("head", cls, classes)
+        dist = run.linear("head_dist", dist, classes)
+        return run.scale("mean_of_heads", run.add("both_heads", cls, dist))
 
-    def _output(self, batch: Size) -> Shape:
-        """Shape of what the model returns."""
-        D = self.size("dim")
-        if self.head:
-            return (batch, self.size("classes"))
-        if self.pool == "none":
-            return (batch, Size(self.patches, "patches"), D)
-        return (batch, Size(self.joined), D) if self.distillation else (batch, D)
-
-    def loss(self, run: Run[T], y: T, batch: Size) -> T:
-        if self.head:
-            return run(Inline("loss", "cross entropy", self._output(batch)), y)
-        return run(Inline("loss", "mean", self._output(batch), out=(ONE,)), y)
+    def loss(self, run: Run, y: Tensor) -> Tensor:
+        return run.cross_entropy("loss", y) if self.head else run.mean_of_all("loss", y)

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import isqrt
 
-from vitprof.formulas.block import Block, activation_option
+from vitprof.formulas.block import activation_option
 from vitprof.formulas.mixer import MixerSizes
 from vitprof.formulas.model import Model, dim_option, heads_option
-from vitprof.formulas.op import Inline, Shape
-from vitprof.formulas.run import Run, T
+from vitprof.formulas.op import Shape
+from vitprof.formulas.run import Run
 from vitprof.formulas.size import ONE, Size
+from vitprof.formulas.stage import Stage
+from vitprof.formulas.tensor import Tensor
 from vitprof.options import Rule, whole
 
 
@@ -43,20 +45,20 @@ class EncoderLayer(Model):
     def input(self, batch: Size) -> Shape:
         return (batch, self.size("tokens"), self.size("dim"))
 
-    def blocks(self, batch: Size) -> tuple[Block]:
+    @cached_property
+    def stages(self) -> tuple[Stage]:
         sizes = MixerSizes(
-            batch=batch,
             tokens=self.size("tokens"),
             dim=self.size("dim"),
             heads=self.size("heads"),
             grid=self.grid,
             scattered=f"{self.tokens} tokens are no square",
         )
-        return (self.block_of(sizes),)
+        return (self.stage("", ONE, sizes),)
 
-    def forward(self, run: Run[T], x: T, batch: Size) -> T:
-        (block,) = self.blocks(batch)
-        return block.forward(run, x)
+    def forward(self, run: Run, x: Tensor) -> Tensor:
+        (stage,) = self.stages
+        return stage.block.forward(run, x)
 
-    def loss(self, run: Run[T], y: T, batch: Size) -> T:
-        return run(Inline("loss", "mean", self.input(batch), out=(ONE,)), y)
+    def loss(self, run: Run, y: Tensor) -> Tensor:
+        return run.mean_of_all("loss", y)

@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property, partial
+from functools import cached_property
 
-from vitprof.formulas.block import Block
 from vitprof.formulas.images import (
     ImageModel,
     channels_option,
@@ -23,9 +22,10 @@ from vitprof.formulas.images import (
 )
 from vitprof.formulas.mixer import MixerSizes
 from vitprof.formulas.model import depth_option, dim_option, heads_option
-from vitprof.formulas.op import Conv, Inline, Linear, Parameter, Shape
-from vitprof.formulas.run import Run, T
-from vitprof.formulas.size import Size
+from vitprof.formulas.run import Run
+from vitprof.formulas.size import ONE, Size
+from vitprof.formulas.stage import Stage
+from vitprof.formulas.tensor import Tensor
 from vitprof.options import Rule, flag, ratio
 
 
@@ -73,114 +73,103 @@ class MaskedAutoencoder(ImageModel):
         dropped, of = self.mask_ratio.numerator, self.mask_ratio.denominator
         return self.patches * (of - dropped) // of
 
-    def blocks(self, batch: Size) -> tuple[Block, Block]:
-        rows, columns = self.grid
+    @cached_property
+    def stages(self) -> tuple[Stage, Stage]:
         kept, patches = Size(self.kept, "kept"), Size(self.patches, "patches")
         encoder = MixerSizes(
-            batch=batch,
             tokens=self._with_token(kept).named("N"),
             dim=self.size("dim"),
             heads=self.size("heads"),
             scattered="the patches that the encoder of mae sees lie scattered over the image",
         )
         decoder = MixerSizes(
-            batch=batch,
             tokens=self._with_token(patches).named("N"),
             dim=self.size("decoder_dim").named("D"),
             heads=self.size("decoder_heads"),
-            grid=None if self.class_token else (Size(rows, "rows"), Size(columns, "columns")),
+            grid=None if self.class_token else self.sides,
             scattered="the class token in the decoder of mae lies nowhere",
         )
-        return self.block_of(encoder), self.block_of(decoder)
+        return (
+            self.stage("blocks", self.size("depth"), encoder),
+            self.stage("decoder_blocks", self.size("decoder_depth"), decoder),
+        )
 
     def _with_token(self, patches: Size) -> Size:
         return patches + 1 if self.class_token else patches
 
-    def forward(self, run: Run[T], x: T, batch: Size) -> T:
-        encoder, decoder = self.blocks(batch)
-        B, n, kept = batch, Size(self.patches, "patches"), Size(self.kept, "kept")
-        D, D_dec = self.size("dim"), self.size("decoder_dim")
-        p, C = self.size("patch_size"), self.size("channels")
-        N, N_dec, pixels = encoder.sizes.tokens, decoder.sizes.tokens, p * p * C
+    def forward(self, run: Run, x: Tensor) -> Tensor:
+        B, D, D_dec = x.shape[0], self.size("dim"), self.size("decoder_dim")
+        n, kept = Size(self.patches, "patches"), Size(self.kept, "kept")
+        encoder, decoder = self.stages
+        N, N_dec = encoder.block.sizes.tokens, decoder.block.sizes.tokens
         token_lies = self.class_token and self.pos_embed_token
         located = n + 1 if token_lies else n
-        cls_tokens = [run(Parameter("cls_token", (D,), trained=True))] if self.class_token else []
+        cls_tokens = [run.parameter("cls_token", ONE, ONE, D)] if self.class_token else []
         tables = [self.table(run, "pos_embed", located, D)] if self.located else []
-        mask_token = run(Parameter("mask_token", (D_dec,), trained=True))
+        mask_token = run.parameter("mask_token", ONE, ONE, D_dec)
         decoder_tables = (
             [self.table(run, "decoder_pos_embed", located, D_dec)] if self.located else []
         )
 
-        def patch_embed(image: T) -> T:
-            return run(Conv("proj", B, (n,), (p, p), C, D, rank=2, bias=self.patch_bias), image)
+        def patch_embed(image: Tensor) -> Tensor:
+            p, bias = self.size("patch_size"), self.patch_bias
+            grid = run.conv("proj", image, D, (p, p), positions=self.sides, bias=bias)
+            return grid.reshape(B, D, n).transpose(1, 2)
 
-        def encode(image: T) -> tuple[T, T, T]:
+        def encode(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             x = run.layer("patch_embed", "PatchEmbed", patch_embed, image)
             for table in tables:
-                x = run(Inline("positions", "add", (B, n, D)), x, of_patches(table))
+                x = run.add("positions", x, table.narrow(1, 1, n) if token_lies else table)
             x, mask, order = drop(x)
             for token in cls_tokens:
-                x = run.joined((B, N, D), run.expanded(located_token(token), (B, D)), x)
-            for block in run.blocks(
-                "blocks", self.size("depth"), "Block", partial(encoder.forward, run)
-            ):
+                cls = located_token(token).expand(B, ONE, D)
+                x = run.cat([cls, x], 1, N)
+            for block in encoder.blocks(run):
                 x = block(x)
-            return normalised("norm", (B, N), D, x), mask, order
+            return normalised("norm", x), mask, order
 
-        def of_patches(positions: T) -> T:
-            own = run.picked(positions, (n, D)) if token_lies else positions
-            return run.expanded(own, (B, n, D))
-
-        def located_token(token: T) -> T:
+        def located_token(token: Tensor) -> Tensor:
             for table in tables if token_lies else []:
-                token = run(Inline("cls_position", "add", (D,)), token, run.picked(table, (D,)))
+                token = run.add("cls_position", token, table.narrow(1, 0, ONE))
             return token
 
-        def normalised(name: str, lead: Shape, dim: Size, x: T) -> T:
-            return self.normalise(run, name, lead, dim, x) if self.final_norm else x
+        def normalised(name: str, x: Tensor) -> Tensor:
+            return self.normalise(run, name, x) if self.final_norm else x
 
-        def drop(x: T) -> tuple[T, T, T]:
-            shuffle = run.sorted(run.fresh((B, n), "fp32"))
-            order = run.sorted(shuffle)
-            mask = later(run.fresh((B, n), "bool"))
-            return run.gathered(x, shuffle, (B, kept, D)), mask, order
+        def drop(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            shuffle = run.rand(B, n).argsort(1)
+            order = shuffle.argsort(1)
+            seen = shuffle.narrow(1, 0, kept)
+            mask = order.ge(kept).to("float")
+            return x.gather(1, seen.unsqueeze(2).expand(B, kept, D)), mask, order
 
-        def later(dropped: T) -> T:
-            return run.fresh((B, n), "float")
-
-        def decode(latent: T, order: T) -> T:
-            x = run(Linear("decoder_embed", (B, N), D, D_dec), latent)
-            shuffled = run.joined(
-                (B, n, D_dec),
-                run.picked(x, (B, kept, D_dec)) if self.class_token else x,
-                run.expanded(mask_token, (B, n - kept, D_dec)),
-            )
-            patches = run.gathered(shuffled, order, (B, n, D_dec))
+        def decode(latent: Tensor, order: Tensor) -> Tensor:
+            x = run.linear("decoder_embed", latent, D_dec)
+            mask = mask_token.expand(B, n - kept, D_dec)
+            patches = x.narrow(1, 1, kept) if self.class_token else x
+            shuffled = run.cat([patches, mask], 1, n)
+            patches = shuffled.gather(1, order.unsqueeze(2).expand(B, n, D_dec))
             if not token_lies:
-                patches = located_in_decoder(patches, n)
-            if self.class_token:
-                x = run.joined((B, N_dec, D_dec), run.picked(x, (B, D_dec)), patches)
-            else:
-                x = patches
+                patches = located_in_decoder(patches)
+            x = run.cat([x.narrow(1, 0, ONE), patches], 1, N_dec) if self.class_token else patches
             if token_lies:
-                x = located_in_decoder(x, N_dec)
-            for block in run.blocks(
-                "decoder_blocks", self.size("decoder_depth"), "Block", partial(decoder.forward, run)
-            ):
+                x = located_in_decoder(x)
+            for block in decoder.blocks(run):
                 x = block(x)
-            x = normalised("decoder_norm", (B, N_dec), D_dec, x)
-            prediction = run(Linear("decoder_pred", (B, N_dec), D_dec, pixels), x)
-            return run.picked(prediction, (B, n, pixels)) if self.class_token else prediction
+            x = run.linear("decoder_pred", normalised("decoder_norm", x), self.pixels)
+            return x.narrow(1, 1, n) if self.class_token else x
 
-        def located_in_decoder(x: T, tokens: Size) -> T:
-            shape = (B, tokens, D_dec)
+        def located_in_decoder(x: Tensor) -> Tensor:
             for table in decoder_tables:
-                x = run(Inline("decoder_positions", "add", shape), x, run.expanded(table, shape))
+                x = run.add("decoder_positions", x, table)
             return x
+
+        def loss(image: Tensor, prediction: Tensor, mask: Tensor) -> Tensor:
+            return run.squared_error("loss", prediction, self.patchify(image), mask)
 
         latent, mask, order = encode(x)
         prediction = decode(latent, order)
-        return run(Inline("loss", "squared error", (B, n, pixels)), prediction, x, mask)
+        return loss(x, prediction, mask)
 
-    def loss(self, run: Run[T], y: T, batch: Size) -> T:
+    def loss(self, run: Run, y: Tensor) -> Tensor:
         return y

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from vitprof.formulas.block import ACTIVATIONS
-from vitprof.formulas.size import ONE
 from vitprof.modules.block import Block
 from vitprof.modules.norms import NORMS
 from vitprof.modules.patches import make_positions, patchify
@@ -44,7 +43,7 @@ class VisionTransformer(nn.Module):
 
     def __init__(self, spec: Classifier) -> None:
         super().__init__()
-        (block,) = spec.blocks(ONE)
+        (stage,) = spec.stages
         self.pool = spec.pool
         self.joined = spec.joined
         if self.joined:
@@ -57,7 +56,7 @@ class VisionTransformer(nn.Module):
         located = spec.joined if self.positions_join else 0
         self.pos_embed = make_positions(spec.pos_embed, spec.grid, spec.dim, joined=located)
         self.patch_embed = FlatPatchEmbed(spec)
-        self.blocks = nn.ModuleList(Block(block) for _ in range(spec.depth))
+        self.blocks = nn.ModuleList(Block(stage.block) for _ in range(spec.depth))
         self.norm = NORMS[spec.norm](spec.dim) if spec.final_norm else nn.Identity()
         self.head = nn.Linear(spec.dim, spec.classes) if spec.head else None
         self.head_dist = None

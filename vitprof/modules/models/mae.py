@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from vitprof.formulas.size import ONE
 from vitprof.modules.block import Block
 from vitprof.modules.norms import NORMS
 from vitprof.modules.patches import make_positions, patchify
@@ -46,7 +45,7 @@ class MaskedAutoencoderViT(nn.Module):
             self.cls_token = nn.Parameter(torch.zeros(1, 1, spec.dim))
             nn.init.normal_(self.cls_token, std=0.02)
         self.pos_embed = make_positions(spec.pos_embed, spec.grid, spec.dim, joined=self.located)
-        encoder, decoder = spec.blocks(ONE)
+        encoder, decoder = (stage.block for stage in spec.stages)
         norm = NORMS[spec.norm] if spec.final_norm else nn.Identity
         self.blocks = nn.ModuleList(Block(encoder) for _ in range(spec.depth))
         self.norm = norm(spec.dim)

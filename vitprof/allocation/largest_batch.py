@@ -9,18 +9,19 @@ from functools import cache
 from math import ceil
 from typing import TYPE_CHECKING
 
-from vitprof.eager.rules import RULES, Rule
-from vitprof.eager.step import peak_bytes
+from vitprof.allocation.rules import RULES, Rule
+from vitprof.allocation.step import peak_bytes
 
 if TYPE_CHECKING:
     from vitprof.formulas.model import Model
+    from vitprof.formulas.work import Work
     from vitprof.workload import Workload
 
 _MOST = 10**9 - 1
 
 
 def largest_batch(
-    model: Model, workload: Workload, budget: int, *, rules: Mapping[str, Rule] = RULES
+    model: Model, workload: Workload, budget: int, *, rules: Mapping[Work, Rule] = RULES
 ) -> int:
     """The largest batch whose peak is within `budget` bytes; 0 where not even one image is.
 

@@ -1,0 +1,53 @@
+"""A real step on the CPU, by the events of PyTorch's allocator."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from vitprof.formulas.model import Model
+from vitprof.modules.step import Step
+from vitprof.workload import Workload
+
+
+@contextmanager
+def plain_kernels() -> Iterator[None]:
+    """Run on one thread without oneDNN, whose workspaces are no tensors."""
+    threads, enabled = torch.get_num_threads(), torch._C._get_mkldnn_enabled()
+    torch.set_num_threads(1)
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        yield
+    finally:
+        torch._C._set_mkldnn_enabled(enabled)
+        torch.set_num_threads(threads)
+
+
+def allocated(model: Model, workload: Workload) -> dict[str, int]:
+    """The most bytes that a real step holds at once in each phase; the second of two steps."""
+    gc.collect()  # what an earlier step has left would be let go of in the middle of this one
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        step = Step(model, workload, device="cpu")
+        step()
+        step(phase=record_function)
+    results = recorded.profiler.kineto_results
+    assert results is not None
+    events = sorted(results.events(), key=lambda event: event.start_ns())
+    phases = {
+        event.name(): (event.start_ns(), event.start_ns() + event.duration_ns())
+        for event in events
+        if event.name() in ("forward", "backward", "optimizer")
+    }
+    held, peaks, before = 0, dict.fromkeys(phases, 0), 0
+    for event in events:
+        if event.name() != "[memory]":
+            continue
+        before, held = held, held + event.nbytes()
+        for phase, (begin, end) in phases.items():
+            if begin <= event.start_ns() <= end:
+                peaks[phase] = max(peaks[phase], before, held)
+    return {phase: peak or held for phase, peak in peaks.items()}

@@ -1,0 +1,128 @@
+"""Random combinations of every option, mixer, model and workload, at small odd sizes.
+
+Options that are right one by one and in pairs can be wrong in threes. Run as a script, this
+holds the formula of so many combinations against a trace, at every allocation:
+
+    python tests/combinations.py --number 2000 --seed 1
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from itertools import islice
+from random import Random
+from typing import Any
+
+from vitprof.allocation.departures import TRACED
+from vitprof.allocation.step import follow
+from vitprof.errors import SpecError
+from vitprof.formulas.mixers import MIXERS
+from vitprof.formulas.model import Model
+from vitprof.formulas.models import MODELS
+from vitprof.modules.trace import trace
+from vitprof.options import Choice, Flag, Option, Ratio, Whole, pairs
+from vitprof.specs import specify
+from vitprof.workload import DEVICES, DTYPES, KERNELS, OPTIMIZERS, Workload
+
+# Numbers that meet often: they divide each other, are equal, or are 1.
+_NUMBERS: dict[str, tuple[int, ...]] = {
+    **{"image_size": (2, 4, 6, 9, 12), "image_width": (0, 0, 0, 4, 6), "patch_size": (1, 2, 3, 4)},
+    **{"channels": (1, 2, 3), "tokens": (1, 2, 3, 4, 5, 7, 9, 16), "classes": (1, 2, 5)},
+    **{"dim": (4, 8, 12, 20, 24), "decoder_dim": (4, 8, 12), "heads": (1, 2, 3, 4)},
+    **{"decoder_heads": (1, 2, 4), "depth": (1, 2, 3, 4), "decoder_depth": (1, 2, 3)},
+}
+_RATIOS = {"mlp_ratio": ("0.5", "1", "2", "4"), "mask_ratio": ("0", "0.3", "0.5", "0.75")}
+
+Case = tuple[Model, Workload]
+
+
+def cases(seed: int) -> Iterator[Case]:
+    """Yield combinations that are defined, for ever; the same ones for the same seed."""
+    random = Random(seed)
+    while True:
+        try:
+            case = _model(random), _workload(random)
+            follow(*case)
+        except SpecError:
+            continue
+        yield case
+
+
+def _model(random: Random) -> Model:
+    model, mixer = random.choice([*MODELS]), random.choice([*MIXERS])
+    declared = {**MODELS[model].declared(), **MIXERS[mixer].declared()}
+    options = {name: _value(random, name, option) for name, option in declared.items()}
+    given = {name: value for name, value in options.items() if value is not None}
+    return specify(model, mixer=mixer, options=given)
+
+
+def _value(random: Random, name: str, option: Option) -> object:
+    """A value of an option; None for its default."""
+    if isinstance(option, Whole):
+        if name in _NUMBERS:
+            return random.choice(_NUMBERS[name])
+        numbers = [option.minimum, 1, 2, 3, 5] if option.minimum == 0 else [1, 2, 3, 4, 6]
+        return random.choice([number for number in numbers if number % 2 or not option.odd])
+    if isinstance(option, Ratio):
+        return random.choice(_RATIOS[name]) if name in _RATIOS else None
+    if isinstance(option, Choice):
+        return random.choice(option.names) if random.random() < 0.6 else None
+    assert isinstance(option, Flag)
+    return random.random() < 0.5 if random.random() < 0.35 else None
+
+
+def _workload(random: Random) -> Workload:
+    dtype, inference = random.choice(["fp32", *DTYPES]), random.random() < 0.2
+    return Workload(
+        batch=random.choice((1, 1, 1, 2, 3)),
+        device=random.choice(DEVICES),
+        dtype=dtype,
+        autocast=dtype != "fp32" and random.random() < 0.5,
+        checkpoint=not inference and random.random() < 0.3,
+        inference=inference,
+        optimizer=random.choice(OPTIMIZERS),
+        kernel=random.choice(KERNELS),
+    )
+
+
+def described(case: Case) -> str:
+    """Model and workload in a line."""
+    model, workload = case
+    return f"{pairs(model.conditions())}; {pairs(workload.values())}"
+
+
+Levels = dict[str, list[int]]  # bytes that are held after each allocation, by phase
+
+
+def levels(case: Case, **how: Any) -> Levels:
+    """By formula; as `follow` takes `how`."""
+    timeline = follow(*case, every=True, **how)[0].eager.timeline
+    held = timeline.levels()
+    return {phase: held[begin:end] for phase, (begin, end) in timeline.phases.items()}
+
+
+def differences(case: Case) -> list[str]:
+    """Phases in which formula and trace hold other bytes at some allocation."""
+    own, traced = levels(case, departures=TRACED), trace(*case).levels
+    return [phase for phase in own if own[phase] != [*traced[phase]]]
+
+
+def main() -> int:
+    parser = ArgumentParser(description="Hold formulas against traces, at every allocation.")
+    parser.add_argument("--number", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    wrong = 0
+    for case in islice(cases(arguments.seed), arguments.number):
+        phases = differences(case)
+        if phases:
+            wrong += 1
+            print(f"{', '.join(phases)}: {described(case)}")
+    print(f"{wrong} of {arguments.number} combinations differ (seed {arguments.seed})")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

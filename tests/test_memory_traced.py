@@ -1,0 +1,88 @@
+"""What a step holds, by formula and traced: the same after every allocation, in every phase.
+
+The trace is another program altogether: the real step, run by PyTorch on fake tensors. Where
+eager PyTorch departs from it stands in `vitprof.allocation.departures`; the formula is read
+here without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+
+import pytest
+from combinations import Case, cases, described, differences
+
+from vitprof.specs import specify
+from vitprof.workload import KERNELS, OPTIMIZERS, Workload
+
+SAMPLE = 60
+SEED = 20
+
+
+@pytest.mark.parametrize("case", [*islice(cases(SEED), SAMPLE)], ids=described)
+def test_random_combination(case: Case) -> None:
+    assert differences(case) == []
+
+
+BARE = {"model": "layer", "tokens": 196, "dim": 384, "heads": 6, "batch": 8}
+# The smallest inputs for which formulas without strides were wrong: triples of mixer, block
+# and norm, dtype or checkpointing; and a batch of 1.
+TRIPLES: list[dict[str, object]] = [
+    {"mixer": "token-linear", "block": "conv", "norm": "batch"},
+    {
+        **{"mixer": "filter", "block": "single", "norm": "rms"},
+        **{"dtype": "fp16", "autocast": True, "inference": True},
+    },
+    {"mixer": "token-linear", "mlp": "none", "norm": "rms", "dtype": "bf16", "autocast": True},
+    {"mixer": "fourier", "block": "conv", "checkpoint": True, "activation": "gelu"},
+    {"mixer": "pool", "block": "conv", "checkpoint": True, "activation": "gelu"},
+    {
+        **{"mixer": "filter", "block": "conv", "activation": "gelu"},
+        **{"checkpoint": True, "dtype": "fp16"},
+    },
+    {"mixer": "filter", "block": "post", "dtype": "bf16"},
+]
+OTHERS: list[dict[str, object]] = [
+    {"mixer": "attn", "class_token": False, "norm": "rms", "device": "cpu", "dtype": "bf16"},
+    {"model": "classifier", "mixer": "performer", "image_size": 256, "patch_size": 16, "batch": 1},
+    {"model": "classifier", "mixer": "linformer", "image_size": 36, "patch_size": 1, "batch": 1},
+    {"model": "classifier", "mixer": "hydra", "image_size": 96, "patch_size": 16, "batch": 1},
+]
+DEEP: list[dict[str, object]] = [
+    {"model": "classifier", "depth": 9, "image_size": 6, "patch_size": 3, "fused": True},
+    {"model": "mae", "depth": 5, "decoder_depth": 4, "image_size": 16, "mixer": "lambda"},
+    # The peak is in the loss: 7 × 7 × 5 pixels a patch, and a few channels.
+    {
+        **{"model": "mae", "image_size": 14, "patch_size": 7, "channels": 5, "depth": 1},
+        **{"dim": 8, "heads": 2, "decoder_dim": 4, "decoder_heads": 1, "decoder_depth": 1},
+    },
+]
+
+
+def case_of(words: Mapping[str, object]) -> Case:
+    """A case in the words of the command line."""
+    own = {name: value for name, value in words.items() if name in Workload.declared()}
+    model = {name: value for name, value in words.items() if name not in own}
+    name, mixer = model.pop("model", None), model.pop("mixer", None)
+    return (
+        specify(name, mixer=mixer, options=model),  # type: ignore[arg-type]
+        Workload(**{"batch": 2, **own}),  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [*({**BARE, **words} for words in TRIPLES), *OTHERS, *DEEP],
+    ids=lambda words: "-".join(map(str, words.values())),
+)
+def test_combination(words: dict[str, object]) -> None:
+    assert differences(case_of(words)) == []
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_optimizers(optimizer: str, kernel: str) -> None:
+    mixer = ("lambda", "attn", "gmlp")[KERNELS.index(kernel)]
+    words = {"model": "layer", "mixer": mixer, "optimizer": optimizer, "kernel": kernel}
+    assert differences(case_of(words)) == []

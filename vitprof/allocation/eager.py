@@ -1,0 +1,511 @@
+"""Eager PyTorch on paper: tensors without numbers, followed from allocation to allocation.
+
+The methods here are what ATen's functions are made of: allocations, views, autograd's graph
+and engine, autocast's casts, activation checkpointing. What each function allocates and keeps
+stands in `vitprof.allocation.kernels`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from vitprof.allocation.autograd import (
+    Back,
+    Boundary,
+    Edge,
+    EnoughError,
+    Frame,
+    Leaf,
+    Node,
+    Promise,
+)
+from vitprof.allocation.departures import EAGER, Departures
+from vitprof.allocation.strides import (
+    Ints,
+    contiguous,
+    dense,
+    elementwise,
+    fake_view,
+    is_contiguous,
+    is_dense,
+    view,
+)
+from vitprof.allocation.tensor import Tensor, widest
+from vitprof.allocation.timeline import BYTES, Storage, Timeline
+from vitprof.formulas.op import Shape
+from vitprof.formulas.size import ONE, Size, product
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vitprof.workload import Workload
+
+_SCALAR: tuple[Ints, Ints] = ((), ())
+
+
+class Eager:
+    """A step on paper.
+
+    Attributes:
+        timeline: books what is held.
+        dtype: what contractions compute in.
+        weight_dtype: what parameters are kept in.
+        training: in train mode, with gradients.
+        autocast: in mixed precision.
+        on_gpu: with the kernels and the list of autocast that a GPU has.
+        departs: in what it is not as a trace on fake tensors has it.
+        own_memory: with what kernels of the CPU take for themselves.
+        recomputing: the block that runs again, if one does.
+        watched: where equal blocks meet, by the function that makes what one hands on.
+    """
+
+    def __init__(
+        self, timeline: Timeline, workload: Workload, departures: Departures = EAGER
+    ) -> None:
+        self.timeline = timeline
+        self.on_gpu = workload.device == "cuda"
+        self.departs = departures
+        self.own_memory = departures.kernels and not self.on_gpu
+        self.dtype = workload.dtype
+        self.weight_dtype = "fp32" if workload.autocast else workload.dtype
+        self.training = not workload.inference
+        self.autocast = workload.autocast
+        self.checkpoint = workload.checkpoint
+        self.recomputing: Frame | None = None
+        self.recompute: Callable[[Frame], None] = _nothing
+        self.nodes: list[Node] = []
+        self.watched: dict[Node, Boundary] = {}
+        self.casts: dict[int, tuple[Tensor, Tensor]] = {}
+        self._promising: Frame | None = None
+        self._parameters = Storage(0, (), "", 0, "parameters", "")
+
+    # Memory
+
+    def new(self, sizes: Shape, dtype: str, strides: Ints | None = None) -> Tensor:
+        """Allocate a tensor; without strides, its numbers lie in their order."""
+        values = [size.value for size in sizes]
+        numbers = BYTES[dtype]
+        for value in values:
+            numbers *= value
+        storage = self.timeline.allocate(numbers, sizes, dtype)
+        return Tensor(
+            sizes, contiguous(tuple(values)) if strides is None else strides, dtype, storage
+        )
+
+    def like(self, x: Tensor, dtype: str | None = None) -> Tensor:
+        """Allocate a tensor laid out like another one: `empty_like`."""
+        strides = x.strides if is_dense(x.shape, x.strides) else dense(x.shape, [x.strides])
+        return self.new(x.sizes, dtype or x.dtype, strides)
+
+    def elementwise(
+        self, *inputs: Tensor, sizes: Shape | None = None, dtype: str | None = None
+    ) -> Tensor:
+        """Allocate what is made of tensors element by element.
+
+        Args:
+            inputs: the tensors, in the order of the kernel's arguments.
+            sizes: the axes of what is made; without, those of the first.
+            dtype: its dtype; without, that which PyTorch promotes to.
+        """
+        sizes = inputs[0].sizes if sizes is None else sizes
+        shape = tuple([size.value for size in sizes])
+        strides = elementwise(shape, tuple([x.layout for x in inputs]))
+        common = widest(*inputs)
+        if not self.own_memory:
+            return self.new(sizes, dtype or common, strides)
+        # A kernel of the CPU reads a copy of what has another dtype.
+        copies = [self.like(x, common) for x in inputs if x.dtype != common]
+        made = self.new(sizes, dtype or common, strides)
+        self.free(*copies)
+        return made
+
+    def with_scalar(
+        self, x: Tensor, node: Node | None = None, *, kept: Sequence[Tensor] = ()
+    ) -> Tensor:
+        """Allocate what is made of a tensor and a number element by element.
+
+        Args:
+            x: the tensor.
+            node: the function that keeps the number, if one does.
+            kept: the number, where it has been kept.
+        """
+        layouts = (x.layout, _SCALAR) if self.departs.layouts else (x.layout,)
+        number = [*kept] or self.number()
+        copied = [self.new((), x.dtype) for _ in number]
+        made = self.new(x.sizes, x.dtype, elementwise(x.shape, layouts))
+        self.free(*number, *copied)
+        if node is not None:
+            for one in number:
+                self._keep_number(node, one)
+        return made
+
+    def _keep_number(self, node: Node, number: Tensor) -> None:
+        """Keep a number for the backward pass: checkpointing leaves numbers as they are."""
+        self.hold(self._turned(number))
+        if self.recomputing is None:
+            node.saved.append(number)
+        else:
+            self.recomputing.numbers.append(number)
+
+    def number(self) -> list[Tensor]:
+        """A number as an operand: on a CPU a tensor of 8 bytes."""
+        return [self.new((), "int64")] if self.own_memory else []
+
+    def copies(self, *inputs: Tensor) -> list[Tensor]:
+        """What a kernel of the CPU reads of tensors that are not contiguous: copies."""
+        if not self.own_memory:
+            return []
+        return [self.new(x.sizes, x.dtype) for x in inputs if not is_contiguous(*x.layout)]
+
+    def buffers(self, *bytes: int) -> list[Tensor]:
+        """What a kernel of the CPU takes for itself."""
+        if not self.own_memory:
+            return []
+        return [self.new((Size(some),), "bool") for some in bytes]
+
+    def by_number(self, x: Tensor) -> None:
+        """Work on a tensor in place with a number."""
+        number = self.number()
+        self.free(x, *number, *[self.new((), x.dtype) for _ in number])
+
+    def see(self, x: Tensor, sizes: Shape, strides: Ints) -> Tensor:
+        """The memory of a tensor on other axes, without a gradient."""
+        return Tensor(sizes, strides, x.dtype, x.storage)
+
+    def free(self, *tensors: Tensor) -> None:
+        """Let go of tensors that nobody but the line that runs holds: they were held until now."""
+        for x in tensors:
+            self.timeline.touch(x.storage)
+
+    def hold(self, x: Tensor) -> Tensor:
+        """Hold a tensor beyond the line that runs."""
+        if not x.holders:
+            x.storage.tensors += 1
+        x.holders += 1
+        return x
+
+    def drop(self, x: Tensor) -> None:
+        """Let go of a tensor that was held."""
+        x.holders -= 1
+        if not x.holders:
+            x.storage.tensors -= 1
+        self.timeline.touch(x.storage)
+
+    def signature(self, x: Tensor) -> tuple[object, ...]:
+        """All that what is done with a tensor can depend on."""
+        return (*x.layout, x.dtype, x.wanted, x.holders, x.storage.tensors, x.storage.bytes)
+
+    # The graph
+
+    def node(self, *inputs: Tensor) -> Node | None:
+        """A function of these inputs; None if no gradient of them is wanted."""
+        if not self.training:
+            return None
+        for x in inputs:
+            if x.wanted:
+                break
+        else:
+            return None
+        counting = self.recomputing is None
+        edges: list[Edge | None] = []
+        for x in inputs:
+            if not x.wanted or x.node is None:
+                edges.append(None)
+                continue
+            edges.append(Edge(x.node, x.slot, x.sizes, x.dtype))
+            if counting and isinstance(x.node, Leaf):
+                x.node.uses += 1
+        node = Node(self.timeline.at, edges)
+        if counting:
+            self.nodes.append(node)
+        return node
+
+    def save(self, node: Node | None, *tensors: Tensor) -> None:
+        """Keep tensors for the backward pass of a function, if there is one.
+
+        Raises:
+            EnoughError: a block that runs again has made all that it promised.
+        """
+        if node is None:
+            return
+        for x in tensors:
+            if self.recomputing is not None:
+                frame = self.recomputing
+                assert frame.made is not None
+                frame.made.append(self.hold(self._turned(self.see(x, x.sizes, x.strides))))
+                if len(frame.made) == frame.promises:
+                    raise EnoughError
+            elif self._promising is not None:
+                frame = self._promising
+                node.saved.append(Promise(frame, frame.promises))
+                frame.promises += 1
+                frame.left += 1
+            else:
+                node.saved.append(self.hold(self._turned(x)))
+
+    def keep_input(self, x: Tensor) -> Tensor:
+        """Keep the input of a checkpointed block."""
+        return self.hold(self._turned(x))
+
+    def _turned(self, x: Tensor) -> Tensor:
+        if x.storage.kind == "temporaries":
+            self.timeline.turn(x.storage, "saved")
+        return x
+
+    def made(self, y: Tensor, node: Node | None, inputs: Sequence[Tensor], back: Back) -> Tensor:
+        """What a function wrote, whose inputs were held until now."""
+        timeline = self.timeline
+        now = timeline.now
+        for x in inputs:
+            x.storage.last = max(x.storage.last, now)
+        if node is not None:
+            node.back = back
+            y.node, y.wanted = node, True
+        return y
+
+    def viewed(self, y: Tensor, x: Tensor, back: Back) -> Tensor:
+        """A view of a tensor, and how its gradient goes on."""
+        node = self.node(x)
+        y.wanted = x.wanted
+        if node is not None:
+            node.back = back
+            y.node = node
+        return y
+
+    # Casts
+
+    def cast(self, x: Tensor, dtype: str) -> Tensor:
+        """A copy in another dtype, whose gradient is cast back; the tensor itself in its own."""
+        if x.dtype == dtype:
+            return x
+        node = self.node(x)
+        return self.made(self.like(x, dtype), node, (x,), lambda grads, saved: grads)
+
+    def lower(self, x: Tensor) -> Tensor:
+        """What an op that autocast computes in fewer bits reads; copies of parameters are kept."""
+        if not self.autocast or x.dtype != "fp32":
+            return x
+        if not (x.leaf and x.wanted):
+            return self.cast(x, self.dtype)
+        if id(x) not in self.casts:
+            copied = self.cast(x, self.dtype)
+            copied.wanted = x.wanted
+            self.casts[id(x)] = x, self.hold(copied)
+        return self.casts[id(x)][1]
+
+    def exact(self, x: Tensor) -> Tensor:
+        """What an op that autocast computes in fp32 on a GPU reads."""
+        return self.cast(x, "fp32") if self.autocast and self.on_gpu else x
+
+    def leave_autocast(self) -> None:
+        """Let go of the copies of parameters that mixed precision has at hand."""
+        for _, copied in self.casts.values():
+            self.drop(copied)
+        self.casts = {}
+
+    # Parameters
+
+    def parameter(self, sizes: Shape, *, trained: bool = True, dtype: str | None = None) -> Tensor:
+        """A parameter of the op that runs, which is there before the step."""
+        strides = contiguous(tuple([size.value for size in sizes]))
+        x = Tensor(sizes, strides, dtype or self.weight_dtype, self._parameters)
+        x.leaf = True
+        if trained:
+            x.wanted = True
+            x.node = Leaf(self.timeline.at, x.shape, strides)
+        return x
+
+    def input(self, sizes: Shape, dtype: str) -> Tensor:
+        """A tensor that is there before the step."""
+        size = product((*sizes, Size(BYTES[dtype])))
+        storage = self.timeline.there(size, "inputs")
+        return Tensor(sizes, contiguous(tuple([size.value for size in sizes])), dtype, storage)
+
+    # The backward pass
+
+    def backward(self, loss: Tensor) -> None:
+        """Run the graph backward from a loss."""
+        assert loss.node is not None
+        self.timeline.at = "loss"
+        seed = self.hold(self.new((), loss.dtype))  # which is held until the end
+        loss.node.grads = [self.hold(seed)]
+        while self.nodes:
+            node = self.nodes.pop()
+            if any(grad is not None for grad in node.grads):
+                self._run(node)
+            else:
+                self._release(node)
+        self.drop(seed)
+
+    def _run(self, node: Node) -> None:
+        self.timeline.at = node.at
+        incoming, node.grads = node.grads, []
+        boundary = self.watched.get(node)
+        if boundary is not None:
+            boundary.instant = self.timeline.now
+            boundary.gradient = [grad and self.signature(grad) for grad in incoming]
+        assert node.back is not None
+        saved = [self._unpack(kept) for kept in node.saved]
+        self.timeline.at = node.at
+        outgoing: list[tuple[Tensor, Edge]] = [
+            (self.hold(grad), edge)
+            for grad, edge in zip(node.back(incoming, saved), node.edges, strict=True)
+            if grad is not None and edge is not None
+        ]
+        for kept, promised in zip(saved, node.saved, strict=True):
+            if isinstance(promised, Promise):
+                self.drop(kept)
+        outgoing = [(self._validated(grad, edge), edge) for grad, edge in outgoing]
+        for grad in incoming:
+            if grad is not None:
+                self.drop(grad)
+        self._release(node)
+        for grad, edge in outgoing:
+            self._arrive(grad, edge)
+        for each in node.edges:
+            if each is not None and isinstance(each.node, Leaf):
+                each.node.uses -= 1
+                if not each.node.uses:
+                    self._accumulate(each.node)
+
+    def _release(self, node: Node) -> None:
+        """Let go of what a function has kept."""
+        for kept in node.saved:
+            if not isinstance(kept, Promise):
+                self.drop(kept)
+                continue
+            frame = kept.frame
+            frame.left -= 1
+            if not frame.left and frame.input is not None:
+                self.drop(frame.input)
+                frame.input = None
+        node.saved = []
+
+    def _unpack(self, kept: Tensor | Promise) -> Tensor:
+        if not isinstance(kept, Promise):
+            return kept
+        frame = kept.frame
+        if frame.made is None:
+            frame.made = []
+            self.recompute(frame)
+        made = frame.made[kept.index]
+        assert made is not None
+        frame.made[kept.index] = None
+        return made
+
+    def _validated(self, grad: Tensor, edge: Edge) -> Tensor:
+        """A gradient with the shape and the dtype of what it is of."""
+        shape = tuple([size.value for size in edge.sizes])
+        if grad.shape != shape:
+            grad = self._replaced(grad, self.sum_to(grad, edge.sizes))
+        if grad.dtype != edge.dtype:
+            grad = self._replaced(grad, self.like(grad, edge.dtype))
+        return grad
+
+    def _replaced(self, old: Tensor, new: Tensor) -> Tensor:
+        self.hold(new)
+        self.drop(old)
+        return new
+
+    def sum_to(self, x: Tensor, sizes: Shape) -> Tensor:
+        """The sum over the axes that a smaller tensor was repeated along: `at::sum_to`."""
+        leading = len(x.sizes) - len(sizes)
+        reduced = [*range(leading)] + [
+            leading + place
+            for place, size in enumerate(sizes)
+            if size.value == 1 and x.shape[leading + place] != 1
+        ]
+        if not reduced:
+            return x
+        kept = tuple(ONE if place in reduced else size for place, size in enumerate(x.sizes))
+        total = self.summed(x, kept, reduced)
+        self.free(x)
+        if not leading:
+            return total
+        return self.see(total, sizes, self.reshaped(total, sizes) or total.strides)
+
+    def summed(self, x: Tensor, sizes: Shape, dims: Sequence[int]) -> Tensor:
+        """Allocate a sum along axes.
+
+        A kernel of the CPU sums fewer bits in fp32, from a copy, if two of the axes are not one
+        within the other (`should_use_acc_buffer` in ReduceOps.cpp).
+        """
+        total = self.new(sizes, x.dtype)
+        if self.own_memory and x.dtype in ("bf16", "fp16"):
+            axes = sorted((x.strides[dim], x.shape[dim]) for dim in dims if x.shape[dim] != 1)
+            if any(inner * size != outer for (inner, size), (outer, _) in pairwise(axes)):
+                self.free(self.new(sizes, "fp32"), self.like(x, "fp32"))
+        return total
+
+    def compared(self, x: Tensor) -> Tensor:
+        """Allocate the comparison of a tensor with a number."""
+        number = self.number()
+        copied = [self.new((), x.dtype) for _ in number if x.dtype != "int64"]
+        made = self.elementwise(x, dtype="bool")
+        self.free(x, *number, *copied)
+        return made
+
+    def reshaped(self, x: Tensor, sizes: Shape) -> Ints | None:
+        """The strides of a tensor on other axes; None where that takes a copy."""
+        shape = tuple([size.value for size in sizes])
+        strides = view(x.shape, x.strides, shape)
+        if strides is None or self.departs.layouts:
+            return strides
+        return fake_view(x.shape, x.strides, shape)
+
+    def _arrive(self, grad: Tensor, edge: Edge) -> None:
+        """Add a gradient to those that have arrived; `grad` is held by the caller, who lets go."""
+        grads = edge.node.grads
+        while len(grads) <= edge.slot:
+            grads.append(None)
+        old = grads[edge.slot]
+        if old is None:
+            grads[edge.slot] = grad
+            return
+        self.timeline.at = edge.node.at
+        alone = old.holders == 1 and old.storage.tensors == 1 and is_dense(*old.layout)
+        if alone and self.departs.sums:
+            self.drop(grad)
+            return
+        total = self.hold(self.elementwise(old, grad))
+        self.drop(old)
+        self.drop(grad)
+        grads[edge.slot] = total
+
+    def _accumulate(self, leaf: Leaf) -> None:
+        """Make a parameter's gradient of what has arrived."""
+        grad = leaf.grads[0]
+        if grad is None:
+            return
+        self.timeline.at = leaf.at
+        same = all(
+            size == 1 or own == other
+            for size, own, other in zip(leaf.shape, grad.strides, leaf.strides, strict=True)
+        )
+        if grad.holders > 1 or not same:
+            copied = self.hold(self.new(grad.sizes, grad.dtype, leaf.strides))
+            self.drop(grad)
+            grad = copied
+        self.timeline.turn(grad.storage, "gradients")
+        self.timeline.keep(grad.storage)
+
+    # Checkpointing
+
+    @contextmanager
+    def promising(self, frame: Frame) -> Iterator[None]:
+        """Run the body as a checkpointed block, which promises what its functions keep."""
+        self._promising = frame
+        yield
+        self._promising = None
+
+
+def _nothing(frame: Frame) -> None:
+    raise AssertionError("there is no program to run a block of again")
+
+
+def is_in_order(x: Tensor) -> bool:
+    """Whether a tensor's numbers lie in their order."""
+    return is_contiguous(x.shape, x.strides)

@@ -1,0 +1,86 @@
+"""Attention in one kernel: which kernel that is depends on the device and the dtype."""
+
+from __future__ import annotations
+
+from vitprof.allocation.eager import Eager
+from vitprof.allocation.kernels.views import Grads, permuted
+from vitprof.allocation.strides import Ints
+from vitprof.allocation.tensor import Tensor
+from vitprof.formulas.op import Shape
+from vitprof.formulas.size import Size
+
+_COLUMNS = 512  # keys that the CPU's kernel takes at a time
+
+
+def fused_attention(m: Eager, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Keeps its inputs, its output and a log-sum-exp for each query, and random states on a GPU.
+
+    (..., queries, d) and (..., keys, d), of which the leading axes are (B, heads).
+    """
+    if m.on_gpu:
+        q, k, v = m.lower(q), m.lower(k), m.lower(v)
+        return _efficient(m, q, k, v) if q.dtype == "fp32" else _flash(m, q, k, v)
+    v, k, q = m.lower(v), m.lower(k), m.lower(q)
+    node = m.node(q, k, v)
+    m.save(node, q, k, v)
+    y, log_sum = m.like(q), m.new(q.sizes[:-1], "fp32")
+    rows, columns, d = _tile(q.shape[-2]), min(_COLUMNS, k.shape[-2]), q.shape[-1]
+    small = q.dtype != "fp32"
+    tile = [4 * rows * (columns + 2 + d), *[2 * rows * columns] * small]
+    m.free(y, log_sum, *m.buffers(*tile))
+    m.save(node, y, log_sum)
+    shapes = (q.sizes, k.sizes, v.sizes)
+
+    def back(grads: Grads, saved: Grads) -> list[Tensor]:
+        made = [_by_tokens(m, sizes, grads[0].dtype) for sizes in shapes]
+        copies = m.copies(permuted(m, grads[0], (0, 2, 1, 3)))
+        tiles = [2 * 4 * rows * columns, *[2 * 2 * rows * columns] * small, 4 * rows]
+        m.free(*made, *copies, *m.buffers(*tiles))
+        return made
+
+    return m.made(y, node, (q, k, v), back)
+
+
+def _tile(queries: int) -> int:
+    """Queries that the CPU's kernel takes at a time (FlashAttentionKernel.cpp)."""
+    return min(queries, 256 if queries >= 768 else 64 if queries >= 192 else 32)
+
+
+def _efficient(m: Eager, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """The memory-efficient kernel rounds the queries of the log-sum-exp up to 32s."""
+    node = m.node(q, k, v)
+    m.save(node, q, k, v)
+    y = _by_tokens(m, q.sizes, q.dtype)
+    queries = (q.sizes[-2] + 31) // 32 * 32
+    beside = [m.new((*q.sizes[:-2], queries), "fp32")] if node is not None else []
+    beside += [m.new((), "int64"), m.new((), "int64")]
+    m.free(y, *beside)
+    m.save(node, y, *beside)
+    shapes = (q.sizes, k.sizes, v.sizes)
+
+    def back(grads: Grads, saved: Grads) -> list[Tensor]:
+        return [_by_tokens(m, sizes, grads[0].dtype) for sizes in shapes]
+
+    return m.made(y, node, (q, k, v), back)
+
+
+def _flash(m: Eager, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """The flash kernel for two bytes an element."""
+    node = m.node(q, k, v)
+    m.save(node, q, k, v)
+    y = m.like(q)
+    beside = [m.new(q.sizes[:-1], "fp32"), m.new((Size(2),), "int64"), m.new((), "int64")]
+    m.free(y, *beside)
+    m.save(node, y, *beside)
+
+    def back(grads: Grads, saved: Grads) -> list[Tensor]:
+        return [m.like(one) for one in saved[:3]]
+
+    return m.made(y, node, (q, k, v), back)
+
+
+def _by_tokens(m: Eager, sizes: Shape, dtype: str) -> Tensor:
+    """A new tensor (B, heads, N, d) whose heads lie side by side within a token."""
+    _, h, N, d = sizes
+    strides: Ints = (N.value * h.value * d.value, d.value, h.value * d.value, 1)
+    return m.new(sizes, dtype, strides)

@@ -1,0 +1,64 @@
+"""Convolutions and pooling: channels-last where the strides of their input suggest that."""
+
+from __future__ import annotations
+
+from vitprof.allocation.eager import Eager
+from vitprof.allocation.kernels.views import Grads
+from vitprof.allocation.strides import (
+    Ints,
+    channels_last,
+    is_channels_last,
+    is_contiguous,
+    suggests_channels_last,
+)
+from vitprof.allocation.tensor import Tensor
+from vitprof.formulas.op import Shape
+
+
+def conv(m: Eager, x: Tensor, weight: Tensor, bias: Tensor | None, out: Shape) -> Tensor:
+    """`convolution` keeps its input and its weights."""
+    if bias is not None:
+        bias = m.lower(bias)
+    weight = m.lower(weight)
+    x = m.lower(x)
+    inputs = (x, weight) if bias is None else (x, weight, bias)
+    node = m.node(*inputs)
+    m.save(node, x, weight)
+    last = suggests_channels_last(*x.layout) or suggests_channels_last(*weight.layout)
+    sizes = [one.sizes for one in inputs]
+
+    def back(grads: Grads, saved: Grads) -> list[Tensor | None]:
+        assert node is not None
+        dtype = grads[0].dtype
+        made = []
+        for place, own in enumerate(sizes):
+            wanted = node.wants(place)
+            made.append(
+                m.new(own, dtype, _strides(own, last=last and place < 2)) if wanted else None
+            )
+        return made
+
+    return m.made(m.new(out, x.dtype, _strides(out, last=last)), node, inputs, back)
+
+
+def _strides(sizes: Shape, *, last: bool) -> Ints | None:
+    return channels_last(tuple([size.value for size in sizes])) if last else None
+
+
+def avg_pool(m: Eager, x: Tensor) -> Tensor:
+    """`avg_pool2d` keeps its input."""
+    node = m.node(x)
+    m.save(node, x)
+    last, sizes = suggests_channels_last(*x.layout), x.sizes
+    strides = _strides(sizes, last=last)
+    y = m.new(sizes, x.dtype, strides)
+
+    def back(grads: Grads, saved: Grads) -> list[Tensor]:
+        (g,) = grads
+        in_format = is_channels_last(*g.layout) if last else is_contiguous(*g.layout)
+        copies = [m.new(sizes, g.dtype, strides)] if m.own_memory and not in_format else []
+        of_x = m.new(sizes, g.dtype, strides)
+        m.free(of_x, *copies)
+        return [of_x]
+
+    return m.made(y, node, (x,), back)

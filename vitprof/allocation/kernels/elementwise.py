@@ -1,0 +1,171 @@
+"""Work on each element: activations, sums, products, quotients, powers."""
+
+from __future__ import annotations
+
+from vitprof.allocation.eager import Eager
+from vitprof.allocation.kernels.views import Grads, pass_on
+from vitprof.allocation.tensor import Tensor
+from vitprof.formulas.size import ONE, Size
+
+
+def keeps_input(m: Eager, x: Tensor) -> Tensor:
+    """GELU, SiLU, ELU: the derivative follows from the input."""
+    node = m.node(x)
+    m.save(node, x)
+    return m.made(m.elementwise(x), node, (x,), lambda g, kept: [m.elementwise(g[0], kept[0])])
+
+
+def keeps_output(m: Eager, x: Tensor) -> Tensor:
+    """Sigmoid, tanh, exponential: the derivative follows from the output."""
+    node = m.node(x)
+    y = m.elementwise(x)
+    m.save(node, y)
+    return m.made(y, node, (x,), lambda g, kept: [m.elementwise(g[0], kept[0])])
+
+
+def relu(m: Eager, x: Tensor) -> Tensor:
+    """ReLU keeps its output; `threshold_backward` reads it before the gradient."""
+    node = m.node(x)
+    y = m.elementwise(x)
+    m.save(node, y)
+    return m.made(y, node, (x,), lambda g, kept: [m.elementwise(kept[0], g[0])])
+
+
+def exp(m: Eager, x: Tensor) -> Tensor:
+    """Keeps its output; autocast on a GPU computes it in fp32."""
+    return keeps_output(m, m.exact(x))
+
+
+def scale(m: Eager, x: Tensor) -> Tensor:
+    """Times a number, which alone is kept."""
+    node = m.node(x)
+    return m.made(
+        m.with_scalar(x, node), node, (x,), lambda g, kept: [m.with_scalar(g[0], kept=kept)]
+    )
+
+
+def add(m: Eager, x: Tensor, y: Tensor) -> Tensor:
+    """A sum keeps nothing; its gradient is that of each term."""
+    node = m.node(x, y)
+    z = m.elementwise(x, y, sizes=joint(x, y))
+    return m.made(z, node, (x, y), lambda g, kept: [g[0], g[0]])
+
+
+def add_scalar(m: Eager, x: Tensor) -> Tensor:
+    """A sum with a number."""
+    node = m.node(x)
+    return m.made(m.with_scalar(x), node, (x,), pass_on)
+
+
+def subtract(m: Eager, x: Tensor, y: Tensor) -> Tensor:
+    """x - y keeps nothing; its gradient is that of x, and negated that of y."""
+    node = m.node(x, y)
+
+    def back(grads: Grads, saved: Grads) -> list[Tensor | None]:
+        assert node is not None
+        of_y = m.elementwise(grads[0]) if node.wants(1) else None
+        return [grads[0] if node.wants(0) else None, of_y]
+
+    return m.made(m.elementwise(x, y, sizes=joint(x, y)), node, (x, y), back)
+
+
+def multiply(m: Eager, x: Tensor, y: Tensor) -> Tensor:
+    """x y keeps each that the gradient of the other is made with; that of y is made first."""
+    node = m.node(x, y)
+    if node is not None:
+        m.save(node, *[y] * node.wants(0), *[x] * node.wants(1))
+
+    def back(grads: Grads, saved: Grads) -> list[Tensor | None]:
+        assert node is not None
+        of_y = m.elementwise(grads[0], saved[-1], sizes=grads[0].sizes) if node.wants(1) else None
+        of_x = m.elementwise(grads[0], saved[0], sizes=grads[0].sizes) if node.wants(0) else None
+        return [of_x, of_y]
+
+    return m.made(m.elementwise(x, y, sizes=joint(x, y)), node, (x, y), back)
+
+
+def divide(m: Eager, x: Tensor, y: Tensor) -> Tensor:
+    """x / y keeps y, and x for the gradient of y, which is made first: -g ((x / y) / y)."""
+    node = m.node(x, y)
+    if node is not None:
+        m.save(node, y, *[x] * node.wants(1))
+
+    def back(grads: Grads, saved: Grads) -> list[Tensor | None]:
+        assert node is not None
+        (g,), by = grads, saved[0]
+        of_y = None
+        if node.wants(1):
+            quotient = m.elementwise(saved[1], by, sizes=joint(saved[1], by))
+            again = m.elementwise(quotient, by)
+            negated = m.elementwise(g)
+            of_y = m.elementwise(negated, again)
+            m.free(quotient, again, negated)
+        of_x = m.elementwise(g, by, sizes=g.sizes) if node.wants(0) else None
+        return [of_x, of_y]
+
+    return m.made(m.elementwise(x, y, sizes=joint(x, y)), node, (x, y), back)
+
+
+def square(m: Eager, x: Tensor) -> Tensor:
+    """x^2 keeps x; its gradient is g (2 x^1). Autocast on a GPU computes it in fp32."""
+    x = m.exact(x)
+    node = m.node(x)
+    m.save(node, x)
+
+    def back(grads: Grads, saved: Grads) -> list[Tensor]:
+        first = m.elementwise(saved[0])
+        twice = m.with_scalar(first)
+        made = m.elementwise(grads[0], twice)
+        m.free(first, twice)
+        return [made]
+
+    return m.made(m.elementwise(x), node, (x,), back)
+
+
+def rsqrt(m: Eager, x: Tensor) -> Tensor:
+    """The reciprocal of a root keeps itself; its gradient is (-g / 2) y^3."""
+    node = m.node(x)
+    y = m.elementwise(x)
+    m.save(node, y)
+
+    def back(grads: Grads, saved: Grads) -> list[Tensor]:
+        half = m.with_scalar(grads[0])
+        cube = m.elementwise(saved[0])
+        made = m.elementwise(half, cube)
+        m.free(half, cube)
+        return [made]
+
+    return m.made(y, node, (x,), back)
+
+
+def at_least(m: Eager, x: Tensor) -> Tensor:
+    """`clamp_min` with a number: a 0 and a mask choose the gradient."""
+    node = m.node(x)
+    m.save(node, x)
+
+    def back(grads: Grads, saved: Grads) -> list[Tensor]:
+        zero = m.new((), grads[0].dtype)
+        mask = m.compared(saved[0])
+        made = m.elementwise(mask, grads[0], dtype=grads[0].dtype)
+        m.free(zero, mask)
+        return [made]
+
+    return m.made(m.elementwise(x), node, (x,), back)
+
+
+def subtract_from_identity(m: Eager, x: Tensor) -> Tensor:
+    """A multiple of the identity matrix, less x."""
+    identity = m.new((x.sizes[-2], x.sizes[-1]), x.dtype)
+    multiple = m.with_scalar(identity)
+    m.free(identity)
+    return subtract(m, multiple, x)
+
+
+def joint(x: Tensor, y: Tensor) -> tuple[Size, ...]:
+    """The sizes of what is made of two tensors, each of which may be repeated."""
+    longer, shorter = (x, y) if len(x.sizes) >= len(y.sizes) else (y, x)
+    sizes = [*longer.sizes]
+    for place in range(-len(shorter.sizes), 0):
+        if sizes[place] is ONE or longer.shape[place] == 1 != shorter.shape[place]:
+            sizes[place] = shorter.sizes[place]
+    return tuple(sizes)

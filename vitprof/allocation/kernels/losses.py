@@ -1,0 +1,51 @@
+"""The losses of a training step."""
+
+from __future__ import annotations
+
+from vitprof.allocation.eager import Eager
+from vitprof.allocation.kernels.elementwise import multiply, square, subtract
+from vitprof.allocation.kernels.norms import softmax
+from vitprof.allocation.kernels.reductions import mean, repeated
+from vitprof.allocation.tensor import Tensor
+
+
+def cross_entropy(m: Eager, logits: Tensor) -> Tensor:
+    """The logarithm of a softmax, in fp32 by autocast, and its mean over the labels."""
+    logits = m.cast(logits, m.weight_dtype)
+    x = softmax(m, logits)
+    node = m.node(x)
+    m.save(node, x)
+    loss, weight = m.new((), x.dtype), m.new((), x.dtype)
+    m.free(logits, loss, weight)
+    m.save(node, weight)
+    sizes = x.sizes
+    return m.made(loss, node, (x,), lambda g, kept: [m.new(sizes, g[0].dtype)])
+
+
+def squared_error(m: Eager, x: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """`((x - target).square().mean(-1) * mask).sum() / mask.sum().clamp(min=1)`."""
+    difference = subtract(m, x, target)
+    squares = square(m, difference)
+    m.free(difference)
+    error = mean(m, squares, x.sizes[:-1], (len(x.sizes) - 1,))
+    m.free(squares)
+    masked = multiply(m, error, mask)
+    total = _total(m, masked)
+    m.free(masked)
+    dropped = _total(m, mask)
+    at_least_one = m.elementwise(dropped)
+    m.free(dropped)
+    node = m.node(total)
+    m.save(node, at_least_one)
+    loss = m.elementwise(total, at_least_one)
+    m.free(error, at_least_one)
+    return m.made(loss, node, (total,), lambda g, kept: [m.elementwise(g[0], kept[0])])
+
+
+def _total(m: Eager, x: Tensor) -> Tensor:
+    """`x.sum()`, in fp32 by autocast on a GPU."""
+    x = m.exact(x)
+    node = m.node(x)
+    sizes = x.sizes
+    dims = tuple(range(len(sizes)))
+    return m.made(m.new((), x.dtype), node, (x,), lambda g, kept: [repeated(m, g[0], sizes, dims)])

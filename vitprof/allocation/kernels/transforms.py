@@ -1,0 +1,120 @@
+"""Fourier transforms, which compute in fp32, and products of their spectra."""
+
+from __future__ import annotations
+
+from vitprof.allocation.eager import Eager
+from vitprof.allocation.kernels.elementwise import joint
+from vitprof.allocation.kernels.views import Grads
+from vitprof.allocation.strides import Ints
+from vitprof.allocation.tensor import Tensor
+from vitprof.formulas.op import Shape
+
+
+def exact(m: Eager, x: Tensor) -> Tensor:
+    """The tensor in fp32, which transforms compute in."""
+    return m.cast(x, "fp32") if x.dtype in ("bf16", "fp16") else x
+
+
+def real_part_of_fft(m: Eager, x: Tensor) -> Tensor:
+    """`fft2(x).real`: what goes in is made complex, and so is the gradient of the real part."""
+    dtype = x.dtype
+    wide = exact(m, x)
+    node = m.node(wide)
+    pairs = m.made(m.like(wide, "complex64"), node, (wide,), lambda g, kept: [_real(m, g[0])])
+    spectrum = _transform(m, pairs, pairs.sizes, (1, 2))
+    m.free(wide)
+    y = _real(m, spectrum)
+
+    def back(grads: Grads, saved: Grads) -> list[Tensor]:
+        return [m.like(grads[0], "complex64")]
+
+    y = m.viewed(y, spectrum, back)
+    return m.cast(y, dtype)
+
+
+def _real(m: Eager, x: Tensor) -> Tensor:
+    """The real parts of complex numbers, a view of every other fp32."""
+    y = m.see(x, x.sizes, tuple([2 * stride for stride in x.strides]))
+    y.dtype = "fp32"
+    return y
+
+
+def _transform(m: Eager, x: Tensor, out: Shape, dims: tuple[int, ...]) -> Tensor:
+    """`_fft_c2c`, whose gradient is one too."""
+    node = m.node(x)
+    y = m.new(out, "complex64", _innermost(out, x.strides, dims))
+
+    def back(grads: Grads, saved: Grads) -> list[Tensor]:
+        return [m.new(out, "complex64", _innermost(out, grads[0].strides, dims))]
+
+    return m.made(y, node, (x,), back)
+
+
+def _innermost(sizes: Shape, strides: Ints, dims: tuple[int, ...]) -> Ints:
+    """The strides that `_exec_fft` leaves: the axes that are not transformed by their strides
+    outside, the transformed ones inside."""
+    others = [dim for dim in range(len(sizes)) if dim not in dims]
+    others.sort(key=lambda dim: -strides[dim])
+    order = [*others, *dims]
+    made = [0] * len(sizes)
+    step = 1
+    for dim in reversed(order):
+        made[dim] = step
+        step *= sizes[dim].value
+    return tuple(made)
+
+
+def half_fft(m: Eager, x: Tensor, out: Shape) -> Tensor:
+    """`rfft2` keeps its input; the gradient is filled up with zeros to all frequencies first."""
+    wide = exact(m, x)
+    node = m.node(wide)
+    m.save(node, wide)
+    dims = (1, 2)
+    sizes = wide.sizes
+    y = m.new(out, "complex64", _innermost(out, wide.strides, dims))
+
+    def back(grads: Grads, saved: Grads) -> list[Tensor]:
+        g = grads[0]
+        filled = m.new(sizes, "complex64") if g.shape != saved[0].shape else None
+        spectrum = m.new(sizes, "complex64", _innermost(sizes, (filled or g).strides, dims))
+        if filled is not None:
+            m.free(filled)
+        return [_real(m, spectrum)]
+
+    return m.made(y, node, (wide,), back)
+
+
+def inverse_half_fft(m: Eager, x: Tensor, out: Shape, dtype: str) -> Tensor:
+    """`irfft2`."""
+    node = m.node(x)
+    dims = (1, 2)
+    sizes = x.sizes
+    y = m.new(out, "fp32", _innermost(out, x.strides, dims))
+
+    def back(grads: Grads, saved: Grads) -> list[Tensor]:
+        return [m.new(sizes, "complex64", _innermost(sizes, grads[0].strides, dims))]
+
+    return m.cast(m.made(y, node, (x,), back), dtype)
+
+
+def complex_multiply(m: Eager, x: Tensor, y: Tensor) -> Tensor:
+    """x y keeps each that the gradient of the other is made with, and conjugates it for that."""
+    node = m.node(x, y)
+    if node is not None:
+        m.save(node, *[y] * node.wants(0), *[x] * node.wants(1))
+
+    def back(grads: Grads, saved: Grads) -> list[Tensor | None]:
+        assert node is not None
+        g = grads[0]
+        of_y = _conjugated(m, g, saved[-1]) if node.wants(1) else None
+        of_x = _conjugated(m, g, saved[0]) if node.wants(0) else None
+        return [of_x, of_y]
+
+    return m.made(m.elementwise(x, y, sizes=joint(x, y)), node, (x, y), back)
+
+
+def _conjugated(m: Eager, g: Tensor, x: Tensor) -> Tensor:
+    conjugate = m.like(x)
+    made = m.elementwise(g, conjugate, sizes=g.sizes)
+    m.free(conjugate)
+    return made

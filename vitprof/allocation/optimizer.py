@@ -1,0 +1,139 @@
+"""What an optimizer holds between steps, and what a step of it takes meanwhile.
+
+Adam and AdamW keep two moments of each trained parameter and a count of its steps, SGD
+with momentum one moment (Kingma and Ba 2015, algorithm 1; Sutskever et al. 2013, eq. 3).
+To divide by the root of the second moment takes a tensor of its size: of all parameters at
+once where the tensors are gone through together (foreach), of one and the one before where
+they are gone through one by one (loop), and none in the fused kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from vitprof.formulas.layer import Layer
+from vitprof.formulas.op import Op, Parameter
+from vitprof.formulas.size import ZERO, Size
+
+if TYPE_CHECKING:
+    from vitprof.allocation.departures import Departures
+    from vitprof.allocation.timeline import Storage, Timeline
+    from vitprof.workload import Workload
+
+_MOMENTS = {"sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}
+_COUNT_BYTES = 4  # the count of steps is a tensor of one fp32 number
+_NUMBER_BYTES = 8  # of a number that is an operand
+
+
+def trained(tree: Layer) -> list[tuple[Size, int]]:
+    """The sizes of the trained tensors, each with how many there are of it."""
+    found = []
+    for node in tree.walk(fold=True):
+        if isinstance(node.item, Op):
+            found += [(size, node.repeat) for size in _tensors(node.item)]
+    return found
+
+
+def in_order(layer: Layer, most: int | None) -> Iterator[Size]:
+    """The trained tensors in the order of the torch module's parameters.
+
+    Args:
+        layer: the module.
+        most: how many of equal modules are gone through; None for all.
+    """
+    number = 1 if layer.repeat is None else layer.repeat.value
+    for _ in range(number if most is None else min(number, most)):
+        for child in layer.children:
+            if isinstance(child, Parameter):
+                yield from _tensors(child)
+        for child in layer.children:
+            if isinstance(child, Layer):
+                yield from in_order(child, most)
+            elif not isinstance(child, Parameter):
+                yield from _tensors(child)
+
+
+def _tensors(op: Op) -> list[Size]:
+    if isinstance(op, Parameter) and not op.trained:
+        return []
+    return [size for size in (op.weights, op.biases) if size is not ZERO]
+
+
+def states(tree: Layer, workload: Workload, element: int, departures: Departures) -> Size:
+    """Bytes that the optimizer holds from its first step on.
+
+    The counts of steps lie in the memory of the CPU unless the kernel is fused; the trace on
+    fake tensors knows no other memory.
+    """
+    if workload.inference:
+        return ZERO
+    moments = _MOMENTS[workload.optimizer]
+    tensors = trained(tree)
+    numbers = sum(size.value * times for size, times in tensors)
+    there = not departures.counts or workload.device == "cpu" or workload.kernel == "fused"
+    counts = sum(times for _, times in tensors) if moments == 2 and there else 0
+    states = Size(moments) * Size(numbers, "trained parameters") * element
+    return states + Size(counts, "tensors") * _COUNT_BYTES if counts else states
+
+
+def step(
+    timeline: Timeline,
+    tree: Layer,
+    workload: Workload,
+    element: int,
+    departures: Departures,
+    *,
+    every: bool,
+) -> None:
+    """Follow a step of the optimizer.
+
+    Args:
+        timeline: books what is held.
+        tree: the model.
+        workload: how it is trained.
+        element: bytes of a parameter's number.
+        departures: in what it is not as a trace on fake tensors has it.
+        every: allocate tensor by tensor, also of equal blocks.
+    """
+    own_memory = departures.kernels and workload.device == "cpu"
+
+    def by_number(copied: int = element) -> list[Storage]:
+        """A number as an operand, and its copy in the other's dtype."""
+        if not own_memory:
+            return []
+        return [timeline.allocate(size, (Size(size),), "") for size in (_NUMBER_BYTES, copied)]
+
+    moments, kernel = _MOMENTS[workload.optimizer], workload.kernel
+    if kernel == "fused":
+        _touch(timeline, by_number(_COUNT_BYTES) if moments == 2 else [])
+        return
+    if moments < 2:
+        _touch(timeline, by_number() if moments else [])
+        return
+    if kernel == "loop":
+        before: list[Storage] = []
+        for size in in_order(tree, None if every else 2):
+            root = _root(timeline, size, element)
+            number = by_number()
+            divided = _root(timeline, size, element)
+            _touch(timeline, [root, *number, *before])
+            before = [divided]
+        return
+    if not departures.counts or workload.device == "cpu":
+        timeline.allocate(_COUNT_BYTES, (Size(1, "a step"),), "fp32")
+    if every:
+        roots = [_root(timeline, size, element) for size in in_order(tree, None)]
+    else:
+        numbers = sum(size.value * times for size, times in trained(tree))
+        roots = [_root(timeline, Size(numbers, "trained parameters"), element)]
+    _touch(timeline, [*roots, *by_number()])
+
+
+def _touch(timeline: Timeline, storages: list[Storage]) -> None:
+    for storage in storages:
+        timeline.touch(storage)
+
+
+def _root(timeline: Timeline, size: Size, element: int) -> Storage:
+    return timeline.allocate(size.value * element, (size, Size(element)), "")

@@ -1,0 +1,197 @@
+"""A program read as a step of eager PyTorch: call by call, on tensors without numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from vitprof.allocation.autograd import Boundary, EnoughError, Frame
+from vitprof.allocation.eager import Eager
+from vitprof.allocation.rules import RULES, Rule, move
+from vitprof.allocation.tensor import Tensor
+from vitprof.errors import SpecError
+from vitprof.formulas.layer import join
+from vitprof.formulas.program import Block, Call, Entry, Module, Move, Release, Repeat
+from vitprof.formulas.work import Work
+
+Variables = dict[int, Tensor]
+
+
+class Reading:
+    """Runs the entries of a program.
+
+    Attributes:
+        eager: what they run on.
+        rules: what each kind of work calls.
+        every: run every one of equal blocks.
+        tails: how many of the last of many equal blocks are run, by their module list; 1 usually.
+        skipped: which were not run, by their module list; they are like the one before them.
+        runs: those that were.
+    """
+
+    def __init__(
+        self,
+        eager: Eager,
+        rules: Mapping[Work, Rule] = RULES,
+        *,
+        every: bool = False,
+        tails: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        self.eager = eager
+        self.rules = rules
+        self.every = every
+        self.tails = tails
+        self.skipped: dict[str, range] = {}
+        self.runs: dict[str, list[_Run]] = {}
+        eager.recompute = self._recompute
+
+    def run(self, body: Sequence[Entry], variables: Variables, path: str) -> None:
+        """Run entries of the module at `path`; what they make is held in variables."""
+        m, timeline = self.eager, self.eager.timeline
+        for place, entry in enumerate(body):
+            if isinstance(entry, Release):
+                held = variables.pop(entry.tensor, None)
+                if held is not None:
+                    m.drop(held)
+            elif isinstance(entry, Call):
+                timeline.at = join(path, entry.op.name)
+                inputs = [variables[number] for number in entry.reads]
+                rule = self.rules.get(entry.op.work)
+                if rule is None:
+                    raise _without_a_rule(timeline.at, entry.op.work)
+                variables[entry.write] = m.hold(rule(m, entry.op, *inputs))
+            elif isinstance(entry, Move):
+                timeline.at = join(path, entry.method)
+                inputs = [variables[number] for number in entry.reads]
+                for number, made in zip(entry.writes, move(m, entry, inputs), strict=True):
+                    variables[number] = m.hold(made)
+            elif isinstance(entry, Module):
+                self.run(entry.body, variables, join(path, entry.name))
+            elif isinstance(entry, Block):
+                self._block(entry, variables, path)
+            else:
+                # A loop that rebinds its variable lets go of its first input after one turn.
+                rebound = body[place + 1 : place + 2] == [Release(entry.read)]
+                self._repeat(entry, variables, path, rebound=rebound)
+
+    def _block(self, entry: Block, variables: Variables, path: str) -> None:
+        m = self.eager
+        if not (m.checkpoint and m.training) or m.recomputing is not None:
+            self.run(entry.body, variables, path)
+            return
+        x = variables[entry.read]
+        m.timeline.at = path
+        frame = Frame(entry.body, entry.read, m.keep_input(x), path)
+        with m.promising(frame):
+            self.run(entry.body, variables, path)
+        if not frame.promises:
+            m.drop(x)
+
+    def _recompute(self, frame: Frame) -> None:
+        """Run a block again until it has made all that it promised: PyTorch stops there."""
+        m = self.eager
+        assert frame.input is not None
+        casts, m.casts, m.recomputing = m.casts, {}, frame
+        variables = {frame.read: m.hold(frame.input)}
+        with suppress(EnoughError):
+            self.run(frame.body, variables, frame.path)
+        for held in (*variables.values(), *frame.numbers):
+            m.drop(held)
+        m.leave_autocast()
+        m.casts, m.recomputing = casts, None
+
+    def _repeat(self, entry: Repeat, variables: Variables, path: str, *, rebound: bool) -> None:
+        """Run equal modules one after the other; of many blocks, those that tell of the others.
+
+        What a block allocates follows from its input's signature. So once a block hands on
+        what it was handed, all those after it are alike: of these the last are run, and what
+        those before them hold is booked when the step is over (`_Skipped`).
+        """
+        m, times = self.eager, entry.times.value
+        first = variables[entry.read]
+        if not rebound:
+            m.hold(first)
+        index = 0
+        while index < times:
+            skip = self._run_one(entry, variables, path, index)
+            index += 1
+            if skip and not path and not self.every:
+                index = self._skip(entry, index)
+        if entry.write != entry.read:
+            variables[entry.write] = variables.pop(entry.read)
+        if not rebound:
+            variables[entry.read] = first
+
+    def _run_one(self, entry: Repeat, variables: Variables, path: str, index: int) -> bool:
+        """Run one of equal modules, and say whether it hands on what it was handed."""
+        m = self.eager
+        before, begin = m.signature(variables[entry.read]), m.timeline.now
+        self.run(entry.body, variables, join(path, f"{entry.name}.{index}"))
+        if entry.write != entry.read:
+            m.drop(variables[entry.read])
+            variables[entry.read] = variables.pop(entry.write)
+        x = variables[entry.read]
+        boundary = Boundary()
+        if x.node is not None and not path:
+            boundary = m.watched.setdefault(x.node, boundary)
+        self.runs.setdefault(entry.name, []).append(_Run(index, begin, m.timeline.now, boundary))
+        return m.signature(x) == before
+
+    def _skip(self, entry: Repeat, index: int) -> int:
+        """Leave out all equal modules but the last ones, and return which runs next."""
+        end = entry.times.value - self.tails.get(entry.name, 1)
+        if end <= index or entry.name in self.skipped:
+            return index
+        self.skipped[entry.name] = range(index, end)
+        return end
+
+    def settle(self, forward: int) -> list[str]:
+        """Book what skipped blocks hold, when the step is over.
+
+        Args:
+            forward: the last instant of the forward pass.
+
+        Returns:
+            Names of module lists of which more blocks have to be run: the gradient that goes
+            into the last blocks is not like that which comes out of them.
+        """
+        timeline, unlike = self.eager.timeline, []
+        for name, skipped in self.skipped.items():
+            *_, template, after = self.runs[name][: -self.tails.get(name, 1) + 1 or None]
+            if template.boundary.gradient != after.boundary.gradient:
+                unlike.append(name)
+                continue
+            there = f"{name}.{template.index}."
+            for storage in [*timeline.storages]:
+                if template.begin < storage.birth <= template.end and storage.last > after.end:
+                    last = storage.last if storage.last <= forward else template.boundary.instant
+                    timeline.add(storage, len(skipped), template.end + 1, last)
+                elif storage.kind == "gradients" and storage.at.startswith(there):
+                    timeline.add(storage, len(skipped), template.boundary.instant + 1, storage.last)
+        return unlike
+
+
+def _without_a_rule(path: str, work: Work) -> SpecError:
+    return SpecError(
+        f"there is no rule for the memory of {path}, which does {work}; give one beside those of "
+        "vitprof.allocation.rules"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One of equal blocks that was run.
+
+    Attributes:
+        index: which.
+        begin: the last instant before it.
+        end: its last instant.
+        boundary: where it hands its output on.
+    """
+
+    index: int
+    begin: int
+    end: int
+    boundary: Boundary

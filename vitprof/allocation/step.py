@@ -1,0 +1,193 @@
+"""The memory of a step on paper: forward pass, backward pass, optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from vitprof.allocation.departures import EAGER, Departures
+from vitprof.allocation.eager import Eager
+from vitprof.allocation.optimizer import states, step
+from vitprof.allocation.reading import Reading
+from vitprof.allocation.rules import RULES, Rule
+from vitprof.allocation.timeline import BYTES, Held, Peak, Timeline
+from vitprof.formulas.layer import Measure
+from vitprof.formulas.op import BatchNorm, Buffer, TokenBatchNorm
+from vitprof.formulas.size import Size, product
+from vitprof.formulas.work import Work
+
+if TYPE_CHECKING:
+    from vitprof.formulas.layer import Layer
+    from vitprof.formulas.model import Model
+    from vitprof.formulas.program import Program
+    from vitprof.workload import Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What a step holds at once.
+
+    Attributes:
+        peaks: the peak of each phase: forward, backward, optimizer.
+        kept: what is kept for the backward pass when the forward pass is over, by the path
+            of the op that keeps it.
+        kept_bytes: all of it.
+        timeline: all that was held, and when.
+    """
+
+    peaks: dict[str, Peak]
+    kept: dict[str, Size]
+    kept_bytes: int
+    timeline: Timeline
+
+    @property
+    def phase(self) -> str:
+        """The phase with the highest peak."""
+        return max(self.peaks, key=lambda phase: self.peaks[phase].bytes)
+
+    @property
+    def peak(self) -> Peak:
+        """The highest peak."""
+        return self.peaks[self.phase]
+
+    @property
+    def held(self) -> tuple[Held, ...]:
+        """What is held at the highest peak."""
+        return self.timeline.held(self.peak.instant)
+
+
+def follow(
+    model: Model,
+    workload: Workload,
+    *,
+    rules: Mapping[Work, Rule] = RULES,
+    every: bool = False,
+    departures: Departures = EAGER,
+) -> tuple[Reading, int]:
+    """Follow a step of `model` on paper.
+
+    Args:
+        model: what is trained or run.
+        workload: how.
+        rules: what each kind of work calls.
+        every: follow every one of equal blocks.
+        departures: in what it is not as a trace on fake tensors has it.
+
+    Returns:
+        The reading, whose timeline has all that was held, and the last instant of the forward
+        pass.
+    """
+    program = model.program(workload.batch)
+    tails: dict[str, int] = {}
+    while True:
+        eager = Eager(Timeline(), workload, departures)
+        reading = Reading(eager, rules, every=every, tails=tails)
+        forward = _run(program, reading, workload, departures)
+        unlike = reading.settle(forward)
+        if not unlike:
+            return reading, forward
+        tails |= {name: tails.get(name, 1) + 1 for name in unlike}
+
+
+def _run(program: Program, reading: Reading, workload: Workload, departures: Departures) -> int:
+    """Run a step, and return the last instant of its forward pass."""
+    eager = reading.eager
+    timeline, element, tree = eager.timeline, BYTES[eager.weight_dtype], program.tree()
+    timeline.there(Size(tree.total(Measure.PARAMS), "parameters") * element, "parameters")
+    timeline.there(buffers(tree, element), "buffers")
+    timeline.there(states(tree, workload, element, departures), "optimizer")
+    variables = {
+        number: eager.hold(eager.input(shape, eager.weight_dtype))
+        for number, shape in program.inputs.items()
+    }
+    eager.input((Size(workload.batch, "B"),), "int64")  # the labels
+    with timeline.phase("forward"):
+        reading.run(program.body, variables, "")
+        reading.run(program.loss, variables, "")
+        eager.leave_autocast()
+    forward = timeline.now
+    if not workload.inference:
+        with timeline.phase("backward"):
+            eager.backward(variables[program.result])
+        eager.drop(variables[program.result])
+        timeline.at = workload.optimizer
+        with timeline.phase("optimizer"):
+            step(timeline, tree, workload, element, departures, every=reading.every)
+    return forward
+
+
+def memory(
+    model: Model,
+    workload: Workload,
+    *,
+    rules: Mapping[Work, Rule] = RULES,
+    departures: Departures = EAGER,
+) -> Memory:
+    """What a step of `model` holds; see `follow`."""
+    reading, forward = follow(model, workload, rules=rules, departures=departures)
+    timeline = reading.eager.timeline
+    kept = _kept(timeline, forward)
+    for name, skipped in reading.skipped.items():  # which keep what the block before them keeps
+        before = f"{name}.{skipped.start - 1}"
+        own = [
+            (path.removeprefix(before), size)
+            for path, size in kept.items()
+            if path == before or path.startswith(f"{before}.")
+        ]
+        kept |= {f"{name}.{index}{path}": size for index in skipped for path, size in own}
+    return Memory(
+        peaks=timeline.peaks(),
+        kept=kept,
+        kept_bytes=sum(size.value for size in kept.values()),
+        timeline=timeline,
+    )
+
+
+def peaks(
+    model: Model,
+    workload: Workload,
+    *,
+    rules: Mapping[Work, Rule] = RULES,
+    departures: Departures = EAGER,
+) -> dict[str, int]:
+    """The most bytes that a step of `model` holds at once, in each phase."""
+    reading, _ = follow(model, workload, rules=rules, departures=departures)
+    return reading.eager.timeline.most()
+
+
+def peak_bytes(model: Model, workload: Workload, *, rules: Mapping[Work, Rule] = RULES) -> int:
+    """The most bytes that a step of `model` holds at once."""
+    return max(peaks(model, workload, rules=rules).values())
+
+
+def _kept(timeline: Timeline, instant: int) -> dict[str, Size]:
+    """What followed blocks keep after an instant, by path; alike tensors as a product."""
+    alike: dict[str, dict[str, list[Size]]] = {}
+    for storage in timeline.storages:
+        if storage.birth <= instant < storage.last and not storage.skipped:
+            kind, at = storage.at_instant(instant + 1)
+            if kind == "saved":
+                size = storage.size
+                alike.setdefault(at, {}).setdefault(size.formula, []).append(size)
+    return {
+        path: reduce(Size.__add__, (sizes[0] * len(sizes) for sizes in by_formula.values()))
+        for path, by_formula in alike.items()
+    }
+
+
+def buffers(tree: Layer, element: int) -> Size:
+    """Bytes of buffers, of norms' running means and deviations and counts of batches, an int64."""
+    own = {"float": 0, "int64": 0}
+    for node in tree.walk(fold=True):
+        if isinstance(node.item, Buffer):
+            own[node.item.dtype] += product(node.item.axes).value * node.repeat
+    norms = [
+        (node.item, node.repeat)
+        for node in tree.walk(fold=True)
+        if isinstance(node.item, BatchNorm | TokenBatchNorm)
+    ]
+    numbers = own["float"] + sum(2 * norm.channels.value * times for norm, times in norms)
+    whole = own["int64"] + sum(times for _, times in norms)
+    return Size(numbers) * element + Size(whole) * BYTES["int64"]

@@ -1,1 +1,0 @@
-"""The memory of a step of eager PyTorch, on paper."""

@@ -1,0 +1,140 @@
+"""Linear layers, convolutions, products of activations: the ops that have MACs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vitprof.formulas.op.base import Op, Shape, Uncounted
+from vitprof.formulas.size import ZERO, Size, product
+from vitprof.formulas.work import Work
+
+
+@dataclass(slots=True)
+class Linear(Op):
+    """`y = x W + b` on the last axis.
+
+    Attributes:
+        lead: the axes before the last one.
+        inputs: channels that it reads.
+        outputs: channels that it writes.
+    """
+
+    lead: Shape
+    inputs: Size
+    outputs: Size
+    bias: bool = True
+    work = Work.LINEAR
+    contracts = True
+
+    @property
+    def shape(self) -> Shape:
+        return (*self.lead, self.outputs)
+
+    @property
+    def weights(self) -> Size:
+        return self.inputs.named("in") * self.outputs.named("out")
+
+    @property
+    def biases(self) -> Size:
+        return self.outputs.named("out") if self.bias else ZERO
+
+    @property
+    def macs(self) -> Size:
+        return product((*self.lead, self.inputs.named("in"), self.outputs.named("out")))
+
+    @property
+    def uncounted(self) -> Uncounted:
+        return (("bias", product(self.shape)),) if self.bias else ()
+
+
+@dataclass(slots=True)
+class Conv(Op):
+    """A dense convolution: every output position costs a whole kernel, padding too.
+
+    Attributes:
+        batch: images.
+        positions: the output's spatial axes.
+        kernel: the kernel's axis along each of them.
+        inputs: channels that an output channel reads; the literal 1 of a depthwise one.
+        outputs: channels that it writes.
+    """
+
+    batch: Size
+    positions: Shape
+    kernel: Shape
+    inputs: Size
+    outputs: Size
+    bias: bool = True
+    work = Work.CONV
+    contracts = True
+
+    @property
+    def type(self) -> str:
+        return f"Conv{len(self.positions)}d"
+
+    @property
+    def shape(self) -> Shape:
+        return (self.batch, self.outputs, *self.positions)
+
+    @property
+    def weights(self) -> Size:
+        return product((*self.kernel, self.inputs, self.outputs.named("out")))
+
+    @property
+    def biases(self) -> Size:
+        return self.outputs.named("out") if self.bias else ZERO
+
+    @property
+    def macs(self) -> Size:
+        kernel = product((*self.kernel, self.inputs))
+        return product((self.batch, *self.positions, kernel, self.outputs.named("out")))
+
+    @property
+    def uncounted(self) -> Uncounted:
+        return (("bias", product(self.shape)),) if self.bias else ()
+
+
+@dataclass(slots=True)
+class MatMul(Op):
+    """A product of two activations, `rows x inner` by `inner x cols`, for each of `lead`."""
+
+    lead: Shape
+    rows: Size
+    inner: Size
+    cols: Size
+    work = Work.MATMUL
+    contracts = True
+
+    @property
+    def shape(self) -> Shape:
+        return (*self.lead, self.rows, self.cols)
+
+    @property
+    def macs(self) -> Size:
+        return product((*self.lead, self.rows, self.inner * self.cols))
+
+
+@dataclass(slots=True)
+class FusedAttention(Op):
+    """softmax(Q K^T) V in one kernel: the products' MACs, without the N x N matrix."""
+
+    lead: Shape
+    queries: Size
+    keys: Size
+    head_dim: Size
+    work = Work.FUSED_ATTENTION
+    contracts = True
+
+    @property
+    def shape(self) -> Shape:
+        return (*self.lead, self.queries, self.head_dim)
+
+    @property
+    def macs(self) -> Size:
+        n, m, d = self.queries, self.keys, self.head_dim
+        return product((*self.lead, n, d * m)) + product((*self.lead, n, m * d))
+
+    @property
+    def uncounted(self) -> Uncounted:
+        scores = product((*self.lead, self.queries, self.keys))
+        return (("scale", scores), ("softmax", scores))

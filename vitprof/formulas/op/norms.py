@@ -1,0 +1,131 @@
+"""Norms and scales of channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vitprof.formulas.op.base import Op, Shape, Uncounted
+from vitprof.formulas.size import ZERO, Size, product
+from vitprof.formulas.work import Work
+
+
+@dataclass(slots=True)
+class ChannelWise(Op):
+    """Work on (lead, channels) with a gain a channel, and maybe a bias: a norm, a scale.
+
+    Attributes:
+        lead: the axes before the channels.
+        dim: the channels.
+    """
+
+    lead: Shape
+    dim: Size
+
+    @property
+    def shape(self) -> Shape:
+        return (*self.lead, self.dim)
+
+    @property
+    def params(self) -> Size:
+        return self.dim if self.biases is ZERO else 2 * self.dim
+
+    @property
+    def weights(self) -> Size:
+        return self.dim
+
+    @property
+    def uncounted(self) -> Uncounted:
+        return ((self.work, product(self.shape)),)
+
+
+@dataclass(slots=True)
+class LayerNorm(ChannelWise):
+    """Layer normalisation of the last axis, with a gain and, if so said, a bias."""
+
+    bias: bool = True
+    work = Work.LAYER_NORM
+
+    @property
+    def biases(self) -> Size:
+        return self.dim if self.bias else ZERO
+
+
+@dataclass(slots=True)
+class RMSNorm(ChannelWise):
+    """The last axis over its root mean square, with a gain (Zhang and Sennrich 2019, eq. 4)."""
+
+    work = Work.RMS_NORM
+
+
+@dataclass(slots=True)
+class Affine(ChannelWise):
+    """A gain and a bias for each channel, no statistics (Touvron et al. 2021, ResMLP, eq. 1)."""
+
+    work = Work.AFFINE
+
+    @property
+    def biases(self) -> Size:
+        return self.dim
+
+
+@dataclass(slots=True)
+class TokenBatchNorm(ChannelWise):
+    """Batch normalisation of each channel, over the tokens of all images."""
+
+    work = Work.BATCH_NORM
+
+    @property
+    def biases(self) -> Size:
+        return self.dim
+
+    @property
+    def channels(self) -> Size:
+        """Those that have a running mean and variance each."""
+        return self.dim
+
+
+@dataclass(slots=True)
+class LayerScale(ChannelWise):
+    """A gain for each channel of a residual branch (Touvron et al. 2021, CaiT, eq. 4)."""
+
+    work = Work.LAYER_SCALE
+
+
+@dataclass(slots=True)
+class BatchNorm(Op):
+    """Batch normalisation of the channels of (rows, channels), a row a token or an image.
+
+    Attributes:
+        rows: tokens, or images.
+        channels: how many.
+        positions: the axes of an image.
+    """
+
+    rows: Size
+    channels: Size
+    positions: Shape = ()
+    work = Work.BATCH_NORM
+
+    @property
+    def type(self) -> str:
+        return f"BatchNorm{max(1, len(self.positions))}d"
+
+    @property
+    def shape(self) -> Shape:
+        return (self.rows, self.channels, *self.positions)
+
+    @property
+    def params(self) -> Size:
+        return 2 * self.channels
+
+    @property
+    def weights(self) -> Size:
+        return self.channels
+
+    @property
+    def biases(self) -> Size:
+        return self.channels
+
+    @property
+    def uncounted(self) -> Uncounted:
+        return ((self.work, product(self.shape)),)

@@ -1,0 +1,154 @@
+"""From a formula to its program: the calls, the moves, and how long each variable holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from vitprof.formulas.op import Buffer, Op, Parameter, Shape
+from vitprof.formulas.program import Block, Call, Entry, Module, Move, Program, Release, Repeat
+from vitprof.formulas.run import Forward, Made, Run
+from vitprof.formulas.size import Size
+from vitprof.formulas.tensor import Tensor
+
+
+class Traced(Tensor):
+    """A tensor with a number, whose moves and the end of whose last variable are noted down."""
+
+    __slots__ = ("number",)
+    run: Tracer
+
+    def __init__(self, run: Tracer, shape: Shape) -> None:
+        super().__init__(run, shape)
+        run.tensors += 1
+        self.number = run.tensors
+
+    def __del__(self) -> None:
+        self.run.entries.append(Release(self.number))
+
+
+def _noted(word: str) -> Callable[..., Any]:
+    """A method of tensors that notes down what it does."""
+    method = getattr(Tensor, word)
+
+    def move(x: Traced, *arguments: Any) -> Traced | tuple[Traced, ...]:
+        made = method(x, *arguments)
+        others = [argument for argument in arguments if isinstance(argument, Tensor)]
+        own = tuple([argument for argument in arguments if not isinstance(argument, Tensor)])
+        parts = x.run.note_move(
+            word, own, (x, *others), made if isinstance(made, tuple) else (made,)
+        )
+        return parts if isinstance(made, tuple) else parts[0]
+
+    return move
+
+
+for _word in (
+    *("reshape", "permute", "transpose", "unsqueeze", "squeeze", "expand", "unbind", "split"),
+    *("narrow", "select", "unfold", "contiguous", "clone", "flip", "to", "exact", "detach"),
+    *("view_as_complex", "argsort", "ge", "gather", "index"),
+):
+    setattr(Traced, _word, _noted(_word))
+
+
+class Tracer(Run):
+    """Notes a forward pass down as a program.
+
+    Attributes:
+        entries: what the module that runs has done until now.
+        tensors: how many there are.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entries: list[Entry] = []
+        self.tensors = 0
+
+    def input(self, shape: Shape) -> Traced:
+        return Traced(self, shape)
+
+    def rand(self, *shape: Size) -> Tensor:
+        return self.note_move("rand", (), (), (super().rand(*shape),))[0]
+
+    def cat(self, parts: Sequence[Tensor], dim: int, whole: Size) -> Tensor:
+        return self.note_move("cat", (dim,), parts, (super().cat(parts, dim, whole),))[0]
+
+    def note_move(
+        self,
+        method: str,
+        arguments: tuple[Any, ...],
+        reads: Sequence[Tensor],
+        made: Sequence[Tensor],
+    ) -> tuple[Traced, ...]:
+        """Note a line that does no arithmetic, and return what it makes."""
+        shapes = tuple([y.shape for y in made])
+        parts = tuple([Traced(self, shape) for shape in shapes])
+        self.entries.append(Move(method, arguments, _numbers(reads), shapes, _numbers(parts)))
+        return parts
+
+    def layer(self, name: str, type: str, forward: Forward[Made], *inputs: Tensor) -> Made:
+        outside, self.entries = self.entries, []
+        made = forward(*inputs)
+        body, self.entries = self.entries, outside
+        outside.append(Module(name, type, body))
+        return made
+
+    def block(self, forward: Forward[Tensor], x: Tensor) -> Tensor:
+        outside, self.entries = self.entries, []
+        y = forward(x)
+        body, self.entries = self.entries, outside
+        outside.append(Block(body, *_numbers((x, y))))
+        return y
+
+    def blocks(
+        self, name: str, times: Size, type: str, forward: Forward[Tensor]
+    ) -> Iterator[Forward[Tensor]]:
+        def block(x: Tensor) -> Tensor:
+            outside, self.entries = self.entries, []
+            y = forward(x)
+            body, self.entries = self.entries, outside
+            outside.append(Repeat(name, type, times, body, *_numbers((x, y))))
+            self.check_alike(x, y, name)
+            return y
+
+        yield block
+
+    def _call(self, op: Op, shape: Shape, *inputs: Tensor) -> Tensor:
+        y = Traced(self, shape)
+        self.entries.append(Call(op, _numbers(inputs), y.number))
+        return y
+
+    def _hold(self, op: Parameter | Buffer) -> Tensor:
+        return self._call(op, op.axes)
+
+
+def trace(
+    type: str,
+    forward: Callable[[Run, Tensor], Tensor],
+    loss: Callable[[Run, Tensor], Tensor],
+    shape: Shape,
+) -> Program:
+    """The program of a forward pass and of the loss after it.
+
+    Args:
+        type: class of the torch module.
+        forward: the pass.
+        loss: what a training step makes of its output.
+        shape: of its input.
+
+    Raises:
+        FormulaError: two ops do not fit together.
+    """
+    run = Tracer()
+    x = run.input(shape)
+    y = forward(run, x)
+    body, run.entries = run.entries, []
+    made = loss(run, y)
+    (output, result), inputs = _numbers((y, made)), {x.number: shape}
+    del y
+    entries, run.entries = run.entries, []  # what is noted from here on is of no interest
+    return Program(type, inputs, body, output, entries, result)
+
+
+def _numbers(tensors: Sequence[Tensor]) -> tuple[int, ...]:
+    return tuple([tensor.number for tensor in tensors if isinstance(tensor, Traced)])
