@@ -240,8 +240,12 @@ class Options:
         return {field.name: field.default for field in fields(cls)}
 
     def size(self, name: str) -> Size:
-        """The option `name` under its symbol, for use in a formula."""
-        return Size(vars(self)[name], self._symbols()[name])
+        """The option `name` under its symbol, for use in a formula; each time the same size."""
+        own, key = vars(self), f"_{name}"
+        size = own.get(key)
+        if size is None:
+            size = own[key] = Size(own[name], self._symbols()[name])
+        return size
 
     @classmethod
     @cache

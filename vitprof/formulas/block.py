@@ -71,6 +71,10 @@ class BlockOptions(Options):
     norm: str = choice("layer", names=tuple(NORMS), help="norms of the blocks and before the head")
     layer_scale: bool = flag(False, help="a learned gain a channel on each residual branch")
 
+    def of_blocks(self) -> tuple[object, ...]:
+        """What the blocks are made of, beside the width of their MLP."""
+        return (self.mlp, self.activation, self.block, self.norm, self.layer_scale)
+
     def normalise(self, run: Run, name: str, x: Tensor) -> Tensor:
         """Run the norm of this kind on the last axis."""
         return NORMS[self.norm](run, name, x)

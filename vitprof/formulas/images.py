@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from math import lcm
 from typing import Any
 
+from vitprof.derived import derived
 from vitprof.errors import listing
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import Shape
@@ -66,7 +66,7 @@ class ImageModel(Model):
         yield divides("image_width", width, "patch_size", patch, beside=height)
         yield from super().rules()
 
-    @cached_property
+    @derived
     def grid(self) -> tuple[int, int]:
         """Rows and columns of patches."""
         return self.image_size // self.patch_size, self.width // self.patch_size
@@ -76,7 +76,7 @@ class ImageModel(Model):
         """Columns of pixels."""
         return self.image_width or self.image_size
 
-    @cached_property
+    @derived
     def patches(self) -> int:
         """Patches of an image."""
         rows, columns = self.grid
@@ -96,13 +96,13 @@ class ImageModel(Model):
         """The positions of that many tokens: (1, tokens, dim)."""
         return run.parameter(name, ONE, tokens, dim, trained=self.pos_embed == "learned")
 
-    @cached_property
+    @derived
     def sides(self) -> tuple[Size, Size]:
         """Rows and columns of patches, by name."""
         rows, columns = self.grid
         return Size(rows, "rows"), Size(columns, "columns")
 
-    @cached_property
+    @derived
     def pixels(self) -> Size:
         """Numbers of a patch."""
         p = self.size("patch_size")

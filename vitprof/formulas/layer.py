@@ -40,11 +40,18 @@ class Layer:
     type: str
     children: tuple[Layer | Op, ...]
     repeat: Size | None = None
+    _total: dict[object, int] | None = None  # of equal layers, which can be in many models
 
     def total(self, measure: Measure) -> int:
         """The count of this layer and all below it, times its repeats."""
-        one = self.of_one(measure)
-        return one if self.repeat is None else one * self.repeat.value
+        if self.repeat is None:
+            return self.of_one(measure)
+        totals = self._total
+        if totals is None:
+            totals = self._total = {}
+        if measure.of not in totals:
+            totals[measure.of] = self.of_one(measure) * self.repeat.value
+        return totals[measure.of]
 
     def of_one(self, measure: Measure) -> int:
         """The count of one of the equal layers and all below it."""

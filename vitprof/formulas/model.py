@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, ClassVar
 
+from vitprof.derived import derived
 from vitprof.formulas.block import Block, BlockOptions
 from vitprof.formulas.layer import Layer
 from vitprof.formulas.mixer import Mixer, MixerSizes
@@ -72,7 +72,7 @@ class Model(BlockOptions):
     def input(self, batch: Size) -> Shape:
         """Shape of the tensor that the torch module takes."""
 
-    @cached_property
+    @derived
     @abstractmethod
     def stages(self) -> tuple[Stage, ...]:
         """The stages of equal blocks, such as encoder and decoder."""

@@ -12,7 +12,8 @@ from their shapes what it costs and what it writes. A `Run` notes the ops down a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import lru_cache
 from typing import NoReturn, TypeVar
 
 from vitprof.errors import FormulaError, unknown
@@ -55,6 +56,12 @@ ACTIVATIONS: dict[str, tuple[Work, str]] = {  # the kind of work, and the class 
 }
 
 
+@lru_cache(32)
+def _counted(on: Hashable) -> list[Layer]:
+    """What has been counted last, by all that it depends on: one layer, or none yet."""
+    return []
+
+
 class Run:
     """Takes a forward pass op by op, and notes its ops down as a tree.
 
@@ -77,8 +84,8 @@ class Run:
 
     def linear(self, name: str, x: Tensor, outputs: Size, *, bias: bool = True) -> Tensor:
         """A linear layer on the last axis: (..., in) to (..., out)."""
-        lead = x.shape[:-1]
-        op = Linear(name, lead, x.shape[-1], outputs, bias)
+        *lead, inputs = x.shape
+        op = Linear(name, tuple(lead), inputs, outputs, bias)
         return self._call(op, (*lead, outputs), x)
 
     def conv(
@@ -356,19 +363,37 @@ class Run:
         return forward(x)
 
     def blocks(
-        self, name: str, times: Size, type: str, forward: Forward[Tensor]
+        self,
+        name: str,
+        times: Size,
+        type: str,
+        forward: Forward[Tensor],
+        key: Callable[[Tensor], Hashable] = lambda x: None,
     ) -> Iterator[Forward[Tensor]]:
-        """Yield, for a loop over a ModuleList, what stands for its `times` equal modules."""
+        """Yield, for a loop over a ModuleList, what stands for its `times` equal modules.
+
+        Args:
+            name: of the list.
+            times: how many modules it has.
+            type: their torch class.
+            forward: what one of them does.
+            key: of its input, makes all that the count of one depends on, under which it is
+                kept: a sweep counts a decoder once that is the same at every point. None if
+                that cannot be told.
+        """
 
         def block(x: Tensor) -> Tensor:
-            outside = self._children, self._parameters
-            self._children, self._parameters = [], []
-            y = forward(x)
-            one = self.tree("0", type, repeat=times)
-            self._children, self._parameters = outside
-            self._children.append(Layer(name, "ModuleList", (one,)))
-            self.check_alike(x, y, name)
-            return y
+            on = key(x) if self.checked else None
+            counted = [] if on is None else _counted(on)
+            if not counted:
+                outside = self._children, self._parameters
+                self._children, self._parameters = [], []
+                y = forward(x)
+                counted.append(self.tree("0", type, repeat=times))
+                self._children, self._parameters = outside
+                self.check_alike(x, y, name)
+            self._children.append(Layer(name, "ModuleList", (counted[0],)))
+            return x
 
         yield block
 
@@ -394,10 +419,11 @@ class Run:
     def _call(self, op: Op, shape: Shape, *inputs: Tensor) -> Tensor:
         """Note an op down, and return what it writes."""
         self._children.append(op)
-        return Tensor(self, shape)
+        return Tensor(self, shape) if inputs[0].shape is not shape else inputs[0]
 
     def _element(self, name: str, work: Work, torch_type: str, x: Tensor) -> Tensor:
-        return self._call(Elementwise(name, work, x.shape, None, (), torch_type), x.shape, x)
+        shape = x.shape
+        return self._call(Elementwise(name, work, shape, None, (), torch_type), shape, x)
 
     def _hold(self, op: Parameter | Buffer) -> Tensor:
         return Tensor(self, op.axes)

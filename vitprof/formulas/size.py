@@ -19,7 +19,7 @@ polynomial.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 _bare = object.__new__  # without a call of __init__, since every count makes hundreds
 _BINDING = {"+": 1, "-": 1, "×": 2, "/": 2}
@@ -62,7 +62,9 @@ class Size:
         return _made(self.value * right.value, "×", (self, right))
 
     def __rmul__(self, other: int) -> Size:
-        return as_size(other) * self
+        if other == 1:
+            return self
+        return _made(other * self.value, "×", (as_size(other), self))
 
     def __floordiv__(self, other: Size | int) -> Size:
         right = as_size(other)
@@ -81,10 +83,15 @@ class Size:
     def _spell(self, leaf: Callable[[Size], str], binding: int = 0) -> str:
         if not self.operator:
             return leaf(self)
+        operands = self._operands
+        if self.operator == "×":
+            operands = tuple([size for size in operands if size is not ONE]) or (ONE,)
+            if len(operands) == 1:
+                return operands[0]._spell(leaf, binding)
         own = _BINDING[self.operator]
         # A right operand that binds equally was grouped by whoever wrote the formula.
         grouped = own if self.operator == "+" else own + 1
-        first, *others = self._operands
+        first, *others = operands
         words = [first._spell(leaf, own), *[other._spell(leaf, grouped) for other in others]]
         text = f" {self.operator} ".join(words)
         return f"({text})" if own < binding else text
@@ -95,17 +102,15 @@ class Size:
 
 ONE = Size(1)  # the literal: a product does not spell it out
 ZERO = Size(0)
+_LITERALS = {1: ONE, **{number: Size(number) for number in range(2, 17)}}
 
 
-def product(sizes: Iterable[Size]) -> Size:
-    """Multiply sizes from left to right; nothing gives the literal 1."""
-    operands = [size for size in sizes if size is not ONE]
-    if len(operands) < 2:
-        return operands[0] if operands else ONE
-    value = operands[0].value
-    for size in operands[1:]:
+def product(sizes: tuple[Size, ...]) -> Size:
+    """Multiply sizes from left to right; of none, that is 1."""
+    value = 1
+    for size in sizes:
         value = value * size.value
-    return _made(value, "×", tuple(operands))
+    return _made(value, "×", sizes)
 
 
 def _made(value: int, operator: str, operands: tuple[Size, ...]) -> Size:
@@ -119,4 +124,4 @@ def as_size(value: Size | int) -> Size:
     """The size itself, or a number as one without a name."""
     if isinstance(value, Size):
         return value
-    return ONE if value == 1 else Size(value)
+    return _LITERALS.get(value) or Size(value)

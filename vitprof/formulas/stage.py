@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -28,4 +28,20 @@ class Stage:
 
     def blocks(self, run: Run) -> Iterator[Forward[Tensor]]:
         """Yield, for a loop over the module list, what stands for its equal blocks."""
-        return run.blocks(self.name, self.depth, "Block", partial(self.block.forward, run))
+        forward = partial(self.block.forward, run)
+        return run.blocks(self.name, self.depth, "Block", forward, self._key)
+
+    def _key(self, x: Tensor) -> Hashable:
+        """All that a count of the blocks depends on; None if x is not what they are made for."""
+        block, (B, *axes) = self.block, x.shape
+        sizes = block.sizes
+        if axes != [sizes.tokens, sizes.dim]:
+            return None
+        whole = (B, self.depth, sizes.tokens, sizes.dim, sizes.heads, *(sizes.grid or ()))
+        return (
+            block.mixer,
+            block.hidden,
+            block.options.of_blocks(),
+            *[size.value for size in whole],
+            *[size.name for size in whole],
+        )

@@ -95,9 +95,10 @@ class Tensor:
 
     def expand(self, *sizes: Size | int) -> Tensor:
         """Axes of length 1 repeated, and others put in front."""
-        shape = named(sizes)
-        new = len(shape) - len(self.shape)
-        for own, size in zip(self.shape, shape[new:], strict=True):
+        shape, place = named(sizes), len(sizes)
+        for own in reversed(self.shape):
+            place -= 1
+            size = shape[place]
             if own is not size and own is not ONE and not single(own) and not fits(own, size):
                 raise self.refusal(f"expand to {spell(shape)}", "is longer than 1 elsewhere")
         return Tensor(self.run, shape)
@@ -108,7 +109,7 @@ class Tensor:
         """The parts along an axis, which goes."""
         dim = self._axis(dim)
         shape = (*self.shape[:dim], *self.shape[dim + 1 :])
-        return tuple([Tensor(self.run, shape) for _ in range(self.shape[dim].value)])
+        return (Tensor(self.run, shape),) * self.shape[dim].value
 
     def split(self, sizes: Sequence[Size], dim: int = 0) -> tuple[Tensor, ...]:
         """The parts of given lengths along an axis."""
@@ -120,14 +121,14 @@ class Tensor:
 
     def narrow(self, dim: int, start: Size | int, length: Size) -> Tensor:
         """A part along an axis; all of it is the tensor by another name."""
-        dim, first = self._axis(dim), start.value if isinstance(start, Size) else start
-        if self.run.checked and first + length.value > self.shape[dim].value:
+        axes, dim = self.shape, self._axis(dim)
+        first = start.value if isinstance(start, Size) else start
+        if self.run.checked and first + length.value > axes[dim].value:
             raise self.refusal(
                 f"narrow axis {dim} to {spell_size(length)} from {first} on",
                 "is not as long there",
             )
-        shape = (*self.shape[:dim], length, *self.shape[dim + 1 :])
-        return Tensor(self.run, shape)
+        return Tensor(self.run, (*axes[:dim], length, *axes[dim + 1 :]))
 
     def select(self, dim: int, index: int) -> Tensor:
         """One place of an axis, which goes."""

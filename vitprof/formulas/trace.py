@@ -101,7 +101,7 @@ class Tracer(Run):
         return y
 
     def blocks(
-        self, name: str, times: Size, type: str, forward: Forward[Tensor]
+        self, name: str, times: Size, type: str, forward: Forward[Tensor], key: object = None
     ) -> Iterator[Forward[Tensor]]:
         def block(x: Tensor) -> Tensor:
             outside, self.entries = self.entries, []

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 
+from vitprof.derived import derived
 from vitprof.formulas.block import activation_option
 from vitprof.formulas.images import (
     ImageModel,
@@ -82,7 +83,7 @@ class Classifier(ImageModel):
         """Tokens that join the patches."""
         return 0 if self.pool != "token" else 2 if self.distillation else 1
 
-    @cached_property
+    @derived
     def stages(self) -> tuple[Stage]:
         sizes = MixerSizes(
             tokens=self._with_tokens(Size(self.patches, "patches")).named("N"),

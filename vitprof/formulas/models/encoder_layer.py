@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from math import isqrt
 
+from vitprof.derived import derived
 from vitprof.formulas.block import activation_option
 from vitprof.formulas.mixer import MixerSizes
 from vitprof.formulas.model import Model, dim_option, heads_option
@@ -36,7 +36,7 @@ class EncoderLayer(Model):
         yield from self.fits("dim", self.dim, "heads", self.heads)
         yield from super().rules()
 
-    @cached_property
+    @derived
     def grid(self) -> tuple[Size, Size] | None:
         """Rows and columns, if the tokens are a square."""
         side = isqrt(self.tokens)
@@ -45,7 +45,7 @@ class EncoderLayer(Model):
     def input(self, batch: Size) -> Shape:
         return (batch, self.size("tokens"), self.size("dim"))
 
-    @cached_property
+    @derived
     def stages(self) -> tuple[Stage]:
         sizes = MixerSizes(
             tokens=self.size("tokens"),

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
 
+from vitprof.derived import derived
 from vitprof.formulas.images import (
     ImageModel,
     channels_option,
@@ -67,13 +67,13 @@ class MaskedAutoencoder(ImageModel):
         )
         yield from super().rules()
 
-    @cached_property
+    @derived
     def kept(self) -> int:
         """Patches that the encoder sees: all but the masked share, rounded down."""
         dropped, of = self.mask_ratio.numerator, self.mask_ratio.denominator
         return self.patches * (of - dropped) // of
 
-    @cached_property
+    @derived
     def stages(self) -> tuple[Stage, Stage]:
         kept, patches = Size(self.kept, "kept"), Size(self.patches, "patches")
         encoder = MixerSizes(
@@ -84,7 +84,7 @@ class MaskedAutoencoder(ImageModel):
         )
         decoder = MixerSizes(
             tokens=self._with_token(patches).named("N"),
-            dim=self.size("decoder_dim").named("D"),
+            dim=self.size("decoder_dim"),
             heads=self.size("decoder_heads"),
             grid=None if self.class_token else self.sides,
             scattered="the class token in the decoder of mae lies nowhere",

@@ -1,0 +1,32 @@
+"""Properties that follow from an object that nobody changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar, overload
+
+Value = TypeVar("Value")
+
+
+class derived(Generic[Value]):  # noqa: N801
+    """A property that is computed once.
+
+    As `functools.cached_property`, which until Python 3.12 takes a lock that costs more than
+    what most of these compute.
+    """
+
+    def __init__(self, compute: Callable[[Any], Value]) -> None:
+        self.compute = compute
+        self.name = compute.__name__
+        self.__doc__ = compute.__doc__
+        self.__isabstractmethod__ = getattr(compute, "__isabstractmethod__", False)
+
+    @overload
+    def __get__(self, owner: None, kind: type) -> derived[Value]: ...
+    @overload
+    def __get__(self, owner: object, kind: type) -> Value: ...
+    def __get__(self, owner: object, kind: type) -> derived[Value] | Value:
+        if owner is None:
+            return self
+        value = owner.__dict__[self.name] = self.compute(owner)
+        return value
