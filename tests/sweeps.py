@@ -36,6 +36,7 @@ def make(
         versions={"vitprof": "0.1.0", "python": "3.11.7"},
         convention="MACs are contractions only",
         axes=axes,
+        units={option: "pixels" for option in axes if option == "image_size"},
         curves=curves,
         measures=measures,
         points=tuple(points),

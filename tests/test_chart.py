@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from sweeps import THREE, TOKENS, make, quadratic_and_linear
@@ -122,8 +123,10 @@ def test_other_options_make_other_curves() -> None:
 
 
 def test_labels_name_the_unit() -> None:
-    assert label_of_option("image_size") == "image size (pixels)"
-    assert label_of_option("mlp_ratio") == "mlp ratio"
+    pixels = replace(THREE, units={"image_size": "pixels", "tokens": "tokens"})
+    assert label_of_option(pixels, "image_size") == "image size (pixels)"
+    assert label_of_option(pixels, "tokens") == "tokens"
+    assert label_of_option(pixels, "mlp_ratio") == "mlp ratio"
     assert label_of_measure(THREE, "memory") == "peak memory of a training step"
     forward = make(
         quadratic_and_linear, axes={"tokens": TOKENS}, curves=("attn",), measures=("memory",)

@@ -252,7 +252,8 @@ def crossover(
 ) -> Crossover:
     """One from 4 to 1,024, where the one costs 7,000 more than the sizes, the other 8,000."""
     own, than = 7_000, 8_000
-    given: dict[str, Any] = {"measure": "macs", "option": "tokens", "squares": False, **others}
+    usual: dict[str, Any] = {"measure": "macs", "option": "tokens", "unit": "tokens"}
+    given = {**usual, "squares": False, **others}
     return Crossover(
         name="one",
         than="other",
@@ -290,7 +291,7 @@ def crossover(
         (
             (),
             ((9, 1024),),
-            {"option": "image_size"},
+            {"option": "image_size", "unit": "pixels"},
             "one is nowhere cheaper than other in MACs, from image size 4 to 1,024, and dearer "
             "from image size 9 on",
         ),
@@ -311,7 +312,7 @@ def crossover(
         (
             ((5, 5), (9, 16)),
             ((4, 4), (20, 30)),
-            {"option": "dim"},
+            {"option": "dim", "unit": ""},
             "one is cheaper than other in MACs at dim 5 and from dim 9 to 16; other is at dim 4 "
             "and from dim 20 to 30",
         ),

@@ -20,7 +20,6 @@ from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
 from vitprof.specs import specify
 from vitprof.sweeps.crossover import Found, cost, find, smoothness
-from vitprof.sweeps.points import at
 from vitprof.sweeps.stretches import Stretch, stretches
 from vitprof.workload import Workload
 
@@ -352,7 +351,7 @@ def test_what_grows_with_the_tokens(spelling: Spelling, workload: Workload) -> N
     costs: dict[str, list[int]] = {"params": [], "macs": [], "memory": []}
     for number in tokens:
         try:
-            here = at(model, {"tokens": number})
+            here = model.at({"tokens": number})
         except SpecError:
             continue
         here = here if spelling.on_grid else here.substitute(grid=None)

@@ -373,7 +373,7 @@ def test_formula_that_is_off_the_trace(capsys: Capture, monkeypatch: pytest.Monk
     model = specify("layer", options={"tokens": N, "dim": D, "heads": h})
     honest = trace(model, Workload(batch=B))
     said = {**honest.by_phase, "backward": honest.by_phase["backward"] + 1}
-    wrong = type(honest)(by_phase=said, levels=honest.levels, events=honest.events)
+    wrong = type(honest)(by_phase=said, levels=honest.levels, functions={}, events=honest.events)
     monkeypatch.setattr(footprint, "trace_step", lambda model, workload: wrong)
     code = run(["memory", *SMALL, "--format=csv"])
     out, err = capsys.readouterr()

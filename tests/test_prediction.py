@@ -131,7 +131,7 @@ def test_trace_that_says_otherwise(
     def otherwise(model: Model, workload: Workload) -> Any:
         honest = trace(model, workload)
         off = {name: held + wrong * MIB for name, held in honest.by_phase.items()}
-        return type(honest)(by_phase=off, levels=honest.levels, events=honest.events)
+        return type(honest)(by_phase=off, levels=honest.levels, functions={}, events=honest.events)
 
     monkeypatch.setattr(prediction, "trace_step", otherwise)
     found = predict(layer(), Workload(optimizer="sgd"), 1 * MIB, say=quiet)

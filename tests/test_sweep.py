@@ -45,7 +45,7 @@ from vitprof.sweeping import evaluate, read_curves
 from vitprof.sweeps.arrays import counts
 from vitprof.sweeps.axis import Axis, Number, read_axis
 from vitprof.sweeps.integers import Fractions, Integers
-from vitprof.sweeps.points import at, options_of, places, read_axes
+from vitprof.sweeps.points import options_of, places, read_axes
 from vitprof.timing import Timing
 from vitprof.workload import Workload
 
@@ -305,7 +305,7 @@ def test_places() -> None:
         {"tokens": 8, "mlp_ratio": Fraction(1, 2)},
         {"tokens": 8, "mlp_ratio": 1},
     ]
-    model = at(specify("layer", mixer="lambda"), {"tokens": 9, "key_depth": 3, "kv_heads": 2})
+    model = specify("layer", mixer="lambda").at({"tokens": 9, "key_depth": 3, "kv_heads": 2})
     assert model == specify("layer", mixer="lambda", options={"tokens": 9, "key_depth": 3})
 
 
@@ -342,7 +342,7 @@ def alone(spelling: Spelling, axes: Mapping[str, object], measure: Measure) -> l
     found: list[int | None] = []
     for place in places(read_axes([model], axes)):
         try:
-            here = at(model, place)
+            here = model.at(place)
         except SpecError:
             found.append(None)
         else:
@@ -396,7 +396,7 @@ def test_million_configurations() -> None:
     for _ in range(100):
         row, column = choose.randrange(1000), choose.randrange(1, 1000, 2)
         place = {"tokens": axes["tokens"][row], "dim": axes["dim"][column]}
-        assert found[row, column] == at(model, place).formula().total(Measure.MACS)
+        assert found[row, column] == model.at(place).formula().total(Measure.MACS)
 
 
 def test_counts_beyond_64_bits() -> None:

@@ -140,7 +140,7 @@ def time_steps(
 
 
 def _name(model: Model, phase: str) -> str:
-    return f"{model.mixer.name}, {phase}"
+    return f"{model.variant}, {phase}"
 
 
 def _prepared(
@@ -190,7 +190,7 @@ def _measured(
 ) -> tuple[Measured, ...]:
     return tuple(
         Measured(
-            mixer=model.mixer.name,
+            mixer=model.variant,
             spec=model.conditions(),
             params=totals(model.formula(), Measure.PARAMS)["all"],
             macs=model.formula(workload.batch).total(Measure.MACS),

@@ -97,10 +97,9 @@ def compare(
             f"{listing(models)} is one, and it takes two to compare; name another mixer, preset "
             "or spec"
         )
-    if along is not None:
-        check_option([*models.values()], along)
     option = default_option(next(iter(models.values()))) if along is None else along
-    bounds = _TOKENS if option == "tokens" else _OTHERS
+    kind = check_option([*models.values()], option)
+    bounds = _TOKENS if kind.unit == "tokens" else _OTHERS
     last = None if up_to is None else bounds.read("up_to", up_to)
     budget = None if memory is None and gpu is None else read_budget(memory, gpu)
 
@@ -194,6 +193,7 @@ def _crossovers(
                     than=than,
                     measure=measure,
                     option=option,
+                    unit=check_option([first, model], option).unit,
                     first=where.first,
                     last=where.last,
                     squares=where.squares,

@@ -17,6 +17,7 @@ from vitprof.profile import quiet, read_levels
 from vitprof.report.memory import Beside, Card, Held, MemoryReport, PhasePeak
 from vitprof.report.rows import kept_rows
 from vitprof.specs import specify
+from vitprof.subject import Subject
 from vitprof.version import versions
 from vitprof.workload import Workload
 
@@ -48,9 +49,9 @@ def memory(
     """Predict what a training step, or inference, holds in memory, layer by layer.
 
     Args:
-        model: `mae`, `classifier`, `layer`, or a model that `specify` made.
+        model: a name that `vitprof models` lists, or a model that `specify` made.
         workload: how it is trained or run; made from the options if it is not given.
-        mixer: `attn`, `lambda`, `linear`.
+        mixer: a name that `vitprof mixers` lists.
         trace: lay a trace of the real step beside it; without, nothing heavy is imported.
         workspace: bytes that a handle of cuBLAS takes on the card.
         context: bytes that the driver takes on the card.
@@ -93,14 +94,14 @@ def memory(
     )
 
 
-def trace_step(model: Model, workload: Workload) -> Trace:
+def trace_step(model: Subject, workload: Workload) -> Trace:
     """Trace a step on tensors without data, which takes torch and some seconds."""
     from vitprof.modules.trace import trace
 
     return trace(model, workload)
 
 
-def lay_beside(traced: Trace, model: Model, workload: Workload) -> Beside:
+def lay_beside(traced: Trace, model: Subject, workload: Workload) -> Beside:
     """A trace beside the formula, and why eager PyTorch holds other memory.
 
     The departures of eager PyTorch from the trace are undone one after the other, so that

@@ -27,13 +27,28 @@ Plain = int | float | str | bool
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A whole number between two bounds."""
+    """A whole number between two bounds.
+
+    Attributes:
+        help: what it is, for the command line.
+        symbol: what it is called in formulas.
+        minimum: the least.
+        maximum: the greatest.
+        odd: it has to be odd.
+        grows: every cost grows with it, however formulas round: how far one would look along
+            it. 0 if that is not known.
+        multiple_of: the option that has to divide it.
+        unit: what it counts, `tokens` or `pixels`.
+    """
 
     help: str
     symbol: str = ""
     minimum: int = 1
     maximum: int = 1_000_000
     odd: bool = False
+    grows: int = 0
+    multiple_of: str = ""
+    unit: str = ""
     metavar: ClassVar[str] = "N"
 
     def read(self, name: str, value: object) -> int:
@@ -132,9 +147,13 @@ def whole(
     minimum: int = 1,
     maximum: int = 1_000_000,
     odd: bool = False,
+    grows: int = 0,
+    multiple_of: str = "",
+    unit: str = "",
 ) -> Any:  # a dataclass field stands where its value's type is declared
-    """Declare a whole number with a default, and the symbol it has in formulas."""
-    return _declare(default, Whole(help, symbol, minimum, maximum, odd))
+    """Declare a whole number with a default; for the rest, see `Whole`."""
+    option = Whole(help, symbol, minimum, maximum, odd, grows, multiple_of, unit)
+    return _declare(default, option)
 
 
 def ratio(default: str, *, help: str, minimum: str, below: str) -> Any:

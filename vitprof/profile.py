@@ -18,7 +18,7 @@ from vitprof.report.rows import counted, rows
 from vitprof.specs import specify
 from vitprof.version import versions
 
-BATCH = Whole("images at a time", maximum=1_000_000_000)
+BATCH = Whole("images at a time", maximum=1_000_000_000, grows=1_024)
 _LEVELS = Whole("how deep below the model the rows go", maximum=100)
 
 _PARAMS_CONVENTION = (
@@ -48,8 +48,8 @@ def params(
     """Count the parameters of a model, layer by layer, beside what the tools say.
 
     Args:
-        model: `mae`, `classifier`, `layer`, or a model that `specify` made.
-        mixer: `attn`, `lambda`, `linear`.
+        model: a name that `vitprof models` lists, or a model that `specify` made.
+        mixer: a name that `vitprof mixers` lists.
         counters: of `analytic`, `torchinfo`, `fvcore`, `torch`; the formulas are always
             there, and alone they import nothing heavy.
         fold: give equal layers one row.
@@ -106,8 +106,8 @@ def macs(
     """Count the multiply-accumulates of a forward pass, layer by layer, beside the tools.
 
     Args:
-        model: `mae`, `classifier`, `layer`, or a model that `specify` made.
-        mixer: `attn`, `lambda`, `linear`.
+        model: a name that `vitprof models` lists, or a model that `specify` made.
+        mixer: a name that `vitprof mixers` lists.
         batch: images at a time.
         counters: of `analytic`, `torchinfo`, `fvcore`, `torch`; the formulas are always
             there, and alone they import nothing heavy.

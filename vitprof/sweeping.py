@@ -22,7 +22,6 @@ from vitprof.sweeps.crossover import EXACT, cost, find
 from vitprof.sweeps.measures import MEASURES
 from vitprof.sweeps.points import (
     Place,
-    at,
     check_number,
     first_defined,
     options_of,
@@ -240,6 +239,7 @@ def _without_points(
         convention="; ".join(_SAYING[measure] for measure in measures)
         + (f", {clock.protocol}" if clock else ""),
         axes={axis.name: tuple(plain(value) for value in axis.values) for axis in axes},
+        units=_units(models.values(), axes),
         curves=tuple(models),
         measures=measures,
         points=(),
@@ -250,6 +250,13 @@ def _without_points(
         },
         conditions=conditions_of(clock) if clock else {},
     )
+
+
+def _units(models: Iterable[Model], axes: Iterable[Axis]) -> dict[str, str]:
+    """What swept options count, by their names."""
+    known = {name: kind for model in models for name, kind in options_of(model).items()}
+    kinds = {axis.name: known[axis.name] for axis in axes}
+    return {n: kind.unit for n, kind in kinds.items() if isinstance(kind, Whole) and kind.unit}
 
 
 def _by_formula(
@@ -271,7 +278,7 @@ def _by_formula(
             amounts: Amounts = dict.fromkeys(measures)
             reason = ""
             try:
-                here, step = at(model, place), step_at(workload, place)
+                here, step = model.at(place), step_at(workload, place)
                 for name in measures:
                     if name in _COUNTED:
                         amounts[name] = counted[name][number]
@@ -326,7 +333,7 @@ def _crossings(
         for one, other in combinations(models, 2):
             say(f"where {one} and {other} cross")
             try:
-                pair = {label: at(models[label], fixed) for label in (one, other)}
+                pair = {label: models[label].at(fixed) for label in (one, other)}
                 step = step_at(workload, fixed)
                 by_measure = find(
                     pair[one],

@@ -9,16 +9,22 @@ def test_my_encoder_layer():
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from vitprof.checks.expectations import evaluate, expect
+from vitprof.errors import SpecError
 from vitprof.formulas.layer import Layer, Measure
+from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import Op
 from vitprof.formulas.totals import HEADLINES
 from vitprof.profile import BATCH
 from vitprof.report.check import describe
 from vitprof.specs import specify
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Expected = int | str | Mapping[str, int | str]
 
@@ -72,6 +78,47 @@ def assert_macs(
     images = BATCH.read("batch", batch)
     tree = specify(model, mixer=mixer, options=options).formula(images)
     _assert(tree, Measure.MACS, expected)
+
+
+def assert_mixer(
+    mixer: type[Mixer] | Mixer,
+    *,
+    options: Mapping[str, object] | None = None,
+    sizes: Iterable[Mapping[str, int]] | None = None,
+    reference: Callable[[Any, Tensor], Tensor] | None = None,
+) -> None:
+    """Assert that a mixer's formula is its torch module: what vitprof holds its own mixers to.
+
+    At several sizes and batches: submodules by path and class, parameters and MACs by path,
+    shapes, a gradient for each parameter, and the bytes that a step holds after every
+    allocation, traced on fake tensors in several precisions. It takes torch and some seconds.
+
+    Args:
+        mixer: a mixer with its options; or its class, of which each switch and each choice is
+            turned once.
+        options: of the class, where it is given.
+        sizes: `tokens`, `dim` and `heads` to try; without, some that suit most mixers. Those
+            that the mixer is not defined at are passed over.
+        reference: maps the module and its input (B, N, D) to its output in a naive way; in
+            double precision.
+
+    Raises:
+        AssertionError: formula and module differ; the sentence names the op.
+        SpecError: the mixer is defined at none of the sizes.
+    """
+    from vitprof.checks.mixer import SIZES, check_mixer, spellings
+
+    tried = [mixer] if isinstance(mixer, Mixer) else [*spellings(mixer, options or {})]
+    for spelling in tried:
+        refusals = []
+        places = [*(SIZES if sizes is None else sizes)]
+        for place in places:
+            try:
+                check_mixer(spelling, place, reference)
+            except SpecError as error:
+                refusals.append(error)
+        if len(refusals) == len(places):
+            raise refusals[0]
 
 
 def _assert(tree: Layer, measure: Measure, expected: Expected) -> None:

@@ -13,15 +13,15 @@ from vitprof.allocation.rules import RULES, Rule
 from vitprof.allocation.step import peak_bytes
 
 if TYPE_CHECKING:
-    from vitprof.formulas.model import Model
     from vitprof.formulas.work import Work
+    from vitprof.subject import Subject
     from vitprof.workload import Workload
 
 _MOST = 10**9 - 1
 
 
 def largest_batch(
-    model: Model, workload: Workload, budget: int, *, rules: Mapping[Work, Rule] = RULES
+    model: Subject, workload: Workload, budget: int, *, rules: Mapping[Work, Rule] = RULES
 ) -> int:
     """The largest batch whose peak is within `budget` bytes; 0 where not even one image is.
 

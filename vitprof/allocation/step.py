@@ -20,8 +20,8 @@ from vitprof.formulas.work import Work
 
 if TYPE_CHECKING:
     from vitprof.formulas.layer import Layer
-    from vitprof.formulas.model import Model
     from vitprof.formulas.program import Program
+    from vitprof.subject import Subject
     from vitprof.workload import Workload
 
 
@@ -59,7 +59,7 @@ class Memory:
 
 
 def follow(
-    model: Model,
+    model: Subject,
     workload: Workload,
     *,
     rules: Mapping[Work, Rule] = RULES,
@@ -119,7 +119,7 @@ def _run(program: Program, reading: Reading, workload: Workload, departures: Dep
 
 
 def memory(
-    model: Model,
+    model: Subject,
     workload: Workload,
     *,
     rules: Mapping[Work, Rule] = RULES,
@@ -146,7 +146,7 @@ def memory(
 
 
 def peaks(
-    model: Model,
+    model: Subject,
     workload: Workload,
     *,
     rules: Mapping[Work, Rule] = RULES,
@@ -157,7 +157,7 @@ def peaks(
     return reading.eager.timeline.most()
 
 
-def peak_bytes(model: Model, workload: Workload, *, rules: Mapping[Work, Rule] = RULES) -> int:
+def peak_bytes(model: Subject, workload: Workload, *, rules: Mapping[Work, Rule] = RULES) -> int:
     """The most bytes that a step of `model` holds at once."""
     return max(peaks(model, workload, rules=rules).values())
 

@@ -118,14 +118,14 @@ class Timeline:
         self.now = 0
         self.storages: list[Storage] = []
         self.phases: dict[str, tuple[int, int]] = {}
-        self._paths = [""]  # of what ran at each instant
+        self.paths = [""]  # of what ran at each instant
 
     def allocate(self, bytes: int, sizes: tuple[Size, ...], dtype: str) -> Storage:
         """Allocate memory, which is an instant of its own; of no bytes, it is none."""
         if not bytes:
             return Storage(0, sizes, dtype, self.now, "temporaries", self.at)
         self.now += 1
-        self._paths.append(self.at)
+        self.paths.append(self.at)
         storage = Storage(bytes, sizes, dtype, self.now, "temporaries", self.at)
         self.storages.append(storage)
         return storage
@@ -163,7 +163,7 @@ class Timeline:
     def phase(self, name: str) -> Iterator[None]:
         """Note the instants of the body under a name, its beginning among them."""
         self.now += 1
-        self._paths.append(self.at)
+        self.paths.append(self.at)
         begin = self.now
         yield
         self.phases[name] = (begin, self.now + 1)
@@ -192,9 +192,7 @@ class Timeline:
             for storage in self.storages:
                 if storage.birth <= instant <= storage.last:
                     by_kind[storage.at_instant(instant)[0]] += storage.bytes
-            found[name] = Peak(
-                bytes=most, at=self._paths[instant], by_kind=by_kind, instant=instant
-            )
+            found[name] = Peak(bytes=most, at=self.paths[instant], by_kind=by_kind, instant=instant)
         return found
 
     def held(self, instant: int) -> tuple[Held, ...]:

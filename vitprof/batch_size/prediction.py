@@ -17,13 +17,13 @@ from vitprof.version import versions
 
 if TYPE_CHECKING:
     from vitprof.counters.read import Say
-    from vitprof.formulas.model import Model
     from vitprof.modules.trace import Trace
+    from vitprof.subject import Subject
     from vitprof.workload import Workload
 
 
 def predict(
-    model: Model, workload: Workload, budget: int, *, trace: bool = True, say: Say
+    model: Subject, workload: Workload, budget: int, *, trace: bool = True, say: Say
 ) -> Prediction:
     """Predict the largest batch whose step fits `budget` bytes.
 

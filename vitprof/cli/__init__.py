@@ -18,6 +18,7 @@ from typer.exceptions import TyperException
 
 from vitprof.cli.output import ReaderGoneError, emit
 from vitprof.cli.plugins import meet_mixers
+from vitprof.docstrings import docstring
 from vitprof.errors import VitprofError, unknown
 from vitprof.version import __version__
 
@@ -48,7 +49,8 @@ class Commands(TyperGroup):
             raise unknown("command", cmd_name, COMMANDS)
         app = typer.Typer(add_completion=False)
         name = cmd_name.replace("-", "_")
-        app.command(cmd_name)(getattr(import_module(f"vitprof.cli.{name}"), name))
+        called = getattr(import_module(f"vitprof.cli.{name}"), name)
+        app.command(cmd_name, help=docstring(called))(called)
         command = typer.main.get_command(app)
         assert isinstance(command, TyperCommand)
         return command
@@ -63,13 +65,13 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(help="What a vision transformer costs, on paper and beside what the tools say.")
 def vitprof(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print it")
     ] = False,
 ) -> None:
-    """What a vision transformer costs, on paper and beside what the tools say."""
+    """Take the options that stand before a command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from vitprof.candidates import Candidate, of_presets, with_mixers
 from vitprof.counters import NAMES
+from vitprof.docstrings import docstring
 from vitprof.errors import SpecError
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
@@ -99,7 +100,7 @@ def gathering(
     parameters = {**options, **own}
     run.__signature__ = Signature(list(parameters.values()))  # type: ignore[attr-defined]
     run.__annotations__ = {option: item.annotation for option, item in parameters.items()}
-    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__name__, run.__doc__ = command.__name__, docstring(command)
     return run
 
 

@@ -12,9 +12,9 @@ from vitprof.counters.convention import Setting
 from vitprof.counters.reading import Counter, Reading, Unavailable
 from vitprof.counters.undisturbed import undisturbed
 from vitprof.formulas.layer import Layer, Measure
-from vitprof.formulas.model import Model
 from vitprof.formulas.op import Op
 from vitprof.formulas.size import product
+from vitprof.subject import Subject
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -28,7 +28,7 @@ _EXECUTED = "executed on the CPU, since a convolution cannot be traced without d
 
 
 def read_params(
-    tools: Iterable[Counter], spec: Model, *, say: Say
+    tools: Iterable[Counter], spec: Subject, *, say: Say
 ) -> dict[str, Reading | Unavailable]:
     """Let each tool count the model's parameters, on the meta device.
 
@@ -38,14 +38,14 @@ def read_params(
         say: told what is being done.
     """
 
-    def read(tool: Counter, module: nn.Module, inputs: Tensor) -> Reading | Unavailable:
+    def read(tool: Counter, module: nn.Module, inputs: tuple[Tensor, ...]) -> Reading | Unavailable:
         return _try(partial(tool.params, module), module, Setting())
 
     return _read_each(tools, spec, 1, Setting(), read, say)
 
 
 def read_macs(
-    tools: Iterable[Counter], spec: Model, batch: int, setting: Setting, *, force: bool, say: Say
+    tools: Iterable[Counter], spec: Subject, batch: int, setting: Setting, *, force: bool, say: Say
 ) -> dict[str, Reading | Unavailable]:
     """Let each tool count the multiply-accumulates of one forward pass.
 
@@ -62,9 +62,9 @@ def read_macs(
     """
     excess = "" if force else _excess(spec.formula(batch))
 
-    def read(tool: Counter, module: nn.Module, inputs: Tensor) -> Reading | Unavailable:
+    def read(tool: Counter, module: nn.Module, inputs: tuple[Tensor, ...]) -> Reading | Unavailable:
         if setting.device == "meta" and not tool.needs_data(module):
-            return _try(partial(tool.macs, module, inputs), module, setting)
+            return _try(partial(tool.macs, module, *inputs), module, setting)
         if excess:
             return Unavailable(excess)
         said = _try(partial(_execute, tool, module, inputs), module, setting)
@@ -77,20 +77,18 @@ def read_macs(
 
 def _read_each(
     tools: Iterable[Counter],
-    spec: Model,
+    spec: Subject,
     batch: int,
     setting: Setting,
-    read: Callable[[Counter, nn.Module, Tensor], Reading | Unavailable],
+    read: Callable[[Counter, nn.Module, tuple[Tensor, ...]], Reading | Unavailable],
     say: Say,
 ) -> dict[str, Reading | Unavailable]:
     say("building the model")
     try:
         import torch
 
-        from vitprof.modules.build import build
-
-        module = build(spec, device="meta").train(setting.train)
-        inputs = torch.empty(spec.input_shape(batch), device="meta")
+        module = spec.build(device="meta", dtype=torch.float32).train(setting.train)
+        inputs = spec.inputs(batch, device="meta", dtype=torch.float32)
     except ImportError as error:
         return {tool.name: Unavailable(f"cannot be imported: {error}") for tool in tools}
     except RuntimeError as error:  # a tensor of more bytes than 64 bits can count
@@ -118,12 +116,15 @@ def _line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), "")
 
 
-def _execute(tool: Counter, module: nn.Module, inputs: Tensor) -> Reading:
+def _execute(tool: Counter, module: nn.Module, inputs: tuple[Tensor, ...]) -> Reading:
     """Let the tool read a copy of the module on the CPU."""
-    return tool.macs(*_with_data(module, inputs))
+    copied, zeros = _with_data(module, inputs)
+    return tool.macs(copied, *zeros)
 
 
-def _with_data(module: nn.Module, inputs: Tensor) -> tuple[nn.Module, Tensor]:
+def _with_data(
+    module: nn.Module, inputs: tuple[Tensor, ...]
+) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """A copy of the module and its inputs on the CPU, all zeros."""
     import torch
 
@@ -131,7 +132,7 @@ def _with_data(module: nn.Module, inputs: Tensor) -> tuple[nn.Module, Tensor]:
     with torch.no_grad():
         for tensor in (*copied.parameters(), *copied.buffers()):
             tensor.zero_()
-    return copied, torch.zeros(inputs.shape, dtype=inputs.dtype)
+    return copied, tuple(torch.zeros(x.shape, dtype=x.dtype) for x in inputs)
 
 
 def _excess(tree: Layer) -> str:

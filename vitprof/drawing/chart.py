@@ -60,7 +60,7 @@ def chart(sweep: Sweep, measure: str, width: int, colour: bool) -> str:
         [
             *wrap(label_of_measure(sweep, measure) + _note(up), width),
             *_panel(curves, across, up, width),
-            (label_of_option(option) + _note(across)).center(width).rstrip(),
+            (label_of_option(sweep, option) + _note(across)).center(width).rstrip(),
             *_keys(curves, width),
         ]
     )

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from vitprof.report.sweep import Crossing, Sweep
 
-_PIXELS = ("image_size", "patch_size")
 _UNITS = {"memory": BYTES, "time": SECONDS}
 
 
@@ -146,9 +145,10 @@ def crossed(curve: Curve) -> list[tuple[int, int, str]]:
     ]
 
 
-def label_of_option(option: str) -> str:
+def label_of_option(sweep: Sweep, option: str) -> str:
     """What the axis of an option is called, with the unit."""
-    return label_of(option) + (" (pixels)" if option in _PIXELS else "")
+    unit = sweep.units.get(option, option)
+    return label_of(option) + ("" if unit == option else f" ({unit})")
 
 
 def label_of_measure(sweep: Sweep, measure: str) -> str:

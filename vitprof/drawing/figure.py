@@ -180,7 +180,7 @@ def compose(sweep: Sweep, measures: Sequence[str], width: float = 0) -> Figure:
     row = below + _PANEL_HEIGHT + _GAP
     rows = ceil(len(panels) / columns)
     figure = Figure(figsize=(wide / 72, (bottom + rows * row - _GAP + _TEXT + _EDGE) / 72), dpi=72)
-    over = label_of_option(option_along(sweep.axes))
+    over = label_of_option(sweep, option_along(sweep.axes))
     figure.set_label(f"{listing((panel.label for panel in panels), 'and')} over {over}")
     for number, panel in enumerate(panels):
         x = _EDGE + number % columns * (each + _GAP)

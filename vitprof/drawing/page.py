@@ -26,7 +26,7 @@ td.number, th.number { text-align: right; }
 
 def page(sweep: Sweep, measures: Sequence[str], svg: str) -> str:
     """The page; `svg` is the file of the figure, and its drawing becomes part of the page."""
-    over = ", ".join(label_of_option(option) for option in sweep.axes)
+    over = ", ".join(label_of_option(sweep, option) for option in sweep.axes)
     title = escape(
         f"{' and '.join(label_of_measure(sweep, name) for name in measures)} over {over}"
     )

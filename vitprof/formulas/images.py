@@ -21,17 +21,24 @@ POSITIONS = ("learned", "fixed", "none")
 
 def image_size_option(default: int) -> Any:
     """Declare the height of an image, and its width if that is no other."""
-    return whole(default, symbol="image", help="side of the square image in pixels, or its height")
+    return whole(
+        default,
+        symbol="image",
+        help="side of the square image in pixels, or its height",
+        grows=4_096,
+        multiple_of="patch_size",
+        unit="pixels",
+    )
 
 
 def channels_option(default: int) -> Any:
     """Declare the channels of an image."""
-    return whole(default, symbol="channels", help="channels of the image")
+    return whole(default, symbol="channels", help="channels of the image", grows=1_024)
 
 
 def patch_size_option(default: int) -> Any:
     """Declare the side of a square patch."""
-    return whole(default, symbol="patch", help="side of a square patch in pixels")
+    return whole(default, symbol="patch", help="side of a square patch in pixels", unit="pixels")
 
 
 def pos_embed_option(default: str) -> Any:
@@ -51,7 +58,7 @@ class ImageModel(Model):
 
     image_size: int = image_size_option(224)
     image_width: int = whole(
-        0, minimum=0, help="width of an image that is not square; 0 for a square one"
+        0, minimum=0, help="width of an image that is not square; 0 for a square one", unit="pixels"
     )
     channels: int = channels_option(3)
     patch_size: int = patch_size_option(16)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from vitprof.derived import derived
 from vitprof.formulas.block import Block, BlockOptions
@@ -19,17 +19,21 @@ from vitprof.formulas.size import Size
 from vitprof.formulas.stage import Stage
 from vitprof.formulas.tensor import Tensor
 from vitprof.formulas.trace import trace
-from vitprof.options import Rule, Value, whole
+from vitprof.options import Option, Rule, Value, whole
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 
-def dim_option(default: int, of: str, symbol: str = "D") -> Any:
-    """Declare a width."""
-    return whole(default, symbol=symbol, help=f"channels of {of}")
+def dim_option(default: int, of: str, symbol: str = "D", heads: str = "heads") -> Any:
+    """Declare a width, which the option `heads` shares out."""
+    return whole(default, symbol=symbol, help=f"channels of {of}", grows=4_096, multiple_of=heads)
 
 
 def depth_option(default: int, of: str, symbol: str = "depth") -> Any:
     """Declare a number of blocks."""
-    return whole(default, symbol=symbol, maximum=10_000, help=f"blocks of {of}")
+    return whole(default, symbol=symbol, maximum=10_000, help=f"blocks of {of}", grows=1_024)
 
 
 def heads_option(default: int, of: str) -> Any:
@@ -62,6 +66,48 @@ class Model(BlockOptions):
     def rules(self) -> Iterator[Rule]:
         for stage in self.stages:
             yield from stage.block.mixer.admits(stage.block.sizes)
+
+    def every_rule(self) -> Iterator[Rule]:
+        """Yield the mixer's own rules, and then those of the model."""
+        yield from self.mixer.rules()
+        yield from self.rules()
+
+    @property
+    def variant(self) -> str:
+        """What it is called among models that differ in their mixer."""
+        return self.mixer.name
+
+    @property
+    def needs_grid(self) -> bool:
+        """If it is defined only where its tokens are the patches of an image and no other."""
+        return self.mixer.needs_grid
+
+    def options(self) -> dict[str, Option]:
+        """Every option of it, its own and the mixer's."""
+        return {**self.declared(), **self.mixer.declared()}
+
+    def at(self, values: Mapping[str, object]) -> Self:
+        """A copy with other values of some options; those that it has not are no matter to it.
+
+        Raises:
+            SpecError: there is no such configuration.
+        """
+        own, mixers = self._shared_out(values)
+        return replace(self, **own, mixer=replace(self.mixer, **mixers) if mixers else self.mixer)
+
+    def placed(self, values: Mapping[str, object]) -> Self:
+        """The same with arrays as values, or of what follows from some; see `substitute`."""
+        own, mixers = self._shared_out(values)
+        derived = {name: value for name, value in values.items() if name not in {**own, **mixers}}
+        return self.substitute(**own, **derived, mixer=self.mixer.substitute(**mixers))
+
+    def _shared_out(self, values: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The values of its own options, and of the mixer's."""
+        own, mixers = self.declared(), self.mixer.declared()
+        return (
+            {name: value for name, value in values.items() if name in own},
+            {name: value for name, value in values.items() if name in mixers},
+        )
 
     @property
     def classifies(self) -> bool:
@@ -116,6 +162,18 @@ class Model(BlockOptions):
     def input_shape(self, batch: int = 1) -> tuple[int, ...]:
         """Shape of the tensor that the torch module takes, as numbers."""
         return tuple(size.value for size in self.input(Size(batch, "B")))
+
+    def build(self, *, device: str, dtype: torch.dtype) -> nn.Module:
+        """The torch module on a device; on `meta` it allocates nothing."""
+        from vitprof.modules.build import build
+
+        return build(self, device=device, dtype=dtype)
+
+    def inputs(self, batch: int, *, device: str, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
+        """Random images, or tokens, for the torch module."""
+        import torch
+
+        return (torch.randn(self.input_shape(batch), device=device, dtype=dtype),)
 
     def conditions(self) -> dict[str, Value]:
         """Every choice that a count depends on: model, mixer and their options."""

@@ -43,7 +43,11 @@ def model_polynomials(model: Model) -> dict[Measure, str]:
     Heads drop out where they only share out channels; ratios keep their values.
     """
     symbols = _own_symbols(model)
-    widths = {name: name.removesuffix("dim") + "heads" for name in symbols if name.endswith("dim")}
+    widths = {
+        name: kind.multiple_of
+        for name, kind in model.declared().items()
+        if isinstance(kind, Whole) and kind.multiple_of and not kind.unit
+    }
     back = {}
     for dim, heads in widths.items():
         (share,) = _symbols(f"{dim}_share")

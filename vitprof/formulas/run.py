@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import lru_cache
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from vitprof.errors import FormulaError, unknown
 from vitprof.formulas.layer import Layer
@@ -76,9 +76,11 @@ class Run:
         self._children: list[Layer | Op] = []
         self._parameters: list[Op] = []
 
-    def __getattr__(self, name: str) -> NoReturn:
-        words = [word for word in vars(Run) if not word.startswith("_")]
-        raise FormulaError(f"{self.place()}: {unknown('op', name, words)}")
+    if not TYPE_CHECKING:  # which would then let any word pass
+
+        def __getattr__(self, name: str) -> NoReturn:
+            words = [word for word in vars(Run) if not word.startswith("_")]
+            raise FormulaError(f"{self.place()}: {unknown('op', name, words)}")
 
     # Contractions
 

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from vitprof.modules.block import Block
-from vitprof.modules.build import build
 
 if TYPE_CHECKING:
-    from vitprof.formulas.model import Model
+    from vitprof.subject import Subject
     from vitprof.workload import Workload
 
 Phase = Callable[[str], AbstractContextManager[None]]
@@ -44,7 +43,7 @@ class Step:
 
     def __init__(
         self,
-        model: Model,
+        model: Subject,
         workload: Workload,
         *,
         device: str,
@@ -56,8 +55,8 @@ class Step:
         self.device = torch.device(device)
         self.dtype = DTYPES[workload.dtype]
         weights = torch.float32 if workload.autocast else self.dtype
-        self.module = build(model, device=device, dtype=weights).train(not workload.inference)
-        self.inputs = torch.randn(model.input_shape(workload.batch), device=device, dtype=weights)
+        self.module = model.build(device=device, dtype=weights).train(not workload.inference)
+        self.inputs = model.inputs(workload.batch, device=device, dtype=weights)
         self.labels = torch.zeros(workload.batch, dtype=torch.int64, device=device)
         self.optimizer = None if workload.inference else optimizer(self.module, workload)
         if workload.checkpoint:
@@ -90,11 +89,11 @@ class Step:
         """The loss: the model's own, cross entropy of logits, or the mean of all."""
         autocast = torch.autocast(self.device.type, self.dtype, enabled=self.workload.autocast)
         with autocast, self._around():
-            output = self.module(self.inputs)
+            output = self.module(*self.inputs)
             if isinstance(output, tuple):
                 loss = output[0]
             elif self.model.classifies:
-                loss = cross_entropy(output, self.labels)
+                loss = F.cross_entropy(output, self.labels)
             else:
                 loss = output.mean()
         assert isinstance(loss, Tensor)

@@ -25,7 +25,7 @@ from vitprof.modules.card import Card, statistics_in_fp32
 from vitprof.modules.step import Step
 
 if TYPE_CHECKING:
-    from vitprof.formulas.model import Model
+    from vitprof.subject import Subject
     from vitprof.workload import Workload
 
 _STEPS = 2  # the optimizer's states are there from the second step on
@@ -38,12 +38,14 @@ class Trace:
     Attributes:
         by_phase: the peak of each phase: forward, backward, optimizer.
         levels: what is held at the beginning of each phase and after each allocation in it.
+        functions: which of ATen's functions made each of them, beginnings apart.
         events: every allocation and every end of one, in order: which, and its bytes,
             negative at its end. The model's construction comes first.
     """
 
     by_phase: dict[str, int]
     levels: dict[str, tuple[int, ...]]
+    functions: dict[str, tuple[str, ...]]
     events: tuple[tuple[int, int], ...]
 
     @property
@@ -57,7 +59,7 @@ class Trace:
         return self.by_phase[self.phase]
 
 
-def trace(model: Model, workload: Workload) -> Trace:
+def trace(model: Subject, workload: Workload) -> Trace:
     """Trace the step of `model` under `workload`, on fake tensors of the CPU."""
     on_card = workload.device == "cuda"
     ledger = _Ledger(on_card=on_card)
@@ -68,6 +70,7 @@ def trace(model: Model, workload: Workload) -> Trace:
     return Trace(
         by_phase={phase: max(levels) for phase, levels in ledger.levels.items()},
         levels={phase: tuple(levels) for phase, levels in ledger.levels.items()},
+        functions={phase: tuple(names) for phase, names in ledger.functions.items()},
         events=tuple(ledger.events),
     )
 
@@ -79,17 +82,19 @@ class _Ledger(TorchDispatchMode):
         super().__init__()
         self._on_card = on_card
         self.levels: dict[str, list[int]] = {}
+        self.functions: dict[str, list[str]] = {}
         self.events: list[tuple[int, int]] = []
         self._seen = 0
         self._live: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self._bytes = 0
-        self._phase = ""
+        self._phase = self._running = ""
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Book what happens in the body under a phase."""
         self._phase = name
-        self.levels[name] = []
+        self.levels[name], self.functions[name] = [], []
+        self._running = ""
         self._book(0)
         yield
         self._phase = ""
@@ -102,6 +107,7 @@ class _Ledger(TorchDispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         result = func(*args, **(kwargs or {}))
+        self._running = str(func)
         if self._on_card:
             result = statistics_in_fp32(func, result)
         tree_map_only(Tensor, self._see, result)
@@ -130,3 +136,4 @@ class _Ledger(TorchDispatchMode):
         self._bytes += size
         if self._phase:
             self.levels[self._phase].append(self._bytes)
+            self.functions[self._phase].append(self._running)

@@ -6,9 +6,9 @@ import json
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from textwrap import dedent
 from typing import TYPE_CHECKING
 
+from vitprof.docstrings import docstring
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.model import Model
@@ -127,10 +127,9 @@ def mixers(types: Iterable[type[Mixer]]) -> Catalogue:
 
 def portrait(mixer: type[Mixer], said: Report | None) -> Portrait:
     """One mixer, and what a report of it in an encoder layer says of the tools."""
-    equations = sys.modules[mixer.__module__].__doc__ or mixer.__doc__ or ""
     return Portrait(
         entry=_entry(mixer, mixer.aliases, mixer_polynomials(mixer()), mixer().values()),
-        equations=dedent(equations).strip(),
+        equations=docstring(sys.modules[mixer.__module__]) or mixer.summary,
         explained={
             name: f"{option.help.removeprefix(f'{mixer.name}: ')} ({option.bounds()})"
             for name, option in mixer.declared().items()

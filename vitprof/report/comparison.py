@@ -81,6 +81,7 @@ class Crossover:
         than: the first model's.
         measure: in what: `params`, `macs` or `memory`.
         option: along which option.
+        unit: what that counts: tokens, pixels.
         first: the first value that was searched, the least at which both are defined.
         last: the last one.
         squares: whether only square numbers were searched, as one of the two needs a grid.
@@ -92,6 +93,7 @@ class Crossover:
     than: str
     measure: str
     option: str
+    unit: str
     first: int
     last: int
     squares: bool
@@ -145,7 +147,7 @@ class Crossover:
     def _said(self, *ends: str) -> str:
         """`402 tokens`, `1 to 65,536 tokens`, `image size 64`."""
         values, label = " to ".join(ends), label_of(self.option)
-        return f"{values} {label}" if self.option == "tokens" else f"{label} {values}"
+        return f"{values} {label}" if self.unit == self.option else f"{label} {values}"
 
     def _against(self, span: Span, *, turned: bool = False) -> str:
         unit = " bytes" if self.measure == "memory" else ""

@@ -75,6 +75,7 @@ class Sweep:
         versions: of every package that had a part in it.
         convention: what is counted, in a sentence.
         axes: the swept options and their values.
+        units: what some of them count: pixels, tokens.
         curves: the names of the mixers or presets.
         measures: what is known of each point, in order.
         points: curve by curve, the last axis first; fewer where a sweep was interrupted.
@@ -92,6 +93,7 @@ class Sweep:
     measures: tuple[str, ...]
     points: tuple[Point, ...]
     crossings: tuple[Crossing, ...]
+    units: Mapping[str, str] = field(default_factory=dict)
     own: Mapping[str, Mapping[str, Plain]] = field(default_factory=dict)
     conditions: Mapping[str, Plain] = field(default_factory=dict)
 

@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.model import Model
 from vitprof.formulas.size import Size
+from vitprof.options import Whole
 from vitprof.sweeps.axis import Axis, Number
 from vitprof.sweeps.integers import FITS, Array, Fractions, Integers, Mask
-from vitprof.sweeps.points import read_axes
+from vitprof.sweeps.points import options_of, read_axes
 
 _AT_ONCE = 65_536  # configurations; all sizes of a formula on so many take some ten MB
 
@@ -52,7 +53,7 @@ def counts(model: Model, axes: Mapping[str, object], measure: Measure) -> Counts
     """
     read = read_axes([model], axes)
     found = _Found.of(tuple(len(axis.values) for axis in read))
-    for some in product(*(_alike(axis) for axis in read)):
+    for some in product(*(_alike(axis, squares=_counts_tokens(model, axis.name)) for axis in read)):
         _fill(model, [*some], measure, found)
     return np.ma.MaskedArray(found.counts, ~found.defined)
 
@@ -96,11 +97,16 @@ class _Found:
         self.defined[places] = True
 
 
-def _alike(axis: Axis) -> list[_Axis]:
+def _counts_tokens(model: Model, option: str) -> bool:
+    kind = options_of(model)[option]
+    return isinstance(kind, Whole) and kind.unit == "tokens"
+
+
+def _alike(axis: Axis, *, squares: bool) -> list[_Axis]:
     """The values of an axis in groups that a formula treats alike: 0, 1, squares, others."""
     groups: dict[object, list[int]] = {}
     for place, value in enumerate(axis.values):
-        square = axis.name == "tokens" and isqrt(int(value)) ** 2 == value
+        square = squares and isqrt(int(value)) ** 2 == value
         alone = value if value in (0, 1) else None
         groups.setdefault((alone, square), []).append(place)
     whole = _Axis(axis.name, axis.values, np.arange(len(axis.values)))
@@ -209,11 +215,11 @@ def _evaluate(model: Model, values: Values, measure: Measure) -> tuple[Any, Any]
 
 def _placed(model: Model, values: Values) -> Model:
     """The model with the values, which nothing has checked."""
-    own = {name: value for name, value in values.items() if name in model.declared()}
-    mixers = {name: value for name, value in values.items() if name in model.mixer.declared()}
-    if isinstance(tokens := own.get("tokens"), Integers):
-        own["grid"] = _grid(tokens)
-    return model.substitute(**own, mixer=model.mixer.substitute(**mixers))
+    own = {name: value for name, value in values.items() if name != "batch"}
+    for name, value in own.items():
+        if isinstance(value, Integers) and _counts_tokens(model, name):
+            return model.placed({**own, "grid": _grid(value)})
+    return model.placed(own)
 
 
 def _grid(tokens: Integers) -> tuple[Size, Size] | None:
@@ -228,9 +234,8 @@ def _grid(tokens: Integers) -> tuple[Size, Size] | None:
 def _defined(model: Model) -> Any:
     """Where all rules hold: a bool, or an array; later rules make sense where earlier hold."""
     defined: Any = True
-    for options in (model.mixer, model):
-        for rule in options.rules():
-            defined = defined & np.asarray(rule.holds)
-            if not np.any(defined):
-                return False
+    for rule in model.every_rule():
+        defined = defined & np.asarray(rule.holds)
+        if not np.any(defined):
+            return False
     return defined if np.ndim(defined) else bool(defined)

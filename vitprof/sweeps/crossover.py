@@ -14,21 +14,14 @@ from vitprof.formulas.model import Model
 from vitprof.formulas.op import FusedAttention
 from vitprof.options import Whole, label_of
 from vitprof.sweeps.measures import MEASURES
-from vitprof.sweeps.points import at, options_of
+from vitprof.sweeps.points import options_of
 from vitprof.sweeps.stretches import Stretch, stretches
 from vitprof.workload import Workload
 
 EXACT = ("params", "macs", "memory")  # the measures that have crossovers
 
-# Options that every cost grows with, however the formulas round, and how far to look along
-# them. Of other options nothing is known, and each value is looked at.
-_GROWING = {
-    **{"tokens": 65_536, "image_size": 4_096, "dim": 4_096, "decoder_dim": 4_096},
-    **dict.fromkeys(("depth", "decoder_depth", "channels", "classes", "batch"), 1_024),
-}
+# Of options that costs are not known to grow with, each value is looked at.
 _OTHERWISE = 1_024
-# What divides them: no other values need to be tried.
-_DIVISORS = {"image_size": "patch_size", "dim": "heads", "decoder_dim": "decoder_heads"}
 # In the tokens of a bare layer nothing is rounded, so that as many differences grow too.
 _SMOOTH = {"params": 2, "macs": 2, "memory": 1}
 _ROUNDED = FusedAttention  # but for the memory of this
@@ -55,12 +48,13 @@ class Found:
 
 def default_option(model: Model) -> str:
     """Along what a reader would look for crossovers of this model."""
-    return "tokens" if "tokens" in model.declared() else "image_size"
+    numbers = {name: one for name, one in options_of(model).items() if isinstance(one, Whole)}
+    return next(name for name, one in numbers.items() if one.unit and one.grows)
 
 
-def default_end(option: str) -> int:
+def default_end(kind: Whole) -> int:
     """How far to look along an option if nobody says."""
-    return _GROWING.get(option, _OTHERWISE)
+    return kind.grows or _OTHERWISE
 
 
 def check_option(models: Sequence[Model], option: str) -> Whole:
@@ -108,14 +102,15 @@ def find(
     """
     kind = check_option((model, than), option)
     low = kind.minimum if first is None else max(first, kind.minimum)
-    high = min(default_end(option) if last is None else last, kind.maximum)
-    squares = option == "tokens" and any(one.mixer.needs_grid for one in (model, than))
-    sizes = _sizes((model, than), option, low, high, squares=squares)
-    search = _search_tokens if option == "tokens" and not squares else _search
+    high = min(default_end(kind) if last is None else last, kind.maximum)
+    tokens = kind.unit == "tokens"
+    squares = tokens and any(one.needs_grid for one in (model, than))
+    sizes = _sizes((model, than), option, kind, low, high, squares=squares)
+    search = _search_tokens if tokens and not squares else _search
     alike = replace(model, preset="") == replace(than, preset="")
     found = {}
     for measure in measures:
-        own, other = (_Costs(one, workload, measure, option) for one in (model, than))
+        own, other = (_Costs(one, workload, measure, option, kind) for one in (model, than))
         some = _that_run(sizes, own, other)
         found[measure] = Found(
             first=some[0],
@@ -154,13 +149,15 @@ def smoothness(model: Model, measure: str) -> int:
 class _Costs:
     """What a model costs along an option, each size evaluated once."""
 
-    def __init__(self, model: Model, workload: Workload, measure: str, option: str) -> None:
+    def __init__(
+        self, model: Model, workload: Workload, measure: str, option: str, kind: Whole
+    ) -> None:
         self.smooth = smoothness(model, measure)
-        self.growing = 0 if option in _GROWING else None
+        self.growing = 0 if kind.grows else None
         self.at = cache(lambda size: cost(model, workload, measure, option, size))
         # At a square number of tokens there is a grid, with which a formula can be another.
         self.scattered = cache(
-            lambda tokens: _cost(model.substitute(tokens=tokens, grid=None), workload, measure)
+            lambda size: _cost(model.substitute(grid=None, **{option: size}), workload, measure)
         )
 
 
@@ -201,7 +198,7 @@ def cost(model: Model, workload: Workload, measure: str, option: str, value: int
         SpecError: the model is not defined there.
     """
     step = replace(workload, batch=value) if option == "batch" else workload
-    return _cost(at(model, {option: value}), step, measure)
+    return _cost(model.at({option: value}), step, measure)
 
 
 def _cost(model: Model, workload: Workload, measure: str) -> int:
@@ -213,6 +210,7 @@ def _cost(model: Model, workload: Workload, measure: str) -> int:
 def _sizes(
     models: Sequence[Model],
     option: str,
+    kind: Whole,
     low: int,
     high: int,
     *,
@@ -226,7 +224,7 @@ def _sizes(
     def refusal(value: int) -> str:
         try:
             for model in models:
-                at(model, {option: value})
+                model.at({option: value})
         except SpecError as error:
             return str(error)
         return ""
@@ -234,17 +232,17 @@ def _sizes(
     sizes: Sequence[int]
     if squares:
         sizes = [size for size in _squares(low, high) if not refusal(size)]
-    elif option == "tokens":
+    elif kind.unit == "tokens":
         tokens = range(low, high + 1)
         sizes = tokens[bisect_left(tokens, True, key=lambda size: not refusal(size)) :]
     else:
-        divisor = _DIVISORS.get(option, "")
-        step = lcm(*(getattr(model, divisor, 1) for model in models if hasattr(model, option)))
+        own = [model.values() for model in models if option in model.declared()]
+        step = lcm(*(int(values.get(kind.multiple_of, 1)) for values in own))
         sizes = [
             size for size in range(-(-low // step) * step, high + 1, step) if not refusal(size)
         ]
     if not sizes:
-        names = listing(dict.fromkeys(model.mixer.name for model in models), "and")
+        names = listing(dict.fromkeys(model.variant for model in models), "and")
         why = f": at {high:,}, {refusal(high)}" if low <= high else ""
         raise SpecError(
             f"there is nothing from {label_of(option)} {low:,} to {high:,} at which {names} are "

@@ -21,7 +21,7 @@ MAX_POINTS = 10_000
 
 def options_of(model: Model) -> dict[str, Option]:
     """Every option that a sweep of this model can be along, and its other ones."""
-    return {**model.declared(), **model.mixer.declared(), "batch": BATCH}
+    return {**model.options(), "batch": BATCH}
 
 
 def read_axes(
@@ -64,18 +64,6 @@ def places(axes: Sequence[Axis]) -> Iterator[Place]:
     names = [axis.name for axis in axes]
     for values in product(*(axis.values for axis in axes)):
         yield dict(zip(names, values, strict=True))
-
-
-def at(model: Model, place: Mapping[str, object]) -> Model:
-    """The model with the options of a place; those that it has not are no matter to it.
-
-    Raises:
-        SpecError: there is no such configuration.
-    """
-    own: dict[str, Any] = {n: value for n, value in place.items() if n in model.declared()}
-    mixers: dict[str, Any] = {n: value for n, value in place.items() if n in model.mixer.declared()}
-    mixer = replace(model.mixer, **mixers) if mixers else model.mixer
-    return replace(model, **own, mixer=mixer)
 
 
 def step_at(workload: Workload, place: Mapping[str, Any]) -> Workload:

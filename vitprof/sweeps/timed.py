@@ -10,7 +10,7 @@ from vitprof.errors import SpecError, listing
 from vitprof.formulas.model import Model
 from vitprof.options import Plain, label_of, pairs, plain
 from vitprof.report.sweep import Point, Sweep
-from vitprof.sweeps.points import at, step_at
+from vitprof.sweeps.points import step_at
 from vitprof.timing import Protocol
 from vitprof.workload import Workload
 
@@ -138,7 +138,7 @@ def _times(
     from vitprof.bench import BenchError, time_steps
 
     defined = {
-        point.curve: at(models[point.curve], point.at) for point in points if not point.reason
+        point.curve: models[point.curve].at(point.at) for point in points if not point.reason
     }
     step = step_at(workload, points[0].at)
 

@@ -56,7 +56,7 @@ class Classifier(ImageModel):
     )
     distillation: bool = flag(False, help="a second token with a head of its own")
     head: bool = flag(True, help="a linear layer that classifies")
-    classes: int = whole(10, symbol="classes", help="classes to tell apart")
+    classes: int = whole(10, symbol="classes", help="classes to tell apart", grows=1_024)
 
     def rules(self) -> Iterator[Rule]:
         yield from self.fits("dim", self.dim, "heads", self.heads)

@@ -27,7 +27,14 @@ class EncoderLayer(Model):
     source = "Dosovitskiy et al. 2020, An Image Is Worth 16x16 Words, eqs. 2 and 3"
     module = "vitprof.modules.block:EncoderLayer"
 
-    tokens: int = whole(50, symbol="N", maximum=10_000_000, help="tokens of the bare layer")
+    tokens: int = whole(
+        50,
+        symbol="N",
+        maximum=10_000_000,
+        help="tokens of the bare layer",
+        grows=65_536,
+        unit="tokens",
+    )
     dim: int = dim_option(64, "a token")
     heads: int = heads_option(4, "the layer")
     activation: str = activation_option("relu")

@@ -44,7 +44,7 @@ class MaskedAutoencoder(ImageModel):
     dim: int = dim_option(128, "a token")
     depth: int = depth_option(12, "the encoder")
     heads: int = heads_option(8, "the encoder")
-    decoder_dim: int = dim_option(512, "a token in the decoder", "decoder D")
+    decoder_dim: int = dim_option(512, "a token in the decoder", "decoder D", heads="decoder_heads")
     decoder_depth: int = depth_option(8, "the decoder", "decoder depth")
     decoder_heads: int = heads_option(16, "the decoder")
     mask_ratio: Fraction = ratio(

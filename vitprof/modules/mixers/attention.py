@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn import functional as F
 
 from vitprof.modules.matmul import MatMul
 
@@ -12,7 +12,7 @@ class FusedAttention(nn.Module):
     """softmax(Q K^T / sqrt(d)) V in one kernel, where the platform has one."""
 
     def forward(self, q_BHNC: Tensor, k_BHNC: Tensor, v_BHNC: Tensor) -> Tensor:
-        return scaled_dot_product_attention(q_BHNC, k_BHNC, v_BHNC)
+        return F.scaled_dot_product_attention(q_BHNC, k_BHNC, v_BHNC)
 
 
 class Attention(nn.Module):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool1d
+from torch.nn import functional as F
 
 from vitprof.modules.matmul import MatMul
 
@@ -75,7 +75,7 @@ class NystromAttention(nn.Module):
         qk_BND, v_BND = self.qkv(x_BND).split((2 * D, D), dim=-1)
         q_BHNC, k_BHNC = qk_BND.reshape(B, N, 2, H, C).permute(2, 0, 3, 1, 4).unbind(0)
         v_BHNC = v_BND.reshape(B, N, H, C).transpose(1, 2)
-        means_BDM = adaptive_avg_pool1d(qk_BND.transpose(1, 2), M)
+        means_BDM = F.adaptive_avg_pool1d(qk_BND.transpose(1, 2), M)
         q_BHCM, k_BHCM = means_BDM.reshape(B, 2, H, C, M).unbind(1)
         q_BHNC = q_BHNC * C**-0.5
         q_BHCM = q_BHCM * C**-0.5

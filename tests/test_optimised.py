@@ -1,0 +1,29 @@
+"""Python that strips docstrings: what is shown of them is read from the source."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from vitprof.cli import COMMANDS
+from vitprof.formulas.mixers import MIXERS
+
+
+def printed(flag: str, *words: str) -> str:
+    command = [sys.executable, flag, "-X", "utf8", "-m", "vitprof", *words]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout
+
+
+@pytest.mark.parametrize("mixer", ["linear", "attn", [*MIXERS][-1]])
+def test_equations_are_shown(mixer: str) -> None:
+    words = ("mixers", mixer, "--counters=analytic")
+    assert printed("-OO", *words) == printed("-B", *words)
+
+
+def test_help_is_shown() -> None:
+    said = printed("-OO", "--help")
+    assert said == printed("-B", "--help")
+    assert all(command in said for command in COMMANDS)
+    assert printed("-OO", "memory", "--help") == printed("-B", "memory", "--help")
