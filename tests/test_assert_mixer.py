@@ -26,7 +26,8 @@ from vitprof.testing import assert_mixer
 @pytest.mark.parametrize("name", MIXERS)
 def test_our_mixers_are_their_modules(name: str) -> None:
     own = MIXERS[name].declared()
-    assert_mixer(MIXERS[name], options={n: size for n, size in MIXER_SIZES.items() if n in own})
+    options = {option: size for option, size in MIXER_SIZES.items() if option in own}
+    assert_mixer(MIXERS[name], options=options, sizes=[{"tokens": 9, "dim": 12, "heads": 3}])
 
 
 def failure(mixer: Any, **how: Any) -> str:

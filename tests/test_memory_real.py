@@ -18,7 +18,7 @@ from vitprof.allocation.step import peaks
 from vitprof.formulas.layer import Layer
 from vitprof.formulas.work import Work
 
-SAMPLE = 60
+SAMPLE = 24
 SEED = 7
 WITHIN_KERNELS = {Work.CONV, Work.FFT, Work.SEGMENT_MEAN}
 

@@ -16,7 +16,7 @@ from combinations import Case, cases, described, differences
 from vitprof.specs import specify
 from vitprof.workload import KERNELS, OPTIMIZERS, Workload
 
-SAMPLE = 60
+SAMPLE = 40
 SEED = 20
 
 

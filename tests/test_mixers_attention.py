@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from combinations import differences
 from references import prepare
 from torch import Tensor, nn
 from torch.testing import assert_close
@@ -27,7 +26,6 @@ from vitprof.modules.build import build
 from vitprof.modules.mixers.attention import Attention
 from vitprof.modules.mixers.window import WindowAttention, relative_index
 from vitprof.specs import specify
-from vitprof.workload import Workload
 
 B, N, HEADS, C = 2, 7, 6, 5
 DIM = HEADS * C
@@ -416,23 +414,3 @@ def test_every_tools_reading_is_explained(model: Model) -> None:
         assert report.differences.keys() == set(COUNTERS)
         for tool, difference in report.differences.items():
             assert (difference.unexplained, difference.mismatches) == (0, ()), (tool, setting)
-
-
-WORKLOADS: list[dict[str, Any]] = [
-    {},
-    {"dtype": "bf16", "autocast": True},
-    {"inference": True},
-    {"checkpoint": True},
-    {"device": "cuda", "dtype": "bf16"},
-    {"device": "cuda", "dtype": "bf16", "autocast": True},
-]
-
-
-# One in seven of all, in which each layer and each workload has its turn; all of the narrow ones.
-TRACED = [*[*product(layers(), WORKLOADS)][::7], *product(NARROW, WORKLOADS)]
-
-
-@pytest.mark.parametrize(("model", "workload"), TRACED, ids=str)
-def test_memory_is_the_traces(model: Model, workload: dict[str, Any]) -> None:
-    given = Workload(**{"batch": 3, "device": "cpu", "optimizer": "sgd", **workload})
-    assert differences((model, given)) == []

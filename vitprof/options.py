@@ -227,9 +227,9 @@ class Options:
     checked: ClassVar[bool] = True  # a copy with arrays or symbols is not
 
     def __post_init__(self) -> None:
-        own, defaults = vars(self), self._defaults()
-        for name, option in self.declared().items():
-            if own[name] is not defaults[name]:
+        own = vars(self)
+        for name, option, default in self._defaults():
+            if own[name] is not default:
                 own[name] = option.read(name, own[name])
         self.check()
 
@@ -254,9 +254,10 @@ class Options:
 
     @classmethod
     @cache
-    def _defaults(cls) -> dict[str, Any]:
-        """Map each option to its default, which is a value that has been read."""
-        return {field.name: field.default for field in fields(cls)}
+    def _defaults(cls) -> tuple[tuple[str, Option, Any], ...]:
+        """Each option with its default, which is a value that has been read."""
+        defaults = {field.name: field.default for field in fields(cls)}
+        return tuple((name, option, defaults[name]) for name, option in cls.declared().items())
 
     def size(self, name: str) -> Size:
         """The option `name` under its symbol, for use in a formula; each time the same size."""

@@ -418,10 +418,10 @@ class Run:
 
     # What the words above are made of
 
-    def _call(self, op: Op, shape: Shape, *inputs: Tensor) -> Tensor:
+    def _call(self, op: Op, shape: Shape, x: Tensor, *others: Tensor) -> Tensor:
         """Note an op down, and return what it writes."""
         self._children.append(op)
-        return Tensor(self, shape) if inputs[0].shape is not shape else inputs[0]
+        return x if shape is x.shape else Tensor(self, shape)
 
     def _element(self, name: str, work: Work, torch_type: str, x: Tensor) -> Tensor:
         shape = x.shape

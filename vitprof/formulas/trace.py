@@ -113,13 +113,15 @@ class Tracer(Run):
 
         yield block
 
-    def _call(self, op: Op, shape: Shape, *inputs: Tensor) -> Tensor:
+    def _call(self, op: Op, shape: Shape, x: Tensor, *others: Tensor) -> Tensor:
         y = Traced(self, shape)
-        self.entries.append(Call(op, _numbers(inputs), y.number))
+        self.entries.append(Call(op, _numbers((x, *others)), y.number))
         return y
 
     def _hold(self, op: Parameter | Buffer) -> Tensor:
-        return self._call(op, op.axes)
+        y = Traced(self, op.axes)
+        self.entries.append(Call(op, (), y.number))
+        return y
 
 
 def trace(
