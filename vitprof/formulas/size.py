@@ -50,6 +50,8 @@ class Size:
         return Size(other) + self
 
     def __sub__(self, other: Size | int) -> Size:
+        if other == 0:
+            return self
         right = as_size(other)
         return _made(self.value - right.value, "-", (self, right))
 

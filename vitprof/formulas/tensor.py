@@ -136,6 +136,20 @@ class Tensor:
         shape = (*self.shape[:dim], *self.shape[dim + 1 :])
         return Tensor(self.run, shape)
 
+    def __getitem__(self, places: tuple[slice | int, ...]) -> Tensor:
+        """`x[:, :kept]`, `x[:, 1:]`, `x[:, 0]`: `narrow` and `select`, axis by axis."""
+        part, dim = self, 0
+        for place in places:
+            if isinstance(place, int):
+                part = part.select(dim, place)
+                continue
+            start, stop = place.start or 0, place.stop
+            if start or stop is not None:
+                whole = part.shape[dim]
+                part = part.narrow(dim, start, (whole if stop is None else as_size(stop)) - start)
+            dim += 1
+        return part
+
     def unfold(self, dim: int, size: Size) -> Tensor:
         """All windows of a length along an axis, each a place of it; what they see goes last."""
         dim = self._axis(dim)

@@ -130,7 +130,7 @@ class Classifier(ImageModel):
     def _pool(self, run: Run, x: Tensor) -> Tensor:
         """The normalised output: of the tokens that joined, of all, or its mean."""
         if self.pool == "token":
-            x = x.select(1, 0) if self.joined == 1 else x.narrow(1, 0, Size(self.joined, "joined"))
+            x = x[:, 0] if self.joined == 1 else x[:, : Size(self.joined, "joined")]
         if self.final_norm:
             x = self.normalise(run, "norm", x)
         return run.mean("pool", x, 1) if self.pool == "mean" else x

@@ -130,7 +130,7 @@ class MaskedAutoencoder(ImageModel):
 
         def located_token(token: Tensor) -> Tensor:
             for table in tables if token_lies else []:
-                token = run.add("cls_position", token, table.narrow(1, 0, ONE))
+                token = run.add("cls_position", token, table[:, :1])
             return token
 
         def normalised(name: str, x: Tensor) -> Tensor:
@@ -139,7 +139,7 @@ class MaskedAutoencoder(ImageModel):
         def drop(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             shuffle = run.rand(B, n).argsort(1)
             order = shuffle.argsort(1)
-            seen = shuffle.narrow(1, 0, kept)
+            seen = shuffle[:, :kept]
             mask = order.ge(kept).to("float")
             return x.gather(1, seen.unsqueeze(2).expand(B, kept, D)), mask, order
 
@@ -151,7 +151,7 @@ class MaskedAutoencoder(ImageModel):
             patches = shuffled.gather(1, order.unsqueeze(2).expand(B, n, D_dec))
             if not token_lies:
                 patches = located_in_decoder(patches)
-            x = run.cat([x.narrow(1, 0, ONE), patches], 1, N_dec) if self.class_token else patches
+            x = run.cat([x[:, :1], patches], 1, N_dec) if self.class_token else patches
             if token_lies:
                 x = located_in_decoder(x)
             for block in decoder.blocks(run):
