@@ -28,8 +28,8 @@ from vitprof import SpecError, specify
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
 from vitprof.modules.build import build
-from vitprof.modules.device import find_device
 from vitprof.modules.patches import patchify
+from vitprof.running.device import find_device
 
 ROWS, GAP, CELL = 8, 2, 96  # images in the picture, pixels between them, least pixels of each
 DIGIT, UPSCALED = 8, 4  # the digits are so small that they are shown at four times their side

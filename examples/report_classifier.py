@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 import vitprof
+from vitprof.report.counts import Counts
 
 PARAMETERS = {
     "norm1": 128,
@@ -35,7 +36,7 @@ MACS = {
 }
 
 
-def compare(title: str, report: vitprof.Report, rows: Mapping[str, int], total: int) -> bool:
+def compare(title: str, report: Counts, rows: Mapping[str, int], total: int) -> bool:
     """Print the figures side by side; every row that counts anything must be stated."""
     counted = {row.path: row for row in report.rows if row.count}
     table = Table(

@@ -18,11 +18,12 @@ from rich.console import Console
 from rich.table import Column, Table
 
 import vitprof
+from vitprof.report.counts import Counts
 
 LAYERS = "layers"
 
 
-def large_decoder(mixer: str) -> vitprof.Report:
+def large_decoder(mixer: str) -> Counts:
     return vitprof.params(
         "mae",
         mixer=mixer,
@@ -34,7 +35,7 @@ def large_decoder(mixer: str) -> vitprof.Report:
     )
 
 
-def small_decoder(mixer: str) -> vitprof.Report:
+def small_decoder(mixer: str) -> Counts:
     return vitprof.params(
         "mae",
         mixer=mixer,
@@ -66,7 +67,7 @@ def printed(*, mixer: int, decoder_mixer: int, layers: int) -> dict[str, int]:
     }
 
 
-def derivation(report: vitprof.Report, figure: str) -> str:
+def derivation(report: Counts, figure: str) -> str:
     """The numbers that a figure comes from."""
     if figure == LAYERS:
         layers = [row for row in report.tree if row.level == 1 and row.type != "Parameter"]
@@ -75,7 +76,7 @@ def derivation(report: vitprof.Report, figure: str) -> str:
     return " + ".join(row.numbers for row in below)
 
 
-def compare(title: str, report: vitprof.Report, stated: Mapping[str, int]) -> bool:
+def compare(title: str, report: Counts, stated: Mapping[str, int]) -> bool:
     """Print the figures side by side, those of one where there are equal blocks."""
     found = {row.path: row.each for row in report.tree} | {LAYERS: report.totals["layers"]}
     table = Table(

@@ -30,18 +30,18 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 
+from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels import norms
 from vitprof.allocation.largest_batch import largest_batch
 from vitprof.allocation.rules import RULES, Rule
 from vitprof.allocation.step import peak_bytes
-from vitprof.allocation.tensor import Tensor
-from vitprof.batch_size.gpus import GPUS
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import Op
 from vitprof.formulas.work import Work
-from vitprof.specs import specify
-from vitprof.workload import Workload
+from vitprof.request.gpus import GPUS
+from vitprof.request.specs import specify
+from vitprof.request.workload import Workload
 
 GB, GIB = 10**9, 2**30
 CONSTANT = 329 * GIB // 100

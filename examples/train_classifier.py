@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from vitprof import SpecError, specify
 from vitprof.formulas.mixers import MIXERS
 from vitprof.modules.build import build
-from vitprof.modules.device import find_device
+from vitprof.running.device import find_device
 
 
 def train(module: nn.Module, images: Images, given: Namespace) -> None:

@@ -10,8 +10,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from vitprof.formulas.model import Model
-from vitprof.modules.step import Step
-from vitprof.workload import Workload
+from vitprof.request.workload import Workload
+from vitprof.running.step import Step
 
 
 @contextmanager

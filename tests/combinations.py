@@ -21,10 +21,10 @@ from vitprof.errors import SpecError
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS
-from vitprof.modules.trace import trace
-from vitprof.options import Choice, Flag, Option, Ratio, Whole, pairs
-from vitprof.specs import specify
-from vitprof.workload import DEVICES, DTYPES, KERNELS, OPTIMIZERS, Workload
+from vitprof.request.specs import specify
+from vitprof.request.workload import DEVICES, DTYPES, KERNELS, OPTIMIZERS, Workload
+from vitprof.running.trace import trace
+from vitprof.values.options import Choice, Flag, Option, Ratio, Whole, pairs
 
 # Numbers that meet often: they divide each other, are equal, or are 1.
 _NUMBERS: dict[str, tuple[int, ...]] = {

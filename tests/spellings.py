@@ -15,8 +15,8 @@ from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS
-from vitprof.options import Choice, Flag, Value, Whole
-from vitprof.specs import specify
+from vitprof.request.specs import specify
+from vitprof.values.options import Choice, Flag, Value, Whole
 
 Variant = tuple[tuple[str, Value], ...]
 

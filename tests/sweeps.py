@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from itertools import product
 from typing import Any
 
-from vitprof.options import Plain
-from vitprof.report.sweep import Crossing, Point, Sweep
+from vitprof.report.curves import Crossing, Point
+from vitprof.report.sweep import Sweep
+from vitprof.values.options import Plain
 
 TOKENS = tuple(64 * 2**step for step in range(9))  # 64:16384:x2
 Cost = Callable[[str, str, Mapping[str, Any]], int | float | None]

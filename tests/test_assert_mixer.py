@@ -18,9 +18,9 @@ from vitprof.formulas.mixers.gmlp import GatedMlp
 from vitprof.formulas.mixers.hydra import Hydra
 from vitprof.formulas.models.encoder_layer import EncoderLayer
 from vitprof.formulas.run import Run
-from vitprof.formulas.size import Size
 from vitprof.formulas.tensor import Tensor
 from vitprof.testing import assert_mixer
+from vitprof.values.size import Size
 
 
 @pytest.mark.parametrize("name", MIXERS)

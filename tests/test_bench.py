@@ -9,23 +9,26 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from io import StringIO
 from itertools import chain, cycle, repeat
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import torch
+from pyarrow import parquet
 from rich.console import Console
 
 import vitprof
-from vitprof import timing
 from vitprof.cli import run
-from vitprof.modules import step
-from vitprof.options import Value
+from vitprof.measuring import timing
+from vitprof.measuring.timing import MIN_TURNS, Peak, Protocol, Timing, take_turns
 from vitprof.report.bench import Benchmark, Measured, Speed
-from vitprof.timing import MIN_TURNS, Peak, Protocol, Timing, take_turns
+from vitprof.running import step
+from vitprof.values.options import Value
 
 Capture = pytest.CaptureFixture[str]
 
@@ -181,7 +184,7 @@ def benchmark() -> Benchmark:
     return Benchmark(
         model="mae",
         workload={"batch": 6, "dtype": "bf16"},
-        conditions={"device": "a card", "threads": "3"},
+        conditions={"device": "a GPU", "threads": "3"},
         versions={"torch": "2"},
         protocol="how",
         bound=0.05,
@@ -189,7 +192,7 @@ def benchmark() -> Benchmark:
         budget_bytes=3 * 2**30,
         mixers=(
             Measured(
-                mixer="attn",
+                name="attn",
                 spec=spec,
                 params=1234,
                 macs=400_000,
@@ -198,7 +201,7 @@ def benchmark() -> Benchmark:
                 speeds=attn,
             ),
             Measured(
-                mixer="lambda",
+                name="lambda",
                 spec=changed,
                 params=999,
                 macs=600_000,
@@ -236,12 +239,16 @@ def test_figures_follow_from_the_medians(benchmark: Benchmark) -> None:
 
 def test_csv(benchmark: Benchmark) -> None:
     rows = list(csv.DictReader(StringIO(benchmark.to_csv()), strict=True))
-    assert [(row["mixer"], row["step"], row["ratio"]) for row in rows] == [
+    assert [(row["name"], row["step"], row["ratio"]) for row in rows] == [
         ("attn", "forward", "1.0"),
         ("attn", "training step", "1.0"),
         ("lambda", "forward", "2.0"),
         ("lambda", "training step", "2.0"),
     ]
+    assert {(row["model"], row["name"], row["mixer"]) for row in rows} == {
+        ("mae", "attn", "attn"),
+        ("mae", "lambda", "lambda"),
+    }
     assert {row["batch"] for row in rows} == {"6"}
     assert [row["macs_per_second"] for row in rows] == ["200000000.0", "", "150000000.0", ""]
 
@@ -251,7 +258,7 @@ def test_table(benchmark: Benchmark) -> None:
     Console(file=text, width=80).print(benchmark)
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
     cells = [re.split(r"  +", line.strip()) for line in lines]
-    assert lines[0] == "Speed of mae, batch 6, on a card"
+    assert lines[0] == "Speed of mae, batch 6, on a GPU"
     for row in (
         ["attn", "lambda"],
         ["params", "1,234", "999"],
@@ -261,7 +268,9 @@ def test_table(benchmark: Benchmark) -> None:
         ["images/s", "3,000", "1,500"],
         ["GMAC/s", "0.20", "0.15"],
         ["of matrix product", "20.0%", "15.0%"],
-        ["peak memory", "3.00 MiB", "0.50 MiB"],
+        ["training memory, predicted", "5.0 MiB", "1.00 GiB"],
+        ["largest batch in 3.00 GiB", "7", "0"],
+        ["peak memory", "3.0 MiB", "524,288 bytes"],
         ["lower quartile", "1.50 s", "4.00 s"],
         ["upper quartile", "2.50 s", "4.00 s"],
         ["peak memory", "n/a", "n/a"],
@@ -285,13 +294,100 @@ def test_narrow_table_cuts_no_figure(benchmark: Benchmark) -> None:
 
 def test_table_of_one_has_no_ratios(benchmark: Benchmark) -> None:
     text = StringIO()
-    one = Benchmark(
-        **{name: getattr(benchmark, name) for name in Benchmark.__slots__ if name != "mixers"},
-        mixers=benchmark.mixers[:1],
-    )
+    one = replace(benchmark, mixers=benchmark.mixers[:1])
     Console(file=text, width=80).print(one)
     assert "over attn" not in text.getvalue()
     assert "mixer attn, mask ratio 0.75, fused False" in text.getvalue()
+
+
+def test_markdown(benchmark: Benchmark) -> None:
+    lines = benchmark.to_markdown().splitlines()
+    assert lines[0] == "**Speed of mae, batch 6, on a GPU**"
+    cells = [re.split(r" *\| *", line)[1:-1] for line in lines if line.startswith("|")]
+    assert cells[0] == ["", "attn", "lambda"]
+    # A row says by itself of which step it is.
+    assert ["forward, median", "2.00 ms", "4.00 ms"] in cells
+    assert ["training step, median", "2.00 s", "4.00 s"] in cells
+    assert "- memory, n/a: a reason" in lines
+    assert "- lambda: key depth 16" in lines
+
+
+def test_html(benchmark: Benchmark) -> None:
+    page = ElementTree.fromstring(benchmark.to_html())
+    rows = [["".join(cell.itertext()).strip() for cell in row] for row in page.iter("tr")]
+    assert rows[0] == ["", "attn", "lambda"]
+    assert ["forward MACs", "400,000", "600,000"] in rows
+    assert ["of matrix product", "20.0%", "15.0%"] in rows
+    assert ["training step", "", ""] in rows
+    assert [cell.text for cell in page.iter("b")][:2] == [
+        "Speed of mae, batch 6, on a GPU",
+        "forward",
+    ]
+
+
+def test_latex(benchmark: Benchmark) -> None:
+    text = benchmark.to_latex()
+    assert "\nforward MACs & 400,000 & 600,000 \\\\\n" in text
+    assert "\n\\quad of matrix product & 20.0\\% & 15.0\\% \\\\\n" in text
+    assert "\n\\textbf{training step} &  &  \\\\\n" in text
+
+
+def test_frame(benchmark: Benchmark) -> None:
+    frame = benchmark.to_frame()
+    assert [*frame["step"]] == ["forward", "training step"] * 2
+    assert [*frame["params"]] == [1234, 1234, 999, 999]
+    assert [*frame["ratio"]] == [1, 1, 2, 2]
+    assert [*frame["macs_per_second"].isna()] == [False, True, False, True]
+    assert [str(frame[name].dtype) for name in ("params", "peak_bytes")] == ["Int64", "Int64"]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("suffix", "start"),
+    [
+        ("txt", "Speed of layer, batch 1, on "),
+        ("md", "**Speed of layer, batch 1, on "),
+        ("tex", "% needs \\usepackage{booktabs}\n\\paragraph{Speed of layer, batch 1, on "),
+        ("html", '<div class="vitprof">\n<p><b>Speed of layer, batch 1, on '),
+        ("csv", "name,model,mixer,step,device,batch,"),
+        ("json", '{\n  "schema": "vitprof/2",\n  "command": "bench"'),
+    ],
+)
+def test_output_file(tmp_path: Path, capsys: Capture, suffix: str, start: str) -> None:
+    file = tmp_path / f"speed.{suffix}"
+    assert run([*TINY, f"--output={file}"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert file.read_text(encoding="utf-8").startswith(start)
+
+
+@pytest.mark.usefixtures("quick")
+def test_parquet(tmp_path: Path, capsys: Capture) -> None:
+    file = tmp_path / "speed.parquet"
+    assert run([*TINY, "--mixer=pool", f"--output={file}"]) == 0
+    assert capsys.readouterr() == ("", "")
+    table = parquet.read_table(file)
+    assert table.column("step").to_pylist() == ["forward", "training step"]
+    # Without a mixer's own, 8 16² + 80 of the MLP, and two norms of 2 16.
+    assert table.column("params").to_pylist() == [8 * 16**2 + 80 + 2 * 32] * 2
+    assert table.column("autocast").to_pylist() == [False, False]
+    about = json.loads(table.schema.metadata[b"vitprof"])
+    medians = [about["mixers"][0][kind]["median_seconds"] for kind in ("forward", "training_step")]
+    assert table.column("median_seconds").to_pylist() == medians
+
+
+@pytest.mark.usefixtures("quick")
+def test_presets(capsys: Capture) -> None:
+    words = ("--image-size=32", "--depth=1", "--threads=1", "--budget=1")
+    document = measured(capsys, "bench", "--presets=vit-s-16,mixer-s-16", *words)
+    assert [(one["name"], one["mixer"]) for one in document["mixers"]] == [
+        ("vit-s-16", "attn"),
+        ("mixer-s-16", "token-mlp"),
+    ]
+    assert run(["bench", "--presets=vit-s-16,mixer-s-16", *words]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].split() == ["vit-s-16", "mixer-s-16"]
+    assert sum(line.split()[:3] == ["over", "vit-s-16", "1.00"] for line in lines) == 2
+    assert any(line.startswith("mixer-s-16 ") and " mixer token-mlp," in line for line in lines)
 
 
 @pytest.mark.usefixtures("quick")
@@ -299,7 +395,7 @@ def test_three_mixers_in_one_command(capsys: Capture) -> None:
     threads = torch.get_num_threads()
     document = measured(capsys, *TINY, ALL, "--batch=3", "--spread=5")
     assert torch.get_num_threads() == threads
-    assert (document["schema"], document["command"]) == ("vitprof/1", "bench")
+    assert (document["schema"], document["command"]) == ("vitprof/2", "bench")
     assert document["conditions"]["threads"] == "1"
     assert document["workload"]["batch"] == 3
     assert document["settled"] is (document["unsettled"] == {})
@@ -460,10 +556,14 @@ def test_interrupted(
         ("--spread=0", "spread 0 is out of range"),
         ("--spread=nan", "spread nan is not a number"),
         ("--budget=soon", "budget soon is not a whole number"),
-        ("--format=markdown", "no format of a benchmark 'markdown'.*table, csv and json"),
+        ("--format=markdwn", "no format 'markdwn'; did you mean markdown"),
+        ("--format=junit", "no format 'junit'; known are table, .* json and parquet$"),
+        ("--format=parquet", "parquet is no text for a terminal; give --output FILE.parquet"),
+        ("--output=speed.xml", "'speed.xml' does not say which format; end it in .txt,"),
         ("--mixers=attn,lamda", "no mixer 'lamda'; did you mean lambda"),
         ("--mixers=,", "no mixer is named; known are attn, lambda, linear"),
-        ("--mixers=attn --mixer=attn", "--mixer is one, --mixers are several"),
+        ("--mixers=attn --mixer=attn", "mixer is one, mixers are several; give one of"),
+        ("--mixers=attn --presets=vit-s-16", "mixers and presets each say what is laid side"),
         ("--mixers=attn,linear --key-depth=5", "key depth is an option of lambda"),
         ("--mixers=attn --classes=5", "classes is an option of classifier, not of layer"),
         ("--heads=3", "dim 16 is not divisible by 3 heads"),
@@ -476,7 +576,7 @@ def test_bad_request(capsys: Capture, words: str, sentence: str) -> None:
 def test_refusal_loads_no_torch() -> None:
     code = (
         "import sys; from vitprof.cli import run; assert run(['bench', '--batch=0']) == 2;"
-        "assert 'vitprof.bench' in sys.modules; assert 'torch' not in sys.modules"
+        "assert 'vitprof.api.bench' in sys.modules; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
 

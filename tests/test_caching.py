@@ -10,9 +10,9 @@ from typing import TypeVar
 import pytest
 
 from vitprof.allocation.allocator import Allocator, Block, DoesNotFitError, Reserved, replay
-from vitprof.modules.trace import trace
-from vitprof.specs import specify
-from vitprof.workload import Workload
+from vitprof.request.specs import specify
+from vitprof.request.workload import Workload
+from vitprof.running.trace import trace
 
 MIB = 2**20
 UNIT = 512

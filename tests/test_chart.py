@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from html import unescape
+from io import StringIO
 
 import pytest
+from rich.console import Console
 from sweeps import THREE, TOKENS, make, quadratic_and_linear
 
-from vitprof.drawing.chart import chart
-from vitprof.drawing.curves import curves_of, label_of_measure, label_of_option, option_of
-from vitprof.drawing.scale import (
+from vitprof.formats.drawing.chart import chart
+from vitprof.formats.drawing.curves import curves_of, option_of
+from vitprof.formats.drawing.scale import (
     BYTES,
     COUNT,
     SECONDS,
@@ -124,15 +127,15 @@ def test_other_options_make_other_curves() -> None:
 
 def test_labels_name_the_unit() -> None:
     pixels = replace(THREE, units={"image_size": "pixels", "tokens": "tokens"})
-    assert label_of_option(pixels, "image_size") == "image size (pixels)"
-    assert label_of_option(pixels, "tokens") == "tokens"
-    assert label_of_option(pixels, "mlp_ratio") == "mlp ratio"
-    assert label_of_measure(THREE, "memory") == "peak memory of a training step"
+    assert pixels.label_of_option("image_size") == "image size (pixels)"
+    assert pixels.label_of_option("tokens") == "tokens"
+    assert pixels.label_of_option("mlp_ratio") == "mlp ratio"
+    assert THREE.label_of_measure("memory") == "peak memory of a training step"
     forward = make(
         quadratic_and_linear, axes={"tokens": TOKENS}, curves=("attn",), measures=("memory",)
     )
-    object.__setattr__(forward, "workload", {"inference": True})
-    assert label_of_measure(forward, "memory") == "peak memory of a forward pass"
+    forward = replace(forward, workload={"inference": True})
+    assert forward.label_of_measure("memory") == "peak memory of a forward pass"
 
 
 @pytest.mark.parametrize("width", [40, 80, 133])
@@ -187,6 +190,30 @@ def test_no_curve_no_chart() -> None:
         axes = {"tokens": tuple(range(1, 99)), "dim": tuple(range(dims))}
         sweep = make(lambda *_, **__: 7, axes=axes, curves=("attn",))
         assert bool(chart(sweep, "macs", 80, colour=False)) is drawn
+
+
+def test_charts_stand_below_the_tables_of_a_report() -> None:
+    charts = [chart(THREE, measure, 80, colour=False) for measure in ("macs", "memory")]
+    report = replace(THREE, charts=True)
+    blocks = "\n\n".join(f"```text\n{drawn}```" for drawn in charts)
+    assert report.to_markdown() == f"{THREE.to_markdown()}\n{blocks}\n"
+    below = report.to_html().removeprefix(THREE.to_html().removesuffix("</div>\n"))
+    assert [unescape(pre) for pre in re.findall("<pre>(.*?)</pre>", below, re.S)] == charts
+    assert "┤" not in THREE.to_html()
+    # LaTeX takes the figure from its own file, and programs take the points.
+    assert report.to_latex() == THREE.to_latex()
+    assert report.to_json() == THREE.to_json()
+
+
+def test_charts_are_as_wide_as_a_console_and_no_wider_than_a_file() -> None:
+    report = replace(THREE, charts=True)
+    for width, drawn in ((80, 80), (160, 160), (1000, 160)):
+        stream = StringIO()
+        Console(file=stream, width=width, color_system=None).print(report)
+        lines = [line.rstrip() for line in stream.getvalue().splitlines()]
+        chart_lines = chart(THREE, "macs", drawn, colour=False).splitlines()
+        begin = lines.index("MACs of a forward pass, log scale")
+        assert lines[begin : begin + len(chart_lines)] == chart_lines
 
 
 def test_counts_beyond_64_bits_have_a_place() -> None:

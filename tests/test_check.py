@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import csv
 import importlib.metadata
 import json
 import re
@@ -11,6 +12,7 @@ import tomllib
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any, NoReturn
 from xml.etree import ElementTree
@@ -19,14 +21,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 from spellings import SOME, Spelling
 
-from vitprof.checks.expectations import Expectation, Relation, derive, expect
-from vitprof.checks.file import Case, read_cases
+import vitprof
 from vitprof.cli import run
 from vitprof.counters import COUNTERS
 from vitprof.counters.reading import Reading
 from vitprof.errors import SpecError
+from vitprof.expectations.expectations import Expectation, Relation, expect
+from vitprof.expectations.file import Case, read_cases
+from vitprof.values.arithmetic import derive
 
 Capture = pytest.CaptureFixture[str]
 Patch = pytest.MonkeyPatch
@@ -375,6 +380,8 @@ FAILURES = [
 ]
 HOLDING = [f"params all <= 9,999 {PARAMS:,} ok", "params mlp.fc2 = 915 915 ok"]
 HOLDING += [f"macs macs <= 1,000,000,000 {MACS:,} ok"]
+SUMMARY = "3 of 7 expectations hold, 4 do not"
+SAID = f"vitprof: {SUMMARY}\n"  # on stderr, where what is printed is for a program, or a file
 
 
 def test_a_failure_has_its_line_what_was_found_and_the_formula(
@@ -385,7 +392,7 @@ def test_a_failure_has_its_line_what_was_found_and_the_formula(
     assert (code, err) == (1, "")
     said = [line for line in out.splitlines() if line.startswith(f"{file}:")]
     assert sorted(said) == sorted(f"{file}:{line}: {words}" for line, words in FAILURES)
-    assert out.splitlines()[-1] == "3 of 7 expectations hold, 4 do not"
+    assert out.splitlines()[-1] == SUMMARY
     rows = [" ".join(line.split()) for line in out.splitlines()]
     assert [row for row in HOLDING if row not in rows] == []
     assert len([row for row in rows if row.endswith("FAILS")]) == len(FAILURES)
@@ -395,11 +402,11 @@ def test_a_failure_has_its_line_what_was_found_and_the_formula(
 def test_json(capsys: Capture, write: Write) -> None:
     file = write(FAILING)
     code, out, err = checked(capsys, file, "--format=json")
-    assert (code, err) == (1, "")
+    assert (code, err) == (1, SAID)
     document = json.loads(out)
     first, second = document.pop("cases")
     assert document == {
-        "schema": "vitprof/1",
+        "schema": "vitprof/2",
         "command": "check",
         "file": str(file),
         "holds": False,
@@ -441,7 +448,7 @@ def test_json_of_what_holds(capsys: Capture, write: Write) -> None:
 def test_junit(capsys: Capture, write: Write) -> None:
     file = write(FAILING)
     code, out, err = checked(capsys, file, "--format=junit")
-    assert (code, err) == (1, "")
+    assert (code, err) == (1, SAID)
     suites = ElementTree.fromstring(out)
     assert (suites.tag, suites.attrib) == ("testsuites", {"tests": "7", "failures": "4"})
     assert [suite.attrib for suite in suites] == [
@@ -473,18 +480,206 @@ def test_junit_can_be_read_whatever_a_model_is_called(
     assert ElementTree.fromstring(out).get("failures") == "1"
 
 
-@pytest.mark.parametrize("format", ["table", "json", "junit"])
+def test_junit_of_a_file_with_a_name_that_xml_cannot_hold(capsys: Capture, write: Write) -> None:
+    file = write(f"{LAYER}max_macs = 1\n")
+    file = file.rename(file.with_name("a\x01b.toml"))
+    code, out, _ = checked(capsys, file, "--format=junit")
+    assert code == 1
+    (test,) = ElementTree.fromstring(out).iter("testcase")
+    assert test.get("file") == str(file.with_name("a\ufffdb.toml"))
+
+
+# Line, what, relation, expected, found, and if it holds; parameters before MACs, budgets last.
+OUTCOMES = [
+    (14, "params mlp.fc2", "=", 915, 915, True),
+    (15, "params norm1", "=", 31, 30, False),
+    (6, "params all", "<=", 9_999, PARAMS, True),
+    (10, "macs mixer.qkv", "=", 4_830, 4_725, False),
+    (11, "macs macs", "=", 999, MACS, False),
+    (7, "macs macs", "<=", 10**9, MACS, True),
+    (21, "params norm1", "=", 32, 30, False),
+]
+ROWS = sorted(
+    [what, relation, f"{expected:,}", f"{found:,}", "ok" if holds else "FAILS"]
+    for _, what, relation, expected, found, holds in OUTCOMES
+)
+SENTENCES = sorted(f":{line}: {words}" for line, words in FAILURES)
+
+
+def test_markdown(capsys: Capture, write: Write) -> None:
+    file = write(FAILING)
+    code, out, err = checked(capsys, file, "--format=markdown")
+    assert (code, err) == (1, "")
+    paragraphs = out.rstrip("\n").replace("\\<", "<").split("\n\n")
+    headings = ("**a # norm1**", "**layer with attn**")
+    assert tuple(line for line in paragraphs if line.startswith("**")) == (
+        *headings,
+        f"**{SUMMARY}**",
+    )
+    cells = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in out.replace("\\<", "<").splitlines()
+        if line.startswith("| ")
+    ]
+    assert sorted(row for row in cells if row[-1]) == ROWS
+    said = [line.removeprefix(str(file)) for line in paragraphs if line.startswith(str(file))]
+    assert sorted(said) == SENTENCES
+
+
+def test_html(capsys: Capture, write: Write) -> None:
+    file = write(FAILING)
+    code, out, err = checked(capsys, file, "--format=html")
+    assert (code, err) == (1, "")
+    page = ElementTree.fromstring(out)
+    rows = [["".join(cell.itertext()) for cell in row] for row in page.iter("tr")]
+    assert sorted(row for row in rows if row[-1]) == ROWS
+    assert [cell.text for cell in page.iter("b")] == ["a # norm1", "layer with attn", SUMMARY]
+    said = [(line.text or "").removeprefix(str(file)) for line in page.findall("p")]
+    assert sorted(line for line in said if line.startswith(":")) == SENTENCES
+
+
+def test_latex(capsys: Capture, write: Write) -> None:
+    code, out, err = checked(capsys, write(FAILING), "--format=latex")
+    assert (code, err) == (1, "")
+    assert "\n\\paragraph{a \\# norm1}\n" in out
+    assert f"\nparams all & $<$= & 9,999 & {PARAMS:,} & ok \\\\\n" in out
+    assert "\nparams norm1 & = & 32 & 30 & FAILS \\\\\n" in out
+    assert (
+        ":21: params norm1: expected 32, found 30 ($-$2); 2 $\\times$ D = 2 $\\times$ 15\n" in out
+    )
+    assert out.endswith(f"\n\\textbf{{{SUMMARY}}}\n")
+
+
+def test_no_empty_line_ends_a_paragraph_of_latex(capsys: Capture, write: Write) -> None:
+    file = write(f'{LAYER}name = "two\\n\\nlines"\nmax_macs = 99_999\n')
+    code, out, err = checked(capsys, file, "--format=latex")
+    assert (code, err) == (0, "")
+    assert "\n\\paragraph{two  lines}\n" in out
+
+
+def test_csv(capsys: Capture, write: Write) -> None:
+    code, out, err = checked(capsys, write(FAILING), "--format=csv")
+    assert (code, err) == (1, SAID)
+    head, *rows = csv.reader(StringIO(out), strict=True)
+    assert ",".join(head) == "case,line,what,relation,expected,found,difference,holds"
+    cases = ["a # norm1"] * 6 + ["layer with attn"]
+    assert rows == [
+        [case, *map(str, (line, what, relation, expected, found, found - expected, holds))]
+        for case, (line, what, relation, expected, found, holds) in zip(
+            cases, OUTCOMES, strict=True
+        )
+    ]
+
+
+FILES = [
+    ("table", ".txt"),
+    ("markdown", ".md"),
+    ("markdown", ".markdown"),
+    ("latex", ".tex"),
+    ("html", ".html"),
+    ("csv", ".csv"),
+    ("json", ".json"),
+    ("junit", ".xml"),
+    ("junit", ".XML"),
+]
+
+
+@pytest.mark.parametrize(("format", "suffix"), FILES)
+def test_a_file_holds_what_is_printed(
+    capsys: Capture, monkeypatch: Patch, write: Write, format: str, suffix: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")  # which a table in a file has
+    file = write(FAILING)
+    code, printed, _ = checked(capsys, file, f"--format={format}")
+    assert code == 1
+    to = file.with_name(f"outcomes{suffix}")
+    assert checked(capsys, file, f"--output={to}") == (1, "", SAID)
+    assert to.read_text(encoding="utf-8") == printed
+    # A format that is given overrules the suffix.
+    other = file.with_name("outcomes.json")
+    assert checked(capsys, file, f"--output={other}", f"--format={format}") == (1, "", SAID)
+    assert other.read_text(encoding="utf-8") == printed
+
+
+def test_parquet(capsys: Capture, write: Write) -> None:
+    file = write(FAILING)
+    to = file.with_name("outcomes.parquet")
+    assert checked(capsys, file, f"--output={to}") == (1, "", SAID)
+    table = parquet.read_table(to)
+    names = ("line", "what", "relation", "expected", "found", "holds")
+    columns = [table.column(name).to_pylist() for name in names]
+    assert [*zip(*columns, strict=True)] == OUTCOMES
+    _, printed, _ = checked(capsys, file, "--format=json")
+    assert json.loads(table.schema.metadata[b"vitprof"]) == json.loads(printed)
+
+
+def test_the_function_finds_what_the_command_finds(capsys: Capture, write: Write) -> None:
+    file = write(FAILING)
+    found = vitprof.check(file)
+    for name, text in (("json", found.to_json()), ("csv", found.to_csv())):
+        assert checked(capsys, file, f"--format={name}") == (1, text, SAID)
+    assert [
+        (outcome.line, outcome.what, outcome.relation, outcome.expected, outcome.found)
+        for _, outcome in found.outcomes
+    ] == [outcome[:-1] for outcome in OUTCOMES]
+    assert found.complaint == SUMMARY
+    frame = found.to_frame()
+    assert [*frame["holds"]] == [holds for *_, holds in OUTCOMES]
+    assert str(frame["holds"].dtype) == "boolean"
+    assert vitprof.check(str(write(f"{LAYER}max_macs = 99_999\n"))).complaint == ""
+
+
+@pytest.mark.parametrize("format", ["table", "markdown", "latex", "html"])
+def test_a_summary_lists_what_fails_alone(capsys: Capture, write: Write, format: str) -> None:
+    file = write(FAILING)
+    code, out, err = checked(capsys, file, "--summary", f"--format={format}")
+    assert (code, err) == (1, "")
+    assert out.count("norm1: expected") == 2
+    assert "mlp.fc2" not in out
+    assert "FAILS" not in out
+    assert out.count(SUMMARY) == 1
+    if format == "table":
+        *said, summary = out.splitlines()
+        assert sorted(line.removeprefix(str(file)) for line in said) == SENTENCES
+        assert summary == SUMMARY
+
+
+@pytest.mark.parametrize("format", ["csv", "json", "junit"])
+def test_a_summary_is_of_no_data(capsys: Capture, write: Write, format: str) -> None:
+    """What programs read is the same, whatever people are shown."""
+    file = write(FAILING)
+    whole = checked(capsys, file, f"--format={format}")
+    assert checked(capsys, file, f"--format={format}", "--summary") == whole
+    assert "mlp.fc2" in whole[1]
+
+
+@pytest.mark.parametrize("width", [30, 40, 60])
+def test_a_narrow_table_cuts_nothing(
+    capsys: Capture, monkeypatch: Patch, write: Write, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    _, out, _ = checked(capsys, write(FAILING))
+    assert "…" not in out
+    assert max(map(len, out.splitlines())) <= width
+    words = out.split()
+    for row in ROWS:
+        assert {*" ".join(row).split()} <= {*words}
+
+
+@pytest.mark.parametrize("format", ["table", "markdown", "json", "junit"])
 def test_annotations_on_github(
     capsys: Capture, monkeypatch: Patch, write: Write, format: str
 ) -> None:
     file = write(FAILING.replace("a # norm1", "10%: a, b\\nnorm1"))
+    said = SAID if format in ("json", "junit") else ""
     code, plain, err = checked(capsys, file, f"--format={format}")
-    assert (code, err) == (1, "")
+    assert (code, err) == (1, said)
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     code, out, err = checked(capsys, file, f"--format={format}")
     assert (code, out) == (1, plain)
     titles = dict.fromkeys((10, 11, 15), "10%25%3A a%2C b%0Anorm1") | {21: "layer with attn"}
-    assert sorted(err.splitlines()) == sorted(
+    assert err.endswith(said)
+    assert sorted(err.removesuffix(said).splitlines()) == sorted(
         f"::error file={file},line={line},title={titles[line]}::{words}" for line, words in FAILURES
     )
 
@@ -589,7 +784,14 @@ def test_files_that_cannot_be_read(capsys: Capture, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["--format=jnit"], "no format of a check 'jnit'; did you mean junit"),
+        (["--format=jnit"], "there is no format 'jnit'; did you mean junit? known are table, "),
+        (["--format=parquet"], "parquet is no text for a terminal; give --output FILE.parquet"),
+        (["--output=a.toml"], "'a.toml' does not say which format; end it in .txt, .md, "),
+        (["--output=a"], ".json, .parquet or .xml, or give --format"),
+        (["--output=none/a.xml"], "cannot write none/a.xml: there is no directory none"),
+        (["--write", "--format=json"], "leave out --format, --output and --summary"),
+        (["--write", "--output=a.xml"], "leave out --format, --output and --summary"),
+        (["--write", "--summary"], "leave out --format, --output and --summary"),
         (["--model=layer"], "only with --write"),
         (["--mixer=attn"], "only with --write"),
         (["--dim=64"], "only with --write"),

@@ -11,23 +11,27 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from shlex import split
 from typing import IO
+from xml.etree import ElementTree
 
 import pytest
 import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from vitprof.cli import COMMANDS, Commands, app, run
+from vitprof.formats import ANY, Format
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.models import MODELS
-from vitprof.options import Flag, Option
-from vitprof.report.formats import Format
+from vitprof.values.options import Flag, Option
 from vitprof.version import __version__
 
+HOME = Path(__file__).parents[1]
 Capture = pytest.CaptureFixture[str]
 
 OPTIONS: dict[str, Option] = {
@@ -89,7 +93,10 @@ def in_a_process(
         ("params --counters ,", "no counter is named.*analytic, torchinfo, fvcore and torch"),
         ("params --format jsn", "'jsn'.*did you mean json"),
         ("mixers --format jsn", "'jsn'.*did you mean json"),
-        ("models --format csv", "'csv'.*table and json"),
+        ("models --format cvs", "no format 'cvs'; did you mean csv"),
+        ("models --format xml", "known are table, .* csv, json and parquet"),
+        ("models --format junit", "no format 'junit'"),
+        ("presets --format parquet", r"no text for a terminal; give --output FILE\.parquet"),
         ("params --decoder-dims 64", "--decoder-dims.*--decoder-dim"),
         ("params --dim", "--dim.*argument"),
         ("params default", r"\(default\)"),
@@ -137,6 +144,7 @@ def in_a_process(
         # Files.
         ("params --output report.xls", r"'report\.xls'.*\.csv.*--format"),
         ("params --output report", "'report'.*--format"),
+        ("params --output report.xml", r"'report\.xml'.*end it in \.txt, .*\.parquet.*--format"),
     ],
 )
 def test_bad_request(capsys: Capture, line: str, sentence: str) -> None:
@@ -240,7 +248,7 @@ def command_lines(draw: st.DrawFn) -> list[str]:
 
 
 def parse(text: str, format: Format) -> None:
-    """Raise unless the text is of this format."""
+    """Raise unless the text is a report of counts in this format."""
     if format is Format.JSON:
         report = json.loads(text)
         counts = [row["count"] for row in report["rows"]]
@@ -252,12 +260,25 @@ def parse(text: str, format: Format) -> None:
         cells = [line.count("|") for line in text.splitlines() if line.startswith("|")]
         assert len(cells) > 2
         assert len(set(cells)) == 1
+    elif format is Format.HTML:
+        cells = [len(row) for row in ElementTree.fromstring(text).iter("tr")]
+        assert len(cells) > 2
+        assert len(set(cells)) == 1
+    elif format is Format.LATEX:
+        lines = [line for line in text.splitlines() if line.endswith(r" \\")]
+        assert len(lines) > 2
+        assert len({len(re.findall(r"(?<!\\)&", line)) for line in lines}) == 1
+        assert text.replace(r"\{", "").count("{") == text.replace(r"\}", "").count("}")
     else:
+        assert format is Format.TABLE
         assert text.startswith(("Parameters of ", "Multiply-accumulates of "))
         assert "─" in text
 
 
-@pytest.mark.parametrize("format", Format)
+ON_STDOUT = [known for known in ANY if known is not Format.PARQUET]
+
+
+@pytest.mark.parametrize("format", ON_STDOUT)
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(words=command_lines())
 def test_any_command_line_is_met_or_refused(format: Format, words: list[str]) -> None:
@@ -278,6 +299,118 @@ def test_version(capsys: Capture) -> None:
     assert (ended.returncode, ended.stdout) == (0, f"vitprof {__version__}\n")
 
 
+def commands() -> Commands:
+    group = typer.main.get_command(app)
+    assert isinstance(group, Commands)
+    return group
+
+
+def example_of(command: str) -> list[str]:
+    """The words of the example that stands below a command's help."""
+    module = import_module(f"vitprof.cli.{command.replace('-', '_')}")
+    program, *words = split(module.EXAMPLE)
+    assert (program, words[0]) == ("vitprof", command)
+    return words
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_example_stands_in_the_help(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = printed(capsys, command, "--help")
+    assert f"\n Example: vitprof {' '.join(example_of(command))} " in shown
+    _, *words = example_of(command)
+    assert commands().get_command(None, command).make_context(command, words).params
+
+
+# That of bench measures for a dozen seconds: its options alone are read, above.
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "bench"])
+def test_example_runs(capsys: Capture, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.chdir(HOME)
+    assert len(printed(capsys, *example_of(command)).splitlines()) > 2
+
+
+EXPECTATIONS = """
+[[expect]]
+name = "layer"
+spec = { model = "layer", dim = 8, heads = 2 }
+
+[expect.params]
+all = "2*8 + 3*(8*8 + 8) + 8*8 + 8 + 2*8 + 8*32 + 32 + 32*8 + 8"
+"""
+LINES = {
+    "params": "--counters=analytic --dim=8 --model=layer",
+    "macs": "--counters=analytic --tokens=50",
+    "memory": "--no-trace --tokens=50",
+    "compare": "--mixers=attn,linear --tokens=50",
+    "sweep": "--mixers=attn,linear --tokens=64,128",
+    "batch-size": "--memory=1GiB --no-trace --tokens=50",
+    "check": "expectations.toml",
+    "models": "",
+    "mixers": "",
+    "presets": "",
+}
+
+
+@pytest.mark.parametrize("command", LINES)
+def test_every_command_has_every_format(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """And writes to a file what it prints. Those of bench are in `test_bench.py`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    Path("expectations.toml").write_text(EXPECTATIONS, encoding="utf-8")
+    words = [command, *split(LINES[command])]
+    known = [*ON_STDOUT, *([Format.JUNIT] if command == "check" else [])]
+    texts = {name: printed(capsys, *words, "--format", name) for name in known}
+    assert len({*texts.values()}) == len(known)
+    for name, text in texts.items():
+        assert printed(capsys, *words, "--format", name, "--output=report") == ""
+        assert Path("report").read_text(encoding="utf-8") == text
+    said = json.loads(texts[Format.JSON])
+    assert (said["schema"], said["command"]) == ("vitprof/2", command)
+    header, *rows = csv.reader(StringIO(texts[Format.CSV]), strict=True)
+    assert len(rows) > 0
+    assert {len(row) for row in rows} == {len(header)}
+    assert len(ElementTree.fromstring(texts[Format.HTML])) > 1
+    # A Parquet file holds the rows of the CSV, and all of the JSON.
+    printed(capsys, *words, "--output=report.parquet")
+    table = parquet.read_table("report.parquet")
+    assert (table.column_names, table.num_rows) == (header, len(rows))
+    assert json.loads(table.schema.metadata[b"vitprof"]) == said
+
+
+def test_brackets_do_not_end_a_label_of_latex(capsys: Capture) -> None:
+    r"""The label of `\item[[1]]` would be `[1`."""
+    lines = printed(capsys, "presets", "--format=latex").splitlines()
+    items = [line.split() for line in lines if line.startswith(r"  \item[{[")]
+    assert len(items) > 9
+    assert [item for item, *_ in items] == [
+        rf"\item[{{[{number}]}}]" for number in range(1, len(items) + 1)
+    ]
+
+
+def test_pipe_is_as_wide_as_the_report_needs(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And as wide as the user says, where that is said; no name and no number is cut."""
+    words = ("macs", "--counters=analytic", "--tokens=50")
+    rows = json.loads(printed(capsys, *words, "--format=json"))["rows"]
+    monkeypatch.delenv("COLUMNS", raising=False)
+    wide = printed(capsys, *words).splitlines()
+    names = [row["path"].rpartition(".")[2] for row in rows]  # indented below their part
+    for row, name in zip(rows, names, strict=True):
+        (line,) = (line for line in wide if line.split()[:1] == [name])
+        assert row["formula"] in line
+        assert line.endswith(f"{row['count']:,}")
+    monkeypatch.setenv("COLUMNS", "40")
+    narrow = printed(capsys, *words)
+    assert max(map(len, narrow.splitlines())) <= 40 < max(map(len, wide))
+    assert {*names} <= {*narrow.split()}
+    assert {f"{row['count']:,}" for row in rows} <= {*narrow.split()}
+
+
 def test_no_arguments_help(capsys: Capture) -> None:
     assert printed(capsys) == printed(capsys, "--help")
 
@@ -285,8 +418,7 @@ def test_no_arguments_help(capsys: Capture) -> None:
 @pytest.mark.parametrize("command", [None, *COMMANDS])
 def test_help(capsys: Capture, monkeypatch: pytest.MonkeyPatch, command: str | None) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    group = typer.main.get_command(app)
-    assert isinstance(group, Commands)
+    group = commands()
     shown = printed(capsys, *([command] if command else []), "--help")
     for parameter in (group.get_command(None, command) if command else group).params:
         assert parameter.help  # type: ignore[attr-defined]
@@ -311,7 +443,11 @@ def test_attention_has_two_names(capsys: Capture) -> None:
 
 
 @pytest.mark.parametrize(
-    ("format", "by_default"), [("table", True), ("markdown", True), ("csv", False), ("json", False)]
+    ("format", "by_default"),
+    [
+        *((people, True) for people in ("table", "markdown", "latex", "html")),
+        *((program, False) for program in ("csv", "json")),
+    ],
 )
 def test_people_see_blocks_folded(capsys: Capture, format: str, by_default: bool) -> None:
     given = ("params", "--counters=analytic", "--depth=3", "--format", format)
@@ -324,11 +460,17 @@ SUFFIXES = {
     "report.json": Format.JSON,
     "report.md": Format.MARKDOWN,
     "REPORT.MARKDOWN": Format.MARKDOWN,
+    "report.tex": Format.LATEX,
+    "report.html": Format.HTML,
+    "report.txt": Format.TABLE,
 }
 
 
 @pytest.mark.parametrize("name", SUFFIXES)
-def test_suffix_chooses_the_format(capsys: Capture, tmp_path: Path, name: str) -> None:
+def test_suffix_chooses_the_format(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")  # a table's width in a file
     file = tmp_path / name
     assert printed(capsys, "params", "--counters=analytic", "--output", file) == ""
     on_stdout = printed(capsys, "params", "--counters=analytic", "--format", SUFFIXES[name])

@@ -13,22 +13,24 @@ from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import torch
+from pyarrow import parquet
 from rich.console import Console
 
 import vitprof
-from vitprof import timing
 from vitprof.allocation.largest_batch import largest_batch
 from vitprof.allocation.step import peak_bytes
-from vitprof.batch_size.gpus import GPUS
 from vitprof.cli import run
-from vitprof.report.comparison import Comparison, Crossover, Span
-from vitprof.specs import specify
-from vitprof.sweeps.measures import MEASURES
-from vitprof.timing import Timing
-from vitprof.workload import Workload
+from vitprof.measuring import timing
+from vitprof.measuring.timing import Timing
+from vitprof.report.compare import Comparison, Crossover, Span
+from vitprof.request.gpus import GPUS
+from vitprof.request.specs import specify
+from vitprof.request.workload import Workload
+from vitprof.sweeps.costs import COSTS
 
 Capture = pytest.CaptureFixture[str]
 
@@ -67,7 +69,7 @@ def document(capsys: Capture, *words: str) -> dict[str, Any]:
 
 def test_amounts_are_those_of_the_other_commands(capsys: Capture) -> None:
     found = document(capsys, *SHORT, "--batch=5", "--dtype=bf16", "--gpu=H100")
-    assert (found["schema"], found["command"]) == ("vitprof/1", "compare")
+    assert (found["schema"], found["command"]) == ("vitprof/2", "compare")
     assert found["measures"] == ["params", "macs", "memory", "batch"]
     assert found["budget_bytes"] == GPUS["h100"]
     assert [model["name"] for model in found["models"]] == NAMES
@@ -98,7 +100,10 @@ def test_a_ratio_to_nothing_is_none() -> None:
     report = vitprof.compare("layer", mixers=["attn", "pool"], memory="1kiB", up_to=9, **SIZES)
     assert [side.amounts["batch"] for side in report.sides] == [0, 0]
     assert [side.ratios["batch"] for side in report.sides] == [None, None]
-    assert "×" not in str(report.to_markdown().splitlines()[4].split("|")[-2])
+    (line,) = (line for line in report.to_markdown().splitlines() if line.startswith("| pool "))
+    *others, batch, ratio = (cell.strip() for cell in line.split("|")[1:-1])
+    assert (batch, ratio) == ("0", "")
+    assert [cell[:1] for cell in others[2::2]] == ["×"] * 3
 
 
 def test_each_mixer_takes_its_own_options(capsys: Capture) -> None:
@@ -219,11 +224,11 @@ def test_the_question_of_the_report(capsys: Capture) -> None:
     # beside 8 128² of the MLP; from there on, the difference only grows.
     attn, other = 4 * 128**2 + 2 * 128, 128 * 160 + 256 + 4_096 + 20_736
     assert (
-        f"- lambda is cheaper than attn in MACs everywhere, from 1 to 65,536 tokens "
-        f"({8 * 128**2 + other:,} against {8 * 128**2 + attn:,} at 1)\n"
+        f"\n\nlambda is cheaper than attn in MACs everywhere, from 1 to 65,536 tokens "
+        f"({8 * 128**2 + other:,} against {8 * 128**2 + attn:,} at 1)\n\n"
     ) in out
     # One token of one image has no deviation, which the lambda layer's norms train with.
-    assert "- lambda is cheaper than attn in peak memory everywhere, from 2 to 65,536 tokens" in out
+    assert "\nlambda is cheaper than attn in peak memory everywhere, from 2 to 65,536 tokens" in out
 
 
 def test_from_where_on(capsys: Capture) -> None:
@@ -351,17 +356,17 @@ def test_no_crossover_has_a_reason(capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ((), "nothing is given to compare; give --mixers, such as attn,lambda,linear, --presets,"),
+        ((), "nothing is given to compare; give mixers, such as attn,lambda,linear, or presets,"),
         (("--mixers=attn",), "attn is one, and it takes two to compare; name another mixer"),
         (("--presets=vit-s-16",), "vit-s-16 is one, and it takes two to compare; name another"),
         (("--presets=vit-s-16,vit-s",), "there is no preset 'vit-s'; did you mean vit-"),
-        (("--presets=vit-s-16,deit-s", "--mixers=attn,linear"), "--mixers and --presets each say"),
-        (("--presets=vit-s-16,deit-s", "--model=mae"), "--presets name the models; leave out"),
+        (("--presets=vit-s-16,deit-s", "--mixers=attn,linear"), "mixers and presets each say what"),
+        (("--presets=vit-s-16,deit-s", "--model=mae"), "presets name the models; leave out"),
         (("--mixers=attn,attention",), "attn is one, and it takes two to compare"),
         (("--mixers=,",), "no mixer is named; known are attn, "),
         (
             ("--mixer=attn", "--mixers=attn,lambda"),
-            "--mixer is one, --mixers are several; give one",
+            "mixer is one, mixers are several; give one",
         ),
         (("--mixers=attn,lamda",), "there is no mixer 'lamda'; did you mean lambda? known are"),
         (("--mixers=attn,linear", "--budget=3"), "--budget says how time is taken; give --measure"),
@@ -369,11 +374,16 @@ def test_no_crossover_has_a_reason(capsys: Capture) -> None:
         (("--mixers=attn,linear", "--along=mlp-ratio"), "mlp ratio is no whole number; crossovers"),
         (("--mixers=attn,linear", "--up-to=few"), "up to few is not a whole number"),
         (("--mixers=attn,linear", "--up-to=65537"), "give a whole number from 1 to 65536"),
-        (("--mixers=attn,linear", "--gpu=h10"), "there is no card 'h10'; did you mean h100?"),
+        (("--mixers=attn,linear", "--gpu=h10"), "there is no GPU 'h10'; did you mean h100?"),
         (("--mixers=attn,linear", "--gpu=h100", "--memory=1GiB"), "both name the memory"),
         (("--mixers=attn,linear", "--memory=much"), "memory 'much' is no size of memory"),
         (("--mixers=attn,linear", "--device=tpu"), "device can be cuda or cpu, not 'tpu'"),
-        (("--mixers=attn,linear", "--format=html"), "there is no format 'html'"),
+        (("--mixers=attn,linear", "--format=htm"), "there is no format 'htm'; did you mean html?"),
+        (
+            ("--mixers=attn,linear", "--format=junit"),
+            "there is no format 'junit'; known are table,",
+        ),
+        (("--mixers=attn,linear", "--output=a.xml"), "'a.xml' does not say which format; end it"),
         (("--mixers=attn,linear", "--kernel-size=3"), "kernel size is an option of conv, not of"),
         (("--mixers=attn,pool",), "pool mixes neighbours on a grid, and there is none"),
         (("--specs=nowhere.toml",), "cannot read nowhere.toml"),
@@ -386,8 +396,8 @@ def test_refusals(words: tuple[str, ...], sentence: str, capsys: Capture) -> Non
 def test_a_batch_needs_a_budget() -> None:
     model = specify("layer", options=SIZES)
     with pytest.raises(vitprof.SpecError, match="memory that there is; give --gpu, such as h100"):
-        MEASURES["batch"].of(model, Workload(), None)
-    assert MEASURES["batch"].of(model, Workload(), 2**30) == largest_batch(model, Workload(), 2**30)
+        COSTS["batch"](model, Workload(), None)
+    assert COSTS["batch"](model, Workload(), 2**30) == largest_batch(model, Workload(), 2**30)
 
 
 # Formats
@@ -453,6 +463,10 @@ def test_layers_in_a_table_stand_below_those_they_are_in() -> None:
     labels = [re.split(r"(?<=\S)  ", row)[0] for row in rows]
     assert labels[:3] == ["blocks.0-11", "  mixer", "    qkv"]
     assert "decoder_blocks.0-7" in labels
+    assert '">blocks.0-11</td>' in report.to_html()
+    assert '">&#8195;mixer</td>' in report.to_html()
+    assert "\nblocks.0-11 & " in report.to_latex()
+    assert "\n\\quad mixer & " in report.to_latex()
 
 
 def test_csv(report: Comparison) -> None:
@@ -469,18 +483,86 @@ def test_csv(report: Comparison) -> None:
 
 def test_markdown(report: Comparison) -> None:
     text = report.to_markdown()
-    heads = [line for line, rule in pairwise(text.splitlines()) if rule.startswith("|--")]
-    assert [re.split(r" *\| *", head)[1] for head in heads] == ["", "parameters", "MACs"]
+    heads = [line for line, rule in pairwise(text.splitlines()) if rule.startswith("|:-")]
+    titles = ["", "parameters that differ", "MACs that differ"]
+    assert [re.split(r" *\| *", head)[1] for head in heads] == titles
     assert "| mixer.position_lambdas |" in text
+    paragraphs = text.split("\n\n")
+    assert len(report.crossovers) == 9  # of three mixers in three measures
     for crossing in report.crossovers:
-        assert f"- {crossing.sentence}\n" in text
+        assert crossing.sentence in paragraphs
     assert "- spec: model layer, " in text
 
 
-def test_output_file(tmp_path: Path, capsys: Capture) -> None:
-    file = tmp_path / "mixers.md"
+# Beside the 1,260 of the rest: 4 12² + 4 12 of attn; of lambda 3 heads of 16 queries, 16 keys and
+# 4 values with biases, two norms, and 81 positions of 16 with a bias.
+PARAMS = {
+    "attn": 4 * 144 + 48 + 1_260,
+    "lambda": 12 * 68 + 68 + 2 * 48 + 2 * 4 + 81 * 16 + 16 + 1_260,
+}
+
+
+def test_html(report: Comparison) -> None:
+    page = ElementTree.fromstring(report.to_html())
+    amounts, params, macs = page.iter("table")
+    heads, *rows = [["".join(cell.itertext()) for cell in row] for row in amounts.iter("tr")]
+    assert heads[1::2] == ["parameters", "MACs", "peak memory", "largest batch in 80.00 GiB"]
+    assert [row[0] for row in rows] == ["linear", *NAMES]
+    assert rows[1][1:3] == [f"{PARAMS['attn']:,}", "×1.00"]
+    assert [table.findtext("tr/th") for table in (params, macs)] == [
+        "parameters that differ",
+        "MACs that differ",
+    ]
+    paragraphs = ["".join(line.itertext()) for line in page.iter("p")]
+    assert {crossing.sentence for crossing in report.crossovers} <= {*paragraphs}
+
+
+def test_latex(report: Comparison) -> None:
+    text = report.to_latex()
+    assert f"\nattn & {PARAMS['attn']:,} & $\\times$1.00 & " in text
+    assert f"\n\\quad position\\_lambdas &  &  & {1_312:,} &  \\\\\n" in text
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 3
+
+
+@pytest.mark.parametrize(
+    ("suffix", "format", "start"),
+    [
+        ("txt", "table", "Comparison of attn, lambda and pool in layer"),
+        ("md", "markdown", "**Comparison of attn, lambda and pool in layer"),
+        ("tex", "latex", "% needs \\usepackage{booktabs}\n\\paragraph{Comparison of attn"),
+        ("html", "html", '<div class="vitprof">\n<p><b>Comparison of attn'),
+        ("csv", "csv", "name,model,mixer,path,params,params_ratio,macs,macs_ratio,"),
+        ("json", "json", '{\n  "schema": "vitprof/2",\n  "command": "compare"'),
+    ],
+)
+def test_output_file(
+    tmp_path: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    suffix: str,
+    format: str,
+    start: str,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")  # which a table in a file has
+    file = tmp_path / f"mixers.{suffix}"
     assert printed(capsys, *SHORT, f"--output={file}") == ""
-    assert file.read_text() == printed(capsys, *SHORT, "--format=markdown")
+    text = file.read_text(encoding="utf-8")
+    assert text.startswith(start)
+    assert text == printed(capsys, *SHORT, f"--format={format}")
+
+
+def test_parquet(tmp_path: Path, capsys: Capture) -> None:
+    file = tmp_path / "mixers.parquet"
+    assert printed(capsys, *SHORT, "--layers", f"--output={file}") == ""
+    table = parquet.read_table(file)
+    rows = table.to_pylist()
+    whole = {row["name"]: row for row in rows if not row["path"]}
+    assert {name: whole[name]["params"] for name in PARAMS} == PARAMS
+    assert whole["lambda"]["params_ratio"] == PARAMS["lambda"] / PARAMS["attn"]
+    (scores,) = (row for row in rows if row["path"] == "mixer.scores")
+    assert (scores["name"], scores["macs"], scores["params"]) == ("attn", 49 * 49 * 12, None)
+    about = json.loads(table.schema.metadata[b"vitprof"])
+    assert about == document(capsys, *SHORT, "--layers")
 
 
 def test_no_colour_where_none_is_wanted() -> None:
@@ -557,7 +639,7 @@ def test_unsteady_times_are_named(report: Comparison) -> None:
 
 def test_time_on_a_device_that_is_not_there(capsys: Capture) -> None:
     if torch.cuda.is_available():
-        pytest.skip("there is a card")
+        pytest.skip("there is a GPU")
     assert "there is no device 'cuda' here" in said(
         capsys, *SHORT[1:], "--measure", "--device=cuda"
     )

@@ -33,7 +33,7 @@ from vitprof.counters import read as limits
 from vitprof.counters.reading import Reading
 from vitprof.counters.undisturbed import undisturbed
 from vitprof.modules.build import build
-from vitprof.report.report import Report
+from vitprof.report.counts import Counts
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its import warns of a deprecated torch.jit
@@ -67,7 +67,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "classifier": {"image_size": 12, "patch_size": 4, "dim": 33, "depth": 2, "heads": 3},
     "layer": {"tokens": 7, "dim": 15, "heads": 3},
 }
-Counts = dict[str, int]
+Shown = dict[str, int]
 
 
 def number(cell: str) -> int:
@@ -80,7 +80,7 @@ def path_of(info: LayerInfo) -> str:
     return "" if above is None else f"{path_of(above)}.{info.var_name}".lstrip(".")
 
 
-def torchinfo_params(module: nn.Module, inputs: Tensor) -> Counts:
+def torchinfo_params(module: nn.Module, inputs: Tensor) -> Shown:
     rows = torchinfo.summary(module, verbose=0).summary_list
     shown = {path_of(info): number(info.num_params_to_str(True)) for info in rows}
     for info in rows:
@@ -92,36 +92,36 @@ def torchinfo_params(module: nn.Module, inputs: Tensor) -> Counts:
     return shown
 
 
-def with_lists(module: nn.Module, shown: Counts) -> Counts:
+def with_lists(module: nn.Module, shown: Shown) -> Shown:
     """A list of blocks is not called, so a tool that sees calls shows the blocks alone."""
     lists = [path for path, part in module.named_modules() if isinstance(part, nn.ModuleList)]
     blocks = {path: range(len(module.get_submodule(path)._modules)) for path in lists}
     return shown | {path: sum(shown[f"{path}.{i}"] for i in blocks[path]) for path in lists}
 
 
-def torchinfo_macs(module: nn.Module, inputs: Tensor) -> Counts:
+def torchinfo_macs(module: nn.Module, inputs: Tensor) -> Shown:
     rows = torchinfo.summary(module, input_data=inputs, verbose=0).summary_list
     return with_lists(module, {path_of(info): number(info.macs_to_str(True)) for info in rows})
 
 
-def fvcore_params(module: nn.Module, inputs: Tensor) -> Counts:
+def fvcore_params(module: nn.Module, inputs: Tensor) -> Shown:
     return dict(parameter_count(module))
 
 
-def fvcore_macs(module: nn.Module, inputs: Tensor) -> Counts:
+def fvcore_macs(module: nn.Module, inputs: Tensor) -> Shown:
     analysis = FlopCountAnalysis(module, inputs).tracer_warnings("none")
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     return {path: int(flops) for path, flops in analysis.by_module().items()}
 
 
-def torch_params(module: nn.Module, inputs: Tensor) -> Counts:
+def torch_params(module: nn.Module, inputs: Tensor) -> Shown:
     shown = {name: parameter.numel() for name, parameter in module.named_parameters()}
     for path, part in module.named_modules():
         shown[path] = sum(parameter.numel() for parameter in part.parameters())
     return shown
 
 
-def torch_macs(module: nn.Module, inputs: Tensor) -> Counts:
+def torch_macs(module: nn.Module, inputs: Tensor) -> Shown:
     with FlopCounterMode(display=False) as mode:
         module(inputs)
     flops, root = mode.get_flop_counts(), type(module).__name__
@@ -130,7 +130,7 @@ def torch_macs(module: nn.Module, inputs: Tensor) -> Counts:
     return with_lists(module, counts)
 
 
-DISPLAYS: dict[str, dict[str, Callable[[nn.Module, Tensor], Counts]]] = {
+DISPLAYS: dict[str, dict[str, Callable[[nn.Module, Tensor], Shown]]] = {
     "params": {"torchinfo": torchinfo_params, "fvcore": fvcore_params, "torch": torch_params},
     "macs": {"torchinfo": torchinfo_macs, "fvcore": fvcore_macs, "torch": torch_macs},
 }
@@ -146,7 +146,7 @@ def test_every_row_is_what_the_tool_shows(spelling: Spelling, command: str) -> N
     spec = spelling.specify()
     module, inputs = build(spec).eval(), torch.zeros(spec.input_shape(2))
     batch = {"batch": 2} if command == "macs" else {}
-    report: Report = getattr(vitprof, command)(spec, **batch)
+    report: Counts = getattr(vitprof, command)(spec, **batch)
     assert report.unavailable == {}
     for tool, display in DISPLAYS[command].items():
         with undisturbed(module):
@@ -370,7 +370,7 @@ def test_tool_that_is_not_installed(
         return find(package)
 
     monkeypatch.setattr(importlib.metadata, "version", version)
-    report: Report = getattr(vitprof, command)("layer")
+    report: Counts = getattr(vitprof, command)("layer")
     assert report.counters.keys() == COUNTERS.keys() - {tool}
     assert "cannot be imported" in report.unavailable[tool]
     assert tool not in report.versions
@@ -417,7 +417,7 @@ def test_fvcore_does_not_run_a_large_model(
 def test_force(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    def ask(**options: Any) -> Report:
+    def ask(**options: Any) -> Counts:
         return vitprof.macs("mae", counters=["fvcore"], **options, **SMALL["mae"])
 
     within = ask()

@@ -18,10 +18,10 @@ from vitprof.errors import SpecError
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
-from vitprof.specs import specify
+from vitprof.request.specs import specify
+from vitprof.request.workload import Workload
 from vitprof.sweeps.crossover import Found, cost, find, smoothness
 from vitprof.sweeps.stretches import Stretch, stretches
-from vitprof.workload import Workload
 
 ONCE = Workload(batch=3)
 

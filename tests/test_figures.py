@@ -12,9 +12,9 @@ import pytest
 from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import Op
-from vitprof.formulas.size import Size
 from vitprof.formulas.totals import totals
-from vitprof.specs import specify
+from vitprof.request.specs import specify
+from vitprof.values.size import Size
 
 # A report on MAE token mixers trains two versions of one model.
 LARGE_DECODER: dict[str, object] = {}  # the defaults

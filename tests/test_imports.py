@@ -5,12 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.metadata import version
+from inspect import isclass, isfunction
 from pathlib import Path
-from types import ModuleType
+from pkgutil import iter_modules
+from typing import get_args, get_type_hints
 
 import pytest
 
 import vitprof
+from vitprof.cli import COMMANDS
 
 HEAVY = {
     *("torch", "torchinfo", "fvcore", "pandas", "numpy", "sympy", "tabulate"),
@@ -33,8 +36,14 @@ def loaded(code: str, *words: str) -> set[str]:
 
 def test_library() -> None:
     names = loaded("import vitprof")
-    assert "vitprof.profile" in names
     assert names & (HEAVY | {"rich", "typer"}) == set()
+    ours = {name.split(".")[1] for name in names if name.startswith("vitprof.")}
+    assert {"errors", "formats", "report", "version"} <= ours
+    assert (
+        ours & {"allocation", "api", "cli", "counters", "formulas", "modules", "request"} == set()
+    )
+    # Every report can show itself; a renderer is loaded when it is first used.
+    assert {name for name in names if name.startswith("vitprof.formats.")} == set()
 
 
 def test_functions() -> None:
@@ -43,18 +52,31 @@ def test_functions() -> None:
         "report = vitprof.macs('mae', mixer='lambda', counters=['analytic'])\n"
         "report.rows, report.total"
     )
+    assert "vitprof.api.counts" in names
+    # What other functions need is loaded when they are called.
+    assert {"vitprof.api.memory", "vitprof.api.sweep", "vitprof.formats.table"} & names == set()
     assert names & HEAVY == set()
     assert "vitprof.modules" not in names
 
 
-@pytest.mark.parametrize("format", ["csv", "json", "table"])
+RENDERERS = {
+    "csv": "vitprof.formats.csv",
+    "json": "vitprof.formats.json",
+    "html": "vitprof.formats.html",
+    "latex": "vitprof.formats.latex",
+    "table": "vitprof.formats.table",
+}
+
+
+@pytest.mark.parametrize("format", RENDERERS)
 @pytest.mark.parametrize("command", ["params", "macs"])
 def test_analytic_command(command: str, format: str) -> None:
     names = loaded(
         "import sys; from vitprof.cli import run; assert run(sys.argv[1:]) == 0",
         *(command, "--counters", "analytic", "--format", format),
     )
-    assert "vitprof.report.formats" in names
+    # One renderer is loaded: that of the format.
+    assert {*RENDERERS.values(), "vitprof.formats.frame"} & names == {RENDERERS[format]}
     assert names & HEAVY == set()
     assert ("rich.table" in names) is (format == "table")
     # Other commands are loaded when they are called.
@@ -71,7 +93,7 @@ def test_every_module_imports_on_its_own() -> None:
     files = [path.relative_to(root.parent).with_suffix("") for path in root.rglob("*.py")]
     names = [".".join(file.parts).removesuffix(".__init__") for file in files]
     names.remove("vitprof.__main__")  # that one runs
-    assert {"vitprof.cli.params", "vitprof.modules.block", "vitprof.report.to_table"} <= {*names}
+    assert {"vitprof.cli.params", "vitprof.modules.block", "vitprof.formats.table"} <= {*names}
     # Whatever is imported, vitprof itself comes first; all else is forgotten in between.
     forget_and_import = """
 import sys
@@ -87,17 +109,53 @@ for name in sys.argv[1:]:
     assert names[-1] in loaded(forget_and_import, *names)
 
 
+FUNCTIONS = {
+    *("params", "macs", "memory", "compare", "sweep", "bench", "batch_size", "check"),
+    *("models", "mixers", "presets"),
+}
+
+
 def test_public_names() -> None:
-    public = {
-        name
-        for name, value in vars(vitprof).items()
-        if name[0] != "_" and not isinstance(value, ModuleType)
-    } - {"annotations", "TYPE_CHECKING"}
-    when_asked_for = {"compare", "memory", "sweep"}
-    assert vitprof.__all__ == sorted(public | when_asked_for | {"__version__"})
-    # What the issue promises to a notebook.
-    assert {"params", "macs", "Report"} <= public
-    assert all(getattr(vitprof, name).__doc__ for name in public | when_asked_for)
+    assert dir(vitprof) == vitprof.__all__ == sorted(vitprof.__all__)
+    offered = {name: getattr(vitprof, name) for name in vitprof.__all__}
+    assert {name for name, value in offered.items() if isfunction(value)} == FUNCTIONS | {"specify"}
+    assert {command.replace("-", "_") for command in COMMANDS} == FUNCTIONS
+    classes = {"Report", "Workload", "VitprofError", "SpecError", "OutputError"}
+    assert {name for name, value in offered.items() if isclass(value)} == classes
+    assert {*offered} == FUNCTIONS | classes | {"specify", "__version__"}
+    assert all(value.__doc__ for value in offered.values())
+
+
+def test_name_that_is_not_there() -> None:
+    with pytest.raises(AttributeError, match="module 'vitprof' has no attribute 'footprint'"):
+        vitprof.footprint  # noqa: B018
+
+
+@pytest.mark.parametrize("function", sorted(FUNCTIONS))
+def test_function_gives_a_report(function: str) -> None:
+    given = get_type_hints(getattr(vitprof, function))["return"]
+    reports = get_args(given) or (given,)
+    assert all(issubclass(report, vitprof.Report) for report in reports)
+
+
+def test_no_module_has_the_name_of_a_function() -> None:
+    """Its import would put the module in the function's place."""
+    modules = {module.name for module in iter_modules(vitprof.__path__)}
+    assert {"api", "cli", "errors", "report"} <= modules
+    assert modules & {*vitprof.__all__} == set()
+
+
+def test_functions_stay_whatever_is_imported() -> None:
+    """Also after the modules that have their names, in vitprof.api and vitprof.cli."""
+    names = sorted(FUNCTIONS)
+    code = (
+        "import sys; from importlib import import_module; import vitprof\n"
+        "for name in sys.argv[1:]:\n"
+        "    import_module(f'vitprof.cli.{name}')\n"
+        "    assert callable(getattr(vitprof, name)), name\n"
+        "    assert getattr(vitprof, name).__module__.startswith('vitprof.api.'), name"
+    )
+    assert {f"vitprof.cli.{name}" for name in names} <= loaded(code, *names)
 
 
 def test_version_is_the_installed_one() -> None:

@@ -14,7 +14,7 @@ import pytest
 import torchinfo
 
 from vitprof.modules.build import build
-from vitprof.specs import specify
+from vitprof.request.specs import specify
 
 Row = tuple[int, str, int]  # depth, type, parameters of its own
 

@@ -16,23 +16,23 @@ import pytest
 import torch
 from spellings import MIXER_SIZES, defined, grid_options, variants
 
-from vitprof import footprint
+from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels import elementwise, places, reductions, views
 from vitprof.allocation.rules import RULES, Rule
 from vitprof.allocation.step import Memory, follow, memory, peak_bytes
-from vitprof.allocation.tensor import Tensor
 from vitprof.allocation.timeline import BYTES, KINDS, Timeline
+from vitprof.api import memory as footprint
 from vitprof.errors import SpecError
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import BatchNorm, Elementwise, LayerNorm, Op
-from vitprof.formulas.size import Size
 from vitprof.formulas.work import Work
-from vitprof.options import Value
-from vitprof.specs import specify
-from vitprof.workload import KERNELS, Workload
+from vitprof.request.specs import specify
+from vitprof.request.workload import KERNELS, Workload
+from vitprof.values.options import Value
+from vitprof.values.size import Size
 
 SIZES: dict[str, dict[str, object]] = {
     "layer": {"tokens": 11, "dim": 21, "heads": 3, "mlp_ratio": "5"},
@@ -191,9 +191,9 @@ def test_block_keeps(spelling: str, activation: str) -> None:
     # 2 and 3 states of random numbers are int64s.
     [("fp32", E, E * B * h * 32 + 2 * 8), ("bf16", HALF, E * B * h * N + 3 * 8)],
 )
-def test_fused_attention_on_a_card_keeps(dtype: str, element: int, beside: int) -> None:
+def test_fused_attention_on_a_gpu_keeps(dtype: str, element: int, beside: int) -> None:
     tensors = element * B * N * (4 * D + (H + H) + 3 * D + D)
-    statistics = E * B * N * 2 * 2  # of norms, which a card has in fp32
+    statistics = E * B * N * 2 * 2  # of norms, which a GPU has in fp32
     kept = kept_by_a_block("attn-fused", "gelu", dtype=dtype)
     assert kept == {tensors + statistics + beside}
 
@@ -210,7 +210,7 @@ def test_mixed_precision_keeps(device: str) -> None:
     residuals = E * B * N * (D + D) + E * B * N * 2 * 2
     read = HALF * B * N * ((D + D) + (H + H) + 3 * D + D)
     weights = HALF * (D * 3 * D + D * D + D * H + H * D)
-    # A card makes the softmax in fp32, and a copy of it for the product.
+    # A GPU makes the softmax in fp32, and a copy of it for the product.
     softmax = (E + HALF if device == "cuda" else HALF) * B * h * N * N
     kept = kept_by_a_block("attn", "gelu", dtype="bf16", autocast=True, device=device)
     assert kept == {residuals + read + weights + softmax + (NUMBER if device == "cpu" else 0)}

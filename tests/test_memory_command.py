@@ -14,16 +14,16 @@ from typing import Any
 
 import pytest
 
-from vitprof import footprint
 from vitprof.allocation.allocator import replay
 from vitprof.allocation.step import memory
 from vitprof.allocation.timeline import KINDS
+from vitprof.api import memory as footprint
 from vitprof.cli import run
 from vitprof.errors import SpecError
-from vitprof.modules.trace import trace
-from vitprof.report.memory import MemoryReport
-from vitprof.specs import specify
-from vitprof.workload import Workload
+from vitprof.report.memory import Memory
+from vitprof.request.specs import specify
+from vitprof.request.workload import Workload
+from vitprof.running.trace import trace
 
 Capture = pytest.CaptureFixture[str]
 
@@ -32,6 +32,17 @@ DEEP = ("--model=classifier", "--depth=5", "--image-size=8", "--batch=3")
 KIB, MIB = 2**10, 2**20
 B, N, D, h, H = 3, 11, 12, 3, 4 * 12  # of SMALL
 E = 4
+KEPT = {  # elements that each layer of SMALL keeps for the backward pass
+    "norm1": B * N * 2,
+    "mixer.qkv": B * N * D,
+    "mixer.scores": B * N * 2 * D,
+    "mixer.weights": B * h * N * N,
+    "mixer.output": B * N * D,
+    "mixer.fc_out": B * N * D,
+    "norm2": B * N * D + B * N * 2,
+    "mlp.fc1": B * N * D,
+    "mlp.act": B * N * H,
+}
 
 
 def printed(capsys: Capture, *words: str | Path, code: int = 0) -> str:
@@ -57,9 +68,9 @@ def test_json(capsys: Capture) -> None:
     said = document(capsys, *SMALL)
     assert [*said] == [
         *("schema", "command", "spec", "workload", "versions", "convention"),
-        *("totals", "phases", "trace", "card", "held", "rows"),
+        *("totals", "phases", "trace", "gpu", "held", "rows"),
     ]
-    assert (said["schema"], said["command"]) == ("vitprof/1", "memory")
+    assert (said["schema"], said["command"]) == ("vitprof/2", "memory")
     assert (said["spec"]["model"], said["spec"]["tokens"]) == ("layer", N)
     assert said["workload"] == Workload(batch=B).values()
     assert said["workload"]["device"] == "cuda"
@@ -104,15 +115,7 @@ def test_json_parts_add_up(capsys: Capture) -> None:
 def test_json_rows_by_hand(capsys: Capture) -> None:
     rows = {row["path"]: row for row in document(capsys, *SMALL, "--no-trace")["rows"]}
     assert {path: row["bytes"] for path, row in rows.items()} == {
-        "norm1": E * B * N * 2,
-        "mixer.qkv": E * B * N * D,
-        "mixer.scores": E * B * N * 2 * D,
-        "mixer.weights": E * B * h * N * N,
-        "mixer.output": E * B * N * D,
-        "mixer.fc_out": E * B * N * D,
-        "norm2": E * B * N * D + E * B * N * 2,
-        "mlp.fc1": E * B * N * D,
-        "mlp.act": E * B * N * H,
+        path: E * elements for path, elements in KEPT.items()
     }
     assert rows["mlp.act"] == {
         "path": "mlp.act",
@@ -151,7 +154,7 @@ def test_json_held_by_hand(capsys: Capture) -> None:
 
 def test_no_trace(capsys: Capture) -> None:
     said = document(capsys, *SMALL, "--no-trace")
-    assert (said["trace"], said["card"]) == (None, None)
+    assert (said["trace"], said["gpu"]) == (None, None)
     assert [*said["versions"]] == ["vitprof", "python"]
     assert "--trace runs a real step" in unwrapped(printed(capsys, *SMALL, "--no-trace"))
     traced = document(capsys, *SMALL)
@@ -159,38 +162,38 @@ def test_no_trace(capsys: Capture) -> None:
     assert traced["rows"] == said["rows"]
 
 
-# The card
+# The GPU
 
 
-def test_card(capsys: Capture) -> None:
+def test_gpu(capsys: Capture) -> None:
     said = document(capsys, *SMALL)
-    card = said["card"]
-    assert [*card] == ["allocated", "reserved", "workspaces", "context", "total"]
-    assert all(type(size) is int for size in card.values())
-    assert card["total"] == card["reserved"] + card["workspaces"] + card["context"]
+    gpu = said["gpu"]
+    assert [*gpu] == ["allocated", "reserved", "workspaces", "context", "total"]
+    assert all(type(size) is int for size in gpu.values())
+    assert gpu["total"] == gpu["reserved"] + gpu["workspaces"] + gpu["context"]
     traced = trace(specify("layer", options={"tokens": N, "dim": D, "heads": h}), Workload(batch=B))
     segments = replay(traced.events)
-    assert card["allocated"] == segments.allocated_bytes > said["totals"]["peak_bytes"]
-    assert card["reserved"] == segments.reserved_bytes == 2 * MIB
+    assert gpu["allocated"] == segments.allocated_bytes > said["totals"]["peak_bytes"]
+    assert gpu["reserved"] == segments.reserved_bytes == 2 * MIB
     # A handle of cuBLAS for the forward pass, and one for autograd's thread.
-    assert card["workspaces"] == 2 * (2 * 4096 + 8 * 16) * KIB
-    assert card["context"] == 290 * 10**6
+    assert gpu["workspaces"] == 2 * (2 * 4096 + 8 * 16) * KIB
+    assert gpu["context"] == 290 * 10**6
 
 
-def test_card_is_told_what_it_takes(capsys: Capture) -> None:
+def test_gpu_is_told_what_it_takes(capsys: Capture) -> None:
     given = ("--workspace=32MiB", "--context=0.5GB")
-    card = document(capsys, *SMALL, *given)["card"]
-    assert (card["workspaces"], card["context"]) == (2 * 32 * MIB, 500 * 10**6)
-    inference = document(capsys, *SMALL, *given, "--inference")["card"]
+    gpu = document(capsys, *SMALL, *given)["gpu"]
+    assert (gpu["workspaces"], gpu["context"]) == (2 * 32 * MIB, 500 * 10**6)
+    inference = document(capsys, *SMALL, *given, "--inference")["gpu"]
     assert inference["workspaces"] == 32 * MIB
 
 
-def test_cpu_is_no_card(capsys: Capture) -> None:
+def test_cpu_is_no_gpu(capsys: Capture) -> None:
     said = document(capsys, *SMALL, "--device=cpu")
-    assert said["card"] is None
+    assert said["gpu"] is None
     # Of the scale of attention, a CPU keeps a number of 8 bytes.
     assert said["trace"]["peak_bytes"] == said["totals"]["peak_bytes"] - 8
-    assert "on a card" not in printed(capsys, *SMALL, "--device=cpu")
+    assert "on a GPU" not in printed(capsys, *SMALL, "--device=cpu")
 
 
 # Table, Markdown, CSV
@@ -236,7 +239,7 @@ def test_table_says_what_the_trace_says(capsys: Capture) -> None:
     assert "on fake tensors, the same to the byte" in sgd
     # The driver's, PyTorch's and cuBLAS's.
     total = (2 * MIB + 2 * 8320 * KIB + 290 * 10**6) / MIB
-    assert f"on a card {total:.1f} MiB: segments 2.0 MiB for tensors of" in said
+    assert f"on a GPU {total:.1f} MiB: segments 2.0 MiB for tensors of" in said
     assert "cuBLAS workspaces 16.2 MiB, CUDA context 276.6 MiB" in said
 
 
@@ -280,20 +283,23 @@ def test_markdown(capsys: Capture) -> None:
     text = printed(capsys, *SMALL, "--no-trace", "--format=markdown")
     lines = text.splitlines()
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if "|" in line]
-    assert cells[0] == ["kept", "type", "formula", "numbers", "each", "bytes"]
-    assert ["held", "layer", "formula", "numbers", "bytes"] in cells
-    assert cells[10][:4] == ["mlp.act", "ReLU", "B × N × hidden × 4", "3 × 11 × 48 × 4"]
-    assert cells[10][-1] == f"{3 * 11 * 48 * 4:,}"
+    assert cells[0] == ["kept for the backward pass", "memory", "bytes, by formula"]
+    assert ["held at the peak", "memory", "bytes, by formula"] in cells
+    assert ["mlp.act", f"{3 * 11 * 48 * 4:,} bytes", "B × N × hidden × 4"] in cells
+    kept = sum(E * elements for elements in KEPT.values())
+    assert ["**all**", f"**{kept:,} bytes**", ""] in cells
     assert any(line.startswith("- peak: ") for line in lines)
     assert any(line.startswith("- convention: memory is the tensors") for line in lines)
 
 
-@pytest.mark.parametrize("name", ["report.md", "report.csv", "report.json"])
+@pytest.mark.parametrize(
+    "name", ["report.md", "report.tex", "report.html", "report.csv", "report.json"]
+)
 def test_suffix_chooses_the_format(capsys: Capture, tmp_path: Path, name: str) -> None:
     file = tmp_path / name
     assert printed(capsys, *SMALL, "--no-trace", "--output", file) == ""
     suffix = file.suffix[1:]
-    named = {"md": "markdown"}.get(suffix, suffix)
+    named = {"md": "markdown", "tex": "latex"}.get(suffix, suffix)
     on_stdout = printed(capsys, *SMALL, "--no-trace", "--format", named)
     assert file.read_text(encoding="utf-8") == on_stdout
 
@@ -351,8 +357,8 @@ def test_function_takes_options_of_all_kinds() -> None:
         key_depth=5,
         say=said.append,
     )
-    assert isinstance(report, MemoryReport)
-    assert said == ["tracing a step on tensors without data"]
+    assert isinstance(report, Memory)
+    assert said == ["tracing a step on fake tensors"]
     assert (report.workload["batch"], report.spec["key_depth"]) == (3, 5)
     assert report.beside is not None
     assert report.beside.complaint == ""
@@ -407,5 +413,5 @@ def test_nothing_heavy_is_loaded_on_paper(format: str) -> None:
     names = {*ended.stderr.split()}
     assert "vitprof.allocation.step" in names
     heavy = {"torch", "torchinfo", "fvcore", "pandas", "numpy", "sympy", "tabulate"}
-    assert names & (heavy | {"vitprof.modules", "vitprof.modules.trace"}) == set()
+    assert names & (heavy | {"vitprof.modules", "vitprof.running.trace"}) == set()
     assert ("rich.table" in names) is (format == "table")

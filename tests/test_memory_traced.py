@@ -13,8 +13,8 @@ from itertools import islice
 import pytest
 from combinations import Case, cases, described, differences
 
-from vitprof.specs import specify
-from vitprof.workload import KERNELS, OPTIMIZERS, Workload
+from vitprof.request.specs import specify
+from vitprof.request.workload import KERNELS, OPTIMIZERS, Workload
 
 SAMPLE = 40
 SEED = 20

@@ -24,13 +24,13 @@ from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.models.encoder_layer import EncoderLayer as LayerSpec
-from vitprof.formulas.size import Size
 from vitprof.modules.block import EncoderLayer
 from vitprof.modules.build import build_mixer
 from vitprof.modules.mixers.attention import Attention
 from vitprof.modules.mixers.lambda_layer import LambdaLayer
 from vitprof.modules.mixers.linear_attention import LinearAttention
-from vitprof.specs import specify
+from vitprof.request.specs import specify
+from vitprof.values.size import Size
 
 B, N, HEADS, HEAD_DIM = 2, 7, 3, 5
 DIM = HEADS * HEAD_DIM

@@ -25,7 +25,7 @@ from vitprof.formulas.op import Op, Parameter
 from vitprof.modules.build import build
 from vitprof.modules.mixers.attention import Attention
 from vitprof.modules.mixers.window import WindowAttention, relative_index
-from vitprof.specs import specify
+from vitprof.request.specs import specify
 
 B, N, HEADS, C = 2, 7, 6, 5
 DIM = HEADS * C

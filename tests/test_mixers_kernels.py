@@ -24,12 +24,12 @@ from vitprof.formulas.mixer import MixerSizes
 from vitprof.formulas.mixers.nystrom import NystromAttention as NystromSpec
 from vitprof.formulas.mixers.performer import Performer as PerformerSpec
 from vitprof.formulas.mixers.xca import CrossCovarianceAttention as XcaSpec
-from vitprof.formulas.size import Size
 from vitprof.modules.mixers.attention import Attention
 from vitprof.modules.mixers.nystrom import NystromAttention
 from vitprof.modules.mixers.performer import EPSILON, Performer, orthogonal_features
 from vitprof.modules.mixers.xca import CrossCovarianceAttention
-from vitprof.specs import specify
+from vitprof.request.specs import specify
+from vitprof.values.size import Size
 
 B, ROWS, COLUMNS, HEADS, HEAD_DIM = 2, 3, 5, 3, 7
 N, DIM = ROWS * COLUMNS, HEADS * HEAD_DIM

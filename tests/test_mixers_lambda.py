@@ -25,13 +25,13 @@ from vitprof.formulas.mixers.lambda_layer import LambdaLayer as LambdaSpec
 from vitprof.formulas.mixers.linformer import Linformer as LinformerSpec
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import Op, Parameter
-from vitprof.formulas.size import Size
 from vitprof.modules.build import build_mixer
 from vitprof.modules.mixers.attention import Attention
 from vitprof.modules.mixers.hydra import Hydra
 from vitprof.modules.mixers.lambda_layer import LambdaLayer
 from vitprof.modules.mixers.linformer import Linformer
-from vitprof.specs import specify
+from vitprof.request.specs import specify
+from vitprof.values.size import Size
 
 B, HEADS, V = 2, 3, 5
 DIM = HEADS * V

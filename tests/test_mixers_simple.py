@@ -30,14 +30,14 @@ from vitprof.formulas.mixers.pool import Pool as PoolSpec
 from vitprof.formulas.mixers.token_linear import TokenLinear as TokenLinearSpec
 from vitprof.formulas.mixers.token_mlp import TokenMlp as TokenMlpSpec
 from vitprof.formulas.model import Model
-from vitprof.formulas.size import Size
 from vitprof.modules.build import build_mixer
 from vitprof.modules.mixers.conv import DepthwiseConv
 from vitprof.modules.mixers.identity import IdentityMixer
 from vitprof.modules.mixers.pool import Pool
 from vitprof.modules.mixers.token_linear import TokenLinear
 from vitprof.modules.mixers.token_mlp import TokenMlp
-from vitprof.specs import specify
+from vitprof.request.specs import specify
+from vitprof.values.size import Size
 
 B, ROWS, COLUMNS, HEADS, DIM = 2, 3, 5, 3, 9
 N, GRID = ROWS * COLUMNS, (ROWS, COLUMNS)

@@ -21,7 +21,6 @@ from vitprof.formulas.models.classifier import Classifier
 from vitprof.formulas.models.encoder_layer import EncoderLayer
 from vitprof.formulas.models.mae import MaskedAutoencoder
 from vitprof.formulas.run import Run, count
-from vitprof.formulas.size import Size
 from vitprof.formulas.tensor import Tensor as PaperTensor
 from vitprof.modules.block import EncoderLayer as EncoderLayerModule
 from vitprof.modules.block import GatedLinearUnit, Pointwise
@@ -30,6 +29,7 @@ from vitprof.modules.models.mae import MaskedAutoencoderViT
 from vitprof.modules.norms import NORMS as NORM_MODULES
 from vitprof.modules.norms import Affine, LayerScale, TokenBatchNorm
 from vitprof.modules.patches import sincos_positions
+from vitprof.values.size import Size
 
 Options = dict[str, Any]
 

@@ -24,6 +24,7 @@ from vitprof.allocation.step import memory
 from vitprof.counters import COUNTERS
 from vitprof.counters.convention import Setting
 from vitprof.counters.reading import Reading
+from vitprof.counters.reconcile import reconcile_macs
 from vitprof.errors import SpecError
 from vitprof.formulas.block import BLOCKS as ARRANGEMENTS
 from vitprof.formulas.block import NORMS, BlockOptions
@@ -31,12 +32,11 @@ from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS
-from vitprof.modules.step import Step
-from vitprof.options import Choice, Flag, Whole
-from vitprof.reconcile import reconcile_macs
-from vitprof.specs import specify
+from vitprof.request.specs import specify
+from vitprof.request.workload import Workload
+from vitprof.running.step import Step
 from vitprof.testing import assert_macs, assert_params
-from vitprof.workload import Workload
+from vitprof.values.options import Choice, Flag, Whole
 
 Options = dict[str, Any]
 

@@ -26,11 +26,11 @@ from matplotlib.transforms import Bbox
 from sweeps import THREE, TOKENS, crossing, make, quadratic_and_linear
 
 from vitprof.cli import run
-from vitprof.drawing.caption import caption_of
-from vitprof.drawing.figure import compose, style
-from vitprof.drawing.labels import Box, beside, spread
-from vitprof.drawing.plot import Picture, draw, find_picture
 from vitprof.errors import SpecError
+from vitprof.formats.drawing.caption import caption_of
+from vitprof.formats.drawing.figure import compose, style
+from vitprof.formats.drawing.labels import Box, beside, spread
+from vitprof.formats.drawing.plot import Picture, draw, find_picture
 from vitprof.formulas.mixers import MIXERS
 from vitprof.report.sweep import Sweep
 
@@ -172,7 +172,8 @@ def test_a_figure_is_drawn_quietly_and_without_pyplot() -> None:
     """Where the cache of fonts cannot be kept, too."""
     code = (
         "import sys, logging; sys.path.insert(0, sys.argv[1])\n"
-        "from sweeps import THREE; from vitprof.drawing.plot import Picture, draw, find_picture\n"
+        "from sweeps import THREE\n"
+        "from vitprof.formats.drawing.plot import Picture, draw, find_picture\n"
         "find_picture('a.svg', THREE.axes, 3)\n"
         "assert 'matplotlib' not in sys.modules\n"
         "assert draw(THREE, Picture.PDF)\n"
@@ -189,25 +190,31 @@ def test_a_figure_is_drawn_quietly_and_without_pyplot() -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
-def test_the_figure_of_the_readme_is_what_its_command_draws(
+def test_the_figure_of_the_documentation_is_what_its_command_draws(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """To the byte, with the versions in constraints.txt; after a change, run the command anew."""
-    ((shown, command),) = FIGURE.findall((HOME / "README.md").read_text(encoding="utf-8"))
-    words = shlex.split(command)
-    assert words[-2:] == ["--plot", shown]
-    assert run([*words[:-1], str(tmp_path / "anew.svg")]) == 0
+    pages = [HOME / "README.md", *(HOME / "docs").glob("*.md")]
+    found = [(page, *figure) for page in pages for figure in FIGURE.findall(read(page))]
+    ((page, shown, command),) = found
+    *words, option, file = shlex.split(command)
+    assert option == "--plot"
+    assert (page.parent / shown).resolve() == HOME / file
+    assert f"]({file})" in read(HOME / "README.md")
+    assert run([*words, option, str(tmp_path / "anew.svg")]) == 0
     assert "cheaper" in capsys.readouterr().out
-    anew, kept = (
-        path.read_text(encoding="utf-8") for path in (tmp_path / "anew.svg", HOME / shown)
-    )
-    assert (HOME / shown).stat().st_size < 120_000
+    anew, kept = read(tmp_path / "anew.svg"), read(HOME / file)
+    assert (HOME / file).stat().st_size < 120_000
     # The words first, which say in a line what differs.
     words = re.findall("<!-- (.*?) -->", anew)
     assert words == re.findall("<!-- (.*?) -->", kept)
     # N x N x D twice, against N x D x d twice with d = 128 / 8 = 16: equal at 16 tokens.
     assert "17" in words
     assert anew == kept
+
+
+def read(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
 
 
 def test_the_suffix_says_which_picture() -> None:

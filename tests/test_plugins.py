@@ -18,9 +18,9 @@ from vitprof.cli.plugins import meet_mixers
 from vitprof.errors import SpecError
 from vitprof.formulas.mixers import MIXERS, find_mixer
 from vitprof.formulas.plugins import load_mixer
-from vitprof.modules.step import Step
-from vitprof.specs import specify
-from vitprof.workload import Workload
+from vitprof.request.specs import specify
+from vitprof.request.workload import Workload
+from vitprof.running.step import Step
 
 HOME = Path(__file__).parents[1]
 EXAMPLE = HOME / "examples" / "external_attention"

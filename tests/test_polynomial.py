@@ -9,17 +9,20 @@ import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import vitprof
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixer import MixerSizes
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.models import MODELS
-from vitprof.formulas.size import Size
-from vitprof.options import Whole
-from vitprof.report import catalogue
-from vitprof.specs import specify
+from vitprof.report.catalogue import Catalogue
+from vitprof.request.specs import specify
+from vitprof.values.options import Whole
+from vitprof.values.size import Size
 
-MIXER_ENTRIES = {entry.name: entry for entry in catalogue.mixers(MIXERS.values()).entries}
-MODEL_ENTRIES = {entry.name: entry for entry in catalogue.models(MODELS.values()).entries}
+all_mixers = vitprof.mixers()
+assert isinstance(all_mixers, Catalogue)
+MIXER_ENTRIES = {entry.name: entry for entry in all_mixers.entries}
+MODEL_ENTRIES = {entry.name: entry for entry in vitprof.models().entries}
 SETTINGS = settings(max_examples=20, deadline=None, derandomize=True, database=None)
 
 SYMBOLS: dict[str, Any] = {

@@ -11,16 +11,18 @@ from typing import Any
 
 import pytest
 
+import vitprof
 from vitprof.allocation.largest_batch import largest_batch
 from vitprof.allocation.step import peak_bytes
-from vitprof.batch_size import prediction
-from vitprof.batch_size.prediction import predict
-from vitprof.cli import INTERRUPTED, run
+from vitprof.api import prediction
+from vitprof.api.prediction import predict
+from vitprof.cli import run
+from vitprof.cli.exits import INTERRUPTED
 from vitprof.formulas.model import Model
-from vitprof.modules.trace import trace
-from vitprof.profile import quiet
-from vitprof.specs import specify
-from vitprof.workload import Workload
+from vitprof.progress import quiet
+from vitprof.request.specs import specify
+from vitprof.request.workload import Workload
+from vitprof.running.trace import trace
 
 Capture = pytest.CaptureFixture[str]
 
@@ -119,9 +121,9 @@ def test_trace_confirms(mixer: str) -> None:
         assert fit.peak_bytes == peak(fit.batch, mixer, on_cpu)
         assert fit.traced_bytes == trace(layer(mixer), replace(on_cpu, batch=fit.batch)).peak_bytes
         assert fit.agrees is True
-        assert fit.card is None  # of a CPU
+        assert fit.gpu is None  # of a CPU
     assert found.confirmed is True
-    assert said == [f"tracing a step of {batch} on tensors without data" for batch in (9, 10)]
+    assert said == [f"tracing a step of {batch} on fake tensors" for batch in (9, 10)]
 
 
 @pytest.mark.parametrize("wrong", [-1, 1])
@@ -148,7 +150,7 @@ def test_command(capsys: Capture) -> None:
     out, err = capsys.readouterr()
     assert err == ""
     said = json.loads(out)
-    assert (said["schema"], said["command"]) == ("vitprof/1", "batch-size")
+    assert (said["schema"], said["command"]) == ("vitprof/2", "batch-size")
     assert said["budget_bytes"] == MIB
     assert said["confirmed"] is True
     batch = said["predicted"]
@@ -159,8 +161,8 @@ def test_command(capsys: Capture) -> None:
     assert said["largest"]["traced_bytes"] == said["largest"]["peak_bytes"] + 12 * 4
     assert said["largest"]["agrees"] is True
     for fit in (said["largest"], said["next"]):
-        card = fit["card"]
-        assert card["total"] == card["reserved"] + card["workspaces"] + card["context"]
+        gpu = fit["gpu"]
+        assert gpu["total"] == gpu["reserved"] + gpu["workspaces"] + gpu["context"]
     assert "batch" not in said["workload"]
     assert [*said["versions"]] == ["vitprof", "python", "torch"]
 
@@ -172,7 +174,35 @@ def test_table(capsys: Capture) -> None:
     takes = f"{batch:,} takes {peak(batch):,} bytes, {batch + 1:,} would take"
     assert f"largest {batch:,} budget 1.0 MiB formula {takes}" in table
     assert f"trace the same by its rules: {batch:,} takes" in table
-    assert "on a card" in table
+    assert "on a GPU" in table
+
+
+def test_rows(capsys: Capture) -> None:
+    """What a step holds by formula, by a trace, and on a GPU: of the largest, and of the next."""
+    words = [*WORDS, f"--memory={peak(9)}", "--format=csv"]
+    header = "batch,fits,peak_bytes,traced_bytes,agrees,gpu_bytes"
+    assert run([*words, "--no-trace"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        header,
+        f"9,True,{peak(9)},,,",
+        f"10,False,{peak(10)},,,",
+    ]
+    assert run(words) == 0
+    # A trace holds the counts of steps of 12 tensors in the same memory. All fit one segment;
+    # beside it are two workspaces of cuBLAS, of 2 × 4 MiB and 8 × 16 KiB each, and the context.
+    beside = 2 * MIB + 2 * (2 * 4 * MIB + 8 * 16 * 1024) + 290_000_000
+    assert capsys.readouterr().out.splitlines() == [
+        header,
+        f"9,True,{peak(9)},{peak(9) + 12 * 4},True,{beside}",
+        f"10,False,{peak(10)},{peak(10) + 12 * 4},True,{beside}",
+    ]
+
+
+def test_function(capsys: Capture) -> None:
+    found = vitprof.batch_size("layer", memory="1MiB", trace=False, tokens=11, dim=12, heads=3)
+    assert found.batch == largest_batch(layer(), Workload(), MIB)
+    assert run([*WORDS, "--memory=1MiB", "--no-trace", "--format=json"]) == 0
+    assert capsys.readouterr().out == found.to_json()
 
 
 def test_command_without_a_trace(capsys: Capture) -> None:
@@ -181,7 +211,7 @@ def test_command_without_a_trace(capsys: Capture) -> None:
     assert said["confirmed"] is None
     assert said["predicted"] == largest_batch(layer(), Workload(), MIB)
     for fit in (said["largest"], said["next"]):
-        assert (fit["traced_bytes"], fit["card"]) == (None, None)
+        assert (fit["traced_bytes"], fit["gpu"]) == (None, None)
     assert [*said["versions"]] == ["vitprof", "python"]
     assert run([*WORDS, "--memory=1MiB", "--no-trace"]) == 0
     assert not re.search(r"^trace ", capsys.readouterr().out, re.MULTILINE)
@@ -211,7 +241,7 @@ def test_nothing_fits(capsys: Capture) -> None:
     assert said["next"]["peak_bytes"] == peak(1)
 
 
-def test_named_card(capsys: Capture) -> None:
+def test_named_gpu(capsys: Capture) -> None:
     assert run(["batch-size", "--tokens=11", "--gpu=RTX-3090", "--format=json", "--no-trace"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["budget_bytes"] == 24 * 1024 * MIB
@@ -225,9 +255,9 @@ def test_named_card(capsys: Capture) -> None:
         (("--memory=12parsec",), "memory '12parsec' is no size of memory"),
         (("--memory=0",), "memory '0' is no memory at all"),
         (("--gpu=rtx309",), "rtx309.*did you mean rtx3090"),
-        (("--memory=1GiB", "--gpu=t4"), "--memory and --gpu both name the memory"),
+        (("--memory=1GiB", "--gpu=t4"), "memory and gpu both name the memory; give one"),
         (("--memory=1GiB", "--device=cpu"), "predict without a device"),
-        (("--memory=1GiB", "--format=csv"), "csv"),
+        (("--memory=1GiB", "--format=junit"), "no format 'junit'"),
         (("--memory=1GiB", "--autocast"), "autocast to fp32"),
         (("--no-trace",), "no device to try on"),
     ],

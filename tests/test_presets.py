@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import os
+import re
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import torch
+from pyarrow import parquet
 
+import vitprof
 from vitprof import cli
 from vitprof.errors import SpecError
 from vitprof.formulas.layer import Measure
 from vitprof.modules.build import build
-from vitprof.presets import PRESETS
-from vitprof.presets.figures import COUNTINGS, Figure, macs, params
-from vitprof.presets.sources import RESMLP
-from vitprof.specs import specify
+from vitprof.published import PRESETS
+from vitprof.published.figures import COUNTINGS, Figure, macs, params
+from vitprof.published.sources import RESMLP
+from vitprof.request.specs import specify
 from vitprof.testing import assert_macs, assert_params
 
 FIGURES = [(preset.name, figure) for preset in PRESETS.values() for figure in preset.figures]
@@ -200,7 +210,9 @@ def test_what_is_no_preset_is_refused(
     assert str(refusal.value).startswith(sentence)
 
 
-def test_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_presets_are_listed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert cli.run(["presets", "--format", "json"]) == 0
     entries = json.loads(capsys.readouterr().out)["entries"]
     assert [entry["name"] for entry in entries] == list(PRESETS)
@@ -214,11 +226,90 @@ def test_presets_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
         "macs": 196 * 768 * 768 + 12 * (12 * 197 * 768**2 + 2 * 197**2 * 768) + 768 * 1000,
         "source": PRESETS["vit-b-16"].source,
     }
+    monkeypatch.setenv("COLUMNS", "80")
     assert cli.run(["presets"]) == 0
     table = capsys.readouterr().out
-    assert all(name in table for name in PRESETS)
     assert all(len(line) <= 80 for line in table.splitlines())
-    assert all(f"{entry['macs']:,}" in table for entry in entries)
+    rows = [line.split() for line in table.splitlines()]
+    for entry in entries:
+        (row,) = (row for row in rows if row[:1] == [entry["name"]])
+        assert row[1:4] == [f"{entry['params']:,}", f"{entry['macs']:,}", entry["mixer"]]
+    # A pipe is as wide as it takes: a line holds all of a source.
+    monkeypatch.delenv("COLUMNS")
+    assert cli.run(["presets"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.partition("]")[2].strip() for line in lines if line.startswith("[")} == {
+        preset.source for preset in PRESETS.values()
+    }
+
+
+def test_every_format_of_the_list(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")  # which a table in a file has
+
+    def both(format: str, suffix: str) -> str:
+        """What is printed in a format, which is what a file of that suffix holds."""
+        file = tmp_path / f"presets.{suffix}"
+        assert cli.run(["presets", f"--output={file}"]) == 0
+        assert capsys.readouterr() == ("", "")
+        assert cli.run(["presets", "--format", format]) == 0
+        out = capsys.readouterr().out
+        assert file.read_text(encoding="utf-8") == out
+        return out
+
+    # torchvision's parameters; MACs as above.
+    params, macs = 86_567_656, 17_563_828_224
+    assert re.search(f"^vit-b-16 +{params:,} +{macs:,} +attn +", both("table", "txt"), re.M)
+    assert re.search(
+        rf"^\| vit-b-16 +\| +{params:,} \| +{macs:,} \| attn +\| ", both("markdown", "md"), re.M
+    )
+    assert f"\nvit-b-16 & {params:,} & {macs:,} & attn & " in both("latex", "tex")
+    page = ElementTree.fromstring(both("html", "html"))
+    rows = [["".join(cell.itertext()) for cell in row] for row in page.iter("tr")]
+    assert ["vit-b-16", f"{params:,}", f"{macs:,}", "attn"] in [row[:4] for row in rows]
+    assert [row[0] for row in rows[1:]] == list(PRESETS)
+    listed = list(csv.DictReader(StringIO(both("csv", "csv")), strict=True))
+    assert [row["name"] for row in listed] == list(PRESETS)
+    entries = json.loads(both("json", "json"))["entries"]
+    assert {entry["name"]: entry["macs"] for entry in entries}["vit-b-16"] == macs
+    (row,) = (row for row in listed if row["name"] == "vit-b-16")
+    assert row == {
+        **{"name": "vit-b-16", "model": "classifier", "mixer": "attn"},
+        **{"params": str(params), "macs": str(macs), "source": PRESETS["vit-b-16"].source},
+    }
+
+
+def test_parquet_of_the_list_and_of_one(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "presets.parquet"
+    assert cli.run(["presets", f"--output={file}"]) == 0
+    table = parquet.read_table(file)
+    assert table.column("name").to_pylist() == list(PRESETS)
+    params = dict(zip(PRESETS, table.column("params").to_pylist(), strict=True))
+    assert (params["vit-b-16"], params["mixer-b-16"]) == (86_567_656, 59_880_472)
+    assert cli.run(["presets", "vit-b-16", f"--output={file}"]) == 0
+    assert capsys.readouterr() == ("", "")
+    agrees = parquet.read_table(file).column("agrees")
+    assert agrees.to_pylist() == [True] * len(PRESETS["vit-b-16"].figures)
+    frame = vitprof.presets("vit-b-16").to_frame()
+    assert str(frame["agrees"].dtype) == "boolean"
+    assert frame["counted"].iloc[0] == 86_567_656
+
+
+def test_a_report_shows_itself_where_there_is_no_command_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = "import vitprof; print(vitprof.presets('deit-s'), end='')"
+    made = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        timeout=60,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+    )
+    monkeypatch.setenv("COLUMNS", "160")
+    assert cli.run(["presets", "deit-s"]) == 0
+    assert made.stdout.decode() == capsys.readouterr().out
 
 
 def test_one_preset_is_shown_with_its_published_figures(
@@ -226,11 +317,11 @@ def test_one_preset_is_shown_with_its_published_figures(
 ) -> None:
     assert cli.run(["presets", "vit-b-16", "--format", "json"]) == 0
     portrait = json.loads(capsys.readouterr().out)
-    (card,) = (one for one in portrait["figures"] if one["printed"] == "16.9 G")
+    (model_card,) = (one for one in portrait["figures"] if one["printed"] == "16.9 G")
     products = 12 * 2 * 197**2 * 768
-    (csv,) = (one for one in portrait["figures"] if one["printed"] == "17.58 G")
-    assert csv["counted"] - card["counted"] == products
-    assert csv["agrees"] is card["agrees"] is True
+    (table,) = (one for one in portrait["figures"] if one["printed"] == "17.58 G")
+    assert table["counted"] - model_card["counted"] == products
+    assert table["agrees"] is model_card["agrees"] is True
     assert cli.run(["presets", "vit-b-16"]) == 0
     assert "16.9 G  MACs: agrees" in capsys.readouterr().out
 

@@ -36,17 +36,17 @@ from vitprof.counters.fvcore import knows_fused_attention
 from vitprof.counters.parts import each_tensor_once, parts_of, parts_on_paper
 from vitprof.counters.read import read_macs, read_params
 from vitprof.counters.reading import Reading
+from vitprof.counters.reconcile import Difference, reconcile_macs, reconcile_params
 from vitprof.counters.torchinfo import counts_tokens
+from vitprof.formats import ANY, Format
 from vitprof.formulas import block
 from vitprof.formulas.layer import Layer
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import Op
 from vitprof.formulas.work import Work
 from vitprof.modules.build import build
-from vitprof.reconcile import Difference, reconcile_macs, reconcile_params
-from vitprof.report.formats import Format
-from vitprof.report.report import Report
-from vitprof.specs import specify
+from vitprof.report.counts import Counts
+from vitprof.request.specs import specify
 
 Capture = pytest.CaptureFixture[str]
 Patch = pytest.MonkeyPatch
@@ -77,7 +77,7 @@ SPECS = {spelling: spelling.specify() for spelling in SOME}
 every_spelling = pytest.mark.parametrize("spelling", SOME, ids=str)
 
 
-def macs(spec: Model, batch: int, setting: Setting, counters: Iterable[str] = COUNTERS) -> Report:
+def macs(spec: Model, batch: int, setting: Setting, counters: Iterable[str] = COUNTERS) -> Counts:
     modes: Any = {"device": setting.device, "train": setting.train, "grad": setting.grad}
     return vitprof.macs(spec, batch=batch, counters=counters, **modes)
 
@@ -86,7 +86,7 @@ def ops(tree: Layer) -> list[Op]:
     return [node.item for node in tree.walk(fold=True) if isinstance(node.item, Op)]
 
 
-def check_adds_up(report: Report, counters: Iterable[str] = COUNTERS) -> None:
+def check_adds_up(report: Counts, counters: Iterable[str] = COUNTERS) -> None:
     """Every tool has spoken, and nothing of what it said is left over."""
     assert report.unavailable == {}
     assert report.differences.keys() == report.counters.keys() == set(counters)
@@ -222,7 +222,7 @@ UNSEEN = "products of activations have no weights"
 IMAGES_ONLY = {path: 100 * weights - 100 * 50 * weights for path, weights in WEIGHTS.items()}
 
 
-def causes_of(report: Report) -> dict[str, dict[str, int]]:
+def causes_of(report: Counts) -> dict[str, dict[str, int]]:
     return {
         tool: {cause.cause: cause.amount for cause in difference.causes}
         for tool, difference in report.differences.items()
@@ -373,17 +373,31 @@ def test_json_holds_what_is_unexplained(
 
 
 @pytest.mark.parametrize("off", [five_in_total, five_in_a_submodule])
-@pytest.mark.parametrize("format", Format)
+@pytest.mark.parametrize("format", ANY)
 def test_every_format_exits_with_1(
-    monkeypatch: Patch, tmp_path: Path, format: Format, off: Callable[[Reading], Reading]
+    capsys: Capture,
+    monkeypatch: Patch,
+    tmp_path: Path,
+    format: Format,
+    off: Callable[[Reading], Reading],
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "160")  # as wide as a file
     words = ["macs", "--tokens=7", "--counters=torch", f"--format={format}"]
     file = tmp_path / "report"
-    assert [run(words), run([*words, f"--output={file}"])] == [0, 0]
+    complaint = "vitprof: the reading of torch is not explained; --why lists the causes\n"
+    to_file = [*words, f"--output={file}"]
+    assert run(to_file) == 0
+    assert capsys.readouterr().err == ""
     file.unlink()
     doctor(monkeypatch, "torch", off)
-    assert [run(words), run([*words, f"--output={file}"])] == [1, 1]
-    assert "fc1" in file.read_text(encoding="utf-8")
+    assert run(to_file) == 1
+    assert capsys.readouterr() == ("", complaint)
+    assert b"fc1" in file.read_bytes()
+    if format is not Format.PARQUET:  # which is no text for a terminal
+        assert run(words) == 1
+        out, err = capsys.readouterr()
+        assert out.encode() == file.read_bytes()
+        assert err == ("" if format.for_people else complaint)
 
 
 # What each tool does today, and what vitprof does when that has changed.

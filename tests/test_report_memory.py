@@ -15,8 +15,8 @@ import pytest
 
 from vitprof.allocation.rules import RULES
 from vitprof.allocation.step import Memory, memory, peak_bytes
-from vitprof.specs import specify
-from vitprof.workload import Workload
+from vitprof.request.specs import specify
+from vitprof.request.workload import Workload
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "report_memory.py"
 GIB = 2**30

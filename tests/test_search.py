@@ -1,4 +1,4 @@
-"""The search for the largest batch, against scripted trials; sizes of memory; named cards."""
+"""The search for the largest batch, against scripted trials; sizes of memory; named GPUs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from vitprof.batch_size.gpus import GPUS, find_gpu
-from vitprof.batch_size.search import (
+from vitprof.errors import SpecError
+from vitprof.measuring.search import (
     STRATEGIES,
     Search,
     Stopped,
@@ -21,10 +21,11 @@ from vitprof.batch_size.search import (
     TrialTimeoutError,
     search,
 )
-from vitprof.batch_size.trial import Device
-from vitprof.bytes import read_bytes, show_bytes
-from vitprof.errors import SpecError
-from vitprof.report.search import BatchSize
+from vitprof.measuring.trials import Device
+from vitprof.report.batch_size import TriedBatch
+from vitprof.request.gpus import GPUS, find_gpu
+from vitprof.values.amounts import Bytes
+from vitprof.values.bytes import read_bytes
 
 MOST = 65_536
 
@@ -175,13 +176,13 @@ def test_recommended(truth: int, recommended: int | None) -> None:
     assert searched("bisect", 512, up_to(truth)).recommended == recommended
 
 
-def report(truth: int) -> BatchSize:
+def report(truth: int) -> TriedBatch:
     def try_batch(batch: int) -> Trial:
         if batch > 2 * truth:
             return Trial(batch=batch, fits=False, reason="DefaultCPUAllocator: " + "no " * 40)
         return Trial(batch=batch, fits=batch <= truth, peak_bytes=batch << 28, seconds=0.25)
 
-    return BatchSize(
+    return TriedBatch(
         spec={"model": "mae", "mixer": "linear", "image_size": 256},
         workload={"dtype": "fp32", "autocast": False},
         device=Device(type="cpu", name="x86_64", memory_bytes=truth << 28),
@@ -193,7 +194,7 @@ def report(truth: int) -> BatchSize:
 
 def test_json_has_every_trial() -> None:
     document = json.loads(report(87).to_json())
-    assert document["schema"] == "vitprof/1"
+    assert document["schema"] == "vitprof/2"
     assert document["command"] == "batch-size"
     assert (document["largest"], document["recommended"]) == (87, 82)
     assert "95 %" in document["margin"]
@@ -207,6 +208,26 @@ def test_json_has_every_trial() -> None:
         "reason": "",
     }
     assert document["trials"][0]["peak_bytes"] is None
+
+
+def test_csv_has_a_line_a_trial() -> None:
+    # From 512 by halves down to 2, then 3; a batch up to twice the truth has a peak of
+    # 0.25 GiB an image.
+    header, *lines = report(2).to_csv().splitlines()
+    assert header == "batch,fits,peak_bytes,seconds,reason"
+    assert [int(line.split(",")[0]) for line in lines] == [512, 256, 128, 64, 32, 16, 8, 4, 2, 3]
+    assert lines[0] == "512,False,,,DefaultCPUAllocator: " + "no " * 40
+    assert lines[-3:] == [
+        "4,False,1073741824,0.25,",
+        "2,True,536870912,0.25,",
+        "3,False,805306368,0.25,",
+    ]
+
+
+def test_what_does_not_hold() -> None:
+    assert (report(87).complaint, report(87).batch) == ("", 87)
+    assert (report(0).complaint, report(0).batch) == (report(0).search.why, None)
+    assert "not even 1 fits" in report(0).complaint
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
@@ -272,14 +293,14 @@ def test_no_memory_at_all(text: str) -> None:
 def test_sizes_shown() -> None:
     sizes = (0, 1024**2 - 1, 1024**2, 24 * 1024**3, 1536 * 1024**3)
     shown = ["0 bytes", "1,048,575 bytes", "1.0 MiB", "24.00 GiB", "1,536.00 GiB"]
-    assert [show_bytes(size) for size in sizes] == shown
+    assert [str(Bytes(size)) for size in sizes] == shown
 
 
-def test_cards() -> None:
+def test_gpus() -> None:
     assert find_gpu("rtx3090") == find_gpu("RTX 3090") == 24 * 1024**3
     assert find_gpu("A100 80") == 80 * 1024**3
     assert {find_gpu(name) for name in GPUS} == {*GPUS.values()}
-    with pytest.raises(SpecError, match="no card 'rtx3099'; did you mean rtx3090"):
+    with pytest.raises(SpecError, match="no GPU 'rtx3099'; did you mean rtx3090"):
         find_gpu("rtx3099")
     with pytest.raises(SpecError, match="a100-40, a100-80"):
         find_gpu("a100")

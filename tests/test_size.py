@@ -14,7 +14,7 @@ from spellings import SPELLINGS, Spelling
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixer import MixerSizes
 from vitprof.formulas.mixers.attention import Attention
-from vitprof.formulas.size import ONE, ZERO, Size, product
+from vitprof.values.size import ONE, ZERO, Size, product
 
 a, b, c = Size(5, "a"), Size(7, "b"), Size(11, "c")
 

@@ -21,9 +21,9 @@ from vitprof.formulas.mixers.lambda_layer import LambdaLayer
 from vitprof.formulas.models import MODELS
 from vitprof.formulas.models.encoder_layer import EncoderLayer
 from vitprof.formulas.models.mae import MaskedAutoencoder
-from vitprof.options import Options, Whole
-from vitprof.specs import specify
-from vitprof.workload import Workload
+from vitprof.request.specs import specify
+from vitprof.request.workload import Workload
+from vitprof.values.options import Options, Whole
 
 KNOWN_MIXERS = listing(MIXERS, "and")
 
@@ -220,7 +220,7 @@ def test_a_ratio_of_a_billion_digits_is_refused_at_once(exponent: str) -> None:
     # In a process of its own: a number that is being computed cannot be interrupted.
     asked = f"specify(options={{'mask_ratio': '1e{exponent}'}})"
     ran = subprocess.run(
-        [sys.executable, "-c", f"from vitprof.specs import specify; {asked}"],
+        [sys.executable, "-c", f"from vitprof.request.specs import specify; {asked}"],
         capture_output=True,
         text=True,
         timeout=10,

@@ -6,48 +6,51 @@ import csv
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
 import tracemalloc
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from spellings import SPELLINGS, Spelling
 
 import vitprof
-from vitprof import bench, specify, timing
+from vitprof import specify
 from vitprof.allocation.largest_batch import largest_batch
 from vitprof.allocation.step import peak_bytes
-from vitprof.bench import BenchError
-from vitprof.candidates import with_mixers
+from vitprof.api import timed
+from vitprof.api.bench import BenchError
 from vitprof.cli import run
 from vitprof.errors import SpecError
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers import MIXERS
-from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS
 from vitprof.formulas.models.encoder_layer import EncoderLayer
 from vitprof.formulas.run import Run
-from vitprof.formulas.size import Size
 from vitprof.formulas.tensor import Tensor
-from vitprof.options import Option, Ratio, Whole, plain, whole
-from vitprof.report.sweep import Point, Sweep
-from vitprof.sweeping import evaluate, read_curves
+from vitprof.measuring import timing
+from vitprof.measuring.timing import Protocol, Timing
+from vitprof.report.curves import Point
+from vitprof.report.sweep import Sweep
+from vitprof.request.workload import Workload
 from vitprof.sweeps.arrays import counts
-from vitprof.sweeps.axis import Axis, Number, read_axis
+from vitprof.sweeps.axis import Number, read_axis
 from vitprof.sweeps.integers import Fractions, Integers
 from vitprof.sweeps.points import options_of, places, read_axes
-from vitprof.timing import Timing
-from vitprof.workload import Workload
+from vitprof.values.options import Option, Ratio, Whole, plain, whole
+from vitprof.values.size import Size
 
 Capture = pytest.CaptureFixture[str]
 
@@ -75,17 +78,6 @@ def printed(capsys: Capture, *words: str) -> str:
     out, err = capsys.readouterr()
     assert err == ""
     return out
-
-
-def curves(
-    model: str | None,
-    mixers: list[str],
-    options: Mapping[str, object],
-    ranges: Mapping[str, object],
-) -> tuple[dict[str, Model], tuple[Axis, ...]]:
-    """A model with each of the mixers, and the axes."""
-    candidates = with_mixers(model, mixers, {**options, **ranges})
-    return read_curves(candidates, options, ranges)
 
 
 # Ranges
@@ -225,7 +217,15 @@ FORMS = "first:last:xFACTOR, first:last:+STEP, or values with commas between"
         (("--tokens=8,9", "--mixers="), f"no mixer is named; known are {', '.join(MIXERS)}"),
         (
             ("--tokens=8,9", "--mixers=attn", "--mixer=pool"),
-            "--mixer is one, --mixers are several; give one of the two",
+            "mixer is one, mixers are several; give one of the two",
+        ),
+        (
+            ("--dim=384,768", "--presets=vit-s-16", "--mixers=attn"),
+            "mixers and presets each say what is laid side by side; give one of them",
+        ),
+        (
+            ("--dim=384,768", "--presets=vit-s-16", "--model=mae"),
+            "presets name the models; leave out model and preset",
         ),
         (
             ("--tokens=8,9", "--y=flops"),
@@ -258,7 +258,18 @@ FORMS = "first:last:xFACTOR, first:last:+STEP, or values with commas between"
         ),
         (
             ("--tokens=8,9", "--format=xml"),
-            "there is no format of a sweep 'xml'; known are table, csv, json, markdown and parquet",
+            "there is no format 'xml'; known are table, markdown, latex, html, csv, json and "
+            "parquet",
+        ),
+        (
+            ("--tokens=8,9", "--format=junit"),
+            "there is no format 'junit'; known are table, markdown, latex, html, csv, json and "
+            "parquet",
+        ),
+        (
+            ("--tokens=8,9", "--output=sweep.xml"),
+            "the file name 'sweep.xml' does not say which format; end it in .txt, .md, .markdown, "
+            ".tex, .html, .csv, .json or .parquet, or give --format",
         ),
         (
             ("--tokens=8,9", "--format=parquet"),
@@ -277,7 +288,7 @@ def test_refusal(
     def computed(*_: object, **__: object) -> None:
         raise AssertionError("something is computed")
 
-    monkeypatch.setattr("vitprof.sweeping.evaluate", computed)
+    monkeypatch.setattr("vitprof.api.sweep._by_formula", computed)
     assert said(capsys, "sweep", *words) == sentence
 
 
@@ -477,14 +488,16 @@ def test_formulas_that_branch() -> None:
 
 
 def test_sweep_is_what_formulas_say() -> None:
-    workload = Workload(device="cpu", dtype="bf16")
-    models, axes = curves(
-        None,
-        ["attn", "lambda", "pool"],
-        {"dim": 8, "heads": 2},
-        {"tokens": "4:16:x2", "batch": "1,3"},
+    found = vitprof.sweep(
+        workload=Workload(device="cpu", dtype="bf16"),
+        mixers=["attn", "lambda", "pool"],
+        measures=["params", "macs", "memory", "batch"],
+        memory="1000000B",
+        dim=8,
+        heads=2,
+        tokens="4:16:x2",
+        batch="1,3",
     )
-    found = evaluate(models, axes, ["params", "macs", "memory", "batch"], workload, budget=10**6)
     assert found.size == len(found.points) == 3 * 3 * 2
     assert [*found.axes.items()] == [("tokens", (4, 8, 16)), ("batch", (1, 3))]
     assert found.curves == ("attn", "lambda", "pool")
@@ -508,10 +521,15 @@ def test_sweep_is_what_formulas_say() -> None:
 
 
 def test_options_of_one_mixer_leave_others_as_they_are() -> None:
-    models, axes = curves(
-        "layer", ["attn", "lambda"], {"dim": 8, "heads": 2}, {"key_depth": "2,4", "tokens": "4,8"}
+    found = vitprof.sweep(
+        "layer",
+        mixers=["attn", "lambda"],
+        measures=["params"],
+        dim=8,
+        heads=2,
+        key_depth="2,4",
+        tokens="4,8",
     )
-    found = evaluate(models, axes, ["params"], Workload())
     own = {
         curve: [point.values["params"] for point in found.points if point.curve == curve]
         for curve in found.curves
@@ -528,8 +546,9 @@ def test_options_of_one_mixer_leave_others_as_they_are() -> None:
 
 
 def test_conditions() -> None:
-    models, axes = curves("layer", ["attn", "linear"], {"dim": 8}, {"tokens": "4,8"})
-    found = evaluate(models, axes, ["macs"], Workload(batch=3))
+    over_tokens = partial(vitprof.sweep, "layer", dim=8, tokens="4,8")
+    both = ["attn", "linear"]
+    found = over_tokens(Workload(batch=3), mixers=both, measures=["macs"])
     assert found.workload == {"batch": 3}
     assert found.spec["dim"] == 8
     assert "tokens" not in found.spec
@@ -541,10 +560,10 @@ def test_conditions() -> None:
         name: plain(value) for name, value in of_attn.items()
     }
     assert found.conditions == {}
-    assert evaluate(models, axes, ["params"], Workload()).workload == {}
-    steps = evaluate(models, axes, ["memory"], Workload(dtype="bf16")).workload
+    assert over_tokens(mixers=both, measures=["params"]).workload == {}
+    steps = over_tokens(mixers=both, measures=["memory"], dtype="bf16").workload
     assert steps["dtype"] == "bf16"
-    alone = evaluate({"attn": models["attn"]}, axes, ["macs"], Workload())
+    alone = over_tokens(mixers=["attn"], measures=["macs"])
     assert alone.spec["mixer"] == "attn"
 
 
@@ -567,24 +586,19 @@ def test_presets(capsys: Capture) -> None:
     document = json.loads(printed(capsys, *linear, "--format=json"))
     model = specify(mixer="linear", options={"preset": "vit-s-16", "dim": 384})
     assert document["points"][0]["values"]["macs"] == model.formula().total(Measure.MACS)
-    assert "leave out --model" in said(
-        capsys, "sweep", "--presets=vit-s-16", "--model=mae", "--dim=384,768"
-    )
-    assert "give one of the two" in said(
-        capsys, "sweep", "--presets=vit-s-16", "--mixers=attn", "--dim=384,768"
-    )
     assert "no preset 'vit-s'" in said(capsys, "sweep", "--presets=vit-s", "--dim=384,768")
 
 
 def test_crossings_are_where_the_points_cross() -> None:
     """Each is compared with all points of the range."""
-    models, axes = curves(
+    found = vitprof.sweep(
         "layer",
-        ["attn", "lambda", "linear"],
-        {"heads": 2},
-        {"tokens": "2:160:+1", "dim": "8,16"},
+        mixers=["attn", "lambda", "linear"],
+        measures=["macs", "memory"],
+        heads=2,
+        tokens="2:160:+1",
+        dim="8,16",
     )
-    found = evaluate(models, axes, ["macs", "memory"], Workload())
     values = {
         (point.curve, point.at["tokens"], point.at["dim"]): point.values for point in found.points
     }
@@ -612,24 +626,31 @@ def test_crossings_are_where_the_points_cross() -> None:
 
 
 def test_no_crossings_along_a_ratio() -> None:
-    models, axes = curves("layer", ["attn", "linear"], {}, {"mlp_ratio": "1:4:+0.5"})
-    assert evaluate(models, axes, ["macs"], Workload()).crossings == ()
+    found = vitprof.sweep(
+        "layer", mixers=["attn", "linear"], measures=["macs"], mlp_ratio="1:4:+0.5"
+    )
+    assert len(found.points) == 2 * 7
+    assert found.crossings == ()
 
 
 def test_values_none_of_which_fits() -> None:
     with pytest.raises(SpecError, match="dim 10 is not divisible by 4 heads"):
-        curves("layer", ["attn"], {"heads": 4}, {"dim": "10,11"})
-    models, axes = curves("layer", ["attn"], {"heads": 4}, {"dim": "10,12"})
-    first, second = evaluate(models, axes, ["macs"], Workload()).points
+        vitprof.sweep("layer", heads=4, dim="10,11")
+    first, second = vitprof.sweep("layer", measures=["macs"], heads=4, dim="10,12").points
     assert (first.values, second.reason) == ({"macs": None}, "")
     assert first.reason.startswith("dim 10 is not divisible by 4 heads")
 
 
 def test_frame() -> None:
-    models, axes = curves(
-        "layer", ["identity"], {"heads": 1}, {"dim": "4,1000000", "batch": "1,1000000000"}
+    found = vitprof.sweep(
+        "layer",
+        mixer="identity",
+        measures=["macs", "params"],
+        heads=1,
+        dim="4,1000000",
+        batch="1,1000000000",
     )
-    frame = evaluate(models, axes, ["macs", "params"], Workload()).to_frame()
+    frame = found.to_frame()
     assert [*frame] == ["curve", "dim", "batch", "macs", "params", "reason"]
     assert frame["params"].dtype == "Int64"
     assert frame["macs"].tolist()[-1] == 50 * 8 * 10**12 * 10**9
@@ -653,14 +674,46 @@ def test_formats(capsys: Capture) -> None:
         ]
         for point in document["points"]
     ]
-    assert document["command"] == "sweep"
+    assert (document["schema"], document["command"]) == ("vitprof/2", "sweep")
     again = Sweep.from_json(json.dumps(document))
     assert json.loads(again.to_json()) == document
+    again = replace(again, charts=True)
+    assert printed(capsys, *SMALL, "--format=latex") == again.to_latex()
+    html = printed(capsys, *SMALL, "--format=html")
+    assert html == again.to_html()
+    page = ElementTree.fromstring(html)
+    tables = [[[cell.text for cell in row] for row in table.iter("tr")] for table in page]
+    macs_of_attn = [f"{tokens * (12 * 8**2 + 2 * tokens * 8):,}" for tokens in (4, 8, 16)]
+    assert [row[:2] for row in tables[1]] == [
+        ["tokens", "attn"],
+        *([tokens, macs] for tokens, macs in zip(("4", "8", "16"), macs_of_attn, strict=True)),
+    ]
+    assert [(chart.text or "").splitlines()[0] for chart in page.iter("pre")] == [
+        "MACs of a forward pass, log scale",
+        "peak memory of a training step",
+    ]
     markdown = printed(capsys, *SMALL, "--format=markdown")
     macs = 4 * (12 * 8**2 + 2 * 4 * 8)
     assert f"|        4 |  {macs:,} |" in markdown
     assert "- spec: model layer," in markdown
     assert "```text\nMACs of a forward pass" in markdown
+    assert markdown == again.to_markdown()
+
+
+def test_a_sweep_says_the_same_in_python_and_on_the_command_line(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = vitprof.sweep(tokens="4:16:x2", mixers=["attn", "lambda"], dim=8, heads=2)
+    for name, text in (
+        ("csv", found.to_csv()),
+        ("json", found.to_json()),
+        ("markdown", found.to_markdown()),
+        ("latex", found.to_latex()),
+        ("html", found.to_html()),
+    ):
+        assert printed(capsys, *SMALL, "--no-chart", f"--format={name}") == text
+    monkeypatch.setenv("COLUMNS", "160")
+    assert printed(capsys, *SMALL, "--no-chart") == str(found)
 
 
 @pytest.mark.parametrize("width", [80, 160])
@@ -692,18 +745,34 @@ def test_no_number_is_broken(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -
     text = printed(capsys, *words, "--no-chart")
     document = json.loads(printed(capsys, *words, "--format=json"))
     assert max(map(len, text.splitlines())) <= 60
+    heads = [line.split() for line in text.splitlines() if line.split()[:1] == ["tokens"]]
+    assert len(heads) > 1
+    assert [curve for head in heads for curve in head[1:]] == curves
     cells = text.split()
-    assert cells.count("200,000") > 1
+    assert cells.count("200,000") == len(heads)
     for point in document["points"]:
         assert f"{point['values']['macs']:,}" in cells
+
+
+def test_a_pipe_is_as_wide_as_the_curves_need(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    curves = [name for name, mixer in MIXERS.items() if not mixer().needs_grid]
+    words = ("sweep", "--tokens=100,200", f"--mixers={','.join(curves)}", "--y=macs", "--no-chart")
+    lines = printed(capsys, *words).splitlines()
+    assert [line.split() for line in lines if line.startswith("tokens")] == [["tokens", *curves]]
+    assert len(next(line for line in lines if line.startswith("tokens"))) > 160
 
 
 def test_files(tmp_path: Path, capsys: Capture) -> None:
     for name, begins in (
         ("a.csv", "curve,"),
         ("a.json", "{"),
-        ("a.md", "MACs"),
+        ("a.md", "**layer over tokens: attn, lambda**"),
         ("a.txt", "layer"),
+        ("a.tex", "% needs \\usepackage{booktabs}"),
+        ("a.html", '<div class="vitprof">'),
     ):
         assert printed(capsys, *SMALL, f"--output={tmp_path / name}") == ""
         assert (tmp_path / name).read_text(encoding="utf-8").startswith(begins)
@@ -714,7 +783,7 @@ def test_files(tmp_path: Path, capsys: Capture) -> None:
 
 
 def test_parquet(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vitprof.cli.sweep.find_spec", lambda name: None)
+    monkeypatch.setattr("vitprof.cli.output.find_spec", lambda name: None)
     sentence = said(capsys, *SMALL, f"--output={tmp_path / 'a.parquet'}")
     assert sentence == (
         "parquet needs pyarrow, which is not installed; pip install vitprof[parquet], or write .csv"
@@ -757,7 +826,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seconds = {name: tokens + place / 8 for place, name in enumerate(models)}
         return {name: Timing((time, time)) for name, time in seconds.items()}, {}
 
-    monkeypatch.setattr(bench, "time_steps", time_steps)
+    monkeypatch.setattr(timed, "time_steps", time_steps)
     return asked
 
 
@@ -818,6 +887,43 @@ def test_interrupted_without_a_file(clock: list[str], capsys: Capture) -> None:
     assert err == "vitprof: 4 of 6 points are measured\nvitprof: interrupted\n"
 
 
+@pytest.mark.parametrize("suffix", ["txt", "md", "tex", "html", "csv", "parquet"])
+def test_interrupted_in_a_format_that_cannot_be_resumed(
+    suffix: str, clock: list[str], tmp_path: Path, capsys: Capture
+) -> None:
+    file = tmp_path / f"sweep.{suffix}"
+    assert run([*MEASURED, "--y=macs", f"--output={file}"]) == 130
+    assert capsys.readouterr().err == (
+        f"vitprof: 4 of 6 points are measured; {file} has them\nvitprof: interrupted\n"
+    )
+    if suffix == "parquet":
+        parquet = pytest.importorskip("pyarrow.parquet")
+        assert parquet.read_table(file)["time_seconds"].to_pylist() == [4, 8, 4.125, 8.125]
+        return
+    text = file.read_text(encoding="utf-8")
+    if suffix == "csv":
+        assert [row[3] for row in csv.reader(StringIO(text))] == (
+            ["time_seconds", "4.0", "8.0", "4.125", "8.125"]
+        )
+        return
+    assert "after 4 of 6 points" in text
+    assert all(time in text for time in ("4.00 s", "8.00 s", "4.12 s", "8.12 s"))
+    assert "16" not in [cell for line in text.splitlines() for cell in line.split()[:1]]
+
+
+def test_interrupted_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(timed, "time_steps", interrupted)
+    assert run([*MEASURED, f"--output={tmp_path / 'sweep.json'}"]) == 130
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "vitprof: 0 of 6 points are measured\nvitprof: interrupted\n")
+    assert not [*tmp_path.iterdir()]
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -870,13 +976,28 @@ def test_another_sweep_is_not_resumed(
     assert len(asked) == number
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"schema": "vitprof/1", "command": "sweep"}'])
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"schema": "vitprof/2", "command": "sweep"}'])
 def test_what_is_no_sweep_is_not_resumed(text: str, tmp_path: Path, capsys: Capture) -> None:
     file = tmp_path / "sweep.json"
     file.write_text(text, encoding="utf-8")
     sentence = said(capsys, *MEASURED, f"--output={file}", "--resume")
     assert sentence == f"{file} holds no sweep to go on with; give another file"
     assert file.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize(("written", "other"), [("vitprof/2", "vitprof/1"), ("sweep", "compare")])
+def test_a_file_of_another_kind_is_not_resumed(
+    written: str, other: str, clock: list[str], tmp_path: Path, capsys: Capture
+) -> None:
+    file = tmp_path / "sweep.json"
+    words = (*MEASURED, "--y=macs", f"--output={file}")
+    run(words)
+    capsys.readouterr()
+    text = file.read_text(encoding="utf-8")
+    assert text.count(f'": "{written}"') == 1
+    file.write_text(text.replace(f'": "{written}"', f'": "{other}"'), encoding="utf-8")
+    sentence = said(capsys, *words, "--resume")
+    assert sentence == f"{file} holds no sweep to go on with; give another file"
 
 
 def test_versions_and_machine_are_conditions(
@@ -903,7 +1024,7 @@ def test_a_step_that_cannot_be_run(
             raise BenchError("lambda cannot be run at batch 1: out of memory")
         return {name: Timing((2.0, 2.0)) for name in models}, {}
 
-    monkeypatch.setattr(bench, "time_steps", time_steps)
+    monkeypatch.setattr(timed, "time_steps", time_steps)
     file = tmp_path / "sweep.json"
     printed(capsys, *MEASURED, "--y=macs", f"--output={file}")
     points = Sweep.from_json(file.read_text(encoding="utf-8")).points
@@ -995,10 +1116,90 @@ def test_a_sweep_over_the_batch_from_python() -> None:
     assert [point.values["memory"] for point in found.points] == by_formula
 
 
-def test_what_a_sweep_from_python_refuses() -> None:
-    with pytest.raises(SpecError, match="presets name the models; leave out model and mixers"):
-        vitprof.sweep(presets=["vit-s-16"], mixers=["attn"], depth="1:4:x2")
-    with pytest.raises(SpecError, match="nothing is swept"):
-        vitprof.sweep("layer")
-    with pytest.raises(SpecError, match="has 2 × 2 = 4 points, and --max-points is 3"):
-        vitprof.sweep(tokens=(8, 9), mixers=["attn", "linear"], max_points=3)
+def test_a_sweep_of_presets_with_one_mixer_from_python() -> None:
+    found = vitprof.sweep(
+        presets=["vit-s-16"], mixer="linear", measures=["macs"], image_size=(224, 256)
+    )
+    by_formula = [
+        specify(mixer="linear", options={"preset": "vit-s-16", "image_size": size})
+        .formula()
+        .total(Measure.MACS)
+        for size in (224, 256)
+    ]
+    assert [point.values["macs"] for point in found.points] == by_formula
+
+
+def test_a_measured_sweep_from_python_is_kept_and_resumed(clock: list[str]) -> None:
+    kept: list[Sweep] = []
+    over_tokens = partial(
+        vitprof.sweep,
+        "layer",
+        mixers=["attn", "lambda"],
+        measures=["macs"],
+        measure=True,
+        protocol=Protocol(threads=1, budget=1),
+        tokens="4:16:x2",
+        dim=8,
+        heads=2,
+    )
+    begun = over_tokens(keep=kept.append)
+    assert [len(so_far.points) for so_far in kept] == [2, 4]
+    assert begun == kept[-1]
+    assert [point.values["time"] for point in begun.points] == [4, 8, 4.125, 8.125]
+    assert (begun.measures, begun.workload["device"]) == (("macs", "time"), "cpu")
+    done = over_tokens(kept=begun)
+    assert clock == ["attn,lambda 4", "attn,lambda 8", *["attn,lambda 16"] * 2]
+    assert [point.values["time"] for point in done.points] == [4, 8, 16, 4.125, 8.125, 16.125]
+    with pytest.raises(SpecError, match=r"another sweep, with batch 1 where this one has 2; give"):
+        over_tokens(kept=begun, batch=2)
+
+
+def test_a_sweep_can_be_refused_before_anything_is_computed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def computed(*_: object, **__: object) -> None:
+        raise AssertionError("something is computed")
+
+    def refuse(wanted: Sweep) -> None:
+        assert (wanted.points, wanted.size) == ((), 2)
+        raise SpecError(f"no {wanted.measures[0]} along {next(iter(wanted.axes))}")
+
+    monkeypatch.setattr("vitprof.api.sweep._by_formula", computed)
+    with pytest.raises(SpecError, match=r"^no params along tokens$"):
+        vitprof.sweep("layer", tokens=(8, 9), measures=["params"], before=refuse)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            {"presets": ["vit-s-16"], "mixers": ["attn"], "depth": "1:4:x2"},
+            "mixers and presets each say what is laid side by side; give one of them",
+        ),
+        (
+            {"presets": ["vit-s-16"], "model": "classifier", "depth": "1:4:x2"},
+            "presets name the models; leave out model and preset",
+        ),
+        (
+            {"presets": ["vit-s-16"], "preset": "vit-s-16", "depth": "1:4:x2"},
+            "presets name the models; leave out model and preset",
+        ),
+        ({"mixer": "attn", "mixers": ["attn"], "tokens": (8, 9)}, "mixer is one, mixers are"),
+        ({"model": "layer"}, "nothing is swept"),
+        (
+            {"tokens": (8, 9), "mixers": ["attn", "linear"], "max_points": 3},
+            "has 2 × 2 = 4 points, and --max-points is 3",
+        ),
+        ({"tokens": (8, 9), "max_points": 0}, "max points 0 is out of range"),
+        ({"tokens": (8, 9), "dtype": "fp32,bf16"}, "dtype can be fp32, bf16 or fp16, not"),
+        ({"tokens": (8, 9), "checkpoint": (True, False)}, "checkpoint is on or off"),
+        (
+            {"tokens": (8, 9), "workload": Workload(batch=3), "batch": 4},
+            "no option of layer with attn named 'batch'",
+        ),
+        ({"tokens": (8, 9), "memory": "1GiB", "gpu": "h100"}, "give one of the two"),
+    ],
+)
+def test_what_a_sweep_from_python_refuses(given: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(sentence)):
+        vitprof.sweep(**given)

@@ -10,9 +10,9 @@ import torch
 
 from vitprof.errors import FormulaError, SpecError
 from vitprof.formulas.run import Run
-from vitprof.formulas.size import Size
 from vitprof.formulas.tensor import Tensor
 from vitprof.formulas.work import Work
+from vitprof.values.size import Size
 
 B, N, D, h, d = 2, 7, 15, 3, 5
 

@@ -9,7 +9,7 @@ import pytest
 
 import vitprof
 from vitprof.errors import SpecError
-from vitprof.specs import specify
+from vitprof.request.specs import specify
 from vitprof.testing import assert_macs, assert_params
 
 # One encoder layer of the default width 64, 4 heads of 16, MLP 256.

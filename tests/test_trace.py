@@ -10,10 +10,10 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import layer_norm, scaled_dot_product_attention, softmax
 
-from vitprof.modules.card import Card, statistics_in_fp32
-from vitprof.modules.trace import trace
-from vitprof.specs import specify
-from vitprof.workload import Workload
+from vitprof.request.specs import specify
+from vitprof.request.workload import Workload
+from vitprof.running.gpu import Card, statistics_in_fp32
+from vitprof.running.trace import trace
 
 SIZES: dict[str, object] = {"tokens": 37, "dim": 24, "heads": 3}
 

@@ -13,21 +13,22 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from vitprof.batch_size import trial as trials
-from vitprof.batch_size.by_trial import largest_batch
-from vitprof.batch_size.search import Trial, TrialError, TrialTimeoutError
-from vitprof.batch_size.trial import FAILED, OUT_OF_MEMORY, RAN, Trials, probe
+from vitprof.api.by_trial import search_by_trial
 from vitprof.cli import run
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.totals import totals
-from vitprof.modules import trial as child
-from vitprof.specs import specify
-from vitprof.workload import Workload
+from vitprof.measuring import trials
+from vitprof.measuring.search import Trial, TrialError, TrialTimeoutError
+from vitprof.measuring.trials import FAILED, OUT_OF_MEMORY, RAN, Trials, probe
+from vitprof.request.specs import specify
+from vitprof.request.workload import Workload
+from vitprof.running import trial as child
 
 Capture = pytest.CaptureFixture[str]
 MIB = 1024**2
@@ -114,7 +115,7 @@ def test_no_process_is_left_by_a_parent_that_died() -> None:
         "lifeline": read,
     }
     with subprocess.Popen(
-        [sys.executable, "-m", "vitprof.modules.trial"],
+        [sys.executable, "-m", "vitprof.running.trial"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         pass_fds=(read,),
@@ -166,14 +167,14 @@ def test_ctrl_c_keeps_what_was_found() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
-def test_card() -> None:
-    card = probe("cuda", timeout=120)
-    assert card.memory_bytes > MIB
-    on_card = replace(trials_of(limit_mib=256), device="cuda")
-    fitting = on_card(4)
+def test_gpu() -> None:
+    gpu = probe("cuda", timeout=120)
+    assert gpu.memory_bytes > MIB
+    on_gpu = replace(trials_of(limit_mib=256), device="cuda")
+    fitting = on_gpu(4)
     assert fitting.fits
     assert 0 < (fitting.peak_bytes or 0) <= 256 * MIB
-    assert not on_card(1_000_000).fits
+    assert not on_gpu(1_000_000).fits
 
 
 # Scripted: processes that end in other ways.
@@ -326,7 +327,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Request]]:
         ) -> subprocess.CompletedProcess[str]:
             requests.append(request)
             if request["task"] == "probe":
-                code, answer = RAN, {"name": "a card", "memory_bytes": 100 * MIB}
+                code, answer = RAN, {"name": "a GPU", "memory_bytes": 100 * MIB}
             else:
                 code, answer = by(request["workload"]["batch"])
             return subprocess.CompletedProcess(command, code, json.dumps(answer), "")
@@ -368,20 +369,43 @@ def test_options_reach_the_trial(answers: Callable[..., list[Request]], capsys: 
     }
 
 
-def test_card_without_a_limit(answers: Callable[..., list[Request]], capsys: Capture) -> None:
+def test_gpu_without_a_limit(answers: Callable[..., list[Request]], capsys: Capture) -> None:
     requests = answers(a_mib_each)
     assert run(["batch-size", "--device=cuda", "--strategy=bisect", "--format=json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert requests[-1]["limit_bytes"] is None
     assert (document["largest"], document["budget_bytes"]) == (100, 100 * MIB)
-    assert document["device"]["name"] == "a card"
+    assert document["device"]["name"] == "a GPU"
     assert "batch" not in document["workload"]
+
+
+def test_search_as_csv_in_a_file(
+    answers: Callable[..., list[Request]], capsys: Capture, tmp_path: Path
+) -> None:
+    """The log is on stderr, and stdout stays empty."""
+    answers(a_mib_each)
+    file = tmp_path / "trials.csv"
+    where = ["--device=cuda", "--strategy=bisect", "--start=64", "--limit=65MiB"]
+    assert run(["batch-size", *where, "--output", str(file)]) == 0
+    out, err = capsys.readouterr()
+    assert (out, err.splitlines()[-1]) == ("", "=> batch_size = 65")
+    batches = [int(line.split()[0].removeprefix("batch_size=")) for line in err.splitlines()[:-2]]
+    assert {64, 65, 66} <= {*batches}
+    assert file.read_text(encoding="utf-8").splitlines() == [
+        "batch,fits,peak_bytes,seconds,reason",
+        *(
+            f"{batch},True,{batch * MIB},0.1,"
+            if batch <= 65
+            else f"{batch},False,{batch * MIB},0.1,its peak is {batch - 65}.0 MiB above the budget"
+            for batch in batches
+        ),
+    ]
 
 
 def test_prediction_is_asked_for_the_budget(answers: Callable[..., list[Request]]) -> None:
     answers(a_mib_each)
     told: list[Trial] = []
-    found = largest_batch(
+    found = search_by_trial(
         LAYER,
         Workload(),
         device="cuda",
@@ -390,7 +414,7 @@ def test_prediction_is_asked_for_the_budget(answers: Callable[..., list[Request]
         tell=told.append,
     )
     assert [trial.batch for trial in told] == [100, 101]
-    assert (found.largest, found.search.strategy) == (100, "predict")
+    assert (found.batch, found.search.strategy) == (100, "predict")
 
 
 @pytest.mark.parametrize(
@@ -423,9 +447,11 @@ def test_timeout_of_the_command(answers: Callable[..., list[Request]], capsys: C
     where = ["--device=cpu", "--limit=1GiB", "--strategy=bisect"]
     words = ["batch-size", *where, "--timeout=3", "--start=4"]
     assert run([*words, "--format=json"]) == 1
-    document = json.loads(capsys.readouterr().out)
+    out, err = capsys.readouterr()
+    document = json.loads(out)
     assert (document["largest"], document["stopped"]) == (4, "timeout")
     assert "batch 8 was stopped after 3 s" in document["why"]
+    assert err.splitlines()[-1] == f"vitprof: {document['why']}"
 
 
 def test_failure_of_the_command(answers: Callable[..., list[Request]], capsys: Capture) -> None:
@@ -446,15 +472,17 @@ def test_failure_of_the_command(answers: Callable[..., list[Request]], capsys: C
         ("--device cpu", "CPU has no memory of its own.*give a limit"),
         ("--device cpu --limit 24G", "limit '24G' is no size of memory"),
         ("--device cpu --limit 0", "limit '0' is no memory at all"),
-        ("--device cuda --limit 101MiB", r"limit 101\.0 MiB is above the 100\.0 MiB .* a card"),
+        ("--device cuda --limit 101MiB", r"limit 101\.0 MiB is above the 100\.0 MiB .* a GPU"),
         ("--device cpu --limit 1GiB --strategy guess", "no strategy 'guess'.*bisect and predict"),
         ("--memory 1GiB --gpu t4", "both name the memory"),
         ("--memory 1GiB --device cpu", "leave out its options"),
-        ("--gpu rtx3091", "no card 'rtx3091'; did you mean rtx3090"),
+        ("--gpu rtx3091", "no GPU 'rtx3091'; did you mean rtx3090"),
         ("--device cpu --limit 1GiB --start 0", "start 0 is out of range"),
         ("--device cpu --limit 1GiB --max-batch x", "max batch x is not a whole number"),
         ("--device cpu --limit 1GiB --timeout 0", "timeout 0 is out of range"),
-        ("--device cpu --limit 1GiB --format csv", "format of a search 'csv'.*table and json"),
+        ("--device cpu --limit 1GiB --format jsn", "no format 'jsn'; did you mean json"),
+        ("--device cpu --limit 1GiB --format junit", "no format 'junit'"),
+        ("--device cpu --limit 1GiB --format parquet", "give --output FILE.parquet"),
         ("--device cpu --limit 1GiB --optimizer lion", "optimizer can be sgd.*not 'lion'"),
         ("--device cpu --limit 1GiB --autocast", "autocast to fp32 changes nothing"),
         ("--device cpu --limit 1GiB --batch 3", "--batch"),
@@ -473,7 +501,7 @@ def test_refused(
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_no_card(capsys: Capture) -> None:
+def test_no_gpu(capsys: Capture) -> None:
     assert run(["batch-size", "--device=cuda", "--strategy=bisect", "--limit=24GiB"]) == 2
     out, err = capsys.readouterr()
     assert out == ""

@@ -9,47 +9,72 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
+from vitprof import formats as formats  # by which every report shows itself
 from vitprof.errors import OutputError, SpecError, VitprofError
-from vitprof.profile import macs, params
-from vitprof.report.report import Report, Row
-from vitprof.specs import specify
 from vitprof.version import __version__
 
 if TYPE_CHECKING:
-    from vitprof.comparing import compare
-    from vitprof.footprint import memory
-    from vitprof.sweeping import sweep
+    from vitprof.api.batch_size import batch_size
+    from vitprof.api.bench import bench
+    from vitprof.api.catalogue import mixers, models
+    from vitprof.api.check import check
+    from vitprof.api.compare import compare
+    from vitprof.api.counts import macs, params
+    from vitprof.api.memory import memory
+    from vitprof.api.presets import presets
+    from vitprof.api.sweep import sweep
+    from vitprof.report.base import Report
+    from vitprof.request.specs import specify
+    from vitprof.request.workload import Workload
 
 __all__ = [
     "OutputError",
     "Report",
-    "Row",
     "SpecError",
     "VitprofError",
+    "Workload",
     "__version__",
+    "batch_size",
+    "bench",
+    "check",
     "compare",
     "macs",
     "memory",
+    "mixers",
+    "models",
     "params",
+    "presets",
     "specify",
     "sweep",
 ]
 
+_MODULES = {
+    "Report": "report.base",
+    "Workload": "request.workload",
+    "batch_size": "api.batch_size",
+    "bench": "api.bench",
+    "check": "api.check",
+    "compare": "api.compare",
+    "macs": "api.counts",
+    "memory": "api.memory",
+    "mixers": "api.catalogue",
+    "models": "api.catalogue",
+    "params": "api.counts",
+    "presets": "api.presets",
+    "specify": "request.specs",
+    "sweep": "api.sweep",
+}
+
 
 def __getattr__(name: str) -> object:
-    """Load what not every command needs when it is asked for."""
-    if name == "compare":
-        from vitprof.comparing import compare
+    """Load what is asked for when it is asked for: not every command needs all of it."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
-        return compare
-    if name == "memory":
-        from vitprof.footprint import memory
 
-        return memory
-    if name == "sweep":
-        from vitprof.sweeping import sweep
-
-        return sweep
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return __all__

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from vitprof.formulas.layer import Layer
     from vitprof.formulas.program import Program
-    from vitprof.options import Value
+    from vitprof.values.options import Value
 
 
 class Subject(Protocol):

@@ -12,16 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from vitprof.checks.expectations import evaluate, expect
 from vitprof.errors import SpecError
+from vitprof.expectations.expectations import evaluate, expect
 from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import Op
 from vitprof.formulas.totals import HEADLINES
-from vitprof.profile import BATCH
 from vitprof.report.check import describe
-from vitprof.specs import specify
+from vitprof.request.specs import specify
+from vitprof.request.workload import BATCH
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -106,7 +106,7 @@ def assert_mixer(
         AssertionError: formula and module differ; the sentence names the op.
         SpecError: the mixer is defined at none of the sizes.
     """
-    from vitprof.checks.mixer import SIZES, check_mixer, spellings
+    from vitprof.running.mixer import SIZES, check_mixer, spellings
 
     tried = [mixer] if isinstance(mixer, Mixer) else [*spellings(mixer, options or {})]
     for spelling in tried:

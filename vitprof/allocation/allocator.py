@@ -62,7 +62,7 @@ def replay(events: Iterable[tuple[int, int]], *, capacity: int | None = None) ->
 
     Args:
         events: which allocation, and its bytes, negative at its end; as in
-            `vitprof.modules.trace.Trace.events`.
+            `vitprof.running.trace.Trace.events`.
         capacity: bytes that the segments may take together; None sets no limit.
 
     Raises:

@@ -21,6 +21,8 @@ from vitprof.allocation.autograd import (
     Leaf,
     Node,
     Promise,
+    Tensor,
+    widest,
 )
 from vitprof.allocation.departures import EAGER, Departures
 from vitprof.allocation.strides import (
@@ -33,15 +35,14 @@ from vitprof.allocation.strides import (
     is_dense,
     view,
 )
-from vitprof.allocation.tensor import Tensor, widest
 from vitprof.allocation.timeline import BYTES, Storage, Timeline
 from vitprof.formulas.op import Shape
-from vitprof.formulas.size import ONE, Size, product
+from vitprof.values.size import ONE, Size, product
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vitprof.workload import Workload
+    from vitprof.request.workload import Workload
 
 _SCALAR: tuple[Ints, Ints] = ((), ())
 

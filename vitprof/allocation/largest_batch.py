@@ -14,8 +14,8 @@ from vitprof.allocation.step import peak_bytes
 
 if TYPE_CHECKING:
     from vitprof.formulas.work import Work
+    from vitprof.request.workload import Workload
     from vitprof.subject import Subject
-    from vitprof.workload import Workload
 
 _MOST = 10**9 - 1
 

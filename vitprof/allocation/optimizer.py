@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from vitprof.formulas.layer import Layer
 from vitprof.formulas.op import Op, Parameter
-from vitprof.formulas.size import ZERO, Size
+from vitprof.values.size import ZERO, Size
 
 if TYPE_CHECKING:
     from vitprof.allocation.departures import Departures
     from vitprof.allocation.timeline import Storage, Timeline
-    from vitprof.workload import Workload
+    from vitprof.request.workload import Workload
 
 _MOMENTS = {"sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}
 _COUNT_BYTES = 4  # the count of steps is a tensor of one fp32 number

@@ -7,10 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from vitprof.allocation.autograd import Boundary, EnoughError, Frame
+from vitprof.allocation.autograd import Boundary, EnoughError, Frame, Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.rules import RULES, Rule, move
-from vitprof.allocation.tensor import Tensor
 from vitprof.errors import SpecError
 from vitprof.formulas.layer import join
 from vitprof.formulas.program import Block, Call, Entry, Module, Move, Release, Repeat

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels import (
     attention,
@@ -18,12 +19,11 @@ from vitprof.allocation.kernels import (
     transforms,
     views,
 )
-from vitprof.allocation.tensor import Tensor
 from vitprof.formulas.op import FFT, Buffer, ChannelWise, Conv, Elementwise, Linear, Parameter
 from vitprof.formulas.op import BatchNorm as _BatchNorm
 from vitprof.formulas.program import Move
-from vitprof.formulas.size import ZERO
 from vitprof.formulas.work import Work
+from vitprof.values.size import ZERO
 
 Rule = Callable[..., Tensor]  # of the machine, the op and its inputs
 

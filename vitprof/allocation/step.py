@@ -15,14 +15,14 @@ from vitprof.allocation.rules import RULES, Rule
 from vitprof.allocation.timeline import BYTES, Held, Peak, Timeline
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.op import BatchNorm, Buffer, TokenBatchNorm
-from vitprof.formulas.size import Size, product
 from vitprof.formulas.work import Work
+from vitprof.values.size import Size, product
 
 if TYPE_CHECKING:
     from vitprof.formulas.layer import Layer
     from vitprof.formulas.program import Program
+    from vitprof.request.workload import Workload
     from vitprof.subject import Subject
-    from vitprof.workload import Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 
-from vitprof.formulas.size import Size, product
+from vitprof.values.size import Size, product
 
 KINDS = ("parameters", "buffers", "gradients", "optimizer", "inputs", "saved", "temporaries")
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int64": 8, "bool": 1, "complex64": 8}

@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
+from vitprof.cli.exits import BAD_REQUEST, INTERRUPTED
 from vitprof.cli.output import ReaderGoneError, emit
 from vitprof.cli.plugins import meet_mixers
 from vitprof.docstrings import docstring
@@ -35,7 +36,6 @@ COMMANDS = (
     "mixers",
     "presets",
 )
-BAD_REQUEST, INTERRUPTED = 2, 130
 
 
 class Commands(TyperGroup):
@@ -49,8 +49,10 @@ class Commands(TyperGroup):
             raise unknown("command", cmd_name, COMMANDS)
         app = typer.Typer(add_completion=False)
         name = cmd_name.replace("-", "_")
-        called = getattr(import_module(f"vitprof.cli.{name}"), name)
-        app.command(cmd_name, help=docstring(called))(called)
+        module = import_module(f"vitprof.cli.{name}")
+        called = getattr(module, name)
+        example = f"Example: {module.EXAMPLE}"
+        app.command(cmd_name, help=docstring(called), epilog=example)(called)
         command = typer.main.get_command(app)
         assert isinstance(command, TyperCommand)
         return command

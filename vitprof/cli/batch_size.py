@@ -3,41 +3,33 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from vitprof.allocation.largest_batch import largest_batch as solve
-from vitprof.batch_size import by_trial
-from vitprof.batch_size.gpus import read_budget
-from vitprof.batch_size.prediction import predict
-from vitprof.batch_size.search import MAX_BATCH, START, STRATEGIES, Stopped, Trial
-from vitprof.bytes import read_bytes
-from vitprof.cli import INTERRUPTED
-from vitprof.cli.options import ListFormat, Request, takes_request
-from vitprof.cli.output import UNMET, emit, print_table, progress
+from vitprof.api.batch_size import CAP, FIRST, PATIENCE
+from vitprof.api.batch_size import batch_size as find_batch
+from vitprof.api.by_trial import DEVICES, TIMEOUT
+from vitprof.cli.exits import INTERRUPTED, UNMET
+from vitprof.cli.options import Words, takes_destination, takes_request
+from vitprof.cli.output import Destination, progress
 from vitprof.cli.workload_options import takes_workload
-from vitprof.errors import SpecError, unknown
-from vitprof.options import Whole
-from vitprof.report.prediction import Prediction
-from vitprof.report.search import BatchSize
-from vitprof.workload import Workload
+from vitprof.measuring.search import MAX_BATCH, START, Trial
+from vitprof.report.batch_size import TriedBatch
+from vitprof.request.workload import Workload
 
-_FORMATS = ("table", "json")
+EXAMPLE = "vitprof batch-size --preset deit-s --gpu rtx3090"
 _SEARCH = "Search"
-_MAXIMUM = 1_000_000_000
-_START = Whole("first batch to try", maximum=_MAXIMUM)
-_MAX_BATCH = Whole("cap on the batch", maximum=_MAXIMUM)
-_TIMEOUT = Whole("seconds that a trial may take")
 
 
 @takes_request
 @takes_workload(without=("batch", "device"))
+@takes_destination()
 def batch_size(
     *,
-    request: Request,
+    request: Words,
     workload: Workload,
+    to: Destination,
     memory: Annotated[
         str | None,
         typer.Option(
@@ -49,7 +41,7 @@ def batch_size(
     gpu: Annotated[
         str | None,
         typer.Option(
-            help="predict for a named card, such as rtx3090, without a device",
+            help="predict for a named GPU, such as rtx3090, without a device",
             metavar="NAME",
             rich_help_panel=_SEARCH,
         ),
@@ -58,14 +50,14 @@ def batch_size(
         bool,
         typer.Option(
             "--trace/--no-trace",
-            help="confirm a prediction by a real step on tensors without data",
+            help="confirm a prediction by a real step on fake tensors",
             rich_help_panel=_SEARCH,
         ),
     ] = True,
     device: Annotated[
         str | None,
         typer.Option(
-            help=f"where to try: {', '.join(by_trial.DEVICES)}",
+            help=f"device that the model is on when it is tried: {', '.join(DEVICES)}",
             metavar="NAME",
             rich_help_panel=_SEARCH,
         ),
@@ -73,9 +65,9 @@ def batch_size(
     limit: Annotated[
         str | None,
         typer.Option(
-            help="memory that a batch may take, such as 24GiB: a smaller card, or a CPU for one",
+            help="memory that a batch may take, such as 24GiB: a smaller GPU, or a CPU for one",
             metavar="SIZE",
-            show_default="what is free on the card; none of a CPU",
+            show_default="what is free on the GPU; none of a CPU",
             rich_help_panel=_SEARCH,
         ),
     ] = None,
@@ -91,20 +83,18 @@ def batch_size(
     start: Annotated[
         str | None,
         typer.Option(
-            help=_START.help,
-            metavar=_START.metavar,
+            help=FIRST.help,
+            metavar=FIRST.metavar,
             show_default=f"bisect {START}; predict the prediction",
             rich_help_panel=_SEARCH,
         ),
     ] = None,
     max_batch: Annotated[
-        str,
-        typer.Option(help=_MAX_BATCH.help, metavar=_MAX_BATCH.metavar, rich_help_panel=_SEARCH),
+        str, typer.Option(help=CAP.help, metavar=CAP.metavar, rich_help_panel=_SEARCH)
     ] = str(MAX_BATCH),
     timeout: Annotated[
-        str, typer.Option(help=_TIMEOUT.help, metavar=_TIMEOUT.metavar, rich_help_panel=_SEARCH)
-    ] = str(by_trial.TIMEOUT),
-    format: ListFormat = "table",
+        str, typer.Option(help=PATIENCE.help, metavar=PATIENCE.metavar, rich_help_panel=_SEARCH)
+    ] = str(TIMEOUT),
 ) -> None:
     """Find the largest batch that fits a device, by trying it or by predicting it.
 
@@ -119,59 +109,27 @@ def batch_size(
     too long, 2 where a trial fails otherwise, 130 where it is interrupted, and then shows
     what was found until then.
     """
-    if format not in _FORMATS:
-        raise unknown("format of a search", format, _FORMATS)
-    if strategy is not None and strategy not in STRATEGIES:
-        raise unknown("strategy", strategy, STRATEGIES)
-    model = request.specify()
-    if memory is not None or gpu is not None:
-        if (device, limit, strategy, start) != (None,) * 4:
-            raise SpecError("--memory and --gpu predict without a device; leave out its options")
-        budget = read_budget(memory, gpu)
-        with progress() as say:
-            prediction = predict(model, workload, budget, trace=trace, say=say)
-        _print(prediction, format)
-        raise typer.Exit(0 if prediction.largest and prediction.confirmed is not False else UNMET)
-    if device is None:
-        raise SpecError(
-            "there is no device to try on; give --device cuda, or cpu with --limit, "
-            "or predict without one by --memory or --gpu"
-        )
-    limit_bytes = None if limit is None else read_bytes("limit", limit)
-
-    workload = replace(workload, device="cuda" if device == "cuda" else "cpu")
-
-    def predicted(budget: int) -> int:
-        return max(1, solve(model, workload, budget))
-
     with progress() as say:
-        result = by_trial.largest_batch(
-            model,
-            workload,
+        report = find_batch(
+            workload=workload,
+            memory=memory,
+            gpu=gpu,
+            trace=trace,
             device=device,
+            limit=limit,
             strategy=strategy,
-            start=None if start is None else _START.read("start", start),
-            limit_bytes=limit_bytes,
-            max_batch=_MAX_BATCH.read("max_batch", max_batch),
-            timeout=_TIMEOUT.read("timeout", timeout),
-            predicted=predicted,
+            start=start,
+            max_batch=max_batch,
+            timeout=timeout,
             say=say,
             tell=_log,
+            **request,
         )
-    found = "none" if result.largest is None else result.largest
-    sys.stderr.write(f"\n=> batch_size = {found}\n")
-    _print(result, format)
-    if result.search.stopped is Stopped.INTERRUPTED:
-        raise typer.Exit(INTERRUPTED)
-    if result.largest is None or not result.search.complete:
-        raise typer.Exit(UNMET)
-
-
-def _print(report: BatchSize | Prediction, format: str) -> None:
-    if format == "table":
-        print_table(report)
-    else:
-        emit(report.to_json())
+    interrupted = False
+    if isinstance(report, TriedBatch):
+        found, interrupted = report.batch or "none", report.interrupted
+        sys.stderr.write(f"\n=> batch_size = {found}\n")
+    to.show(report, unmet=INTERRUPTED if interrupted else UNMET)
 
 
 def _log(trial: Trial) -> None:

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
-from vitprof import bench as benching
-from vitprof.candidates import specified
-from vitprof.cli.measuring import (
-    Limits,
-    Room,
-    bytes_of,
-    protocol_of,
-    takes_limits,
-    takes_room,
+from vitprof.api.bench import bench as measure_speeds
+from vitprof.cli.measuring import Limits, Room, protocol_of, takes_limits, takes_room
+from vitprof.cli.options import (
+    Mixers,
+    Presets,
+    Words,
+    side_by_side,
+    takes_destination,
+    takes_request,
 )
-from vitprof.cli.options import Request, takes_request
-from vitprof.cli.output import print_table, progress
+from vitprof.cli.output import Destination, progress
 from vitprof.cli.workload_options import takes_workload
-from vitprof.errors import unknown
-from vitprof.formulas.mixers import MIXERS
-from vitprof.formulas.model import Model
-from vitprof.workload import Workload
+from vitprof.request.workload import Workload
 
-_FORMATS = ("table", "csv", "json")
+EXAMPLE = "vitprof bench --model layer --mixers attn,lambda --tokens 64 --batch 2 --budget 1"
 _MEASUREMENT = "Measurement"
 
 
@@ -33,37 +28,28 @@ _MEASUREMENT = "Measurement"
 @takes_workload(without=("inference", "device"))
 @takes_room
 @takes_limits
+@takes_destination()
 def bench(
     *,
-    request: Request,
+    request: Words,
     workload: Workload,
     room: Room,
     limits: Limits,
-    mixers: Annotated[
-        str | None,
-        typer.Option(
-            help=f"several in turn, and ratios to the first: {','.join(MIXERS)}",
-            metavar="NAMES",
-            show_default="that of --mixer",
-            rich_help_panel=_MEASUREMENT,
-        ),
-    ] = None,
+    to: Destination,
+    mixers: Mixers = None,
+    presets: Presets = None,
     device: Annotated[
         str,
-        typer.Option(help="cpu, cuda or cuda:1", metavar="NAME", rich_help_panel=_MEASUREMENT),
+        typer.Option(
+            help="device that the models are on: cpu, cuda or cuda:1",
+            metavar="NAME",
+            rich_help_panel=_MEASUREMENT,
+        ),
     ] = "cpu",
     compiled: Annotated[
         bool,
         typer.Option("--compile", help="by torch.compile", rich_help_panel=_MEASUREMENT),
     ] = False,
-    format: Annotated[
-        str,
-        typer.Option(
-            help=f"how to write it down: {', '.join(_FORMATS)}",
-            metavar="NAME",
-            rich_help_panel="Output",
-        ),
-    ] = "table",
 ) -> None:
     """Measure the time of a forward pass and of a training step, of mixers in turn.
 
@@ -80,31 +66,15 @@ def bench(
     Peak memory is what PyTorch allocates on a GPU for a step and its model; what is
     predicted is by formula.
     """
-    if format not in _FORMATS:
-        raise unknown("format of a benchmark", format, _FORMATS)
-    models = _models(request, mixers)
-    protocol, budget = protocol_of(limits, measure=True), bytes_of(room)
     with progress() as say:
-        say("starting PyTorch")
-        result = benching.bench(
-            models,
-            workload,
-            protocol,
+        report = measure_speeds(
+            workload=workload,
             device=device,
             compiled=compiled,
-            memory_bytes=budget,
+            protocol=protocol_of(limits, measure=True),
             say=say,
+            **room,
+            **side_by_side(mixers, presets),
+            **request,
         )
-    if format == "table":
-        print_table(result)
-    else:
-        sys.stdout.write(result.to_json() if format == "json" else result.to_csv())
-
-
-def _models(request: Request, mixers: str | None) -> list[Model]:
-    """The model with each of the mixers.
-
-    Raises:
-        SpecError: there is no such model, mixer or option.
-    """
-    return [*specified(request.candidates(mixers), request.options).values()]
+    to.show(report)

@@ -9,24 +9,26 @@ from typing import Annotated
 
 import typer
 
-from vitprof import profile
-from vitprof.checks.file import first_cases
-from vitprof.checks.run import check as run_checks
-from vitprof.cli.options import Request, takes_request
-from vitprof.cli.output import UNMET, emit, print_table, progress, write
-from vitprof.errors import OutputError, SpecError, unknown
+from vitprof.api.check import check as hold_against
+from vitprof.cli.options import Words, takes_destination, takes_request
+from vitprof.cli.output import Destination, progress, write
+from vitprof.errors import OutputError, SpecError
+from vitprof.expectations.file import first_cases
+from vitprof.formats import ANY, Format
+from vitprof.formats.junit import workflow_commands
+from vitprof.request.specs import specify
+from vitprof.request.workload import BATCH
 
-_FORMATS = ("table", "json", "junit")
+EXAMPLE = "vitprof check examples/report.toml"
 
 
 @takes_request
+@takes_destination((*ANY, Format.JUNIT))
 def check(
     *,
-    request: Request,
+    request: Words,
+    to: Destination,
     file: Annotated[str, typer.Argument(help="TOML file of expectations", metavar="FILE")],
-    format: Annotated[
-        str, typer.Option(help=f"how to write it down: {', '.join(_FORMATS)}", metavar="NAME")
-    ] = "table",
     summary: Annotated[
         bool, typer.Option("--summary", help="of a table, show only what fails")
     ] = False,
@@ -35,7 +37,7 @@ def check(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="let --write replace FILE")] = False,
     batch: Annotated[
-        str | None, typer.Option(help=f"{profile.BATCH.help}, for --write", metavar="N")
+        str | None, typer.Option(help=f"{BATCH.help}, for --write", metavar="N")
     ] = None,
 ) -> None:
     """Hold models against hand-derived counts and budgets, for CI.
@@ -44,24 +46,19 @@ def check(
     """
     path = Path(file)
     if first:
-        if format != "table" or summary:
-            raise SpecError("--write makes a TOML file; leave out --format and --summary")
+        if to != Destination(Format.TABLE, None) or summary:
+            raise SpecError("--write makes a TOML file; leave out --format, --output and --summary")
         if path.exists() and not force:
             raise OutputError(f"{path} exists and is left as it is; --force replaces it")
-        images = profile.BATCH.read("batch", 1 if batch is None else batch)
-        write(path, first_cases(request.specify(), images))
+        images = BATCH.read("batch", 1 if batch is None else batch)
+        options = dict(request)
+        model, mixer = options.pop("model", None), options.pop("mixer", None)
+        write(path, first_cases(specify(model, mixer=mixer, options=options), images))
         return
-    if request.options or request.model or request.mixer or batch is not None or force:
+    if request or batch is not None or force:
         raise SpecError("model, mixer and sizes stand in FILE; give them here only with --write")
-    if format not in _FORMATS:
-        raise unknown("format of a check", format, _FORMATS)
     with progress() as say:
-        result = run_checks(path, say=say)
-    if format == "table":
-        print_table(result.only_failures() if summary else result)
-    else:
-        emit(result.to_json() if format == "json" else result.to_junit())
+        report = hold_against(path, say=say)
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        sys.stderr.writelines(f"{line}\n" for line in result.annotations())
-    if result.failures:
-        raise typer.Exit(UNMET)
+        sys.stderr.writelines(f"{line}\n" for line in workflow_commands(report))
+    to.show(report.only_failures() if summary else report)

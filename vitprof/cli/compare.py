@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vitprof import comparing
-from vitprof.candidates import specified
-from vitprof.checks.file import read_cases
+from vitprof.api.compare import compare as lay_side_by_side
 from vitprof.cli.measuring import (
     Device,
     Limits,
@@ -20,14 +17,22 @@ from vitprof.cli.measuring import (
     takes_limits,
     takes_room,
 )
-from vitprof.cli.options import FormatName, Output, Request, takes_request
-from vitprof.cli.output import destination, progress
+from vitprof.cli.options import (
+    Mixers,
+    Presets,
+    Words,
+    side_by_side,
+    takes_destination,
+    takes_request,
+)
+from vitprof.cli.output import Destination, progress
 from vitprof.cli.workload_options import takes_workload
 from vitprof.errors import SpecError, listing
-from vitprof.formulas.mixers import MIXERS
+from vitprof.expectations.file import read_cases
 from vitprof.formulas.model import Model
-from vitprof.workload import Workload
+from vitprof.request.workload import Workload
 
+EXAMPLE = "vitprof compare --model layer --mixers attn,lambda,linear --tokens 64"
 _COMPARISON, _CROSSOVERS = "Comparison", "Crossovers"
 
 
@@ -35,28 +40,16 @@ _COMPARISON, _CROSSOVERS = "Comparison", "Crossovers"
 @takes_workload(without=("device",))
 @takes_room
 @takes_limits
+@takes_destination()
 def compare(
     *,
-    request: Request,
+    request: Words,
     workload: Workload,
     room: Room,
     limits: Limits,
-    mixers: Annotated[
-        str | None,
-        typer.Option(
-            help=f"two or more; the first is what the others are compared with: {','.join(MIXERS)}",
-            metavar="NAMES",
-            rich_help_panel=_COMPARISON,
-        ),
-    ] = None,
-    presets: Annotated[
-        str | None,
-        typer.Option(
-            help="two or more published configurations; vitprof presets lists them",
-            metavar="NAMES",
-            rich_help_panel=_COMPARISON,
-        ),
-    ] = None,
+    to: Destination,
+    mixers: Mixers = None,
+    presets: Presets = None,
     specs: Annotated[
         str | None,
         typer.Option(
@@ -89,62 +82,54 @@ def compare(
     ] = None,
     measure: Measure = False,
     device: Device = None,
-    format: FormatName = None,
-    output: Output = None,
 ) -> None:
     """Lay mixers, or models, side by side, and say from where on which is cheaper.
 
     Parameters, multiply-accumulates of a forward pass, peak memory of a step and
-    the largest batch for a card are by formula, and so is where they cross: the
+    the largest batch for a GPU are by formula, and so is where they cross: the
     smallest number of tokens, or of another option, from which on a mixer is
     cheaper than the first.
     """
-    target = destination(format, output)
     protocol = protocol_of(limits, measure=measure)
-    place = device or ("cpu" if measure else "cuda")
+    models: Words = {} if specs is None else {"models": _models(specs, mixers, presets, request)}
     with progress() as say:
-        report = comparing.compare(
-            models=_models(request, mixers, presets, specs),
-            workload=replace(workload, device=place.partition(":")[0]),
-            **room,
+        report = lay_side_by_side(
+            workload=workload,
             layers=layers,
             along=None if along is None else along.replace("-", "_"),
             up_to=up_to,
             measure=measure,
-            device=place,
+            device=device,
             protocol=protocol,
             say=say,
+            **room,
+            **side_by_side(mixers, presets),
+            **models,
+            **request,
         )
-    target.show(report)
+    to.show(report)
 
 
 def _models(
-    request: Request, mixers: str | None, presets: str | None, specs: str | None
+    specs: str, mixers: str | None, presets: str | None, request: Words
 ) -> dict[str, Model]:
-    """The models that are compared, by name.
+    """The models of a check file, by name.
 
     Raises:
-        SpecError: there is no such model, mixer or option, or they are named in two ways.
+        SpecError: models are named otherwise, too, or two have one name.
         CheckFileError: the file cannot be read.
     """
     named = {"--mixers": mixers, "--presets": presets, "--specs": specs}
     given = [name for name, value in named.items() if value is not None]
     if len(given) > 1:
         raise SpecError(f"{listing(given, 'and')} each say what to compare; give one of them")
-    if mixers is not None or presets is not None:
-        return specified(request.candidates(mixers, presets), request.options)
-    if specs is not None:
-        if request.model is not None or request.mixer is not None or request.options:
-            raise SpecError("the models of --specs are given whole; leave out their options")
-        models: dict[str, Model] = {}
-        for case in read_cases(Path(specs)):
-            if case.name in models:
-                raise SpecError(
-                    f"two models of {specs} are called {case.name!r}; give each a name of its own"
-                )
-            models[case.name] = case.spec
-        return models
-    raise SpecError(
-        "nothing is given to compare; give --mixers, such as attn,lambda,linear, --presets, such "
-        "as vit-s-16,deit-s, or --specs"
-    )
+    if request:
+        raise SpecError("the models of --specs are given whole; leave out their options")
+    models: dict[str, Model] = {}
+    for case in read_cases(Path(specs)):
+        if case.name in models:
+            raise SpecError(
+                f"two models of {specs} are called {case.name!r}; give each a name of its own"
+            )
+        models[case.name] = case.spec
+    return models

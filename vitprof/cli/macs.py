@@ -6,32 +6,37 @@ from typing import Annotated
 
 import typer
 
-from vitprof import profile
+from vitprof.api import counts
 from vitprof.cli.options import (
     ALL_COUNTERS,
     Counters,
     Fold,
-    FormatName,
     Levels,
-    Output,
-    Request,
     Why,
+    Words,
     split_names,
+    takes_destination,
     takes_request,
 )
-from vitprof.cli.output import destination, progress
+from vitprof.cli.output import Destination, progress
+from vitprof.request.workload import BATCH
+
+EXAMPLE = "vitprof macs --batch 100 --tokens 50"
 
 
 @takes_request
+@takes_destination()
 def macs(
     *,
-    request: Request,
-    batch: Annotated[str, typer.Option(help=profile.BATCH.help, metavar="N")] = "1",
+    request: Words,
+    to: Destination,
+    batch: Annotated[str, typer.Option(help=BATCH.help, metavar="N")] = "1",
     counters: Counters = ALL_COUNTERS,
     device: Annotated[
         str,
         typer.Option(
-            help="where the tools find the model: meta, where nothing is executed, or cpu",
+            help="device that the model is on when the tools read it: meta, where nothing is "
+            "executed, or cpu",
             metavar="NAME",
         ),
     ] = "meta",
@@ -43,22 +48,20 @@ def macs(
     why: Why = False,
     fold: Fold = None,
     levels: Levels = None,
-    format: FormatName = None,
-    output: Output = None,
 ) -> None:
     """Count multiply-accumulates of a forward pass, layer by layer, beside the tools."""
-    target = destination(format, output)
     with progress() as say:
-        report = profile.macs(
-            request.specify(),
+        report = counts.macs(
             batch=batch,
             counters=split_names(counters),
             device=device,
             train=train,
             grad=grad,
             force=force,
-            fold=target.format.for_people if fold is None else fold,
+            fold=to.format.for_people if fold is None else fold,
             levels=levels,
+            why=why,
             say=say,
+            **request,
         )
-    target.show(report, *([report.why()] if why else []))
+    to.show(report)

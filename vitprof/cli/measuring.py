@@ -7,14 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from vitprof.batch_size.gpus import read_budget
 from vitprof.cli.options import gathering, parameter
 from vitprof.cli.workload_options import parameters
 from vitprof.errors import SpecError
-from vitprof.timing import Protocol
+from vitprof.measuring.timing import Protocol
 
 Limits = Mapping[str, Any]  # of the protocol's options, those that are given
-Room = Mapping[str, str]  # of `memory` and `gpu`, what is given
+Room = Mapping[str, Any]  # of `memory` and `gpu`, what is given
 
 _TIME, _BATCH = "Time", "Largest batch"
 
@@ -24,7 +23,8 @@ Measure = Annotated[
 Device = Annotated[
     str | None,
     typer.Option(
-        help="whose kernels the memory is of, and where the time is taken: cpu, cuda or cuda:1",
+        help="device that the models are on, of whose kernels the memory is and where the time is "
+        "taken: cpu, cuda or cuda:1",
         metavar="NAME",
         show_default="cuda; cpu with --measure",
         rich_help_panel=_TIME,
@@ -56,19 +56,10 @@ def takes_room(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command `--memory` and `--gpu`, gathered as its `room`."""
     said = {
         "memory": ("SIZE", "find the largest batch that fits so much, such as 24GiB"),
-        "gpu": ("NAME", "the same for a named card, such as rtx3090"),
+        "gpu": ("NAME", "the same for a named GPU, such as rtx3090"),
     }
     options = {
         name: parameter(name, str, typer.Option(help=text, metavar=word, rich_help_panel=_BATCH))
         for name, (word, text) in said.items()
     }
     return gathering(command, "room", options, lambda given: given)
-
-
-def bytes_of(room: Room) -> int | None:
-    """How much memory there is; None where nobody says.
-
-    Raises:
-        SpecError: there is no such card, or no such size.
-    """
-    return read_budget(room.get("memory"), room.get("gpu")) if room else None

@@ -6,27 +6,31 @@ from typing import Annotated
 
 import typer
 
-from vitprof import footprint
-from vitprof.bytes import read_bytes
-from vitprof.cli.options import Fold, FormatName, Levels, Output, Request, takes_request
-from vitprof.cli.output import destination, progress
+from vitprof.api.memory import CONTEXT, WORKSPACE
+from vitprof.api.memory import memory as report_memory
+from vitprof.cli.options import Fold, Levels, Words, takes_destination, takes_request
+from vitprof.cli.output import Destination, progress
 from vitprof.cli.workload_options import takes_workload
-from vitprof.workload import Workload
+from vitprof.request.workload import Workload
+from vitprof.values.bytes import read_bytes
 
-_CARD = "Card"
+EXAMPLE = "vitprof memory --preset vit-b-16 --batch 32 --dtype bf16 --autocast"
+_GPU = "GPU"
 
 
 @takes_request
 @takes_workload()
+@takes_destination()
 def memory(
     *,
-    request: Request,
+    request: Words,
     workload: Workload,
+    to: Destination,
     trace: Annotated[
         bool,
         typer.Option(
             "--trace/--no-trace",
-            help="lay a real step on tensors without data beside the formula; "
+            help="lay a real step on fake tensors beside the formula; "
             "without it nothing heavy is loaded",
         ),
     ] = True,
@@ -35,31 +39,28 @@ def memory(
         typer.Option(
             help="what a handle of cuBLAS takes; 32MiB on Hopper",
             metavar="SIZE",
-            rich_help_panel=_CARD,
+            rich_help_panel=_GPU,
         ),
-    ] = f"{footprint.WORKSPACE // 1024}kiB",
+    ] = f"{WORKSPACE // 1024}kiB",
     context: Annotated[
         str,
         typer.Option(
-            help="what the driver takes for a process", metavar="SIZE", rich_help_panel=_CARD
+            help="what the driver takes for a process", metavar="SIZE", rich_help_panel=_GPU
         ),
-    ] = f"{footprint.CONTEXT // 10**6}MB",
+    ] = f"{CONTEXT // 10**6}MB",
     fold: Fold = None,
     levels: Levels = None,
-    format: FormatName = None,
-    output: Output = None,
 ) -> None:
     """Predict what a training step, or inference, holds in memory, layer by layer."""
-    target = destination(format, output)
     with progress() as say:
-        report = footprint.memory(
-            request.specify(),
-            workload,
+        report = report_memory(
+            workload=workload,
             trace=trace,
             workspace=read_bytes("workspace", workspace),
             context=read_bytes("context", context),
-            fold=target.format.for_people if fold is None else fold,
+            fold=to.format.for_people if fold is None else fold,
             levels=levels,
             say=say,
+            **request,
         )
-    target.show(report)
+    to.show(report)

@@ -6,18 +6,17 @@ from typing import Annotated
 
 import typer
 
-from vitprof import profile
-from vitprof.cli.options import ALL_COUNTERS, Counters, ListFormat, split_names
-from vitprof.cli.output import progress, show_catalogue
-from vitprof.formulas.mixers import find_all_mixers, find_mixer
-from vitprof.report import catalogue
-from vitprof.specs import specify
+from vitprof.api import catalogue
+from vitprof.cli.options import ALL_COUNTERS, Counters, split_names, takes_destination
+from vitprof.cli.output import Destination, progress
 
-_GRID = {"tokens": 49}  # a square number, near the default
+EXAMPLE = "vitprof mixers lambda"
 
 
+@takes_destination()
 def mixers(
     *,
+    to: Destination,
     mixer: Annotated[
         str | None,
         typer.Argument(
@@ -27,15 +26,8 @@ def mixers(
         ),
     ] = None,
     counters: Counters = ALL_COUNTERS,
-    format: ListFormat = "table",
 ) -> None:
     """List the mixers with their formulas and sources, or show one."""
-    if mixer is None:
-        show_catalogue(catalogue.mixers(find_all_mixers()), format)
-        return
-    found, said = find_mixer(mixer), None
-    if split_names(counters) != ["analytic"]:
-        spec = specify("layer", mixer=found.name, options=_GRID if found().needs_grid else {})
-        with progress() as say:
-            said = profile.macs(spec, counters=split_names(counters), say=say)
-    show_catalogue(catalogue.portrait(found, said), format)
+    with progress() as say:
+        report = catalogue.mixers(mixer, counters=split_names(counters), say=say)
+    to.show(report)

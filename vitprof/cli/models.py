@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from vitprof.cli.options import ListFormat
-from vitprof.cli.output import show_catalogue
-from vitprof.formulas.models import MODELS
-from vitprof.report import catalogue
+from vitprof.api import catalogue
+from vitprof.cli.options import takes_destination
+from vitprof.cli.output import Destination
+
+EXAMPLE = "vitprof models --format markdown"
 
 
-def models(*, format: ListFormat = "table") -> None:
+@takes_destination()
+def models(*, to: Destination) -> None:
     """List the models, each with its formula for parameters and MACs and its source."""
-    show_catalogue(catalogue.models(MODELS.values()), format)
+    to.show(catalogue.models())

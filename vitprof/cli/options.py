@@ -3,73 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from fractions import Fraction
 from inspect import Parameter, Signature, signature
 from typing import Annotated, Any
 
 import typer
 
-from vitprof.candidates import Candidate, of_presets, with_mixers
+from vitprof.cli.output import Destination, destination
 from vitprof.counters import NAMES
 from vitprof.docstrings import docstring
-from vitprof.errors import SpecError
+from vitprof.formats import ANY, Format
 from vitprof.formulas.mixers import MIXERS
-from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS
-from vitprof.options import Choice, Flag, Option, Options
-from vitprof.report.formats import Format
-from vitprof.specs import specify
+from vitprof.values.options import Choice, Flag, Option, Options
 
 _MODELS, _MIXERS, _OUTPUT = "Model", "Options of one mixer", "Output"
+_SIDE_BY_SIDE = "Side by side"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """The model that was asked for on the command line, in words."""
-
-    model: str | None
-    mixer: str | None
-    options: Mapping[str, object]
-
-    def specify(self) -> Model:
-        """The model itself.
-
-        Raises:
-            SpecError: there is no such model.
-        """
-        return specify(self.model, mixer=self.mixer, options=self.options)
-
-    def candidates(self, mixers: str | None, presets: str | None = None) -> list[Candidate]:
-        """What is laid side by side: of `--mixers`, `--presets`, or the one mixer.
-
-        Raises:
-            SpecError: there is no such model, mixer or preset, or they are named in two ways.
-        """
-        if mixers is not None and presets is not None:
-            raise SpecError(
-                "--mixers and --presets each say what is laid side by side; give one of the two"
-            )
-        if mixers is not None and self.mixer is not None:
-            raise SpecError("--mixer is one, --mixers are several; give one of the two")
-        if presets is not None:
-            if self.model is not None or "preset" in self.options:
-                raise SpecError("--presets name the models; leave out --model and --preset")
-            return of_presets(split_names(presets), self.mixer)
-        own = None if self.mixer is None else [self.mixer]
-        named = own if mixers is None else split_names(mixers)
-        return with_mixers(self.model, named, self.options)
+Words = Mapping[str, Any]  # options by name, as a function of `vitprof` takes them
 
 
 def takes_request(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command every option of every model and mixer, gathered as its `request`."""
-
-    def gather(given: dict[str, Any]) -> Request:
-        model, mixer = given.pop("model", None), given.pop("mixer", None)
-        return Request(model=model, mixer=mixer, options=given)
-
     shared = {**_named(), **_sizes(MODELS, _MODELS), **_sizes(MIXERS, _MIXERS)}
-    return gathering(command, "request", shared, gather)
+    return gathering(command, "request", shared, lambda given: given)
+
+
+def takes_destination(
+    known: tuple[Format, ...] = ANY,
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command `--format` and `--output`, gathered as its destination `to`.
+
+    Args:
+        known: formats that it has.
+    """
+    options = {
+        "format": parameter(
+            "format",
+            str,
+            typer.Option(
+                help=f"how to write it down: {', '.join(known)}",
+                metavar="NAME",
+                show_default="by the suffix of --output, else table",
+                rich_help_panel=_OUTPUT,
+            ),
+        ),
+        "output": parameter(
+            "output",
+            str,
+            typer.Option(
+                help="file to write, replaced only whole", metavar="FILE", rich_help_panel=_OUTPUT
+            ),
+        ),
+    }
+
+    def gather(given: dict[str, Any]) -> Destination:
+        return destination(given.get("format"), given.get("output"), known)
+
+    return lambda command: gathering(command, "to", options, gather)
 
 
 def gathering(
@@ -211,29 +204,34 @@ Levels = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
-FormatName = Annotated[
-    str | None,
-    typer.Option(
-        "--format",
-        help=f"how to write it down: {', '.join(Format)}",
-        metavar="NAME",
-        show_default="by the suffix of --output, else table",
-        rich_help_panel=_OUTPUT,
-    ),
-]
-ListFormat = Annotated[
-    str,
-    typer.Option("--format", help="how to write it down: table, json", metavar="NAME"),
-]
-Output = Annotated[
-    str | None,
-    typer.Option(
-        help="file to write, replaced only whole", metavar="FILE", rich_help_panel=_OUTPUT
-    ),
-]
 ALL_COUNTERS = ",".join(NAMES)
+
+
+Mixers = Annotated[
+    str | None,
+    typer.Option(
+        help=f"several, laid side by side: {','.join(MIXERS)}",
+        metavar="NAMES",
+        show_default="that of --mixer",
+        rich_help_panel=_SIDE_BY_SIDE,
+    ),
+]
+Presets = Annotated[
+    str | None,
+    typer.Option(
+        help="published configurations, laid side by side; vitprof presets lists them",
+        metavar="NAMES",
+        rich_help_panel=_SIDE_BY_SIDE,
+    ),
+]
 
 
 def split_names(names: str) -> list[str]:
     """The names in a comma-separated word."""
     return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def side_by_side(mixers: str | None, presets: str | None = None) -> Words:
+    """The mixers and presets that are named, for a function of `vitprof`."""
+    given = {"mixers": mixers, "presets": presets}
+    return {name: split_names(names) for name, names in given.items() if names is not None}

@@ -7,25 +7,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import StringIO
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING
 
 import typer
 
-from vitprof.counters.read import Say
-from vitprof.errors import OutputError, unknown
-from vitprof.report.formats import Document, Format, Shown, find_format, render
-
-if TYPE_CHECKING:
-    from rich.console import ConsoleRenderable
-
-    from vitprof.report.catalogue import Catalogue, Portrait
-    from vitprof.report.presets import PresetList, PresetPortrait
-
-
-UNMET = 1  # exit code: what was asked for was found out, and does not hold
+from vitprof.cli.exits import UNMET
+from vitprof.errors import OutputError, SpecError
+from vitprof.formats import ANY, Format, find_format, plain, render
+from vitprof.progress import Say
+from vitprof.report.base import Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,30 +27,52 @@ class Destination:
     format: Format
     path: Path | None
 
-    def show(self, document: Document, *appendices: Shown) -> None:
-        """Print the document, or write it to the file, for people with its appendices.
+    def show(self, report: Report, *, unmet: int = UNMET) -> None:
+        """Print the report, or write it to the file.
+
+        Args:
+            report: what was found out.
+            unmet: exit code if that does not hold.
 
         Raises:
             OutputError: the file cannot be written; one that was there is as it was.
             typer.Exit: what was found out does not hold.
         """
         if self.path is not None:
-            write(self.path, render(document, self.format, *appendices))
+            self.write(report)
         elif self.format is Format.TABLE:
-            print_table(document, *appendices)
+            print_table(report)
         else:
-            emit(render(document, self.format, *appendices))
-        if document.complaint:
+            content = render(report, self.format)
+            assert isinstance(content, str)
+            emit(content)
+        if report.complaint:
             if self.path is not None or not self.format.for_people:
-                sys.stderr.write(f"vitprof: {document.complaint}\n")
-            raise typer.Exit(UNMET)
+                sys.stderr.write(f"vitprof: {report.complaint}\n")
+            raise typer.Exit(unmet)
+
+    def write(self, report: Report) -> None:
+        """Write the report to the file.
+
+        Raises:
+            OutputError: the file cannot be written; one that was there is as it was.
+        """
+        assert self.path is not None
+        write(self.path, render(report, self.format))
 
 
-def destination(format: str | None, output: str | None) -> Destination:
+def destination(
+    format: str | None, output: str | None, known: tuple[Format, ...] = ANY
+) -> Destination:
     """Where `--format` and `--output` send a report.
 
+    Args:
+        format: name of one.
+        output: name of a file.
+        known: formats that the command has.
+
     Raises:
-        SpecError: there is no such format.
+        SpecError: there is no such format, or it cannot be written here.
         OutputError: there is no such directory.
     """
     path = None if output is None else Path(output)
@@ -68,35 +82,27 @@ def destination(format: str | None, output: str | None) -> Destination:
                 raise OutputError(f"cannot write {path}: {_obstacle(path)}")
         except OSError as error:
             raise _cannot_write(path, error) from error
-    return Destination(find_format(format, output), path)
+    found = find_format(format, output, known)
+    if found is Format.PARQUET:
+        if path is None:
+            raise SpecError("parquet is no text for a terminal; give --output FILE.parquet with it")
+        if find_spec("pyarrow") is None:
+            raise SpecError(
+                "parquet needs pyarrow, which is not installed; pip install vitprof[parquet], or "
+                "write .csv"
+            )
+    return Destination(found, path)
 
 
-def show_catalogue(
-    catalogue: Catalogue | Portrait | PresetList | PresetPortrait, format: str
-) -> None:
-    """Print the catalogue as a table or as JSON.
-
-    Raises:
-        SpecError: there is no such format for a catalogue.
-    """
-    if format == Format.JSON:
-        emit(catalogue.to_json())
-    elif format == Format.TABLE:
-        print_table(catalogue)
-    else:
-        raise unknown("format of a list", format, (Format.TABLE, Format.JSON))
-
-
-def print_table(*renderables: ConsoleRenderable) -> None:
-    """Print to the terminal; without trailing blanks where there is none."""
-    from rich.console import Console
-
+def print_table(report: Report) -> None:
+    """Print to the terminal as wide as it is; to a pipe as wide as the report needs."""
     if sys.stdout.isatty():
-        Console().print(*renderables, sep="\n")
+        from rich.console import Console
+
+        Console().print(report)
         return
-    text = StringIO()
-    Console(file=text).print(*renderables, sep="\n")
-    emit("".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines()))
+    columns = os.environ.get("COLUMNS", "")
+    emit(plain(report, int(columns) if columns.isdecimal() and int(columns) else None))
 
 
 class ReaderGoneError(Exception):

@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
-from vitprof import profile
+from vitprof.api import counts
 from vitprof.cli.options import (
     ALL_COUNTERS,
     Counters,
     Fold,
-    FormatName,
     Levels,
-    Output,
-    Request,
     Why,
+    Words,
     split_names,
+    takes_destination,
     takes_request,
 )
-from vitprof.cli.output import destination, progress
+from vitprof.cli.output import Destination, progress
+
+EXAMPLE = "vitprof params --mixer lambda"
 
 
 @takes_request
+@takes_destination()
 def params(
     *,
-    request: Request,
+    request: Words,
+    to: Destination,
     counters: Counters = ALL_COUNTERS,
     why: Why = False,
     fold: Fold = None,
     levels: Levels = None,
-    format: FormatName = None,
-    output: Output = None,
 ) -> None:
     """Count parameters, layer by layer, beside what the tools say."""
-    target = destination(format, output)
     with progress() as say:
-        report = profile.params(
-            request.specify(),
+        report = counts.params(
             counters=split_names(counters),
-            fold=target.format.for_people if fold is None else fold,
+            fold=to.format.for_people if fold is None else fold,
             levels=levels,
+            why=why,
             say=say,
+            **request,
         )
-    target.show(report, *([report.why()] if why else []))
+    to.show(report)

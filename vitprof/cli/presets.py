@@ -6,13 +6,17 @@ from typing import Annotated
 
 import typer
 
-from vitprof.cli.options import ListFormat
-from vitprof.cli.output import show_catalogue
-from vitprof.report.presets import list_presets, portrait
+from vitprof.api.presets import presets as report_presets
+from vitprof.cli.options import takes_destination
+from vitprof.cli.output import Destination
+
+EXAMPLE = "vitprof presets deit-s"
 
 
+@takes_destination()
 def presets(
     *,
+    to: Destination,
     preset: Annotated[
         str | None,
         typer.Argument(
@@ -21,12 +25,6 @@ def presets(
             show_default="list them all",
         ),
     ] = None,
-    format: ListFormat = "table",
 ) -> None:
     """List the published configurations with parameters and MACs, or show one."""
-    from vitprof.presets import PRESETS, find_preset
-
-    if preset is None:
-        show_catalogue(list_presets(PRESETS.values()), format)
-    else:
-        show_catalogue(portrait(find_preset(preset)), format)
+    to.show(report_presets(preset))

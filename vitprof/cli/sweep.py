@@ -3,44 +3,45 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
-from importlib.util import find_spec
-from pathlib import Path, PurePath
-from typing import Annotated, Any
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from vitprof import sweeping
-from vitprof.cli import INTERRUPTED
+from vitprof.api.sweep import POINTS
+from vitprof.api.sweep import sweep as sweep_over
+from vitprof.cli.exits import INTERRUPTED
 from vitprof.cli.measuring import (
     Device,
     Limits,
     Measure,
     Room,
-    bytes_of,
     protocol_of,
     takes_limits,
     takes_room,
 )
-from vitprof.cli.options import Output, Request, split_names, takes_request
+from vitprof.cli.options import (
+    Mixers,
+    Presets,
+    Words,
+    side_by_side,
+    split_names,
+    takes_destination,
+    takes_request,
+)
 from vitprof.cli.output import Destination, destination, progress, write
 from vitprof.cli.workload_options import takes_workload
-from vitprof.drawing.plot import draw, find_picture
-from vitprof.errors import OutputError, SpecError, unknown
-from vitprof.formulas.mixers import MIXERS
-from vitprof.options import Whole, plain
-from vitprof.profile import BATCH
-from vitprof.report.formats import Format, render
+from vitprof.errors import OutputError, SpecError
+from vitprof.formats import Format
+from vitprof.formats.drawing.plot import Picture, draw, find_picture
+from vitprof.report.quantities import QUANTITIES
 from vitprof.report.sweep import Sweep
+from vitprof.request.workload import BATCH, Workload
 from vitprof.sweeps.axis import is_range
-from vitprof.sweeps.measures import MEASURES
 from vitprof.sweeps.points import MAX_POINTS
-from vitprof.sweeps.timed import Clock
-from vitprof.workload import Workload
 
-_PARQUET = "parquet"
-_FORMATS = (*Format, _PARQUET)
-_MAX_POINTS = Whole("most points of a grid, on all curves", maximum=10_000_000)
+EXAMPLE = "vitprof sweep --mixers attn,linear --tokens 64:4096:x2"
 _SWEEP, _TIME, _OUTPUT = "Sweep", "Time", "Output"
 
 
@@ -48,41 +49,28 @@ _SWEEP, _TIME, _OUTPUT = "Sweep", "Time", "Output"
 @takes_workload(without=("batch", "device"))
 @takes_room
 @takes_limits
+@takes_destination()
 def sweep(
     *,
-    request: Request,
+    request: Words,
     workload: Workload,
     room: Room,
     limits: Limits,
-    mixers: Annotated[
-        str | None,
-        typer.Option(
-            help=f"a curve each: {','.join(MIXERS)}",
-            metavar="NAMES",
-            show_default="that of --mixer",
-            rich_help_panel=_SWEEP,
-        ),
-    ] = None,
-    presets: Annotated[
-        str | None,
-        typer.Option(
-            help="a curve each: published configurations; vitprof presets lists them",
-            metavar="NAMES",
-            rich_help_panel=_SWEEP,
-        ),
-    ] = None,
+    to: Destination,
+    mixers: Mixers = None,
+    presets: Presets = None,
     batch: Annotated[str, typer.Option(help=BATCH.help, metavar="N", rich_help_panel=_SWEEP)] = "1",
     y: Annotated[
         str,
         typer.Option(
             "--y",
-            help=f"what is asked of each point: {','.join(MEASURES)}",
+            help=f"what is asked of each point: {','.join(QUANTITIES)}",
             metavar="NAMES",
             rich_help_panel=_SWEEP,
         ),
     ] = "macs,memory",
     max_points: Annotated[
-        str, typer.Option(help=_MAX_POINTS.help, metavar="N", rich_help_panel=_SWEEP)
+        str, typer.Option(help=POINTS.help, metavar="N", rich_help_panel=_SWEEP)
     ] = str(MAX_POINTS),
     measure: Measure = False,
     device: Device = None,
@@ -110,17 +98,6 @@ def sweep(
             rich_help_panel=_OUTPUT,
         ),
     ] = None,
-    format: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            help=f"how to write it down: {', '.join(_FORMATS)}",
-            metavar="NAME",
-            show_default="by the suffix of --output, else table",
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = None,
-    output: Output = None,
 ) -> None:
     """Count, predict or measure over ranges of options, a curve a mixer.
 
@@ -135,126 +112,61 @@ def sweep(
 
     Exits with 130 where it is interrupted, and then shows what was measured until then.
     """
-    target = _target(format, output, chart=chart)
-    protocol, budget = protocol_of(limits, measure=measure), bytes_of(room)
-    clock = Clock(device=device or "cpu", protocol=protocol) if measure else None
-    measures = sweeping.check_measures(split_names(y), budget, timed=measure)
-    given = {**request.options, "batch": batch}
-    ranges = {name: value for name, value in given.items() if is_range(value)}
-    options = {name: value for name, value in given.items() if name not in ranges}
-    images: Any = options.pop("batch", "1")
-    options.pop("preset", None)
-    models, axes = sweeping.read_curves(
-        request.candidates(mixers, presets),
-        options,
-        ranges,
-        most=_MAX_POINTS.read("max_points", max_points),
-    )
-    place = device or ("cpu" if measure else "cuda")
-    workload = replace(workload, batch=images, device=place.partition(":")[0])
-    picture = None
-    if plot is not None:
-        values = {axis.name: tuple(map(plain, axis.values)) for axis in axes}
-        picture = find_picture(plot, values, len(models))
-        destination(Format.TABLE, plot)  # which sees to it that there is such a directory
-    kept = _kept(target, measure=measure, resume=resume)
+    charts = chart and to.format.for_people
+    protocol = protocol_of(limits, measure=measure)
+    kept = _kept(to, measure=measure, resume=resume)
+    pictures: list[Picture] = []
+
+    def before(wanted: Sweep) -> None:
+        if plot is not None:
+            pictures.append(find_picture(plot, wanted.axes, len(wanted.curves)))
+            destination(Format.TABLE, plot)  # which sees to it that there is such a directory
+
+    def keep(so_far: Sweep) -> None:
+        """Write to the file what there is so far; a pipe gets it once, in the end."""
+        if to.path is not None and (to.path.is_file() or not to.path.exists()):
+            to.write(replace(so_far, charts=charts))
+
+    if is_range(batch):
+        request = {**request, "batch": batch}
+    else:
+        workload = replace(workload, batch=BATCH.read("batch", batch))
     with progress() as say:
-        result = sweeping.evaluate(
-            models,
-            axes,
-            measures,
-            workload,
-            budget=budget,
-            clock=clock,
+        result = sweep_over(
+            workload=workload,
+            measures=split_names(y),
+            max_points=max_points,
+            measure=measure,
+            device=device,
+            protocol=protocol,
+            before=before,
             kept=kept,
-            keep=target.keep,
+            keep=keep,
             say=say,
+            **room,
+            **side_by_side(mixers, presets),
+            **request,
         )
     if result.points:
-        target.show(result)
+        to.show(replace(result, charts=charts))
     if len(result.points) < result.size:
-        _tell_interrupted(result, target)
+        _tell_interrupted(result, to)
         raise typer.Exit(INTERRUPTED)
-    if plot is not None and picture is not None:
-        write(Path(plot), draw(result, picture))
+    for picture in pictures:
+        write(Path(str(plot)), draw(result, picture))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Target:
-    """Where the sweep goes.
-
-    Attributes:
-        text: where it goes as text, and the file.
-        parquet: whether it is written as Parquet instead.
-        chart: whether charts stand below a table.
-    """
-
-    text: Destination
-    parquet: bool
-    chart: bool
-
-    @property
-    def path(self) -> Path | None:
-        return self.text.path
-
-    def show(self, result: Sweep) -> None:
-        """Print it, or write it to the file."""
-        if self.parquet and self.path is not None:
-            write(self.path, self._data(result))
-        else:
-            self.text.show(result, *self._charts(result))
-
-    def keep(self, result: Sweep) -> None:
-        """Write to the file what there is so far; a pipe gets it once, in the end."""
-        if self.path is not None and (self.path.is_file() or not self.path.exists()):
-            write(self.path, self._data(result))
-
-    def _data(self, result: Sweep) -> str | bytes:
-        if self.parquet:
-            return result.to_parquet()
-        return render(result, self.text.format, *self._charts(result))
-
-    def _charts(self, result: Sweep) -> list[Any]:
-        if not self.chart or not self.text.format.for_people:
-            return []
-        from vitprof.report.sweep_to_table import Charts
-
-        return [Charts(result)]
-
-
-def _target(format: str | None, output: str | None, *, chart: bool) -> _Target:
-    """Where `--format` and `--output` send a sweep.
-
-    Raises:
-        SpecError: there is no such format, or it cannot be written here.
-        OutputError: there is no such directory.
-    """
-    if format is not None and format not in _FORMATS:
-        raise unknown("format of a sweep", format, _FORMATS)
-    suffix = "" if output is None else PurePath(output).suffix.lower()
-    if format != _PARQUET and (format is not None or suffix != f".{_PARQUET}"):
-        return _Target(text=destination(format, output), parquet=False, chart=chart)
-    if output is None:
-        raise SpecError("parquet is no text for a terminal; give --output FILE.parquet with it")
-    if find_spec("pyarrow") is None:
-        raise SpecError(
-            "parquet needs pyarrow, which is not installed; pip install vitprof[parquet], or write "
-            ".csv"
-        )
-    return _Target(text=destination(Format.CSV, output), parquet=True, chart=False)
-
-
-def _kept(target: _Target, *, measure: bool, resume: bool) -> Sweep | None:
+def _kept(to: Destination, *, measure: bool, resume: bool) -> Sweep | None:
     """The sweep that is to go on; None where there is none yet.
 
     Raises:
         SpecError: there is nothing to go on with, or a file with times that nobody may want
             to lose.
     """
-    path = target.path
+    path = to.path
     if resume and not measure:
         raise SpecError("only a sweep that measures takes long enough to be resumed; add --measure")
-    if resume and (path is None or target.parquet or target.text.format is not Format.JSON):
+    if resume and (path is None or to.format is not Format.JSON):
         raise SpecError("only JSON holds all that --resume needs; give --output FILE.json")
     if path is None or not measure or not path.is_file():
         return None
@@ -273,9 +185,9 @@ def _kept(target: _Target, *, measure: bool, resume: bool) -> Sweep | None:
         raise SpecError(f"{path} holds no sweep to go on with; give another file") from None
 
 
-def _tell_interrupted(result: Sweep, target: _Target) -> None:
-    where = "" if target.path is None or not result.points else f"; {target.path} has them"
-    on = ", and --resume goes on" if where and target.text.format is Format.JSON else ""
+def _tell_interrupted(result: Sweep, to: Destination) -> None:
+    where = "" if to.path is None or not result.points else f"; {to.path} has them"
+    on = ", and --resume goes on" if where and to.format is Format.JSON else ""
     sys.stderr.write(
         f"vitprof: {len(result.points):,} of {result.size:,} points are measured{where}{on}\n"
     )

@@ -10,8 +10,8 @@ from typing import Any
 import typer
 
 from vitprof.cli.options import gathering, parameter
-from vitprof.options import Choice, Flag, Option, Options, plain
-from vitprof.workload import Workload
+from vitprof.request.workload import Workload
+from vitprof.values.options import Choice, Flag, Option, Options, plain
 
 
 def takes_workload(

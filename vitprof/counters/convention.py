@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from vitprof.formulas.op import Op
 from vitprof.formulas.work import Work
-from vitprof.options import Choice
+from vitprof.values.options import Choice
 
 Causes = Mapping[str, int]
 Rule = Callable[..., Causes]

@@ -14,8 +14,8 @@ from vitprof.counters.parts import each_tensor_once
 from vitprof.counters.reading import Counter, Reading
 from vitprof.counters.undisturbed import undisturbed
 from vitprof.formulas.op import BatchNorm, FusedAttention, LayerNorm, TokenBatchNorm
-from vitprof.formulas.size import product
 from vitprof.formulas.work import Work
+from vitprof.values.size import product
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -13,13 +13,12 @@ from vitprof.counters.reading import Counter, Reading, Unavailable
 from vitprof.counters.undisturbed import undisturbed
 from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.op import Op
-from vitprof.formulas.size import product
+from vitprof.progress import Say
 from vitprof.subject import Subject
+from vitprof.values.size import product
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-Say = Callable[[str], None]
 
 # What executing a model may cost before it has to be forced.
 RUN_MACS = 100_000_000_000

@@ -15,8 +15,8 @@ from vitprof.counters.parts import Part, each_tensor_once
 from vitprof.counters.reading import Counter, Reading
 from vitprof.counters.undisturbed import undisturbed
 from vitprof.formulas.op import BatchNorm, ChannelWise, Conv, Linear, Op
-from vitprof.formulas.size import product
 from vitprof.formulas.work import Work
+from vitprof.values.size import product
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

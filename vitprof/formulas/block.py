@@ -33,9 +33,9 @@ from typing import Any
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.run import ACTIVATIONS as ALL
 from vitprof.formulas.run import Run
-from vitprof.formulas.size import Size
 from vitprof.formulas.tensor import Tensor
-from vitprof.options import Options, Rule, choice, divides, flag, ratio
+from vitprof.values.options import Options, Rule, choice, divides, flag, ratio
+from vitprof.values.size import Size
 
 ACTIVATIONS = {name: ALL[name][1] for name in ("gelu", "relu", "silu")}  # -> class in torch.nn
 NORMS: dict[str, Callable[[Run, str, Tensor], Tensor]] = {

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from math import lcm
 from typing import Any
 
-from vitprof.derived import derived
 from vitprof.errors import listing
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import Shape
 from vitprof.formulas.run import Run
-from vitprof.formulas.size import ONE, Size, product
 from vitprof.formulas.tensor import Tensor
-from vitprof.options import Rule, choice, divides, flag, whole
+from vitprof.values.derived import derived
+from vitprof.values.options import Rule, choice, divides, flag, whole
+from vitprof.values.size import ONE, Size, product
 
 POSITIONS = ("learned", "fixed", "none")
 

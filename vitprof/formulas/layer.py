@@ -10,7 +10,7 @@ from itertools import product
 from operator import attrgetter
 
 from vitprof.formulas.op import FFT, Op
-from vitprof.formulas.size import Size
+from vitprof.values.size import Size
 
 
 class Measure(Enum):

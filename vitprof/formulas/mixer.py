@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 from vitprof.formulas.layer import Layer
 from vitprof.formulas.run import Run, count
-from vitprof.formulas.size import Size
 from vitprof.formulas.tensor import Tensor
-from vitprof.options import Options, Rule
+from vitprof.values.options import Options, Rule
+from vitprof.values.size import Size
 
 
 @dataclass(slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from vitprof.derived import derived
 from vitprof.formulas.block import Block, BlockOptions
 from vitprof.formulas.layer import Layer
 from vitprof.formulas.mixer import Mixer, MixerSizes
@@ -15,11 +15,12 @@ from vitprof.formulas.mixers.attention import Attention
 from vitprof.formulas.op import Shape
 from vitprof.formulas.program import Program
 from vitprof.formulas.run import Run, count
-from vitprof.formulas.size import Size
 from vitprof.formulas.stage import Stage
 from vitprof.formulas.tensor import Tensor
 from vitprof.formulas.trace import trace
-from vitprof.options import Option, Rule, Value, whole
+from vitprof.values.derived import derived
+from vitprof.values.options import Option, Rule, Value, whole
+from vitprof.values.size import Size
 
 if TYPE_CHECKING:
     import torch
@@ -165,9 +166,11 @@ class Model(BlockOptions):
 
     def build(self, *, device: str, dtype: torch.dtype) -> nn.Module:
         """The torch module on a device; on `meta` it allocates nothing."""
-        from vitprof.modules.build import build
-
-        return build(self, device=device, dtype=dtype)
+        # By name, as `module` is: what is on paper knows nothing of what runs.
+        module: nn.Module = import_module("vitprof.modules.build").build(
+            self, device=device, dtype=dtype
+        )
+        return module
 
     def inputs(self, batch: int, *, device: str, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
         """Random images, or tokens, for the torch module."""

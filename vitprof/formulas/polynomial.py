@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.model import Model
-from vitprof.formulas.size import Size
-from vitprof.options import Options, Whole
+from vitprof.values.options import Options, Whole
+from vitprof.values.size import Size
 
 if TYPE_CHECKING:
     from sympy import Symbol

@@ -16,7 +16,7 @@ from typing import Any
 
 from vitprof.formulas.layer import Layer
 from vitprof.formulas.op import Op, Parameter, Shape
-from vitprof.formulas.size import Size
+from vitprof.values.size import Size
 
 
 @dataclass(slots=True)

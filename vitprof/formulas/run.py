@@ -36,9 +36,9 @@ from vitprof.formulas.op import (
     Shape,
     TokenBatchNorm,
 )
-from vitprof.formulas.size import ONE, Size
 from vitprof.formulas.tensor import Tensor, alike, broadcast, fits, spell, spell_size
 from vitprof.formulas.work import Work
+from vitprof.values.size import ONE, Size
 
 Made = TypeVar("Made")
 Forward = Callable[..., Made]

@@ -8,8 +8,8 @@ from functools import partial
 
 from vitprof.formulas.block import Block
 from vitprof.formulas.run import Forward, Run
-from vitprof.formulas.size import Size
 from vitprof.formulas.tensor import Tensor
+from vitprof.values.size import Size
 
 
 @dataclass(slots=True, kw_only=True)

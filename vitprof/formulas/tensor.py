@@ -10,14 +10,20 @@ to a formula that has been checked at numbers, and are not compared.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from vitprof.errors import FormulaError
 from vitprof.formulas.op import Shape
-from vitprof.formulas.size import ONE, Size, as_size, product
+from vitprof.values.size import ONE, Size, as_size, product
 
-if TYPE_CHECKING:
-    from vitprof.formulas.run import Run
+
+class ForwardPass(Protocol):
+    """What a tensor asks of the forward pass that it belongs to."""
+
+    checked: bool
+
+    def place(self, name: str = "") -> str:
+        """Where the forward pass is, for a sentence."""
 
 
 class Tensor:
@@ -30,7 +36,7 @@ class Tensor:
 
     __slots__ = ("run", "shape")
 
-    def __init__(self, run: Run, shape: Shape) -> None:
+    def __init__(self, run: ForwardPass, shape: Shape) -> None:
         self.run = run
         self.shape = shape
 

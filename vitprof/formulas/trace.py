@@ -8,8 +8,8 @@ from typing import Any
 from vitprof.formulas.op import Buffer, Op, Parameter, Shape
 from vitprof.formulas.program import Block, Call, Entry, Module, Move, Program, Release, Repeat
 from vitprof.formulas.run import Forward, Made, Run
-from vitprof.formulas.size import Size
 from vitprof.formulas.tensor import Tensor
+from vitprof.values.size import Size
 
 
 class Traced(Tensor):

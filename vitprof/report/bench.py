@@ -1,21 +1,27 @@
-"""Measured speeds, as plain data and in each format."""
+"""Measured speeds of models."""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from io import StringIO
-from typing import TYPE_CHECKING
 
-from vitprof.options import Value, plain
-from vitprof.report.bench_to_table import bench_to_table
-from vitprof.report.to_json import SCHEMA
-from vitprof.timing import Peak, Timing
-
-if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult
+from vitprof.measuring.timing import Peak, Timing
+from vitprof.report.base import Report
+from vitprof.report.document import (
+    EVERY,
+    Cell,
+    Column,
+    Document,
+    Facts,
+    Heading,
+    Kind,
+    Label,
+    Records,
+    Row,
+    Table,
+)
+from vitprof.values.amounts import Bytes, Figure, Seconds, Share, figure
+from vitprof.values.options import Value, pairs, plain
 
 FORWARD, TRAINING = "forward", "training step"
 
@@ -82,7 +88,7 @@ class Measured:
     """One model.
 
     Attributes:
-        mixer: its token mixer.
+        name: what it is called by: its mixer, its preset, or the name that it was given.
         spec: model, mixer, and every size.
         params: parameters.
         macs: multiply-accumulates of a forward pass of the batch.
@@ -91,7 +97,7 @@ class Measured:
         speeds: of `forward` and `training step`.
     """
 
-    mixer: str
+    name: str
     spec: Mapping[str, Value]
     params: int
     macs: int
@@ -101,11 +107,11 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Benchmark:
-    """Models that differ in their mixer, measured in turn.
+class Benchmark(Report):
+    """Models measured in turn.
 
     Attributes:
-        model: the model's name.
+        model: the model's name; of several kinds, all their names.
         workload: batch, dtype, optimizer and what else a step depends on.
         conditions: device, threads and what else the times depend on.
         versions: of every package that had a part in it.
@@ -117,6 +123,7 @@ class Benchmark:
         unavailable: why something is not measured.
     """
 
+    command = "bench"
     model: str
     workload: Mapping[str, Value]
     conditions: Mapping[str, str]
@@ -132,17 +139,107 @@ class Benchmark:
     def unsettled(self) -> dict[str, float]:
         """The spreads that are larger than they were to be, by what was measured."""
         return {
-            f"{measured.mixer}, {phase}": speed.timing.spread
+            f"{measured.name}, {phase}": speed.timing.spread
             for measured in self.mixers
             for phase, speed in measured.speeds.items()
             if speed.timing.spread > self.bound
         }
 
-    def to_json(self) -> str:
-        """The measurements for other programs."""
-        document = {
-            "schema": SCHEMA,
-            "command": "bench",
+    def document(self) -> Document:
+        device, batch = self.conditions["device"], self.workload["batch"]
+        title = Heading(f"Speed of {self.model}, batch {batch}, on {device}")
+        columns = [Column("", part=EVERY, key=True)]
+        columns += [Column(measured.name, Kind.NUMBER) for measured in self.mixers]
+        return (title, Table(tuple(columns), tuple(self._rows())), Facts(self._facts()))
+
+    def _rows(self) -> Iterator[Row]:
+        mixers = self.mixers
+        yield Row(("params", *(measured.params for measured in mixers)))
+        yield Row(("forward MACs", *(measured.macs for measured in mixers)))
+        sizes = (Bytes(measured.peak_bytes) for measured in mixers)
+        yield Row(("training memory, predicted", *sizes))
+        if self.budget_bytes is not None:
+            batches = (measured.largest or 0 for measured in mixers)
+            yield Row((f"largest batch in {Bytes(self.budget_bytes)}", *batches))
+        for phase in mixers[0].speeds:
+            yield Row((phase, *(None for _ in mixers)), strong=True)
+            columns = [self._cells(measured.speeds[phase]) for measured in mixers]
+            for name in columns[0]:
+                label = Label(name, f"{phase}, {name}", 1)
+                yield Row((label, *(cells[name] for cells in columns)))
+
+    def _cells(self, speed: Speed) -> dict[str, Cell]:
+        lower, median, upper = speed.timing.quartiles
+        cells: dict[str, Cell] = {
+            "median": Seconds(median),
+            "lower quartile": Seconds(lower),
+            "upper quartile": Seconds(upper),
+            "images/s": Figure(speed.images_per_second),
+        }
+        if len(self.mixers) > 1:
+            cells[f"over {self.mixers[0].name}"] = f"{speed.ratio:.2f}"
+        if speed.macs_per_second is not None and speed.share is not None:
+            cells["GMAC/s"] = Figure(speed.macs_per_second / 1e9)
+            cells["of matrix product"] = Share(speed.share)
+        cells["peak memory"] = "n/a" if speed.peak_bytes is None else Bytes(speed.peak_bytes)
+        return cells
+
+    def _facts(self) -> dict[str, str]:
+        """What the times depend on."""
+        side, peak = self.peak.side, self.peak.macs_per_second / 1e9
+        facts = {
+            "matrix product": f"{figure(peak)} GMAC/s, of {side:,} × {side:,} matrices in "
+            f"{self.workload['dtype']}, measured in the same run"
+        }
+        facts |= {f"{name}, n/a": reason for name, reason in self.unavailable.items()}
+        if self.unsettled:
+            facts["unsettled"] = "interquartile range over median: " + "; ".join(
+                f"{name} {spread:.0%}" for name, spread in self.unsettled.items()
+            )
+        return facts | {
+            **self._specs(),
+            "workload": pairs(self.workload),
+            "conditions": pairs(self.conditions),
+            "versions": pairs(self.versions),
+            "protocol": self.protocol,
+        }
+
+    def _specs(self) -> dict[str, str]:
+        """What all the models have in common, and what each has of its own."""
+        specs = [measured.spec.items() for measured in self.mixers]
+        shared = {name: value for name, value in specs[0] if all((name, value) in s for s in specs)}
+        own = {
+            one.name: {
+                name: value
+                for name, value in one.spec.items()
+                if name not in shared and (name, value) != ("mixer", one.name)
+            }
+            for one in self.mixers
+        }
+        return {"spec": pairs(shared), **{name: pairs(spec) for name, spec in own.items() if spec}}
+
+    def records(self) -> Records:
+        """A row a model and kind of step."""
+        rows = [
+            {
+                "name": measured.name,
+                "model": plain(measured.spec["model"]),
+                "mixer": plain(measured.spec["mixer"]),
+                "step": phase,
+                **{name: plain(value) for name, value in self.workload.items()},
+                "params": measured.params,
+                "macs": measured.macs,
+                "predicted_peak_bytes": measured.peak_bytes,
+                "predicted_largest_batch": measured.largest,
+                **speed.record(),
+            }
+            for measured in self.mixers
+            for phase, speed in measured.speeds.items()
+        ]
+        return Records(tuple(rows[0]), tuple(tuple(row.values()) for row in rows))
+
+    def data(self) -> dict[str, object]:
+        return {
             "model": self.model,
             "workload": {name: plain(value) for name, value in self.workload.items()},
             "conditions": dict(self.conditions),
@@ -154,7 +251,8 @@ class Benchmark:
             "budget_bytes": self.budget_bytes,
             "mixers": [
                 {
-                    "mixer": measured.mixer,
+                    "name": measured.name,
+                    "mixer": plain(measured.spec["mixer"]),
                     "spec": {name: plain(value) for name, value in measured.spec.items()},
                     "params": measured.params,
                     "macs": measured.macs,
@@ -169,30 +267,3 @@ class Benchmark:
             ],
             "unavailable": dict(self.unavailable),
         }
-        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-
-    def to_csv(self) -> str:
-        """A row a model and kind of step; an empty cell is what there is not."""
-        rows = [
-            {
-                "model": self.model,
-                "mixer": measured.mixer,
-                "step": phase,
-                **{name: plain(value) for name, value in self.workload.items()},
-                "params": measured.params,
-                "macs": measured.macs,
-                "predicted_peak_bytes": measured.peak_bytes,
-                "predicted_largest_batch": measured.largest,
-                **speed.record(),
-            }
-            for measured in self.mixers
-            for phase, speed in measured.speeds.items()
-        ]
-        text = StringIO()
-        writer = csv.DictWriter(text, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue()
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield from bench_to_table(self)

@@ -1,21 +1,25 @@
-"""The presets, as plain data: their counts, and their published figures beside them."""
+"""Presets with their counts, and their published figures beside them."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 
-from vitprof.formulas.layer import Measure
-from vitprof.options import Plain, plain
-from vitprof.report.to_json import SCHEMA
-from vitprof.specs import specify
-
-if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult
-
-    from vitprof.presets.preset import Preset
+from vitprof.report.base import Report
+from vitprof.report.document import (
+    EVERY,
+    Column,
+    Document,
+    Element,
+    Facts,
+    Heading,
+    Kind,
+    Records,
+    Row,
+    Table,
+)
+from vitprof.report.quantities import QUANTITIES
+from vitprof.values.options import Plain, pairs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,21 +43,35 @@ class PresetEntry:
     source: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PresetList:
+@dataclass(frozen=True, kw_only=True)
+class Presets(Report):
     """All presets, in the order of their families."""
 
+    command = "presets"
     entries: tuple[PresetEntry, ...]
 
-    def to_json(self) -> str:
-        """The presets for other programs."""
-        document = {"schema": SCHEMA, "command": "presets", **asdict(self)}
-        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    def document(self) -> Document:
+        columns = (
+            Column("preset", part=EVERY, key=True),
+            Column("params", Kind.NUMBER),
+            Column("MACs", Kind.NUMBER),
+            Column("mixer"),
+            Column("source"),
+        )
+        sources: dict[str, str] = {}
+        rows = []
+        for entry in self.entries:
+            number = sources.setdefault(entry.source, f"[{len(sources) + 1}]")
+            rows.append(Row((entry.name, entry.params, entry.macs, entry.mixer, number)))
+        numbered = {number: source for source, number in sources.items()}
+        return (Table(columns, tuple(rows)), Facts(numbered))
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        from vitprof.report.presets_to_table import list_to_table
+    def records(self) -> Records:
+        columns = tuple(field.name for field in fields(PresetEntry))
+        return Records(columns, tuple(tuple(asdict(entry).values()) for entry in self.entries))
 
-        yield from list_to_table(self)
+    def data(self) -> dict[str, object]:
+        return {"entries": [asdict(entry) for entry in self.entries]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +82,7 @@ class PublishedFigure:
         measure: params or macs.
         printed: as it was printed.
         counted: what our formulas give, counted as whoever published it counted.
-        agrees: whether that is the figure, to the last digit printed.
+        agrees: if that is the figure, to the last digit printed.
         counting: how it was counted.
         source: where it was published.
         beside: derivation of what it counts and the preset has not; empty for nothing.
@@ -81,8 +99,8 @@ class PublishedFigure:
     note: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PresetPortrait:
+@dataclass(frozen=True, kw_only=True)
+class PresetPortrait(Report):
     """All about one preset.
 
     Attributes:
@@ -92,59 +110,43 @@ class PresetPortrait:
         note: where the published model differs from what is built here.
     """
 
+    command = "presets"
     entry: PresetEntry
-    spec: dict[str, Plain]
+    spec: Mapping[str, Plain]
     figures: tuple[PublishedFigure, ...]
     note: str
 
-    def to_json(self) -> str:
-        """The portrait for other programs."""
-        document = {"schema": SCHEMA, "command": "presets", **asdict(self)}
-        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    def document(self) -> Document:
+        entry = self.entry
+        counts = {"params": f"{entry.params:,}", "MACs": f"{entry.macs:,} for one image"}
+        counts |= {"source": entry.source, **({"note": self.note} if self.note else {})}
+        parts: list[Element] = [Heading(entry.name, f"{entry.model} with {entry.mixer}")]
+        parts.append(Facts(counts))
+        for figure in self.figures:
+            verdict = "agrees" if figure.agrees else "DIFFERS"
+            parts.append(Heading(figure.printed, f"{QUANTITIES[figure.measure].title}: {verdict}"))
+            lines = {
+                "printed in": figure.source,
+                "counts": figure.counting,
+                "by formula": f"{figure.counted:,}",
+            }
+            if figure.beside:
+                lines["of which"] = f"{figure.beside} is not built here"
+            if figure.note:
+                lines["leaves out"] = figure.note
+            parts.append(Facts(lines))
+        return (*parts, Facts({"spec": pairs(self.spec)}))
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        from vitprof.report.presets_to_table import portrait_to_table
+    def records(self) -> Records:
+        """A row a published figure."""
+        columns = ("preset", *(field.name for field in fields(PublishedFigure)))
+        rows = ((self.entry.name, *asdict(figure).values()) for figure in self.figures)
+        return Records(columns, tuple(rows))
 
-        yield from portrait_to_table(self)
-
-
-def list_presets(presets: Iterable[Preset]) -> PresetList:
-    """Each preset with its counts."""
-    return PresetList(entries=tuple(_entry(preset) for preset in presets))
-
-
-def portrait(preset: Preset) -> PresetPortrait:
-    """One preset, and its published figures beside what our formulas give."""
-    from vitprof.presets.figures import COUNTINGS
-
-    model = specify(options={"preset": preset.name})
-    return PresetPortrait(
-        entry=_entry(preset),
-        spec={name: plain(value) for name, value in model.conditions().items()},
-        figures=tuple(
-            PublishedFigure(
-                measure=figure.measure.value,
-                printed=figure.printed,
-                counted=figure.counted(model),
-                agrees=figure.agrees(model),
-                counting=COUNTINGS[figure.counting].says,
-                source=figure.source,
-                beside="" if figure.beside == "0" else figure.beside,
-                note=figure.note,
-            )
-            for figure in preset.figures
-        ),
-        note=preset.note,
-    )
-
-
-def _entry(preset: Preset) -> PresetEntry:
-    tree = specify(options={"preset": preset.name}).formula()
-    return PresetEntry(
-        name=preset.name,
-        model=preset.model,
-        mixer=preset.mixer,
-        params=tree.total(Measure.PARAMS),
-        macs=tree.total(Measure.MACS),
-        source=preset.source,
-    )
+    def data(self) -> dict[str, object]:
+        return {
+            "entry": asdict(self.entry),
+            "spec": dict(self.spec),
+            "figures": [asdict(figure) for figure in self.figures],
+            "note": self.note,
+        }

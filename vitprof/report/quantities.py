@@ -1,11 +1,11 @@
-"""What models are compared by, in words: each quantity with its title and its axis."""
+"""Quantities that models are compared by, each with its title and the label of its axis."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-Amount = int | float
+from vitprof.values.amounts import Bytes, Seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +28,10 @@ QUANTITIES: Mapping[str, Quantity] = {
     "batch": Quantity("largest batch", "largest batch (images)"),
     "time": Quantity("time", "time of a step"),
 }
+
+
+def shown(amount: int | float, measure: str) -> int | Seconds:
+    """An amount as people write it, with its unit."""
+    if isinstance(amount, float):
+        return Seconds(amount)
+    return Bytes(amount) if measure == "memory" else amount

@@ -10,8 +10,8 @@ from itertools import zip_longest
 from vitprof.counters.reading import Reading
 from vitprof.formulas.layer import Layer, Measure, Node
 from vitprof.formulas.op import Op
-from vitprof.formulas.size import Size
-from vitprof.report.report import Row
+from vitprof.report.counts import Row
+from vitprof.values.size import Size
 
 Count = Callable[[Node], tuple[Size, int]]  # of one, with a formula where it has one; of all
 
@@ -84,9 +84,7 @@ def _elsewhere(path: str, size: Size) -> Row:
         level=1,
         type="",
         repeat=1,
-        formula=size.formula,
-        numbers=size.numbers,
-        each=size.value,
+        size=size,
         count=size.value,
         counters={},
         leaf=True,
@@ -94,17 +92,14 @@ def _elsewhere(path: str, size: Size) -> Row:
 
 
 def _row(node: Node, count: Count, readings: Mapping[str, Reading]) -> Row:
-    formula, all_of_them = count(node)
-    closed = bool(formula.operator or formula.name)
+    one, all_of_them = count(node)
     return Row(
         path=node.path,
         name=node.path.rpartition(".")[2],
         level=node.level,
         type=node.item.type,
         repeat=node.repeat,
-        formula=formula.formula if closed else "",
-        numbers=formula.numbers if closed else "",
-        each=formula.value,
+        size=one,
         count=all_of_them,
         counters={name: _said(reading, node) for name, reading in readings.items()},
         leaf=False,

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.model import Model
-from vitprof.formulas.size import Size
-from vitprof.options import Whole
 from vitprof.sweeps.axis import Axis, Number
 from vitprof.sweeps.integers import FITS, Array, Fractions, Integers, Mask
 from vitprof.sweeps.points import options_of, read_axes
+from vitprof.values.options import Whole
+from vitprof.values.size import Size
 
 _AT_ONCE = 65_536  # configurations; all sizes of a formula on so many take some ten MB
 

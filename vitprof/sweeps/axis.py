@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from vitprof.errors import SpecError
-from vitprof.options import Choice, Flag, Option, Ratio, Whole, label_of
+from vitprof.values.options import Choice, Flag, Option, Ratio, Whole, label_of
 
 Number = int | Fraction
 

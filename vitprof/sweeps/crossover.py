@@ -12,11 +12,11 @@ from math import isqrt, lcm
 from vitprof.errors import SpecError, listing, unknown
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import FusedAttention
-from vitprof.options import Whole, label_of
-from vitprof.sweeps.measures import MEASURES
+from vitprof.request.workload import Workload
+from vitprof.sweeps.costs import COSTS
 from vitprof.sweeps.points import options_of
 from vitprof.sweeps.stretches import Stretch, stretches
-from vitprof.workload import Workload
+from vitprof.values.options import Whole, label_of
 
 EXACT = ("params", "macs", "memory")  # the measures that have crossovers
 
@@ -202,7 +202,7 @@ def cost(model: Model, workload: Workload, measure: str, option: str, value: int
 
 
 def _cost(model: Model, workload: Workload, measure: str) -> int:
-    amount = MEASURES[measure].of(model, workload, None)
+    amount = COSTS[measure](model, workload, None)
     assert isinstance(amount, int)
     return amount
 

@@ -10,10 +10,9 @@ from typing import Any
 
 from vitprof.errors import SpecError, unknown
 from vitprof.formulas.model import Model
-from vitprof.options import Option, Ratio, Whole
-from vitprof.profile import BATCH
+from vitprof.request.workload import BATCH, Workload
 from vitprof.sweeps.axis import Axis, Number, read_axis
-from vitprof.workload import Workload
+from vitprof.values.options import Option, Ratio, Whole
 
 Place = dict[str, Number]
 MAX_POINTS = 10_000

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.views import Grads, permuted
 from vitprof.allocation.strides import Ints
-from vitprof.allocation.tensor import Tensor
 from vitprof.formulas.op import Shape
-from vitprof.formulas.size import Size
+from vitprof.values.size import Size
 
 _COLUMNS = 512  # keys that the CPU's kernel takes at a time
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager, is_in_order
 from vitprof.allocation.kernels.elementwise import add
 from vitprof.allocation.kernels.views import Grads, expand, permuted, reshape, transpose
-from vitprof.allocation.tensor import Tensor
-from vitprof.formulas.size import product
+from vitprof.values.size import product
 
 
 def linear(m: Eager, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.views import Grads
 from vitprof.allocation.strides import (
@@ -11,7 +12,6 @@ from vitprof.allocation.strides import (
     is_contiguous,
     suggests_channels_last,
 )
-from vitprof.allocation.tensor import Tensor
 from vitprof.formulas.op import Shape
 
 

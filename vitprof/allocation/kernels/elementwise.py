@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.views import Grads, pass_on
-from vitprof.allocation.tensor import Tensor
-from vitprof.formulas.size import ONE, Size
+from vitprof.values.size import ONE, Size
 
 
 def keeps_input(m: Eager, x: Tensor) -> Tensor:

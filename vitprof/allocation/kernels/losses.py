@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.elementwise import multiply, square, subtract
 from vitprof.allocation.kernels.norms import softmax
 from vitprof.allocation.kernels.reductions import mean, repeated
-from vitprof.allocation.tensor import Tensor
 
 
 def cross_entropy(m: Eager, logits: Tensor) -> Tensor:

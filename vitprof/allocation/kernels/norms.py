@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.elementwise import add, multiply, rsqrt, square
 from vitprof.allocation.kernels.reductions import averaged, mean
@@ -14,10 +15,9 @@ from vitprof.allocation.strides import (
     is_contiguous,
     suggests_channels_last,
 )
-from vitprof.allocation.tensor import Tensor
 from vitprof.allocation.timeline import BYTES
 from vitprof.errors import SpecError
-from vitprof.formulas.size import ONE, product
+from vitprof.values.size import ONE, product
 
 
 def softmax(m: Eager, x: Tensor) -> Tensor:

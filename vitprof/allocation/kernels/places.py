@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.views import Grads
-from vitprof.allocation.tensor import Tensor
 from vitprof.allocation.timeline import BYTES
 from vitprof.formulas.op import Shape
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.elementwise import at_least, divide
 from vitprof.allocation.kernels.views import Grads, expanded
 from vitprof.allocation.strides import Ints, suggests_channels_last
-from vitprof.allocation.tensor import Tensor
 from vitprof.formulas.op import Shape
-from vitprof.formulas.size import ONE, Size
+from vitprof.values.size import ONE, Size
 
 
 def total(m: Eager, x: Tensor, out: Shape, dims: Sequence[int]) -> Tensor:

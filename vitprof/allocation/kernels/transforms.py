@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.elementwise import joint
 from vitprof.allocation.kernels.views import Grads
 from vitprof.allocation.strides import Ints
-from vitprof.allocation.tensor import Tensor
 from vitprof.formulas.op import Shape
 
 

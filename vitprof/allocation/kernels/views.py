@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vitprof.allocation.autograd import Back
+from vitprof.allocation.autograd import Back, Tensor, widest
 from vitprof.allocation.eager import Eager, is_in_order
 from vitprof.allocation.strides import channels_last, suggests_channels_last
-from vitprof.allocation.tensor import Tensor, widest
 from vitprof.formulas.op import Shape
-from vitprof.formulas.size import ONE, Size
+from vitprof.values.size import ONE, Size
 
 Grads = Sequence[Any]
 

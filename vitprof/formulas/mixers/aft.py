@@ -21,7 +21,7 @@ from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.options import qkv_bias_option
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
-from vitprof.options import flag, whole
+from vitprof.values.options import flag, whole
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,9 +36,9 @@ from dataclasses import dataclass
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.options import qkv_bias_option
 from vitprof.formulas.run import Run
-from vitprof.formulas.size import ONE, Size
 from vitprof.formulas.tensor import Tensor
-from vitprof.options import Rule, divides, flag, whole
+from vitprof.values.options import Rule, divides, flag, whole
+from vitprof.values.size import ONE, Size
 
 
 @dataclass(frozen=True, kw_only=True)

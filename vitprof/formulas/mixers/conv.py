@@ -15,7 +15,7 @@ from typing import Any
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
-from vitprof.options import whole
+from vitprof.values.options import whole
 
 
 @dataclass(frozen=True, kw_only=True)

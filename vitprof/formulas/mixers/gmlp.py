@@ -19,9 +19,9 @@ from typing import Any
 from vitprof.formulas.block import hidden_width
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.run import Run
-from vitprof.formulas.size import Size
 from vitprof.formulas.tensor import Tensor
-from vitprof.options import Rule, ratio
+from vitprof.values.options import Rule, ratio
+from vitprof.values.size import Size
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vitprof.options import flag
+from vitprof.values.options import flag
 
 
 def qkv_bias_option() -> Any:

@@ -23,7 +23,7 @@ from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.options import qkv_bias_option
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
-from vitprof.options import whole
+from vitprof.values.options import whole
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,9 +14,9 @@ from typing import Any
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.run import Run
-from vitprof.formulas.size import Size
 from vitprof.formulas.tensor import Tensor
-from vitprof.options import whole
+from vitprof.values.options import whole
+from vitprof.values.size import Size
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,9 +24,9 @@ from typing import Any
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.options import qkv_bias_option
 from vitprof.formulas.run import Run
-from vitprof.formulas.size import ONE, Size
 from vitprof.formulas.tensor import Tensor
-from vitprof.options import Rule, flag
+from vitprof.values.options import Rule, flag
+from vitprof.values.size import ONE, Size
 
 
 @dataclass(frozen=True, kw_only=True)

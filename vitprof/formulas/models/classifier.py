@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from vitprof.derived import derived
 from vitprof.formulas.block import activation_option
 from vitprof.formulas.images import (
     ImageModel,
@@ -26,10 +25,11 @@ from vitprof.formulas.images import (
 from vitprof.formulas.mixer import MixerSizes
 from vitprof.formulas.model import depth_option, dim_option, heads_option
 from vitprof.formulas.run import Run
-from vitprof.formulas.size import ONE, Size
 from vitprof.formulas.stage import Stage
 from vitprof.formulas.tensor import Tensor
-from vitprof.options import Rule, choice, flag, whole
+from vitprof.values.derived import derived
+from vitprof.values.options import Rule, choice, flag, whole
+from vitprof.values.size import ONE, Size
 
 
 @dataclass(frozen=True, kw_only=True)

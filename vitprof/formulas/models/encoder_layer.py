@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isqrt
 
-from vitprof.derived import derived
 from vitprof.formulas.block import activation_option
 from vitprof.formulas.mixer import MixerSizes
 from vitprof.formulas.model import Model, dim_option, heads_option
 from vitprof.formulas.op import Shape
 from vitprof.formulas.run import Run
-from vitprof.formulas.size import ONE, Size
 from vitprof.formulas.stage import Stage
 from vitprof.formulas.tensor import Tensor
-from vitprof.options import Rule, whole
+from vitprof.values.derived import derived
+from vitprof.values.options import Rule, whole
+from vitprof.values.size import ONE, Size
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from vitprof.derived import derived
 from vitprof.formulas.images import (
     ImageModel,
     channels_option,
@@ -23,10 +22,11 @@ from vitprof.formulas.images import (
 from vitprof.formulas.mixer import MixerSizes
 from vitprof.formulas.model import depth_option, dim_option, heads_option
 from vitprof.formulas.run import Run
-from vitprof.formulas.size import ONE, Size
 from vitprof.formulas.stage import Stage
 from vitprof.formulas.tensor import Tensor
-from vitprof.options import Rule, flag, ratio
+from vitprof.values.derived import derived
+from vitprof.values.options import Rule, flag, ratio
+from vitprof.values.size import ONE, Size
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vitprof.formulas.size import ZERO, Size
 from vitprof.formulas.work import Work
+from vitprof.values.size import ZERO, Size
 
 Shape = tuple[Size, ...]
 Uncounted = tuple[tuple[str, Size], ...]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vitprof.formulas.op.base import Op, Shape, Uncounted
-from vitprof.formulas.size import product
 from vitprof.formulas.work import Work
+from vitprof.values.size import product
 
 
 @dataclass(slots=True)

@@ -1,0 +1,102 @@
+"""Models and mixers to choose from: from a name, or none, to a report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+
+from vitprof.api.counts import macs
+from vitprof.counters import NAMES
+from vitprof.docstrings import docstring
+from vitprof.formulas.layer import Measure
+from vitprof.formulas.mixer import Mixer
+from vitprof.formulas.mixers import find_all_mixers, find_mixer
+from vitprof.formulas.model import Model
+from vitprof.formulas.models import MODELS
+from vitprof.formulas.polynomial import mixer_polynomials, model_polynomials
+from vitprof.progress import Say, quiet
+from vitprof.report.catalogue import Catalogue, Entry, Portrait
+from vitprof.report.verdict import verdict
+from vitprof.request.specs import specify
+from vitprof.values.options import Value, plain
+
+_MIXER_SYMBOLS = (
+    "B images of N tokens of width D; head dim = D / heads; on a grid, N = rows × columns"
+)
+_MODEL_SYMBOLS = (
+    "one image, attention as the mixer, mlp ratio 4; patches of an image, of which the encoder "
+    "sees those kept"
+)
+_GRID = {"tokens": 49}  # a square number, near the default
+
+
+def models() -> Catalogue:
+    """List the models, each with its formulas for parameters and MACs, and its source."""
+    return Catalogue(
+        command="models",
+        symbols=_MODEL_SYMBOLS,
+        entries=tuple(
+            _entry(model, (), model_polynomials(model()), model().values())
+            for model in MODELS.values()
+        ),
+    )
+
+
+def mixers(
+    name: str | None = None, *, counters: Iterable[str] = NAMES, say: Say = quiet
+) -> Catalogue | Portrait:
+    """List the mixers with their formulas and sources, or show one.
+
+    Args:
+        name: of the mixer to show; None lists them all.
+        counters: tools whose count of the shown one is explained.
+        say: told what is being done.
+
+    Raises:
+        SpecError: there is no such mixer or counter.
+    """
+    if name is None:
+        entries = tuple(map(_mixer_entry, find_all_mixers()))
+        return Catalogue(command="mixers", symbols=_MIXER_SYMBOLS, entries=entries)
+    mixer = find_mixer(name)
+    spec: Mapping[str, Value] = {}
+    readings: dict[str, str] = {}
+    tools = [*counters]
+    if tools != ["analytic"]:
+        layer = specify("layer", mixer=mixer.name, options=_GRID if mixer().needs_grid else {})
+        counts = macs(layer, counters=tools, say=say)
+        readings = {tool: verdict(found) for tool, found in counts.differences.items()}
+        spec = counts.spec
+    return Portrait(
+        entry=_mixer_entry(mixer),
+        symbols=_MIXER_SYMBOLS,
+        equations=docstring(sys.modules[mixer.__module__]) or mixer.summary,
+        explained={
+            name: f"{option.help.removeprefix(f'{mixer.name}: ')} ({option.bounds()})"
+            for name, option in mixer.declared().items()
+        },
+        needs_grid=mixer().needs_grid,
+        readings=readings,
+        spec={name: plain(value) for name, value in spec.items()},
+    )
+
+
+def _mixer_entry(mixer: type[Mixer]) -> Entry:
+    return _entry(mixer, mixer.aliases, mixer_polynomials(mixer()), mixer().values())
+
+
+def _entry(
+    chosen: type[Model] | type[Mixer],
+    aliases: tuple[str, ...],
+    formulas: Mapping[Measure, str],
+    options: Mapping[str, Value],
+) -> Entry:
+    return Entry(
+        name=chosen.name,
+        aliases=aliases,
+        summary=chosen.summary,
+        source=chosen.source,
+        params=formulas[Measure.PARAMS],
+        macs=formulas[Measure.MACS],
+        options={name: plain(value) for name, value in options.items()},
+    )

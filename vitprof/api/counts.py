@@ -1,0 +1,177 @@
+"""The counts of a model beside what the tools say of it: from a request to a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from vitprof.counters import NAMES, find_counters
+from vitprof.counters.convention import Setting
+from vitprof.counters.read import read_macs, read_params
+from vitprof.counters.reading import Counter, Reading, Unavailable
+from vitprof.counters.reconcile import reconcile_macs, reconcile_params
+from vitprof.formulas.layer import Measure
+from vitprof.formulas.model import Model
+from vitprof.formulas.totals import HEADLINES, totals
+from vitprof.progress import Say, quiet
+from vitprof.report.counts import Counts
+from vitprof.report.rows import counted, rows
+from vitprof.request.specs import specify
+from vitprof.request.workload import BATCH
+from vitprof.values.options import Whole
+from vitprof.version import versions
+
+_LEVELS = Whole("how deep below the model the rows go", maximum=100)
+
+_PARAMS_CONVENTION = (
+    "layers own parameters, and are all that torchinfo before 1.7 counted; tokens and "
+    "positions are parameters that no layer owns; fixed parameters are not trained"
+)
+_MACS_CONVENTION = (
+    "a MAC is one multiply and one add of a contraction (linear layer, convolution, "
+    "matrix product); nothing else is counted; FLOPs = 2 × MACs"
+)
+
+
+def params(
+    model: str | Model | None = None,
+    *,
+    mixer: str | None = None,
+    counters: Iterable[str] = NAMES,
+    fold: bool = False,
+    levels: int | str | None = None,
+    why: bool = False,
+    say: Say = quiet,
+    **options: object,
+) -> Counts:
+    """Count the parameters of a model, layer by layer, beside what the tools say.
+
+    Args:
+        model: a name that `vitprof models` lists, or a model that `specify` made.
+        mixer: a name that `vitprof mixers` lists.
+        counters: of `analytic`, `torchinfo`, `fvcore`, `torch`; the formulas are always
+            there, and alone they import nothing heavy.
+        fold: give equal layers one row.
+        levels: how deep below the model the rows go.
+        why: have the report list every cause of every difference.
+        say: told what is being done.
+        **options: the model's and the mixer's options, `dim=192`; a name that neither
+            has is an error.
+
+    Raises:
+        SpecError: there is no such model, mixer, option or counter, or a value is wrong.
+    """
+    spec = specify(model, mixer=mixer, options=options)
+    tools = find_counters(counters)
+    tree = spec.formula()
+    readings = read_params(tools, spec, say=say) if tools else {}
+    given = _given(readings)
+    return Counts(
+        command="params",
+        spec=spec.conditions(),
+        conditions={"dtype": "float32"},
+        versions=versions(_packages(tools)),
+        convention=_PARAMS_CONVENTION,
+        totals=totals(tree, Measure.PARAMS),
+        headline=HEADLINES[Measure.PARAMS],
+        not_counted={},
+        fft_flops=0,
+        counters={name: reading.total for name, reading in given.items()},
+        differences={
+            tool.name: reconcile_params(tree, tool, given[tool.name])
+            for tool in tools
+            if tool.name in given
+        },
+        unavailable=_reasons(readings),
+        notes=_notes(given),
+        tree=rows(tree, counted(Measure.PARAMS), given, fold=fold, levels=read_levels(levels)),
+        explains=why,
+    )
+
+
+def macs(
+    model: str | Model | None = None,
+    *,
+    mixer: str | None = None,
+    batch: int | str = 1,
+    counters: Iterable[str] = NAMES,
+    device: str = "meta",
+    train: bool = False,
+    grad: bool = False,
+    force: bool = False,
+    fold: bool = False,
+    levels: int | str | None = None,
+    why: bool = False,
+    say: Say = quiet,
+    **options: object,
+) -> Counts:
+    """Count the multiply-accumulates of a forward pass, layer by layer, beside the tools.
+
+    Args:
+        model: a name that `vitprof models` lists, or a model that `specify` made.
+        mixer: a name that `vitprof mixers` lists.
+        batch: images at a time.
+        counters: of `analytic`, `torchinfo`, `fvcore`, `torch`; the formulas are always
+            there, and alone they import nothing heavy.
+        device: where the tools find the model: `meta`, where it is not executed, or `cpu`.
+        train: in train mode, not eval.
+        grad: with gradients.
+        force: execute the model whatever that costs.
+        fold: give equal layers one row.
+        levels: how deep below the model the rows go.
+        why: have the report list every cause of every difference.
+        say: told what is being done.
+        **options: the model's and the mixer's options, `dim=192`; a name that neither
+            has is an error.
+
+    Raises:
+        SpecError: there is no such model, mixer, option or counter, or a value is wrong.
+    """
+    spec = specify(model, mixer=mixer, options=options)
+    images = BATCH.read("batch", batch)
+    setting = Setting(device=device, train=train, grad=grad)
+    tools = find_counters(counters)
+    tree = spec.formula(images)
+    readings = read_macs(tools, spec, images, setting, force=force, say=say) if tools else {}
+    given = _given(readings)
+    return Counts(
+        command="macs",
+        spec={**spec.conditions(), "batch": images},
+        conditions={"dtype": "float32", **setting.conditions()},
+        versions=versions(_packages(tools)),
+        convention=_MACS_CONVENTION,
+        totals=totals(tree, Measure.MACS),
+        headline=HEADLINES[Measure.MACS],
+        not_counted=tree.uncounted(),
+        fft_flops=tree.fft_flops(),
+        counters={name: reading.total for name, reading in given.items()},
+        differences={
+            tool.name: reconcile_macs(tree, tool.convention(setting), given[tool.name])
+            for tool in tools
+            if tool.name in given
+        },
+        unavailable=_reasons(readings),
+        notes=_notes(given),
+        tree=rows(tree, counted(Measure.MACS), given, fold=fold, levels=read_levels(levels)),
+        explains=why,
+    )
+
+
+def _given(readings: Mapping[str, Reading | Unavailable]) -> dict[str, Reading]:
+    return {name: said for name, said in readings.items() if isinstance(said, Reading)}
+
+
+def _reasons(readings: Mapping[str, Reading | Unavailable]) -> dict[str, str]:
+    return {name: said.reason for name, said in readings.items() if isinstance(said, Unavailable)}
+
+
+def _notes(readings: Mapping[str, Reading]) -> dict[str, str]:
+    return {name: "; ".join(said.notes) for name, said in readings.items() if said.notes}
+
+
+def read_levels(levels: int | str | None) -> int | None:
+    """How deep the rows go, checked; None for all the way."""
+    return None if levels is None else _LEVELS.read("levels", levels)
+
+
+def _packages(tools: list[Counter]) -> list[str]:
+    return ["torch", *(tool.package for tool in tools)] if tools else []

@@ -1,0 +1,57 @@
+"""Published configurations: from a name, or none, to a report."""
+
+from __future__ import annotations
+
+from vitprof.formulas.layer import Measure
+from vitprof.published import PRESETS, find_preset
+from vitprof.published.figures import COUNTINGS
+from vitprof.published.preset import Preset
+from vitprof.report.presets import PresetEntry, PresetPortrait, Presets, PublishedFigure
+from vitprof.request.specs import specify
+from vitprof.values.options import plain
+
+
+def presets(name: str | None = None) -> Presets | PresetPortrait:
+    """List the published configurations with parameters and MACs, or show one.
+
+    Args:
+        name: of the preset to show, with its published figures beside our counts; None lists
+            them all.
+
+    Raises:
+        SpecError: there is no such preset.
+    """
+    if name is None:
+        return Presets(entries=tuple(map(_entry, PRESETS.values())))
+    preset = find_preset(name)
+    model = specify(options={"preset": preset.name})
+    return PresetPortrait(
+        entry=_entry(preset),
+        spec={option: plain(value) for option, value in model.conditions().items()},
+        figures=tuple(
+            PublishedFigure(
+                measure=figure.measure.value,
+                printed=figure.printed,
+                counted=figure.counted(model),
+                agrees=figure.agrees(model),
+                counting=COUNTINGS[figure.counting].says,
+                source=figure.source,
+                beside="" if figure.beside == "0" else figure.beside,
+                note=figure.note,
+            )
+            for figure in preset.figures
+        ),
+        note=preset.note,
+    )
+
+
+def _entry(preset: Preset) -> PresetEntry:
+    tree = specify(options={"preset": preset.name}).formula()
+    return PresetEntry(
+        name=preset.name,
+        model=preset.model,
+        mixer=preset.mixer,
+        params=tree.total(Measure.PARAMS),
+        macs=tree.total(Measure.MACS),
+        source=preset.source,
+    )

@@ -1,1 +1,0 @@
-"""The largest batch that fits: predicted without a device, or found by trial on one."""

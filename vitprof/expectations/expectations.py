@@ -1,0 +1,161 @@
+"""Expectations of counts, and their outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import StrEnum
+
+from vitprof.errors import SpecError
+from vitprof.formulas.layer import Layer, Measure
+from vitprof.formulas.op import Op
+from vitprof.formulas.totals import totals
+from vitprof.values.arithmetic import derive
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A count with its formula and numbers, where one formula gives it."""
+
+    count: int
+    formula: str = ""
+
+
+class Relation(StrEnum):
+    """How what was found has to stand to what was expected."""
+
+    EQUAL = "="
+    AT_MOST = "<="
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expectation:
+    """A count that has to come out.
+
+    Attributes:
+        measure: what is counted.
+        key: a total's name, or a layer's path.
+        relation: equal, or a budget.
+        derivation: the expected value as it was written down.
+        expected: its value.
+        line: where it stands in its file; 0 where there is none.
+    """
+
+    measure: Measure
+    key: str
+    relation: Relation
+    derivation: str
+    expected: int
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of an expectation.
+
+    Attributes:
+        what: what was expected of what, `params blocks.0.mixer`.
+        relation: equal, or a budget.
+        expected: the expected value, or the sentence that has to be true.
+        found: the value, or the sentence that is.
+        formula: our formula for the row with its numbers, where it has one.
+        holds: whether it came out.
+        line: where the expectation stands in its file; 0 where there is none.
+    """
+
+    what: str
+    relation: str
+    expected: int | str
+    found: int | str
+    formula: str
+    holds: bool
+    line: int = 0
+
+    @property
+    def difference(self) -> int | None:
+        """Found less expected, where both are numbers."""
+        if isinstance(self.expected, int) and isinstance(self.found, int):
+            return self.found - self.expected
+        return None
+
+
+def expect(
+    measure: Measure,
+    key: str,
+    value: object,
+    relation: Relation = Relation.EQUAL,
+    *,
+    line: int = 0,
+) -> Expectation:
+    """An expectation from a number or a derivation.
+
+    Raises:
+        SpecError: the value is neither.
+    """
+    expected = derive(value)
+    return Expectation(
+        measure=measure,
+        key=key,
+        relation=relation,
+        derivation=str(value),
+        expected=expected,
+        line=line,
+    )
+
+
+def evaluate(tree: Layer, expectations: list[Expectation]) -> list[Outcome]:
+    """Hold a model's formulas against expectations.
+
+    Raises:
+        SpecError: an expectation names neither a total nor a layer.
+    """
+    found = {measure: counts(tree, measure) for measure in {e.measure for e in expectations}}
+    return [_outcome(expectation, found[expectation.measure]) for expectation in expectations]
+
+
+def counts(tree: Layer, measure: Measure) -> dict[str, Known]:
+    """Every total by name and every layer by path, equal ones folded and not."""
+    known = {name: Known(count) for name, count in totals(tree, measure).items()}
+    for fold in (True, False):
+        for node in tree.walk(fold=fold):
+            if node.path in known:
+                continue
+            if isinstance(node.item, Op):
+                size = measure.of(node.item)
+                times = f"{node.repeat} × ({{}})" if node.repeat > 1 else "{}"
+                formula = f"{times.format(size.formula)} = {times.format(size.numbers)}"
+                known[node.path] = Known(size.value * node.repeat, formula)
+            elif node.path:
+                known[node.path] = Known(node.item.of_one(measure) * node.repeat)
+    return known
+
+
+def find(known: Mapping[str, Known], measure: Measure, key: str) -> Known:
+    """The count of the total or layer `key`.
+
+    Raises:
+        SpecError: there is neither.
+    """
+    if key in known:
+        return known[key]
+    near = get_close_matches(key, known, n=1)
+    guess = f"did you mean {near[0]}? " if near else ""
+    raise SpecError(
+        f"there is no total or layer {key!r} in the {measure.value} of this model; {guess}"
+        f"`vitprof {measure.value} --full` lists the layers"
+    )
+
+
+def _outcome(expectation: Expectation, known: Mapping[str, Known]) -> Outcome:
+    found = find(known, expectation.measure, expectation.key)
+    equal = expectation.relation is Relation.EQUAL
+    return Outcome(
+        what=f"{expectation.measure.value} {expectation.key}",
+        relation=expectation.relation,
+        expected=expectation.expected,
+        found=found.count,
+        formula=found.formula,
+        holds=found.count == expectation.expected if equal else found.count <= expectation.expected,
+        line=expectation.line,
+    )

@@ -1,0 +1,27 @@
+"""Cells as people read them in plain text."""
+
+from __future__ import annotations
+
+from vitprof.report.document import Cell, Column, Kind, Label, Marked
+from vitprof.values.amounts import Amount
+from vitprof.values.size import Size
+
+
+def text(cell: Cell, column: Column) -> str:
+    """A cell in words: counts with separators, sizes as formulas, nothing where there is none."""
+    if isinstance(cell, Marked):
+        return text(cell.cell, column)
+    if isinstance(cell, Label):
+        return cell.path
+    if isinstance(cell, Size):
+        return spelled(cell, column.kind)
+    if cell is None or isinstance(cell, (str, Amount)):
+        return "" if cell is None else str(cell)
+    return f"{cell:,}"
+
+
+def spelled(size: Size, kind: Kind) -> str:
+    """A size with names or with numbers; nothing if it has neither name nor arithmetic."""
+    if not size.is_closed_form:
+        return ""
+    return size.numbers if kind is Kind.NUMBERS else size.formula

@@ -1,0 +1,17 @@
+"""Charts of characters that stand in a document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vitprof.report.document import Charts
+
+
+def drawn(element: Charts, width: int = 80, *, colour: bool = False) -> Iterator[str]:
+    """The chart of each measure that has one, in lines of at most so many columns."""
+    from vitprof.formats.drawing.chart import chart
+
+    for measure in element.curves.measures:
+        text = chart(element.curves, measure, width, colour=colour)
+        if text:
+            yield text

@@ -1,0 +1,126 @@
+"""The curves of a sweep as a chart of characters for a terminal, drawn by plotext."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
+
+import plotext
+
+from vitprof.formats.drawing.curves import (
+    Curve,
+    curves_of,
+    number_of_curves,
+    option_of,
+    unit_of,
+)
+from vitprof.formats.drawing.scale import Scale, scale_of_measure, scale_of_option
+
+if TYPE_CHECKING:
+    from vitprof.report.curves import Curves
+
+LEAST_WIDTH = 40
+_LINES = 18
+_COLUMNS_A_TICK = 9
+_LINES_A_TICK = 3
+_MOST_MARKS = 16  # on a curve
+_MARKS = "ox+*#@%&abcdefghijklmnpqrstuvwyz"
+# The terminal's own colours, so that its theme sees to the contrast.
+_HUES = ("blue", "orange", "green", "magenta", "cyan", "red")
+
+
+def chart(sweep: Curves, measure: str, width: int, colour: bool) -> str:
+    """One measure of a sweep, a curve a mixer, in lines of at most so many columns.
+
+    A curve is a line of dots, and marks of its own upon it at its points. There is no chart,
+    and the text is empty, where no option has two values, the measure is known at one only, or
+    there are more curves than marks.
+
+    Args:
+        sweep: the points.
+        measure: what is drawn: `macs`, `memory` and so on.
+        width: columns; at least 40 are taken.
+        colour: whether curves differ in their colour too, by escape sequences.
+    """
+    option = option_of(sweep.axes)
+    few = number_of_curves(sweep.axes, len(sweep.curves)) <= len(_MARKS)
+    curves = curves_of(sweep, measure) if few and option is not None else []
+    places = sorted({at for curve in curves for at, _ in curve.known})
+    if option is None or len(places) < 2:
+        return ""
+    width = max(width, LEAST_WIDTH)
+    known = [value for curve in curves for _, value in curve.known]
+    across = scale_of_option(places, width // _COLUMNS_A_TICK)
+    up = scale_of_measure(known, unit_of(measure), _LINES // _LINES_A_TICK)
+    text = "\n".join(
+        [
+            *wrap(sweep.label_of_measure(measure) + _note(up), width),
+            *_panel(curves, across, up, width),
+            (sweep.label_of_option(option) + _note(across)).center(width).rstrip(),
+            *_keys(curves, width),
+        ]
+    )
+    lines = (text if colour else plotext.uncolorize(text)).splitlines()
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def _panel(curves: Sequence[Curve], across: Scale, up: Scale, width: int) -> list[str]:
+    with _figure() as figure:
+        figure.plot_size(width, _LINES)
+        figure.theme("simple")  # the frame in the terminal's own colours
+        for axis, scale in (("x", across), ("y", up)):
+            ruler = figure.ruler(axis)
+            ruler.lim(0, 1)
+            ruler.ticks([scale.place(tick) for tick in scale.ticks], [*scale.ticks.values()])
+        for curve in curves:
+            for run in curve.runs:
+                x, y = _places(run, across, up)
+                figure.draw(
+                    figure.signal(x, y, marker=plotext.marker("braille", _hue(curve))).lines()
+                )
+        for number, curve in enumerate(curves):  # above every line
+            x, y = _places(curve.known[:: -(-len(curve.known) // _MOST_MARKS)], across, up)
+            figure.draw(figure.signal(x, y, marker=plotext.marker(_MARKS[number], _hue(curve))))
+        return [line.rstrip() for line in str(figure.build()).splitlines()]
+
+
+@contextmanager
+def _figure() -> Iterator[Any]:
+    """The one figure that plotext has, empty, and as wide as it is told, not as the terminal is."""
+    plotext.figure.clear()
+    plotext.terminal.limit(False, False)
+    try:
+        yield plotext.figure
+    finally:
+        plotext.terminal.limit()
+        plotext.figure.clear()
+
+
+def _places(
+    points: Sequence[tuple[float, float]], across: Scale, up: Scale
+) -> tuple[list[float], list[float]]:
+    return [across.place(at) for at, _ in points], [up.place(value) for _, value in points]
+
+
+def _keys(curves: Sequence[Curve], width: int) -> Iterator[str]:
+    """Which mark is which curve, in as many lines as it takes."""
+    line, columns = "", 0
+    for number, curve in enumerate(curves):
+        wide = len(curve.name) + 2
+        if line and columns + 3 + wide > width:
+            yield line
+            line, columns = "", 0
+        gap = "   " if line else ""
+        line += f"{gap}{plotext.colorize(_MARKS[number], _hue(curve))} {curve.name}"
+        columns += len(gap) + wide
+    yield line
+
+
+def _hue(curve: Curve) -> str:
+    return _HUES[curve.of % len(_HUES)]
+
+
+def _note(scale: Scale) -> str:
+    return ", log scale" if scale.logarithmic else ""

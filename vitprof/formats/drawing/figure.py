@@ -1,0 +1,413 @@
+"""A sweep's figure, composed and written by matplotlib.
+
+The palette is that of Okabe and Ito ("Color Universal Design", 2008), which people with any
+of the usual colour blindnesses can tell apart, without its yellow, which fades on white.
+A mixer has a colour, a mark and dashes of its own, so the figure can be read in grey.
+
+The same sweep gives the same bytes on every machine: text is set in the DejaVu Sans that
+matplotlib ships, as outlines in SVG, every length follows from its metrics, and neither a
+date nor the reader's settings go in. All lengths are in points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import pairwise
+from math import ceil, nan
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
+from matplotlib.textpath import text_to_path
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
+
+from vitprof.errors import SpecError, listing
+from vitprof.formats.drawing.caption import caption_of
+from vitprof.formats.drawing.curves import (
+    Curve,
+    crossed,
+    curves_of,
+    option_along,
+    unit_of,
+)
+from vitprof.formats.drawing.labels import Box, Segment, beside, spread
+from vitprof.formats.drawing.scale import Scale, scale_of_measure, scale_of_option, show_value
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from vitprof.report.sweep import Sweep
+
+COLUMN = 3.5 * 72  # a column of a paper, and the width of one panel
+_HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_MARKS = "os^DvPX*"
+_DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1.6), (1.2, 1.2), (5, 1.5, 1.2, 1.5))
+_INK, _FAINT = "#262626", "#DDDDDD"
+_TEXT, _LABEL = 7.0, 8.0  # sizes of type
+_LEADING = 1.3  # a line of text, over its size
+_DROP = 0.36  # of the size, from the middle of a line of text to its baseline
+_FONT = ["DejaVu Sans"]
+_TICK, _TICK_PAD = 3.0, 2.5
+_STYLE: dict[Any, Any] = {  # keys that matplotlib's own type lists by name
+    "font.family": _FONT,
+    "font.size": _TEXT,
+    "text.color": _INK,
+    "text.parse_math": False,  # a dollar in a name is a dollar
+    "svg.fonttype": "path",
+    "svg.hashsalt": "vitprof",
+    "pdf.fonttype": 42,  # TrueType, which publishers ask for
+    "axes.edgecolor": _INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+}
+for _axis in ("xtick", "ytick"):
+    _STYLE |= {f"{_axis}.color": _INK, f"{_axis}.labelsize": _TEXT}
+    _STYLE |= {f"{_axis}.major.size": _TICK, f"{_axis}.major.pad": _TICK_PAD}
+    _STYLE |= {f"{_axis}.minor.size": 1.6, f"{_axis}.minor.width": 0.4}
+    _STYLE |= {f"{_axis}.major.width": 0.6}
+_DPI = 300
+_EDGE = 5.0  # around the figure
+_PAD = 3.0  # between a text and what it belongs to
+_GAP = 14.0  # between panels
+_PANEL_HEIGHT = 150.0
+_TO_NAME = 9.0  # from the axes to the names of the curves
+_MOST_NAMED = 0.34  # of a panel's width that the names may take; more stand in a key
+_MOST_MARKS = 10  # on a curve
+_MARK = 4.4  # across
+_RING = 3.6  # the radius of the ring around a crossing
+_CROWD = 60.0  # between rings: nearer than that, a line says which number is whose
+_POINTER = 6.0  # how long that line is, at least
+_SAMPLE, _KEY_GAP = 28.0, 12.0  # a line in the key, and what is between two entries
+
+
+def figure_file(sweep: Sweep, measures: Sequence[str], width: float, format: str) -> bytes:
+    """The figure as a PNG, SVG or PDF, `width` inches wide; 0 lets the panels say.
+
+    Raises:
+        SpecError: there is nothing to draw.
+    """
+    unstamped: dict[str, dict[str, str | None]] = {
+        "png": {"Software": None},
+        "svg": {"Date": None, "Creator": None},
+        "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+    }
+    with style():
+        figure = compose(sweep, measures, width)
+        file = BytesIO()
+        metadata = {**unstamped[format], "Title": str(figure.get_label())}
+        figure.savefig(file, format=format, dpi=_DPI, metadata=metadata)
+    return file.getvalue()
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """matplotlib as it comes, with this module's settings; afterwards as it was."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        yield
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Panel:
+    """One measure: its curves, and its axes."""
+
+    measure: str
+    label: str
+    curves: list[Curve]
+    across: Scale
+    up: Scale
+
+    @property
+    def room_left(self) -> float:
+        """What the names of the ticks and of the axis take."""
+        ticks = max(_width_of(name) for name in self.up.ticks.values())
+        return _LABEL * _LEADING + _PAD + ticks + _TICK + _TICK_PAD
+
+    @property
+    def room_right(self) -> float:
+        """What the names of the curves take."""
+        return _TO_NAME + max(_width_of(curve.name) for curve in self.curves)
+
+    @property
+    def names_height(self) -> float:
+        """What the names of the curves take, one above the other."""
+        return len(self.curves) * _TEXT * _LEADING
+
+    def point(self, box: Box, at: float, value: float) -> tuple[float, float]:
+        """Where a point is when the panel's axes are the edges of the box."""
+        return (
+            box.left + self.across.place(at) * (box.right - box.left),
+            box.bottom + self.up.place(value) * (box.top - box.bottom),
+        )
+
+
+def compose(sweep: Sweep, measures: Sequence[str], width: float = 0) -> Figure:
+    """The figure, to be made and written within `style`; `width` is in inches.
+
+    Raises:
+        SpecError: there is nothing to draw.
+    """
+    panels = _panels(sweep, measures)
+    columns = min(len(panels), 1 if 0 < width * 72 < 1.5 * COLUMN else 2)
+    wide = width * 72 or COLUMN * columns
+    inside = wide - 2 * _EDGE
+    each = (inside - _GAP * (columns - 1)) / columns
+    left, right = (
+        max(getattr(panel, room) for panel in panels) for room in ("room_left", "room_right")
+    )
+    named = right <= _MOST_NAMED * each and all(
+        panel.names_height <= _PANEL_HEIGHT for panel in panels
+    )
+    right = right if named else _PAD
+    keys = [] if named else _key_lines(panels, inside)
+    marked = any(crossed(curve) for panel in panels for curve in panel.curves)
+    caption = _wrapped(caption_of(sweep, measures, marked), inside)
+    # From the bottom up: the caption, the key, and rows of panels, their axes' names below.
+    line = _TEXT * _LEADING
+    key_bottom = _EDGE + len(caption) * line + 2 * _PAD
+    bottom = key_bottom + (len(keys) * line + 2 * _PAD if keys else 0)
+    below = _TICK + _TICK_PAD + line + _PAD + _LABEL
+    row = below + _PANEL_HEIGHT + _GAP
+    rows = ceil(len(panels) / columns)
+    figure = Figure(figsize=(wide / 72, (bottom + rows * row - _GAP + _TEXT + _EDGE) / 72), dpi=72)
+    over = sweep.label_of_option(option_along(sweep.axes))
+    figure.set_label(f"{listing((panel.label for panel in panels), 'and')} over {over}")
+    for number, panel in enumerate(panels):
+        x = _EDGE + number % columns * (each + _GAP)
+        y = bottom + (rows - 1 - number // columns) * row + below
+        box = Box(x + left, y, x + each - right, y + _PANEL_HEIGHT)
+        _draw_panel(figure, panel, box, left, over, named)
+    for number, entries in enumerate(reversed(keys)):
+        for x, curve in entries:
+            _draw_key(figure, curve, _EDGE + x, key_bottom + (number + 0.5) * line)
+    for number, words in enumerate(reversed(caption)):
+        _write(figure, _EDGE, _EDGE + (number + 0.25) * line, words)
+    return figure
+
+
+def _panels(sweep: Sweep, measures: Sequence[str]) -> list[_Panel]:
+    """One a measure that has a curve, all with the same axis across."""
+    curves = {measure: curves_of(sweep, measure) for measure in measures}
+    places = sorted({at for drawn in curves.values() for curve in drawn for at, _ in curve.known})
+    if len(places) < 2:
+        raise SpecError(
+            f"there is nothing to draw: {listing(measures, 'and')} have a value at "
+            f"{len(places)} of the points; sweep values at which more mixers are defined"
+        )
+    return [
+        _Panel(
+            measure=measure,
+            label=sweep.label_of_measure(measure),
+            curves=drawn,
+            across=scale_of_option(places, most=6),
+            up=scale_of_measure(
+                [value for curve in drawn for _, value in curve.known], unit_of(measure), most=7
+            ),
+        )
+        for measure, drawn in curves.items()
+        if drawn
+    ]
+
+
+def _draw_panel(
+    figure: Figure, panel: _Panel, box: Box, left: float, over: str, named: bool
+) -> None:
+    """Axes within the box, their names below and `left` of it, the curves and what is on them."""
+    axes = _axes(figure, panel, box)
+    for place, curve in enumerate(panel.curves):
+        _draw_curve(axes, curve, place / len(panel.curves))
+    below = box.bottom - _TICK - _TICK_PAD - _TEXT * _LEADING - _PAD - 0.75 * _LABEL
+    middle = (box.left + box.right) / 2
+    _write(figure, middle, below, over, fontsize=_LABEL, horizontalalignment="center")
+    _write(
+        figure,
+        box.left - left + _LABEL,
+        (box.bottom + box.top) / 2,
+        panel.label,
+        fontsize=_LABEL,
+        horizontalalignment="center",
+        rotation=90,
+        rotation_mode="anchor",
+    )
+    if named:
+        _name_curves(figure, panel, box)
+    _mark_crossings(figure, axes, panel, box)
+
+
+def _axes(figure: Figure, panel: _Panel, box: Box) -> Axes:
+    wide, high = (length * 72 for length in figure.get_size_inches())
+    axes = figure.add_axes(
+        (
+            box.left / wide,
+            box.bottom / high,
+            (box.right - box.left) / wide,
+            (box.top - box.bottom) / high,
+        ),
+        label=panel.measure,
+    )
+    if panel.across.logarithmic:
+        axes.set_xscale("log")
+    if panel.up.logarithmic:
+        axes.set_yscale("log")
+    axes.set_xlim(panel.across.low, panel.across.high)
+    axes.set_ylim(panel.up.low, panel.up.high)
+    for axis, scale in ((axes.xaxis, panel.across), (axes.yaxis, panel.up)):
+        axis.set_major_locator(FixedLocator(list(scale.ticks)))
+        axis.set_major_formatter(FixedFormatter(list(scale.ticks.values())))
+        axis.set_minor_locator(FixedLocator(list(scale.minor)))
+        axis.set_minor_formatter(NullFormatter())
+        axis.grid(color=_FAINT, linewidth=0.5)
+    return axes
+
+
+def _draw_curve(axes: Axes, curve: Curve, shift: float) -> None:
+    """Of many points some bear a mark, and not the same ones as those of the other curves."""
+    step = ceil(len(curve.points) / _MOST_MARKS)
+    axes.plot(
+        [at for at, _ in curve.points],
+        [nan if value is None else float(value) for _, value in curve.points],
+        label=curve.name,
+        markevery=(int(shift * step), step),
+        **_look(curve),
+    )
+
+
+def _look(curve: Curve) -> dict[str, Any]:
+    """Colour and mark are the mixer's; what else was swept changes the dashes."""
+    hue = _HUES[curve.of % len(_HUES)]
+    dashes = _DASHES[(curve.variant if curve.variants > 1 else curve.of) % len(_DASHES)]
+    mark = _MARKS[curve.of % len(_MARKS)]
+    hollow = curve.variant >= len(_DASHES)
+    return {
+        "color": hue,
+        "linewidth": 1.2,
+        "linestyle": (0, dashes) if dashes else "-",
+        "marker": mark,
+        "markersize": _MARK * (1.5 if mark == "*" else 1.15 if mark in "^v" else 1),
+        "markeredgewidth": 0.8 if hollow else 0.5,
+        "markeredgecolor": hue if hollow else "white",
+        "markerfacecolor": "white" if hollow else hue,
+    }
+
+
+def _name_curves(figure: Figure, panel: _Panel, box: Box) -> None:
+    """Each name stands right of the axes, at the height of its curve's end or near it."""
+    ends = [panel.point(box, *curve.known[-1]) for curve in panel.curves]
+    half = _TEXT * _LEADING / 2
+    heights = spread([y for _, y in ends], 2 * half, box.bottom + half, box.top - half)
+    for curve, (x, y), height in zip(panel.curves, ends, heights, strict=True):
+        start = box.right + _TO_NAME
+        _draw_line(figure, (x, y, start - 1.5, height), _look(curve)["color"], 0.6)
+        _write(figure, start, height - _DROP * _TEXT, curve.name)
+
+
+def _mark_crossings(figure: Figure, axes: Axes, panel: _Panel, box: Box) -> None:
+    """A ring around each, and the option's value beside it, clear of curves and marks."""
+    found = sorted({(at, value) for curve in panel.curves for at, value, _ in crossed(curve)})
+    places = [[panel.point(box, *point) for point in curve.known] for curve in panel.curves]
+    segments = [(*start, *end) for curve in places for start, end in pairwise(curve)]
+    taken = [_around(place, _MARK / 2) for curve in places for place in curve]
+    taken += [_around(panel.point(box, *point), _RING) for point in found]
+    for at, value in found:
+        x, y = panel.point(box, at, value)
+        axes.plot(
+            [at],
+            [value],
+            label=f"crossing at {at}",
+            marker="o",
+            markersize=2 * _RING,
+            markerfacecolor="none",
+            markeredgecolor=_INK,
+            markeredgewidth=0.9,
+            zorder=4,
+        )
+        word = show_value(at)
+        crowd = [panel.point(box, *point) for point in found if point != (at, value)]
+        crowded = any(abs(x - to_x) + abs(y - to_y) < _CROWD for to_x, to_y in crowd)
+        place = beside(
+            x,
+            y,
+            clear=_RING + (_POINTER if crowded else 0),
+            width=_width_of(word),
+            height=_TEXT,
+            within=box,
+            boxes=taken,
+            segments=segments,
+        )
+        taken.append(place)
+        _write(figure, place.left, place.bottom + (0.5 - _DROP) * _TEXT, word)
+        _point_at(figure, place, x, y)
+
+
+def _point_at(figure: Figure, word: Box, x: float, y: float) -> None:
+    """A line from a word to the ring around a point, where there is room for one."""
+    from_x = min(max(x, word.left), word.right)
+    from_y = min(max(y, word.bottom), word.top)
+    away = ((from_x - x) ** 2 + (from_y - y) ** 2) ** 0.5
+    if away > _RING + _POINTER / 2:
+        share = _RING / away
+        edge = (x + share * (from_x - x), y + share * (from_y - y))
+        _draw_line(figure, (*edge, from_x, from_y), _INK, 0.5)
+
+
+def _around(place: tuple[float, float], radius: float) -> Box:
+    x, y = place
+    return Box(x - radius, y - radius, x + radius, y + radius)
+
+
+def _key_lines(panels: Sequence[_Panel], width: float) -> list[list[tuple[float, Curve]]]:
+    """The curves of all panels, each once, in lines and columns, with where each begins."""
+    curves = list({curve.name: curve for panel in panels for curve in panel.curves}.values())
+    wide = _SAMPLE + _PAD + max(_width_of(curve.name) for curve in curves) + _KEY_GAP
+    columns = max(1, int((width + _KEY_GAP) / wide))
+    return [
+        [(number * wide, curve) for number, curve in enumerate(curves[first : first + columns])]
+        for first in range(0, len(curves), columns)
+    ]
+
+
+def _draw_key(figure: Figure, curve: Curve, x: float, y: float) -> None:
+    ends = [x / 72, (x + _SAMPLE / 2) / 72, (x + _SAMPLE) / 72]
+    figure.add_artist(
+        Line2D(ends, [y / 72] * 3, transform=figure.dpi_scale_trans, markevery=[1], **_look(curve))
+    )
+    _write(figure, x + _SAMPLE + _PAD, y - _DROP * _TEXT, curve.name)
+
+
+def _draw_line(figure: Figure, segment: Segment, colour: str, width: float) -> None:
+    x, y, to_x, to_y = (length / 72 for length in segment)
+    across = figure.dpi_scale_trans
+    figure.add_artist(Line2D([x, to_x], [y, to_y], transform=across, color=colour, linewidth=width))
+
+
+def _write(figure: Figure, x: float, y: float, words: str, **how: Any) -> None:
+    """Text on a baseline."""
+    across = figure.dpi_scale_trans
+    how = {"verticalalignment": "baseline", "fontsize": _TEXT, **how}
+    figure.text(x / 72, y / 72, words, transform=across, **how)
+
+
+def _width_of(words: str, size: float = _TEXT) -> float:
+    font = FontProperties(family=_FONT, size=size)
+    width, _, _ = text_to_path.get_text_width_height_descent(words, font, ismath=False)
+    return float(width)
+
+
+def _wrapped(text: str, width: float) -> list[str]:
+    """The text in lines that are no wider, broken at blanks."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and _width_of(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines

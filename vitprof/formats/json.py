@@ -1,0 +1,13 @@
+"""A report as JSON, the contract for other programs."""
+
+from __future__ import annotations
+
+import json
+
+from vitprof.report.base import SCHEMA, Report
+
+
+def render_json(report: Report) -> str:
+    """All of it; counts are exact integers."""
+    document = {"schema": SCHEMA, "command": report.command, **report.data()}
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

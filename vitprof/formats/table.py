@@ -1,0 +1,255 @@
+"""A document as text for a terminal: as wide as that is, with no name and no figure cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from io import StringIO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from vitprof.formats.cells import text
+from vitprof.formats.charts import drawn
+from vitprof.report.base import Report
+from vitprof.report.document import (
+    EVERY,
+    Cell,
+    Column,
+    Element,
+    Equations,
+    Facts,
+    Heading,
+    Kind,
+    Label,
+    Marked,
+    Row,
+    Sentence,
+    Table,
+)
+
+_FORMULA_WIDTH = 38  # a longer formula wraps before it pushes the counts off the screen
+_NARROW_WIDTH = 12  # to which words are broken before a column goes elsewhere
+_FOLDED_WIDTH = 6  # to which names are folded before they are left out
+_ANY_WIDTH = 10_000
+_WHOLE = (Kind.NAME, Kind.NUMBER)  # are never broken
+_FILE_WIDTH = 160
+
+
+def render_table(report: Report) -> str:
+    """The document as text without colours, for a file."""
+    return plain(report, _FILE_WIDTH)
+
+
+def plain(report: Report, width: int | None) -> str:
+    """The document as text without colours, of so many columns; None for as many as it needs."""
+    stream = StringIO()
+    console = Console(file=stream, width=_ANY_WIDTH if width is None else width, color_system=None)
+    console.print(report)
+    return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
+
+
+def show(report: Report, console: Console, options: ConsoleOptions) -> RenderResult:
+    """Yield what rich prints of a report."""
+    elements = report.document()
+    for place, element in enumerate(elements):
+        if place and not _goes_on(elements[place - 1], element):
+            yield ""
+        yield from _show(element, console, options)
+
+
+def _goes_on(before: Element, element: Element) -> bool:
+    """If no empty line stands between two elements."""
+    entry = isinstance(before, Heading) and isinstance(element, Facts)
+    return entry or (isinstance(before, Sentence) and isinstance(element, Sentence))
+
+
+def _show(element: Element, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+    if isinstance(element, Heading):
+        remark = f"  {element.remark}" if element.remark else ""
+        yield Text.assemble((element.text, "bold"), remark)
+    elif isinstance(element, Table):
+        yield from _tables(element, options)
+    elif isinstance(element, Facts):
+        yield _grid(element)
+    elif isinstance(element, Sentence):
+        styles = {"bold": element.strong, "red": element.alarm, "dim": element.faint}
+        yield Text(element.text, style=" ".join(name for name, on in styles.items() if on))
+    elif isinstance(element, Equations):
+        yield from _paragraphs(element.text)
+    else:
+        colour = console.color_system is not None and not console.no_color
+        width = min(options.max_width, _FILE_WIDTH)
+        yield from (Text.from_ansi(chart) for chart in drawn(element, width, colour=colour))
+
+
+def _grid(facts: Facts) -> RichTable:
+    """A line a name; its text wraps."""
+    table = RichTable.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, line in facts.lines.items():
+        table.add_row(Text(name), Text(line))
+    return table
+
+
+def _paragraphs(words: str) -> Iterator[RenderableType]:
+    """Prose without its line breaks, and equations with theirs."""
+    for place, paragraph in enumerate(words.split("\n\n")):
+        lines = paragraph.splitlines()
+        prose = not any(line.startswith(" ") or "  " in line for line in lines)
+        if place:
+            yield ""
+        yield Text(" ".join(lines) if prose else paragraph)
+
+
+# Tables
+
+
+def _tables(table: Table, options: ConsoleOptions) -> Iterator[RenderableType]:
+    """One table if it fits; else its parts, and of a part as many columns at a time as fit."""
+    if table.title:
+        yield Text(table.title)
+    shape = _Shape(table, options.max_width)
+    for number, places in enumerate(shape.groups()):
+        if number:
+            yield ""
+        yield shape.drawn(places)
+
+
+class _Shape:
+    """A table, the widths of its columns, and the width that there is for it.
+
+    Attributes:
+        table: the table.
+        width: of the terminal, in characters.
+        natural: width of each column if nothing is broken.
+        comfortable: the same with long formulas broken.
+        least: width of each column if it is broken between words.
+    """
+
+    def __init__(self, table: Table, width: int) -> None:
+        self.table, self.width = table, width
+        self.natural: list[int] = []
+        self.comfortable: list[int] = []
+        self.least: list[int] = []
+        for place, column in enumerate(table.columns):
+            rows = (*table.rows, *table.totals)
+            cells = [column.title, *(_text(row.cells[place], column) for row in rows)]
+            natural = max(map(len, cells))
+            word = max(len(word) for cell in cells for word in cell.split() or [""])
+            formula = column.kind in (Kind.FORMULA, Kind.NUMBERS)
+            self.natural.append(natural)
+            self.comfortable.append(max(word, min(natural, _FORMULA_WIDTH)) if formula else natural)
+            narrow = max(word, min(natural, _NARROW_WIDTH))
+            self.least.append(natural if column.kind in _WHOLE else narrow)
+
+    def fits(self, places: Sequence[int], widths: Sequence[int], padding: int = 1) -> bool:
+        """If a table of these columns has room, `padding` blanks more than one between them."""
+        gaps = (1 + padding) * (len(places) - 1)
+        return sum(widths[place] for place in places) + gaps <= self.width
+
+    def groups(self) -> list[list[int]]:
+        """All columns; or part by part, of a part those that fit, behind the keys, and so on."""
+        columns = [*enumerate(self.table.columns)]
+        everything = [place for place, _ in columns]
+        if self.fits(everything, self.natural) or self.fits(everything, self.comfortable):
+            return [everything]
+        found = []
+        for part in sorted({column.part for _, column in columns if not column.key}):
+            keys = [n for n, column in columns if column.key and column.part in (EVERY, part)]
+            own = [n for n, column in columns if column.part == part and not column.key]
+            found += [sorted(group) for group in self._shares(keys, own)]
+        return found or [everything]
+
+    def _shares(self, keys: list[int], own: list[int]) -> Iterator[list[int]]:
+        if own and not self.fits([*keys, own[0]], self.least, 0):
+            names = [n for n in keys if self.table.columns[n].part == EVERY]
+            for n in [*keys, *own]:
+                if n not in names:
+                    yield [*names, n] if self._has_room(names, n) else [n]
+            return
+        while own:
+            several = range(len(own), 1, -1)
+            fitting = (n for n in several if self.fits([*keys, *own[:n]], self.least, 0))
+            number = next(fitting, 1)
+            yield [*keys, *own[:number]]
+            own = own[number:]
+
+    def _has_room(self, names: Sequence[int], place: int) -> bool:
+        """If names, folded if need be, have room beside a column that is not."""
+        whole = [n for n in (*names, place) if self.table.columns[n].kind is Kind.NUMBER]
+        folded = _FOLDED_WIDTH * (len(names) + 1 - len(whole))
+        return sum(self.least[n] for n in whole) + folded + len(names) <= self.width
+
+    def drawn(self, places: Sequence[int]) -> RichTable:
+        """The table of these columns; names are broken only where they alone are too wide."""
+        for widths in (self.natural, self.comfortable):
+            for padding in (1, 0):
+                if self.fits(places, widths, padding):
+                    return self._drawn(places, {n: widths[n] for n in places}, padding)
+        padding = 1 if self.fits(places, self.least, 1) else 0
+        return self._drawn(places, self._squeezed(places, padding), padding)
+
+    def _squeezed(self, places: Sequence[int], padding: int) -> dict[int, int]:
+        """The least widths, what is left over shared out among those who have use for it."""
+        widths = {place: self.least[place] for place in places}
+        left = self.width - (1 + padding) * (len(places) - 1) - sum(widths.values())
+        while left > 0:
+            wanting = [n for n in places if widths[n] < self.comfortable[n]]
+            if not wanting:
+                break
+            for place in wanting[:left]:
+                widths[place] += 1
+            left -= len(wanting[:left])
+        folded = [n for n in places if self.table.columns[n].kind is not Kind.NUMBER]
+        while left < 0:  # a single column beside its name: the name is folded
+            widest = max(folded or places, key=lambda place: widths[place])
+            widths[widest] -= 1
+            left += 1
+        return widths
+
+    def _drawn(self, places: Sequence[int], widths: Mapping[int, int], padding: int) -> RichTable:
+        table = self.table
+        made = RichTable(
+            box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, padding, 0, 0)
+        )
+        for place in places:
+            column = table.columns[place]
+            made.add_column(
+                Text(column.title),
+                justify="right" if column.kind is Kind.NUMBER else "left",
+                style="dim" if column.faint else None,
+                overflow="fold",
+                width=widths[place],
+            )
+        for row in table.rows:
+            _add(made, table, row, places)
+        if table.totals:
+            made.add_section()
+        for row in table.totals:
+            _add(made, table, row, places)
+        return made
+
+
+def _add(made: RichTable, table: Table, row: Row, places: Sequence[int]) -> None:
+    said = {
+        place
+        for place, column in enumerate(table.columns)
+        if column.part != EVERY and row.cells[place] is not None
+    }
+    if said and not said & {*places}:
+        return  # it says something in another part alone
+    cells = []
+    for place in places:
+        cell, column = row.cells[place], table.columns[place]
+        cells.append(Text(_text(cell, column), style="yellow" if isinstance(cell, Marked) else ""))
+    made.add_row(*cells, style="bold red" if row.alarm else "bold" if row.strong else "")
+
+
+def _text(cell: Cell, column: Column) -> str:
+    if not isinstance(cell, Label):
+        return text(cell, column)
+    times = f" ×{cell.repeat}" if cell.folded else ""
+    return "  " * cell.level + cell.name + times

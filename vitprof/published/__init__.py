@@ -1,0 +1,29 @@
+"""Published configurations, one file a family, and the registry that names them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+
+from vitprof.errors import SpecError, listing
+from vitprof.published import mae, mlps, reports, trunks, vit
+from vitprof.published.preset import Preset
+
+PRESETS: Mapping[str, Preset] = {
+    preset.name: preset
+    for family in (vit, mae, mlps, trunks, reports)
+    for preset in family.presets()
+}
+
+
+def find_preset(name: str) -> Preset:
+    """Return the preset of this name.
+
+    Raises:
+        SpecError: there is none.
+    """
+    if name not in PRESETS:
+        near = get_close_matches(name, PRESETS, n=3)
+        guess = f"did you mean {listing(near)}? " if near else ""
+        raise SpecError(f"there is no preset {name!r}; {guess}vitprof presets lists all of them")
+    return PRESETS[name]

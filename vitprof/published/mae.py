@@ -1,0 +1,44 @@
+"""Masked autoencoders as facebookresearch/mae pre-trains them (He et al. 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vitprof.published.figures import params
+from vitprof.published.preset import Preset
+from vitprof.published.sources import MAE
+
+_PRINTED = "facebookresearch/mae, models_mae.py, its parameters added up"
+
+
+def presets() -> Iterator[Preset]:
+    """All of them: a decoder of width 512, 8 deep, with 16 heads, on each encoder."""
+    for name, patch, (dim, depth, heads), figures in (
+        (
+            "mae-b-16",
+            16,
+            (768, 12, 12),
+            (params("111,907,840", _PRINTED), params("111,655,680", _PRINTED, "trained")),
+        ),
+        ("mae-l-16", 16, (1024, 24, 16), (params("329,541,888", _PRINTED),)),
+        ("mae-h-14", 14, (1280, 32, 16), ()),
+    ):
+        yield Preset(
+            name=name,
+            model="mae",
+            mixer="attn",
+            options={
+                "image_size": 224,
+                "channels": 3,
+                "patch_size": patch,
+                "dim": dim,
+                "depth": depth,
+                "heads": heads,
+                "decoder_dim": 512,
+                "decoder_depth": 8,
+                "decoder_heads": 16,
+            },
+            source=MAE,
+            figures=figures,
+            note="" if figures else "no published count of the pre-training model was found",
+        )

@@ -1,0 +1,258 @@
+"""Vision transformers (Dosovitskiy et al. 2020; the smaller ones Touvron et al. 2020; the
+larger ones Zhai et al. 2021), DeiT (Touvron et al. 2020) and DeiT III (Touvron et al. 2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from vitprof.published.figures import Figure, macs, params
+from vitprof.published.preset import Preset
+from vitprof.published.sources import (
+    DEIT,
+    DEIT3,
+    SCALING,
+    TIMM_CSV,
+    TORCHVISION,
+    VIT,
+    timm,
+)
+
+_IMAGENET: dict[str, object] = {
+    "image_size": 224,
+    "channels": 3,
+    "classes": 1000,
+    "activation": "gelu",
+}
+_TI, _S, _B = (192, 12, 3), (384, 12, 6), (768, 12, 12)
+_L, _H = (1024, 24, 16), (1280, 32, 16)
+
+
+def _vit(
+    name: str,
+    patch: int,
+    shape: tuple[int, int, int],
+    source: str,
+    figures: tuple[Figure, ...],
+    note: str = "",
+    **more: Any,
+) -> Preset:
+    dim, depth, heads = shape
+    sizes = {"patch_size": patch, "dim": dim, "depth": depth, "heads": heads}
+    return Preset(
+        name=name,
+        model="classifier",
+        mixer="attn",
+        options={**_IMAGENET, **sizes, **more},
+        source=source,
+        figures=figures,
+        note=note,
+    )
+
+
+def _csv(printed: str, patch: int, dim: int) -> Figure:
+    """What fvcore counts of timm's model, whose last norm goes over the patches too."""
+    patches = (224 // patch) ** 2
+    return macs(printed, TIMM_CSV, "fvcore", beside=f"5*{patches}*{dim}")
+
+
+def _card(printed: str, name: str, patch: int, dim: int) -> Figure:
+    patches = (224 // patch) ** 2
+    return macs(
+        printed,
+        f"timm's model card of {name}",
+        "fvcore, fused",
+        beside=f"5*{patches}*{dim}",
+        note="the products of attention are not counted, since fvcore has no rule for the "
+        "fused kernel",
+    )
+
+
+def presets() -> Iterator[Preset]:
+    """All of them."""
+    yield _vit(
+        "vit-ti-16",
+        16,
+        _TI,
+        SCALING,
+        (
+            params("5,717,416", timm("vit_tiny_patch16_224")),
+            params("5.5 M", SCALING, "headless"),
+            macs("2.5 G", SCALING, "flops"),
+            _csv("1.26 G", 16, 192),
+            _card("1.1 G", "vit_tiny_patch16_224", 16, 192),
+        ),
+    )
+    yield _vit(
+        "vit-s-16",
+        16,
+        _S,
+        SCALING,
+        (
+            params("22,050,664", timm("vit_small_patch16_224")),
+            params("22 M", SCALING, "headless"),
+            macs("9.2 G", SCALING, "flops"),
+            _csv("4.61 G", 16, 384),
+            _card("4.3 G", "vit_small_patch16_224", 16, 384),
+        ),
+    )
+    yield _vit(
+        "vit-s-32",
+        32,
+        _S,
+        SCALING,
+        (
+            params("22,878,952", timm("vit_small_patch32_224")),
+            macs("2.3 G", SCALING, "flops"),
+            _csv("1.15 G", 32, 384),
+        ),
+    )
+    yield _vit(
+        "vit-b-16",
+        16,
+        _B,
+        VIT,
+        (
+            params("86,567,656", TORCHVISION),
+            params("86 M", VIT, "headless"),
+            macs("17.6 G", TORCHVISION),
+            _csv("17.58 G", 16, 768),
+            _card("16.9 G", "vit_base_patch16_224", 16, 768),
+        ),
+    )
+    yield _vit(
+        "vit-b-32",
+        32,
+        _B,
+        VIT,
+        (
+            params("88,224,232", TORCHVISION),
+            macs("4.4 G", TORCHVISION),
+            _csv("4.41 G", 32, 768),
+        ),
+    )
+    yield _vit(
+        "vit-l-16",
+        16,
+        _L,
+        VIT,
+        (
+            params("304,326,632", TORCHVISION),
+            params("303 M", SCALING, "headless"),
+            macs("61.6 G", TORCHVISION),
+            _csv("61.6 G", 16, 1024),
+            _card("59.7 G", "vit_large_patch16_224", 16, 1024),
+        ),
+        note="the paper's table 1 prints 307 M parameters, which no head and no resolution gives",
+    )
+    yield _vit(
+        "vit-l-32",
+        32,
+        _L,
+        VIT,
+        (
+            params("306,535,400", TORCHVISION),
+            macs("15.4 G", TORCHVISION),
+            _csv("15.39 G", 32, 1024),
+        ),
+    )
+    yield _vit(
+        "vit-h-14",
+        14,
+        _H,
+        VIT,
+        (
+            params("632,045,800", TORCHVISION),
+            params("632 M", VIT),
+            macs("167.3 G", TORCHVISION),
+            _csv("167.4 G", 14, 1280),
+        ),
+    )
+    attention_pooling = (
+        "the paper's models pool by an attention head and have no class token; these have one, "
+        "as timm's"
+    )
+    yield _vit(
+        "vit-giant-14",
+        14,
+        (1408, 40, 16),
+        SCALING,
+        (
+            params("1,012,611,432", timm("vit_giant_patch14_224")),
+            params("1011 M", SCALING, "headless"),
+            _csv("267.18 G", 14, 1408),
+        ),
+        note=attention_pooling,
+        mlp_ratio="48/11",
+    )
+    yield _vit(
+        "vit-gigantic-14",
+        14,
+        (1664, 48, 16),
+        SCALING,
+        (
+            params("1,844,440,680", timm("vit_gigantic_patch14_224")),
+            params("1843 M", SCALING, "headless"),
+            _csv("483.95 G", 14, 1664),
+        ),
+        note=attention_pooling,
+        mlp_ratio="64/13",
+    )
+    yield from _deit()
+    yield from _deit3()
+
+
+def _deit() -> Iterator[Preset]:
+    same = "the shape of the ViT of this size; DeiT is its training"
+    for size, shape, count, csv in (
+        ("ti", _TI, "5,717,416", "1.26 G"),
+        ("s", _S, "22,050,664", "4.61 G"),
+        ("b", _B, "86,567,656", "17.58 G"),
+    ):
+        name = {"ti": "tiny", "s": "small", "b": "base"}[size]
+        yield _vit(
+            f"deit-{size}",
+            16,
+            shape,
+            DEIT,
+            (params(count, timm(f"deit_{name}_patch16_224")), _csv(csv, 16, shape[0])),
+            note=same,
+        )
+    for size, shape, count, csv in (
+        ("ti", _TI, "5,910,800", "1.27 G"),
+        ("s", _S, "22,436,432", "4.63 G"),
+        ("b", _B, "87,338,192", "17.68 G"),
+    ):
+        name = {"ti": "tiny", "s": "small", "b": "base"}[size]
+        yield _vit(
+            f"deit-{size}-distilled",
+            16,
+            shape,
+            "Touvron et al. 2020, Training data-efficient image transformers, section 4",
+            (params(count, timm(f"deit_{name}_distilled_patch16_224")), _csv(csv, 16, shape[0])),
+            distillation=True,
+        )
+
+
+def _deit3() -> Iterator[Preset]:
+    for size, name, patch, shape, count, printed, csv, readme in (
+        ("s", "small_patch16", 16, _S, "22,059,496", "", "4.61 G", "4.6 G"),
+        ("m", "medium_patch16", 16, (512, 12, 8), "38,849,512", "", "", ""),
+        ("b", "base_patch16", 16, _B, "86,585,320", "86.6 M", "17.58 G", ""),
+        ("l", "large_patch16", 16, _L, "304,374,760", "304.4 M", "61.6 G", "61.6 G"),
+        ("h", "huge_patch14", 14, _H, "632,126,440", "632.1 M", "167.4 G", ""),
+    ):
+        figures = [params(count, timm(f"deit3_{name}_224"))]
+        figures += [params(printed, DEIT3)] if printed else []
+        figures += [_csv(csv, patch, shape[0])] if csv else []
+        figures += [macs(readme, DEIT3)] if readme else []
+        yield _vit(
+            f"deit3-{size}",
+            patch,
+            shape,
+            "Touvron, Cord and Jegou 2022, DeiT III: Revenge of the ViT",
+            tuple(figures),
+            pos_embed_token=False,
+            layer_scale=True,
+        )

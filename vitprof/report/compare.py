@@ -1,0 +1,342 @@
+"""Models side by side, and from where on one is cheaper than another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+
+from vitprof.errors import listing
+from vitprof.measuring.timing import Timing
+from vitprof.report.base import Report
+from vitprof.report.document import (
+    EVERY,
+    Cell,
+    Column,
+    Document,
+    Element,
+    Facts,
+    Heading,
+    Kind,
+    Label,
+    Records,
+    Row,
+    Sentence,
+    Table,
+)
+from vitprof.report.quantities import QUANTITIES, shown
+from vitprof.values.amounts import Bytes, Times
+from vitprof.values.options import Plain, Value, label_of, pairs, plain
+
+_SHOWN = 3  # stretches that a sentence has room for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One of the models.
+
+    Attributes:
+        name: what it is called by.
+        spec: model, mixer, and every size.
+        amounts: by measure: `params` and `macs`, `memory` in bytes, `batch` in images, `time`
+            in seconds.
+        ratios: of each amount to the first model's; None where that is 0.
+        timing: the times that the median is of; None where none was taken.
+    """
+
+    name: str
+    spec: Mapping[str, Value]
+    amounts: Mapping[str, int | float]
+    ratios: Mapping[str, float | None]
+    timing: Timing | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A layer that does not cost all models the same.
+
+    Attributes:
+        path: of the layer, equal ones folded.
+        counts: what it costs by measure, `params` and `macs`, and by model; None where a
+            model has no such layer.
+    """
+
+    path: str
+    counts: Mapping[str, Mapping[str, int | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """A stretch of sizes where one model is cheaper.
+
+    Attributes:
+        first: the first of them.
+        last: the last of them.
+        cost: what the cheaper one costs at the first.
+        other: what the dearer one costs there.
+    """
+
+    first: int
+    last: int
+    cost: int
+    other: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossover:
+    """From where on a model is cheaper than the first.
+
+    Attributes:
+        name: the model's.
+        than: the first model's.
+        measure: in what: `params`, `macs` or `memory`.
+        option: along which option.
+        unit: what that counts: tokens, pixels.
+        first: the first value that was searched, the least at which both are defined.
+        last: the last one.
+        squares: whether only square numbers were searched, as one of the two needs a grid.
+        cheaper: where it costs less.
+        dearer: where it costs more; where neither, both cost the same.
+    """
+
+    name: str
+    than: str
+    measure: str
+    option: str
+    unit: str
+    first: int
+    last: int
+    squares: bool
+    cheaper: tuple[Span, ...]
+    dearer: tuple[Span, ...]
+
+    @property
+    def sentence(self) -> str:
+        """What a reader wants to know of it."""
+        pair, what = f"{self.name} is {{}} than {self.than}", QUANTITIES[self.measure].title
+        everywhere = f"from {self._said(f'{self.first:,}', f'{self.last:,}')}"
+        if not self.cheaper and not self.dearer:
+            return f"{self.name} costs the same as {self.than} in {what}, {everywhere}"
+        if not self.cheaper:
+            where = self._where(self.dearer)
+            if self._is_everywhere(self.dearer[0]):
+                against = self._against(self.dearer[0], turned=True)
+                return f"{pair.format('dearer')} in {what} {where} ({against})"
+            return f"{pair.format('nowhere cheaper')} in {what}, {everywhere}, and dearer {where}"
+        cheaper = f"{pair.format('cheaper')} in {what} {self._where(self.cheaper)}"
+        if self.cheaper[-1].last == self.last:
+            return f"{cheaper} ({self._against(self.cheaper[-1])})"
+        if not self.dearer:
+            return f"{cheaper}, and nowhere dearer"
+        dearer = f"{cheaper}; {self.than} is {self._where(self.dearer)}"
+        against = self._against(self.dearer[-1])
+        return f"{dearer} ({against})" if self.dearer[-1].last == self.last else dearer
+
+    def _is_everywhere(self, span: Span) -> bool:
+        return (span.first, span.last) == (self.first, self.last)
+
+    def _where(self, spans: tuple[Span, ...]) -> str:
+        """The stretches in words; of many, the first and the last."""
+        if len(spans) <= _SHOWN:
+            return listing(map(self._one, spans), "and")
+        between = f"in {len(spans) - 2} stretches after that"
+        return listing([self._one(spans[0]), between, self._one(spans[-1])], "and")
+
+    def _one(self, span: Span) -> str:
+        first, last = f"{span.first:,}", f"{span.last:,}"
+        if self._is_everywhere(span):
+            return f"everywhere, from {self._said(first, last)}"
+        if first == last:
+            return f"at {self._said(first)}"
+        if span.last == self.last:
+            return f"from {self._said(first)} on"
+        if span.first == self.first:
+            return f"up to {self._said(last)}"
+        return f"from {self._said(first, last)}"
+
+    def _said(self, *ends: str) -> str:
+        """`402 tokens`, `1 to 65,536 tokens`, `image size 64`."""
+        values, label = " to ".join(ends), label_of(self.option)
+        return f"{values} {label}" if self.unit == self.option else f"{label} {values}"
+
+    def _against(self, span: Span, *, turned: bool = False) -> str:
+        unit = " bytes" if self.measure == "memory" else ""
+        place = f" at {span.first:,}" if span.first == self.first else ""
+        costs = (span.other, span.cost) if turned else (span.cost, span.other)
+        return f"{costs[0]:,} against {costs[1]:,}{unit}{place}"
+
+    def record(self) -> dict[str, object]:
+        """All of it by name, for other programs."""
+        return {**asdict(self), "sentence": self.sentence}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison(Report):
+    """Models side by side.
+
+    Attributes:
+        spec: what all of them have in common: model, mixer, sizes.
+        workload: how they are trained or run.
+        conditions: device, threads and what else measured times depend on.
+        versions: of every package that had a part in it.
+        convention: what is counted, in a sentence.
+        protocol: how times were measured, in a sentence; empty where none were.
+        bound: the spread of times that was to be reached.
+        budget_bytes: the memory that the largest batch is within; None without one.
+        measures: what they are compared by, in order.
+        sides: the models; the first is what the others are compared with.
+        differences: the layers that are not equal; empty where they were not asked for.
+        crossovers: from where on each is cheaper than the first, measure by measure.
+        unsearched: why no crossover was looked for, by model.
+    """
+
+    command = "compare"
+    spec: Mapping[str, Value]
+    workload: Mapping[str, Value]
+    conditions: Mapping[str, str]
+    versions: Mapping[str, str]
+    convention: str
+    protocol: str
+    bound: float
+    budget_bytes: int | None
+    measures: tuple[str, ...]
+    sides: tuple[Side, ...]
+    differences: tuple[Difference, ...]
+    crossovers: tuple[Crossover, ...]
+    unsearched: Mapping[str, str]
+
+    @property
+    def unsettled(self) -> dict[str, float]:
+        """The spreads of times that are larger than they were to be, by model."""
+        spreads = {side.name: side.timing.spread for side in self.sides if side.timing}
+        return {name: spread for name, spread in spreads.items() if spread > self.bound}
+
+    def own(self, side: Side) -> dict[str, Value]:
+        """What a model has besides what all have in common."""
+        return {name: value for name, value in side.spec.items() if name not in self.spec}
+
+    def document(self) -> Document:
+        names = listing((side.name for side in self.sides), "and")
+        model = self.spec.get("model")
+        inside = "" if model is None else f" in {model}"
+        title = Heading(f"Comparison of {names}{inside}, batch {self.workload['batch']}")
+        sentences = [Sentence(one.sentence) for one in self.crossovers]
+        return (title, self._amounts(), *self._layers(), *sentences, Facts(self._facts()))
+
+    def _amounts(self) -> Table:
+        columns = [Column("", part=EVERY, key=True)]
+        for part, measure in enumerate(self.measures):
+            title = QUANTITIES[measure].title
+            if measure == "batch" and self.budget_bytes is not None:
+                title += f" in {Bytes(self.budget_bytes)}"
+            columns += [Column(title, Kind.NUMBER, part), Column("", Kind.NUMBER, part, faint=True)]
+        rows = []
+        for side in self.sides:
+            cells: list[Cell] = [side.name]
+            for measure in self.measures:
+                ratio = None if side is self.sides[0] else side.ratios[measure]
+                cells.append(shown(side.amounts[measure], measure))
+                cells.append(None if ratio is None else Times(ratio))
+            rows.append(Row(tuple(cells)))
+        return Table(tuple(columns), tuple(rows))
+
+    def _layers(self) -> Iterator[Element]:
+        """The layers that differ, a table a measure."""
+        for measure in self.differences[0].counts if self.differences else ():
+            title = f"{QUANTITIES[measure].title} that differ"
+            columns = [Column(title, part=EVERY, key=True)]
+            columns += [Column(side.name, Kind.NUMBER) for side in self.sides]
+            yield Table(tuple(columns), tuple(self._layer_rows(measure)))
+
+    def _layer_rows(self, measure: str) -> Iterator[Row]:
+        above: list[str] = []
+        for layer in self.differences:
+            counts = [*layer.counts[measure].values()]
+            if len({*counts}) == 1:
+                continue
+            while above and not layer.path.startswith(f"{above[-1]}."):
+                above.pop()
+            name = layer.path.removeprefix(f"{above[-1]}." if above else "")
+            yield Row((Label(name, layer.path, len(above)), *counts))
+            above.append(layer.path)
+
+    def _facts(self) -> dict[str, str]:
+        """The conditions that the amounts depend on."""
+        own = {side.name: pairs(self.own(side)) for side in self.sides}
+        lines = {"ratios": f"× is over {self.sides[0].name}", "spec": pairs(self.spec)}
+        lines |= {name: text for name, text in own.items() if text and text != f"mixer {name}"}
+        lines["workload"] = pairs(self.workload)
+        if self.protocol:
+            lines |= {"conditions": pairs(self.conditions), "protocol": self.protocol}
+        if self.unsettled:
+            lines["unsettled"] = "interquartile range over median: " + ", ".join(
+                f"{name} {spread:.0%}" for name, spread in self.unsettled.items()
+            )
+        lines |= {f"{name}, no crossover": why for name, why in self.unsearched.items()}
+        on_grid = dict.fromkeys(one.name for one in self.crossovers if one.squares)
+        if on_grid:
+            lines["crossovers"] = (
+                f"of {listing(on_grid, 'and')} at square numbers of tokens alone, where there is "
+                "a grid"
+            )
+        return lines | {"versions": pairs(self.versions), "convention": self.convention}
+
+    def records(self) -> Records:
+        """A line a model and, if they were asked for, a line a layer that differs.
+
+        The path of a whole model is empty, and so is what a line does not have.
+        """
+        ratios = [f"{measure}_ratio" for measure in self.measures]
+        columns = [name for pair in zip(self.measures, ratios, strict=True) for name in pair]
+        columns = ["name", "model", "mixer", "path", *columns]
+        lines: list[dict[str, str | int | float | None]] = []
+        for side in self.sides:
+            spec = side.spec
+            own = {"name": side.name, "model": str(spec["model"]), "mixer": str(spec["mixer"])}
+            of_first = {f"{name}_ratio": ratio for name, ratio in side.ratios.items()}
+            lines.append({**own, "path": "", **side.amounts, **of_first})
+            for layer in self.differences:
+                counts = {measure: layer.counts[measure][side.name] for measure in layer.counts}
+                if any(count is not None for count in counts.values()):
+                    lines.append({**own, "path": layer.path, **counts})
+        return Records(tuple(columns), tuple(tuple(map(line.get, columns)) for line in lines))
+
+    def data(self) -> dict[str, object]:
+        return {
+            "spec": _plain(self.spec),
+            "workload": _plain(self.workload),
+            "conditions": dict(self.conditions),
+            "versions": dict(self.versions),
+            "convention": self.convention,
+            "protocol": self.protocol,
+            "unsettled": self.unsettled,
+            "budget_bytes": self.budget_bytes,
+            "measures": list(self.measures),
+            "models": [
+                {
+                    "name": side.name,
+                    "spec": _plain(side.spec),
+                    "amounts": dict(side.amounts),
+                    "ratios": dict(side.ratios),
+                    "timing": None if side.timing is None else _timing(side.timing),
+                }
+                for side in self.sides
+            ],
+            "layers": [asdict(difference) for difference in self.differences],
+            "crossovers": [crossover.record() for crossover in self.crossovers],
+            "unsearched": dict(self.unsearched),
+        }
+
+
+def _plain(values: Mapping[str, Value]) -> dict[str, Plain]:
+    return {name: plain(value) for name, value in values.items()}
+
+
+def _timing(timing: Timing) -> dict[str, float | int]:
+    lower, median, upper = timing.quartiles
+    return {
+        "lower_quartile": lower,
+        "median": median,
+        "upper_quartile": upper,
+        "spread": timing.spread,
+        "samples": len(timing.samples),
+    }

@@ -1,0 +1,176 @@
+"""A trial's own process: real steps of a model on a batch, their peak memory and time.
+
+`python -m vitprof.running.trial` reads a request from stdin; `vitprof.measuring.trials` runs it.
+
+The peak on a CPU is the most that PyTorch's allocator held at once, by the allocator's events
+as torch.profiler records them. On a card it is the most that the allocator had reserved.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Thread
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch._C._profiler import _ExtraFields_Allocation
+from torch.profiler import ProfilerActivity, profile
+
+from vitprof.measuring.trials import FAILED, OUT_OF_MEMORY, RAN
+from vitprof.request.specs import specify
+from vitprof.request.workload import Workload
+from vitprof.running.step import Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Beside the tensors: what the profiler notes down, and what libraries allocate themselves.
+# The limit on the process is so much above the budget; the peak alone decides what fits.
+_BESIDE_BYTES = 512 * 1024**2
+_STATUS = Path("/proc/self/status")
+_OUT_OF_MEMORY_SIGNS = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "DEVICE_ALLOCATION_FAILED",
+    "HOST_ALLOCATION_FAILED",
+    "std::bad_alloc",
+)
+
+
+def main() -> int:
+    """Answer the request on stdin, and return the exit code."""
+    request = json.load(sys.stdin)
+    Thread(target=_end_with, args=(request["lifeline"],), daemon=True).start()
+    with suppress(OSError):  # where the machine runs out, rather this process than another
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    try:
+        answer: dict[str, object] = probe() if request["task"] == "probe" else trial(request)
+        code = RAN
+    except Exception as error:
+        answer = {"error": f"{type(error).__name__}: {error}"}
+        code = OUT_OF_MEMORY if is_out_of_memory(error) else FAILED
+    sys.stdout.write(f"\n{json.dumps(answer)}\n")
+    return code
+
+
+def probe() -> dict[str, object]:
+    """The card's name, and its memory that is free once a process is there."""
+    if not torch.cuda.is_available():
+        return {"name": "", "memory_bytes": 0}
+    free, _ = torch.cuda.mem_get_info()
+    return {"name": torch.cuda.get_device_name(), "memory_bytes": free}
+
+
+def trial(request: dict[str, Any]) -> dict[str, object]:
+    """Build the model and make two steps; the optimizer's state is there from the first on."""
+    options = dict(request["spec"])
+    model = specify(options.pop("model"), mixer=options.pop("mixer"), options=options)
+    workload = Workload(**request["workload"])
+    device = request["device"]
+
+    def steps() -> float:
+        step = Step(model, workload, device=device)
+        step()
+        begin = _now(device)
+        step()
+        return _now(device) - begin
+
+    _warm_up(device)
+    measure = _on_cuda if device == "cuda" else _on_cpu
+    peak_bytes, seconds = measure(steps, request["limit_bytes"])
+    return {"peak_bytes": peak_bytes, "seconds": seconds}
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, in any of the ways in which PyTorch says so."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(
+        sign in str(error) for sign in _OUT_OF_MEMORY_SIGNS
+    )
+
+
+def _on_cpu(steps: Callable[[], float], limit_bytes: int | None) -> tuple[int, float]:
+    profiler = profile(activities=[ProfilerActivity.CPU], profile_memory=True)
+    profiler.start()
+    try:
+        with _limited(limit_bytes):
+            seconds = steps()
+    finally:
+        profiler.stop()
+    return _peak(profiler), seconds
+
+
+def _peak(profiler: profile) -> int:
+    """The most that was allocated at once, in bytes."""
+    assert profiler.profiler is not None
+    assert profiler.profiler.kineto_results is not None
+    events = list(profiler.profiler.kineto_results.experimental_event_tree())
+    peak = 0
+    while events:
+        event = events.pop()
+        events += event.children
+        if isinstance(event.extra_fields, _ExtraFields_Allocation):
+            peak = max(peak, event.extra_fields.total_allocated)
+    return peak
+
+
+def _on_cuda(steps: Callable[[], float], limit_bytes: int | None) -> tuple[int, float]:
+    if limit_bytes is not None:
+        _, total = torch.cuda.mem_get_info()
+        torch.cuda.set_per_process_memory_fraction(min(1.0, limit_bytes / total))
+    seconds = steps()
+    return torch.cuda.max_memory_reserved(), seconds
+
+
+@contextmanager
+def _limited(limit_bytes: int | None) -> Iterator[None]:
+    """Keep this process from taking far more than the limit, where the system can."""
+    if limit_bytes is None or not _STATUS.exists():
+        yield
+        return
+    held = re.search(r"VmData:\s*([0-9]+) kB", _STATUS.read_text())
+    assert held is not None
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most = int(held[1]) * 1024 + limit_bytes + _BESIDE_BYTES
+    resource.setrlimit(
+        resource.RLIMIT_DATA, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard)
+    )
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def _warm_up(device: str) -> None:
+    """Have threads and library handles made before anything is limited or measured."""
+    weights = torch.ones(64, 64, device=device, requires_grad=True)
+    torch.autograd.backward((weights @ weights).sum())
+    _now(device)
+
+
+def _now(device: str) -> float:
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return perf_counter()
+
+
+def _end_with(lifeline: int) -> None:
+    """End this process when the one that holds the pipe's other end does."""
+    os.read(lifeline, 1)
+    os._exit(FAILED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

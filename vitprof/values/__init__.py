@@ -1,0 +1,1 @@
+"""Numbers that know their names: sizes, options, bytes."""

@@ -1,0 +1,64 @@
+"""Amounts with a unit: exact or measured numbers that say how people write them."""
+
+from __future__ import annotations
+
+
+class Amount:
+    """A number with a unit, in a cell of a report."""
+
+    def __str__(self) -> str:
+        raise NotImplementedError
+
+
+class Bytes(int, Amount):
+    """Memory: `10.50 GiB`, `512.0 MiB`, and below one MiB in bytes."""
+
+    def __str__(self) -> str:
+        if self >= 1024**3:
+            return f"{self / 1024**3:,.2f} GiB"
+        if self >= 1024**2:
+            return f"{self / 1024**2:.1f} MiB"
+        return f"{int(self):,} bytes"
+
+
+class Signed(int, Amount):
+    """A difference: `+3,200,000`."""
+
+    def __str__(self) -> str:
+        return f"{'−' if self < 0 else '+'}{abs(int(self)):,}"
+
+
+class Seconds(float, Amount):
+    """A time in the unit that suits it: `1.25 s`, `20.0 ms`."""
+
+    def __str__(self) -> str:
+        unit, number = ("s", float(self)) if self >= 1 else ("ms", 1e3 * self)
+        if number < 0.1:
+            unit, number = "µs", 1e6 * self
+        return f"{figure(number)} {unit}"
+
+
+class Times(float, Amount):
+    """A ratio: `×0.25`."""
+
+    def __str__(self) -> str:
+        return f"×{float(self):,.2f}" if self >= 0.1 else f"×{float(self):.2g}"
+
+
+class Figure(float, Amount):
+    """A measured number, in three digits or so."""
+
+    def __str__(self) -> str:
+        return figure(float(self))
+
+
+class Share(float, Amount):
+    """A part of a whole: `35.2%`."""
+
+    def __str__(self) -> str:
+        return f"{float(self):.1%}"
+
+
+def figure(number: float) -> str:
+    """A number in three digits, and more before the point."""
+    return f"{number:,.{2 if number < 10 else 1 if number < 100 else 0}f}"

@@ -1,0 +1,318 @@
+"""The options of models and mixers: declared once, validated wherever they come from.
+
+A model or a mixer is a frozen dataclass whose fields are declared with `whole`,
+`ratio`, `choice` or `flag`. The same declaration reads a value given in Python, a
+word from the command line or an entry of a file, checks it, and provides the
+command line's help.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from fractions import Fraction
+from functools import cache
+from math import gcd, isqrt
+from typing import Any, ClassVar, Self
+
+from vitprof.errors import SpecError, listing
+from vitprof.values.size import Size
+
+_HUGE_EXPONENT = re.compile(r"[eE][+-]?[\d_]{3}")
+
+Value = int | Fraction | str | bool
+Plain = int | float | str | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole number between two bounds.
+
+    Attributes:
+        help: what it is, for the command line.
+        symbol: what it is called in formulas.
+        minimum: the least.
+        maximum: the greatest.
+        odd: it has to be odd.
+        grows: every cost grows with it, however formulas round: how far one would look along
+            it. 0 if that is not known.
+        multiple_of: the option that has to divide it.
+        unit: what it counts, `tokens` or `pixels`.
+    """
+
+    help: str
+    symbol: str = ""
+    minimum: int = 1
+    maximum: int = 1_000_000
+    odd: bool = False
+    grows: int = 0
+    multiple_of: str = ""
+    unit: str = ""
+    metavar: ClassVar[str] = "N"
+
+    def read(self, name: str, value: object) -> int:
+        """Return `value` as an int, or raise SpecError."""
+        given = f"{label_of(name)} {_shown(value)}"
+        try:
+            number = int(value) if isinstance(value, str) else value
+        except ValueError:
+            number = None
+        if isinstance(number, bool) or not isinstance(number, int):
+            raise SpecError(f"{given} is not a whole number; give {self.bounds()}")
+        if not self.minimum <= number <= self.maximum:
+            raise SpecError(f"{given} is out of range; give {self.bounds()}")
+        if self.odd and number % 2 == 0:
+            raise SpecError(f"{given} is even; give {self.bounds()}")
+        return number
+
+    def bounds(self) -> str:
+        """Say which numbers are allowed."""
+        kind = "an odd number" if self.odd else "a whole number"
+        return f"{kind} from {self.minimum} to {self.maximum}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """An exact fraction, so that no count ever passes through a float."""
+
+    help: str
+    minimum: Fraction
+    below: Fraction
+    metavar: ClassVar[str] = "RATIO"
+
+    def read(self, name: str, value: object) -> Fraction:
+        """Return `value` as the fraction that its decimal notation denotes."""
+        given = f"{label_of(name)} {_shown(value)}"
+        try:
+            text = str(value)
+            # An exponent of more digits than these would be computed for ever.
+            number = self.below if _HUGE_EXPONENT.search(text) else Fraction(text)
+        except (ValueError, ZeroDivisionError):
+            raise SpecError(f"{given} is not a number; give {self.bounds()}") from None
+        if not self.minimum <= number < self.below:
+            raise SpecError(f"{given} is out of range; give {self.bounds()}")
+        return number
+
+    def bounds(self) -> str:
+        """Say which numbers are allowed."""
+        return f"a number from {self.minimum} to below {self.below}"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One name out of a closed set."""
+
+    help: str
+    names: tuple[str, ...]
+    metavar: ClassVar[str] = "NAME"
+
+    def read(self, name: str, value: object) -> str:
+        """Return `value` if it is one of the names, or raise SpecError."""
+        if value not in self.names:
+            raise SpecError(f"{label_of(name)} can be {listing(self.names)}, not {value!r}")
+        return str(value)
+
+    def bounds(self) -> str:
+        """Say which names are allowed."""
+        return listing(self.names)
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """On or off."""
+
+    help: str
+    metavar: ClassVar[str | None] = None
+
+    def read(self, name: str, value: object) -> bool:
+        """Return `value` if it is a bool, or raise SpecError."""
+        if not isinstance(value, bool):
+            raise SpecError(f"{label_of(name)} is on or off (true or false), not {value!r}")
+        return value
+
+    def bounds(self) -> str:
+        """Say which values are allowed."""
+        return "true or false"
+
+
+Option = Whole | Ratio | Choice | Flag
+
+
+def whole(
+    default: int,
+    *,
+    help: str,
+    symbol: str = "",
+    minimum: int = 1,
+    maximum: int = 1_000_000,
+    odd: bool = False,
+    grows: int = 0,
+    multiple_of: str = "",
+    unit: str = "",
+) -> Any:  # a dataclass field stands where its value's type is declared
+    """Declare a whole number with a default; for the rest, see `Whole`."""
+    option = Whole(help, symbol, minimum, maximum, odd, grows, multiple_of, unit)
+    return _declare(default, option)
+
+
+def ratio(default: str, *, help: str, minimum: str, below: str) -> Any:
+    """Declare an exact fraction; default and bounds are decimal notation."""
+    return _declare(Fraction(default), Ratio(help, Fraction(minimum), Fraction(below)))
+
+
+def choice(default: str, *, help: str, names: tuple[str, ...]) -> Any:
+    """Declare one name out of a closed set."""
+    return _declare(default, Choice(help, names))
+
+
+def flag(default: bool, *, help: str) -> Any:
+    """Declare a switch."""
+    return _declare(default, Flag(help))
+
+
+def _declare(default: object, option: Option) -> Any:
+    return field(default=default, metadata={"option": option})
+
+
+def _shown(value: object) -> str:
+    """The value in words, shortened; Python refuses to spell an int of thousands of digits."""
+    try:
+        text = str(value)
+    except ValueError:
+        return "of thousands of digits"
+    return (text if len(text) <= 60 else f"{text[:57]}...") or repr(text)
+
+
+def plain(value: Value | Plain) -> Plain:
+    """An option's value as JSON and people write it."""
+    if not isinstance(value, Fraction):
+        return value
+    if value.denominator == 1:
+        return value.numerator
+    return float(value) if Fraction(str(float(value))) == value else str(value)
+
+
+def pairs(values: Mapping[str, Value] | Mapping[str, Plain]) -> str:
+    """Names and values in a line, as people write them."""
+    return ", ".join(f"{label_of(name)} {plain(value)}" for name, value in values.items())
+
+
+def label_of(name: str) -> str:
+    """Spell a field's name as in a sentence."""
+    return name.replace("_", " ")
+
+
+@dataclass(slots=True)
+class Rule:
+    """What must hold between values; nobody changes it.
+
+    Attributes:
+        holds: whether it does; of options that are arrays, for each of their elements.
+        sentence: says the values, the rule and the way out, where it does not.
+    """
+
+    holds: Any
+    sentence: Callable[[], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """A frozen set of options; every field is read and checked on construction.
+
+    Raises:
+        SpecError: a value is not what its field allows, or two values do not fit.
+    """
+
+    checked: ClassVar[bool] = True  # a copy with arrays or symbols is not
+
+    def __post_init__(self) -> None:
+        own = vars(self)
+        for name, option, default in self._defaults():
+            if own[name] is not default:
+                own[name] = option.read(name, own[name])
+        self.check()
+
+    def rules(self) -> Iterator[Rule]:
+        """Yield what holds between fields, each rule defined where those before it hold."""
+        return iter(())
+
+    def check(self) -> None:
+        """Raise SpecError for the first rule that does not hold."""
+        for rule in self.rules():
+            if not rule.holds:
+                raise SpecError(rule.sentence())
+
+    @classmethod
+    @cache
+    def declared(cls) -> dict[str, Option]:
+        """Map each field that is an option to its declaration, inherited ones last."""
+        own = cls.__annotations__
+        declared = [field for field in fields(cls) if "option" in field.metadata]
+        declared.sort(key=lambda field: field.name not in own)
+        return {field.name: field.metadata["option"] for field in declared}
+
+    @classmethod
+    @cache
+    def _defaults(cls) -> tuple[tuple[str, Option, Any], ...]:
+        """Each option with its default, which is a value that has been read."""
+        defaults = {field.name: field.default for field in fields(cls)}
+        return tuple((name, option, defaults[name]) for name, option in cls.declared().items())
+
+    def size(self, name: str) -> Size:
+        """The option `name` under its symbol, for use in a formula; each time the same size."""
+        own, key = vars(self), f"_{name}"
+        size = own.get(key)
+        if size is None:
+            size = own[key] = Size(own[name], self._symbols()[name])
+        return size
+
+    @classmethod
+    @cache
+    def _symbols(cls) -> dict[str, str]:
+        return {name: one.symbol for name, one in cls.declared().items() if isinstance(one, Whole)}
+
+    def substitute(self, **values: object) -> Self:
+        """A copy with options, or what follows from them, replaced by arrays or symbols.
+
+        Nothing is checked, and what was derived from the old values is derived anew.
+        """
+        copied = object.__new__(type(self))
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        vars(copied).update({**own, **values, "checked": False})
+        return copied
+
+    def values(self) -> dict[str, Value]:
+        """Map each option to its value, in order."""
+        return {name: getattr(self, name) for name in self.declared()}
+
+
+def divides(
+    whole_name: str, whole_value: int, part_name: str, part_value: int, *, beside: int = 0
+) -> Rule:
+    """The rule that `part` divides `whole`; its sentence names the values that would do.
+
+    They divide what `part` has to divide `beside` it, too.
+    """
+
+    def sentence() -> str:
+        part = label_of(part_name)
+        by = f"{part_value} {part}" if part.endswith("s") else f"{part} {part_value}"
+        return (
+            f"{label_of(whole_name)} {whole_value} is not divisible by {by}; "
+            f"{part} can be {_some(_divisors(gcd(whole_value, beside)))}"
+        )
+
+    return Rule(whole_value % part_value == 0, sentence)
+
+
+def _divisors(number: int) -> list[int]:
+    small = [d for d in range(1, isqrt(number) + 1) if number % d == 0]
+    return sorted({*small, *(number // d for d in small)})
+
+
+def _some(numbers: list[int]) -> str:
+    """List numbers for a sentence; of a long list, the first and the last."""
+    if len(numbers) <= 12:
+        return listing(numbers)
+    return f"{', '.join(map(str, numbers[:8]))}, ... {listing(numbers[-2:])}"
