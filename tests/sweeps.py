@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from itertools import product
 from typing import Any
 
-from vitprof.report.curves import Crossing, Point
+from vitprof.report.curves import Crossover, Point
 from vitprof.report.sweep import Sweep
 from vitprof.values.options import Plain
 
@@ -20,7 +20,7 @@ def make(
     axes: Mapping[str, tuple[Plain, ...]],
     curves: tuple[str, ...],
     measures: tuple[str, ...] = ("macs",),
-    crossings: tuple[Crossing, ...] = (),
+    crossovers: tuple[Crossover, ...] = (),
     **others: Any,
 ) -> Sweep:
     """A sweep whose values are `cost(measure, curve, place)`."""
@@ -41,12 +41,12 @@ def make(
         curves=curves,
         measures=measures,
         points=tuple(points),
-        crossings=crossings,
+        crossovers=crossovers,
         **others,
     )
 
 
-def crossing(measure: str, at: int | None, value: int | None, **others: Any) -> Crossing:
+def crossover(measure: str, at: int | None, value: int | None, **others: Any) -> Crossover:
     """lambda becomes cheaper than attn."""
     given: dict[str, Any] = {
         "measure": measure,
@@ -58,7 +58,7 @@ def crossing(measure: str, at: int | None, value: int | None, **others: Any) -> 
         "fixed": {},
         "value": value,
     }
-    return Crossing(**{**given, **others})
+    return Crossover(**{**given, **others})
 
 
 def quadratic_and_linear(measure: str, curve: str, place: Mapping[str, Any]) -> int | None:
@@ -77,11 +77,11 @@ THREE = make(
     curves=("attn", "lambda", "linear"),
     measures=("macs", "memory"),
     # From 401 on, 500 N is less than N^2 + 100 N; from 301 on 400 N is.
-    crossings=(
-        crossing("macs", 401, 401 * 500 * 1000),
-        crossing("macs", 301, 301 * 400 * 1000, cheaper="linear"),
-        crossing("macs", 64, 64 * 400 * 1000, cheaper="linear", than="lambda"),
-        crossing("memory", 401, 401 * 500 * 4096),
-        crossing("memory", None, None, cheaper="attn", than="linear"),
+    crossovers=(
+        crossover("macs", 401, 401 * 500 * 1000),
+        crossover("macs", 301, 301 * 400 * 1000, cheaper="linear"),
+        crossover("macs", 64, 64 * 400 * 1000, cheaper="linear", than="lambda"),
+        crossover("memory", 401, 401 * 500 * 4096),
+        crossover("memory", None, None, cheaper="attn", than="linear"),
     ),
 )

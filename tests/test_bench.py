@@ -25,8 +25,8 @@ from rich.console import Console
 import vitprof
 from vitprof.cli import run
 from vitprof.measuring import timing
-from vitprof.measuring.timing import MIN_TURNS, Peak, Protocol, Timing, take_turns
-from vitprof.report.bench import Benchmark, Measured, Speed
+from vitprof.measuring.timing import MIN_TURNS, MatrixProduct, Protocol, Timing, take_turns
+from vitprof.report.bench import Benchmark, MeasuredModel, Speed
 from vitprof.running import step
 from vitprof.values.options import Value
 
@@ -105,7 +105,7 @@ def test_short_calls_are_measured_many_at_a_time() -> None:
 
 
 def test_turns_end_when_the_spread_is_small() -> None:
-    # Measured are 9, 1, 1, 1, ...: with five, three quarters are at most 1.
+    # MeasuredModel are 9, 1, 1, 1, ...: with five, three quarters are at most 1.
     seconds = chain([1.0, 9.0], repeat(1.0))
     timings = Clock().measure({"steady": repeat(1.0), "late": seconds})
     assert timings["late"].samples == (9.0, 1.0, 1.0, 1.0, 1.0)
@@ -137,13 +137,13 @@ def test_peak_is_the_fastest_product(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "TURN", 0.001)
     seen: list[str] = []
     limits = Protocol(threads=1)
-    peak = timing.matrix_peak(torch.device("cpu"), torch.float32, limits, say=seen.append)
+    peak = timing.fastest_product(torch.device("cpu"), torch.float32, limits, say=seen.append)
     assert [message.split()[2] for message in seen] == ["8", "64", "16"]
     assert peak.side == 64  # more work for the same call
     assert peak.macs_per_second == 64**3 / peak.seconds
     monkeypatch.setattr(timing, "_LONG", 0)
     seen.clear()
-    timing.matrix_peak(torch.device("cpu"), torch.float32, limits, say=seen.append)
+    timing.fastest_product(torch.device("cpu"), torch.float32, limits, say=seen.append)
     assert len(seen) == 1
 
 
@@ -188,10 +188,10 @@ def benchmark() -> Benchmark:
         versions={"torch": "2"},
         protocol="how",
         bound=0.05,
-        peak=Peak(1000, 0.5),
+        peak=MatrixProduct(1000, 0.5),
         budget_bytes=3 * 2**30,
         mixers=(
-            Measured(
+            MeasuredModel(
                 name="attn",
                 spec=spec,
                 params=1234,
@@ -200,7 +200,7 @@ def benchmark() -> Benchmark:
                 largest=7,
                 speeds=attn,
             ),
-            Measured(
+            MeasuredModel(
                 name="lambda",
                 spec=changed,
                 params=999,

@@ -26,7 +26,7 @@ from spellings import SOME, Spelling
 
 import vitprof
 from vitprof.cli import run
-from vitprof.counters import COUNTERS
+from vitprof.counters import TOOLS
 from vitprof.counters.reading import Reading
 from vitprof.errors import SpecError
 from vitprof.expectations.expectations import Expectation, Relation, expect
@@ -844,7 +844,7 @@ def test_a_first_file_is_green_and_each_digit_of_it_matters(
     assert not any(outcome.holds for outcome in replace(case, expectations=wrong).evaluate())
     code, out, err = checked(capsys, file)
     assert (code, err) == (0, "")
-    number = len(case.expectations) + 2 * len(COUNTERS)
+    number = len(case.expectations) + 2 * len(TOOLS)
     assert out.splitlines()[-1] == f"{number} of {number} expectations hold"
 
 
@@ -911,7 +911,7 @@ def test_a_first_file_where_none_can_be(capsys: Capture, tmp_path: Path) -> None
 # Tools.
 
 RECONCILED = f"{LAYER}reconciled = true\n"
-every_tool = pytest.mark.parametrize("tool", COUNTERS)
+every_tool = pytest.mark.parametrize("tool", TOOLS)
 
 
 def test_every_tool_is_reconciled(capsys: Capture, write: Write) -> None:
@@ -919,7 +919,7 @@ def test_every_tool_is_reconciled(capsys: Capture, write: Write) -> None:
     assert (code, err) == (0, "")
     ((*outcomes,),) = (case["outcomes"] for case in json.loads(out)["cases"])
     assert [outcome["what"] for outcome in outcomes] == [
-        f"{command} {tool} reconciled" for command in ("params", "macs") for tool in COUNTERS
+        f"{command} {tool} reconciled" for command in ("params", "macs") for tool in TOOLS
     ]
     assert {outcome["found"] for outcome in outcomes} == {"explained"}
 
@@ -928,13 +928,13 @@ def test_every_tool_is_reconciled(capsys: Capture, write: Write) -> None:
 def test_a_reading_that_is_not_explained_fails(
     capsys: Capture, monkeypatch: Patch, write: Write, tool: str
 ) -> None:
-    counter = COUNTERS[tool]
+    counter = TOOLS[tool]
 
     def doctored(*given: Any) -> Reading:
         reading = counter.macs(*given)
         return replace(reading, total=reading.total + 5)
 
-    monkeypatch.setitem(COUNTERS, tool, replace(counter, macs=doctored))
+    monkeypatch.setitem(TOOLS, tool, replace(counter, macs=doctored))
     file = write(RECONCILED)
     code, out, err = checked(capsys, file)
     assert (code, err) == (1, "")
@@ -951,14 +951,14 @@ def test_a_tool_that_breaks_fails(
     def breaks(*given: object) -> NoReturn:
         raise RuntimeError(reason)
 
-    monkeypatch.setitem(COUNTERS, tool, replace(COUNTERS[tool], macs=breaks))
+    monkeypatch.setitem(TOOLS, tool, replace(TOOLS[tool], macs=breaks))
     code, out, err = checked(capsys, write(RECONCILED))
     assert (code, err) == (1, "")
     assert out.count(f"n/a: raises RuntimeError: {reason}") == 2  # in the table and below it
     assert out.splitlines()[-1] == "5 of 6 expectations hold, 1 do not"
 
 
-@pytest.mark.parametrize("tool", [tool for tool in COUNTERS if tool != "torch"])
+@pytest.mark.parametrize("tool", [tool for tool in TOOLS if tool != "torch"])
 def test_a_tool_that_is_not_installed_does_not_fail(
     capsys: Capture, monkeypatch: Patch, write: Write, tool: str
 ) -> None:

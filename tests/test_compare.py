@@ -26,7 +26,7 @@ from vitprof.allocation.step import peak_bytes
 from vitprof.cli import run
 from vitprof.measuring import timing
 from vitprof.measuring.timing import Timing
-from vitprof.report.compare import Comparison, Crossover, Span
+from vitprof.report.compare import Comparison, CostedStretch, Crossover
 from vitprof.request.gpus import GPUS
 from vitprof.request.specs import specify
 from vitprof.request.workload import Workload
@@ -203,7 +203,7 @@ def test_what_only_one_has_stands_where_it_has_it() -> None:
         for mixer in ("nystrom", "attn")
     }
     for some in (models, dict(reversed(models.items()))):
-        paths = [d.path for d in vitprof.compare(models=some, layers=True, up_to=40).differences]
+        paths = [d.path for d in vitprof.compare(models=some, layers=True, up_to=40).layers]
         assert {"mixer.inverse.0-5", "mixer.inverse.0-5.product", "mixer.scores"} <= {*paths}
         inside = [path for path in paths if path.startswith("mixer.inverse")]
         at = paths.index(inside[0])
@@ -264,8 +264,12 @@ def crossover(
         than="other",
         first=4,
         last=1024,
-        cheaper=tuple(Span(first=a, last=b, cost=a + own, other=a + than) for a, b in cheaper),
-        dearer=tuple(Span(first=a, last=b, cost=a + own, other=a + than) for a, b in dearer),
+        cheaper=tuple(
+            CostedStretch(first=a, last=b, cost=a + own, other=a + than) for a, b in cheaper
+        ),
+        dearer=tuple(
+            CostedStretch(first=a, last=b, cost=a + own, other=a + than) for a, b in dearer
+        ),
         **given,
     )
 

@@ -28,10 +28,10 @@ from torchinfo.layer_info import LayerInfo
 
 import vitprof
 from vitprof.cli import run
-from vitprof.counters import COUNTERS
+from vitprof.counters import TOOLS
 from vitprof.counters import read as limits
 from vitprof.counters.reading import Reading
-from vitprof.counters.undisturbed import undisturbed
+from vitprof.counters.restored import restored
 from vitprof.modules.build import build
 from vitprof.report.counts import Counts
 
@@ -137,7 +137,7 @@ DISPLAYS: dict[str, dict[str, Callable[[nn.Module, Tensor], Shown]]] = {
 
 
 def test_every_tool_is_asked_directly() -> None:
-    assert [displays.keys() for displays in DISPLAYS.values()] == [COUNTERS.keys()] * 2
+    assert [displays.keys() for displays in DISPLAYS.values()] == [TOOLS.keys()] * 2
 
 
 @pytest.mark.parametrize("command", DISPLAYS)
@@ -149,7 +149,7 @@ def test_every_row_is_what_the_tool_shows(spelling: Spelling, command: str) -> N
     report: Counts = getattr(vitprof, command)(spec, **batch)
     assert report.unavailable == {}
     for tool, display in DISPLAYS[command].items():
-        with undisturbed(module):
+        with restored(module):
             shown = display(module, inputs)
         assert report.counters[tool] == shown[""]
         assert {row.path: row.counters[tool] for row in report.tree} == {
@@ -283,7 +283,7 @@ CHANGES: dict[str, Callable[[Odd], object]] = {
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_undisturbed_undoes(module: Odd, change: Callable[[Odd], object], raises: bool) -> None:
     before = state(module)
-    with pytest.raises(KeyboardInterrupt) if raises else nullcontext(), undisturbed(module):
+    with pytest.raises(KeyboardInterrupt) if raises else nullcontext(), restored(module):
         change(module)
         assert state(module) != before
         if raises:
@@ -292,28 +292,28 @@ def test_undisturbed_undoes(module: Odd, change: Callable[[Odd], object], raises
 
 
 def test_undisturbed_runs_without_gradients_or_warnings(module: Odd) -> None:
-    with undisturbed(module):
+    with restored(module):
         warnings.warn("unheard", stacklevel=1)
         assert not torch.is_grad_enabled()
     with torch.no_grad():
-        with undisturbed(module):
+        with restored(module):
             pass
         assert not torch.is_grad_enabled()
 
 
 @pytest.mark.parametrize("raises", [False, True])
-@pytest.mark.parametrize("tool", COUNTERS)
+@pytest.mark.parametrize("tool", TOOLS)
 def test_tools_leave_nothing(module: Odd, tool: str, raises: bool) -> None:
     if raises:
         module.last = Breaks()
     inputs = torch.randn(4, 3)
     before = state(module)
     failing = pytest.raises(RuntimeError, match=r"half-way|Failed to run torchinfo")
-    with failing if raises else nullcontext(), undisturbed(module):
-        COUNTERS[tool].macs(module, inputs)
+    with failing if raises else nullcontext(), restored(module):
+        TOOLS[tool].macs(module, inputs)
     assert state(module) == before
-    with undisturbed(module):
-        COUNTERS[tool].params(module)
+    with restored(module):
+        TOOLS[tool].params(module)
     assert state(module) == before
 
 
@@ -334,7 +334,7 @@ def raising(error: Exception) -> Callable[..., NoReturn]:
     ],
 )
 @pytest.mark.parametrize("command", ["params", "macs"])
-@pytest.mark.parametrize("tool", COUNTERS)
+@pytest.mark.parametrize("tool", TOOLS)
 def test_tool_that_raises_loses_its_column(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -343,15 +343,15 @@ def test_tool_that_raises_loses_its_column(
     error: Exception,
     reason: str,
 ) -> None:
-    broken = replace(COUNTERS[tool], macs=raising(error), params=raising(error))
-    monkeypatch.setitem(COUNTERS, tool, broken)
+    broken = replace(TOOLS[tool], macs=raising(error), params=raising(error))
+    monkeypatch.setitem(TOOLS, tool, broken)
     code = run([command, "--model=layer", "--format=json"])
     out, err = capsys.readouterr()
     assert (code, err) == (0, "")
     report = json.loads(out)
     assert report["unavailable"].keys() == {tool}
     assert report["unavailable"][tool].startswith(reason)
-    assert report["counters"].keys() == COUNTERS.keys() - {tool}
+    assert report["counters"].keys() == TOOLS.keys() - {tool}
     assert all(row["counters"].keys() == report["counters"].keys() for row in report["rows"])
 
 
@@ -371,7 +371,7 @@ def test_tool_that_is_not_installed(
 
     monkeypatch.setattr(importlib.metadata, "version", version)
     report: Counts = getattr(vitprof, command)("layer")
-    assert report.counters.keys() == COUNTERS.keys() - {tool}
+    assert report.counters.keys() == TOOLS.keys() - {tool}
     assert "cannot be imported" in report.unavailable[tool]
     assert tool not in report.versions
 
@@ -380,8 +380,8 @@ def test_tool_that_is_not_installed(
     ("line", "silent"),
     [
         # Tensors of more bytes than 64 bits can count: of the input, and of a weight.
-        ("macs --tokens=10000000 --dim=1000000 --batch=1000000000", set(COUNTERS)),
-        ("params --image-size=1000000 --patch-size=1000000 --channels=1000000", set(COUNTERS)),
+        ("macs --tokens=10000000 --dim=1000000 --batch=1000000000", set(TOOLS)),
+        ("params --image-size=1000000 --patch-size=1000000 --channels=1000000", set(TOOLS)),
         # Positions of 512 TB, which the other tools need not write down.
         ("macs --mixer=linear --image-size=1000000 --patch-size=1 --force", {"fvcore"}),
     ],
@@ -405,7 +405,7 @@ def test_fvcore_does_not_run_a_large_model(
         asked.append(given)
         return Reading(total=0, by_path={})
 
-    monkeypatch.setitem(COUNTERS, "fvcore", replace(COUNTERS["fvcore"], macs=ask))
+    monkeypatch.setitem(TOOLS, "fvcore", replace(TOOLS["fvcore"], macs=ask))
     report = vitprof.macs("mae", counters=["fvcore"], **options)
     assert report.counters == {}
     assert f"{report.total:,} MACs" in report.unavailable["fvcore"]
@@ -469,7 +469,7 @@ def test_22_billion_parameters_take_no_memory() -> None:
     block = 2 * (2 * D) + (D + 1) * 3 * D + (D + 1) * D + (D + 1) * 4 * D + (4 * D + 1) * D
     around = (pixels + 1) * D + D + N * D + 2 * D + (D + 1) * classes
     assert params == L * block + around
-    assert params_said == dict.fromkeys(COUNTERS, params)
+    assert params_said == dict.fromkeys(TOOLS, params)
     assert macs == L * (12 * N * D**2 + 2 * N**2 * D) + n * pixels * D + D * classes
     assert macs_said["torch"] == macs
     assert macs_said["fvcore"] == macs + 5 * (L * 2 * N * D + D)
@@ -482,5 +482,5 @@ def test_torch_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     report = vitprof.macs("layer")
     assert report.counters == {}
-    assert report.unavailable.keys() == COUNTERS.keys()
+    assert report.unavailable.keys() == TOOLS.keys()
     assert all(reason.startswith("cannot be imported") for reason in report.unavailable.values())

@@ -20,7 +20,7 @@ from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
 from vitprof.request.specs import specify
 from vitprof.request.workload import Workload
-from vitprof.sweeps.crossover import Found, cost, find, smoothness
+from vitprof.sweeps.crossover import Stretches, cost, find, smoothness
 from vitprof.sweeps.stretches import Stretch, stretches
 
 ONCE = Workload(batch=3)
@@ -246,7 +246,7 @@ def check(
     last: int,
     *measures: str,
     workload: Workload = ONCE,
-) -> dict[str, Found]:
+) -> dict[str, Stretches]:
     """Find the crossovers, and compare them with each size tried."""
     found = find(one, other, workload, option=option, last=last, measures=measures)
     for measure, where in found.items():

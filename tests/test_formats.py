@@ -25,19 +25,19 @@ from pyarrow import parquet
 from rich.console import Console
 
 import vitprof
-from vitprof.counters import COUNTERS
+from vitprof.counters import TOOLS
 from vitprof.expectations.expectations import Outcome
 from vitprof.formats import ANY, Format, render
 from vitprof.formats.table import plain
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.models import MODELS
 from vitprof.measuring.search import Search, Stopped, Trial
-from vitprof.measuring.timing import Peak, Timing
+from vitprof.measuring.timing import MatrixProduct, Timing
 from vitprof.measuring.trials import Device
 from vitprof.report import base
 from vitprof.report.base import Report
 from vitprof.report.batch_size import TriedBatch
-from vitprof.report.bench import Benchmark, Measured, Speed
+from vitprof.report.bench import Benchmark, MeasuredModel, Speed
 from vitprof.report.check import CaseResult, Check
 from vitprof.report.counts import Counts, Row
 from vitprof.report.document import (
@@ -131,10 +131,10 @@ def benchmark() -> Benchmark:
         versions={"vitprof": "0"},
         protocol="in turns",
         bound=0.05,
-        peak=Peak(side=512, seconds=0.001),
+        peak=MatrixProduct(side=512, seconds=0.001),
         budget_bytes=24 * 2**30,
         mixers=tuple(
-            Measured(
+            MeasuredModel(
                 name=mixer,
                 spec={"model": "classifier", "mixer": mixer, "dim": 64},
                 params=1_234_567 * times,
@@ -852,7 +852,7 @@ class Printed(NamedTuple):
     totals: list[dict[str, str]]
 
 
-_COLUMN = re.compile(rf"of one|count|{'|'.join(COUNTERS)}|layer|type|formula|numbers")
+_COLUMN = re.compile(rf"of one|count|{'|'.join(TOOLS)}|layer|type|formula|numbers")
 _LEFT = {"layer", "type", "formula", "numbers"}  # these come first; the others are figures
 
 
@@ -874,7 +874,7 @@ def tables(text: str) -> Iterator[Printed]:
     lines = [line.rstrip() for line in text.splitlines()]
     for place, line in enumerate(lines):
         columns = [*_COLUMN.finditer(lines[place - 1])]
-        figures = {column[0] for column in columns} & {"count", *COUNTERS}
+        figures = {column[0] for column in columns} & {"count", *TOOLS}
         if not re.fullmatch("─+", line) or not figures:
             continue
         table = Printed([], [])
@@ -905,7 +905,7 @@ def test_rows_add_up(report: Counts) -> None:
     assert sum(row.count for row in report.rows) == report.totals[headline] == report.total
     for tool, total in report.counters.items():
         assert sum(row.counters[tool] or 0 for row in report.rows) == total
-    assert report.counters.keys() == COUNTERS.keys()
+    assert report.counters.keys() == TOOLS.keys()
 
 
 @ALL_COUNTS
@@ -1016,7 +1016,7 @@ def test_default_mae(default_mae: Counts) -> None:
     assert [*totals.values()][:3] == [20_038_848, 656_640, 20_695_488]  # as the issue has them
     document = json.loads(default_mae.to_json())
     assert document["totals"] == totals
-    assert document["counters"] == dict.fromkeys(COUNTERS, totals["all"])
+    assert document["counters"] == dict.fromkeys(TOOLS, totals["all"])
 
 
 def test_folded_and_full(default_mae: Counts) -> None:
@@ -1154,9 +1154,9 @@ def unavailable(monkeypatch: pytest.MonkeyPatch) -> Counts:
     def refuse(module: object, *inputs: object) -> NoReturn:
         raise RuntimeError(REASON)
 
-    monkeypatch.setitem(COUNTERS, "fvcore", replace(COUNTERS["fvcore"], macs=refuse))
+    monkeypatch.setitem(TOOLS, "fvcore", replace(TOOLS["fvcore"], macs=refuse))
     report = vitprof.macs("layer", **SMALL["layer"])
-    assert report.counters.keys() == COUNTERS.keys() - {"fvcore"}
+    assert report.counters.keys() == TOOLS.keys() - {"fvcore"}
     assert REASON in report.unavailable["fvcore"]
     return report
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 import vitprof
-from vitprof.counters import COUNTERS
+from vitprof.counters import TOOLS
 from vitprof.counters.convention import Setting
 from vitprof.errors import SpecError
 from vitprof.formulas.layer import Layer, Measure
@@ -411,6 +411,6 @@ def test_every_tools_reading_is_explained(model: Model) -> None:
         setting = Setting(device=device, train=train, grad=grad)
         report = vitprof.macs(model, batch=3, device=device, train=train, grad=grad)
         assert report.unavailable == {}, setting
-        assert report.differences.keys() == set(COUNTERS)
+        assert report.differences.keys() == set(TOOLS)
         for tool, difference in report.differences.items():
             assert (difference.unexplained, difference.mismatches) == (0, ()), (tool, setting)

@@ -244,7 +244,7 @@ def position(table: Tensor | None, place: int) -> Tensor | float:
 
 
 @pytest.mark.parametrize(
-    ("turned", "joined", "located"),
+    ("turned", "prefix_tokens", "has_positions"),
     [
         ({}, 1, 1),
         ({"pos_embed_token": False}, 1, 0),
@@ -261,24 +261,26 @@ def position(table: Tensor | None, place: int) -> Tensor | float:
     ids=str,
 )
 @torch.no_grad()
-def test_tokens_of_a_classifier(images: Tensor, turned: Options, joined: int, located: int) -> None:
+def test_tokens_of_a_classifier(
+    images: Tensor, turned: Options, prefix_tokens: int, has_positions: int
+) -> None:
     """The tokens that join, in their order, then the patches, row by row; and their positions."""
     model = classifier(**turned)
     tokens, _, _ = held(model.blocks[0], model.norm, lambda: model(images))
     table = model.pos_embed
-    assert tokens.shape == (IMAGES, joined + PATCHES, D)
+    assert tokens.shape == (IMAGES, prefix_tokens + PATCHES, D)
     if table is not None:
-        assert table.shape == (1, located + PATCHES, D)
+        assert table.shape == (1, has_positions + PATCHES, D)
     for place, name in enumerate(("cls_token", "dist_token")):
-        assert hasattr(model, name) == (place < joined)
-        if place < joined:
-            at = position(table, place) if located else 0.0
+        assert hasattr(model, name) == (place < prefix_tokens)
+        if place < prefix_tokens:
+            at = position(table, place) if has_positions else 0.0
             expected = model.get_parameter(name)[0, 0] + at
             assert_close(tokens[:, place], expected.expand(IMAGES, D))
     for b, patch in product(range(IMAGES), range(PATCHES)):
         embedded = model.patch_embed.proj(pixels(images, b, patch))
-        expected = embedded + position(table, located + patch)
-        assert_close(tokens[b, joined + patch], expected)
+        expected = embedded + position(table, has_positions + patch)
+        assert_close(tokens[b, prefix_tokens + patch], expected)
 
 
 def feature(model: VisionTransformer, encoded: Tensor, *places: int) -> Tensor:
@@ -341,7 +343,7 @@ def test_a_classifier_without_a_head_has_none() -> None:
 
 def test_fixed_positions_of_a_grid_that_is_not_square() -> None:
     """2 rows of 3 columns, 8 channels: a quarter of them are 2 frequencies, 1 and 1 / 100."""
-    table = sincos_positions((2, 3), 8, joined=2)
+    table = sincos_positions((2, 3), 8, prefix_tokens=2)
     assert table.shape == (1, 2 + 2 * 3, 8)
     assert not table[0, :2].any()
     last = [sin(2), sin(2 / 100), cos(2), cos(2 / 100), sin(1), sin(1 / 100), cos(1), cos(1 / 100)]
@@ -392,7 +394,7 @@ def test_an_autoencoder_without_class_token(images: Tensor, mask_ratio: str, kep
 
 @pytest.mark.parametrize("kind", ["learned", "fixed", "none"])
 @pytest.mark.parametrize(
-    ("turned", "joined", "located"),
+    ("turned", "prefix_tokens", "has_positions"),
     [
         ({}, 1, 1),
         ({"pos_embed_token": False}, 1, 0),
@@ -403,7 +405,7 @@ def test_an_autoencoder_without_class_token(images: Tensor, mask_ratio: str, kep
 )
 @torch.no_grad()
 def test_every_patch_has_its_own_place(
-    images: Tensor, turned: Options, joined: int, located: int, kind: str
+    images: Tensor, turned: Options, prefix_tokens: int, has_positions: int, kind: str
 ) -> None:
     """Follow each patch by its value: into the encoder, and back to its place in the decoder."""
     model = autoencoder(**turned, pos_embed=kind, mask_ratio="0.5")
@@ -416,25 +418,25 @@ def test_every_patch_has_its_own_place(
     table, decoder_table = model.pos_embed, model.decoder_pos_embed
     assert (table is None) == (decoder_table is None) == (kind == "none")
     conv, embed = model.patch_embed.proj, model.decoder_embed
-    assert_close(prediction, decoded[:, joined:])
-    if joined:
-        token = model.cls_token[0, 0] + (position(table, 0) if located else 0.0)
+    assert_close(prediction, decoded[:, prefix_tokens:])
+    if prefix_tokens:
+        token = model.cls_token[0, 0] + (position(table, 0) if has_positions else 0.0)
         assert_close(into[:, 0], token.expand(IMAGES, D))
-        token_there = embed(encoded[:, 0]) + (position(decoder_table, 0) if located else 0.0)
+        token_there = embed(encoded[:, 0]) + (position(decoder_table, 0) if has_positions else 0.0)
         assert_close(decoder_into[:, 0], token_there)
     for b, patch in product(range(IMAGES), range(PATCHES)):
         # The kernel's pixels are in the order of `pixels`, with the channels last.
         kernel = conv.weight.permute(0, 2, 3, 1).flatten(1)
         assert conv.bias is not None
         embedded = kernel @ pixels(images, b, patch) + conv.bias
-        embedded = embedded + position(table, located + patch)
-        distance = (into[b, joined:] - embedded).abs().amax(dim=1)
+        embedded = embedded + position(table, has_positions + patch)
+        distance = (into[b, prefix_tokens:] - embedded).abs().amax(dim=1)
         place = int(distance.argmin())
         is_kept = bool(distance[place] < 1e-5)
         assert is_kept == (mask[b, patch] == 0)
-        token = embed(encoded[b, joined + place]) if is_kept else model.mask_token[0, 0]
-        expected = token + position(decoder_table, located + patch)
-        assert_close(decoder_into[b, joined + patch], expected)
+        token = embed(encoded[b, prefix_tokens + place]) if is_kept else model.mask_token[0, 0]
+        expected = token + position(decoder_table, has_positions + patch)
+        assert_close(decoder_into[b, prefix_tokens + patch], expected)
 
 
 @pytest.mark.parametrize("name", ["classifier", "mae"])

@@ -21,7 +21,7 @@ from test_tree import CHECKS
 
 import vitprof
 from vitprof.allocation.step import memory
-from vitprof.counters import COUNTERS
+from vitprof.counters import TOOLS
 from vitprof.counters.convention import Setting
 from vitprof.counters.reading import Reading
 from vitprof.counters.reconcile import reconcile_macs
@@ -271,13 +271,13 @@ SETTINGS = [Setting(), Setting(device="cpu", train=True, grad=True)]
 def test_every_reading_is_explained(place: int, variant: Variant) -> None:
     weighed = vitprof.params(spec(variant))
     check_adds_up(weighed)
-    assert weighed.counters == dict.fromkeys(COUNTERS, weighed.total)
+    assert weighed.counters == dict.fromkeys(TOOLS, weighed.total)
     for setting in SETTINGS if variant.model == "layer" else SETTINGS[place % 2 :][:1]:
         check_adds_up(macs(spec(variant), 3, setting))
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=["eval", "train"])
-@pytest.mark.parametrize("tool", COUNTERS)
+@pytest.mark.parametrize("tool", TOOLS)
 @pytest.mark.parametrize(
     ("turned", "kind"),
     [
@@ -293,7 +293,7 @@ def test_no_coefficient_can_be_another(
 ) -> None:
     model = spec(Variant("layer", tuple(turned.items())))
     tree, reading = model.formula(3), read(model, setting)[tool]
-    convention = COUNTERS[tool].convention(setting)
+    convention = TOOLS[tool].convention(setting)
     assert isinstance(reading, Reading)
     assert reconcile_macs(tree, convention, reading).explained
     wrong = [other for of, _, other in broken(tree, convention) if of == kind]

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
-from sweeps import THREE, TOKENS, crossing, make, quadratic_and_linear
+from sweeps import THREE, TOKENS, crossover, make, quadratic_and_linear
 
 from vitprof.cli import run
 from vitprof.errors import SpecError
@@ -50,8 +50,8 @@ GRID = make(
 )
 MANY_CROSSINGS = replace(
     THREE,
-    crossings=tuple(
-        crossing("macs", at, 1000 * (at**2 + 100 * at))
+    crossovers=tuple(
+        crossover("macs", at, 1000 * (at**2 + 100 * at))
         for at in (100, 170, 300, 330, 400, 600, 6000)
     ),
 )
@@ -60,7 +60,7 @@ FALLING = make(  # where a word would stand first, to the upper left, a curve go
     lambda measure, curve, place: {"attn": 10**12 // place["tokens"], "lambda": 10**9}[curve],
     axes={"tokens": TOKENS},
     curves=("attn", "lambda"),
-    crossings=(crossing("macs", 1000, 10**9, cheaper="attn", than="lambda"),),
+    crossovers=(crossover("macs", 1000, 10**9, cheaper="attn", than="lambda"),),
 )
 
 
@@ -77,11 +77,11 @@ def three() -> Figure:
 
 
 def curves(axes: Axes) -> list[Line2D]:
-    return [line for line in axes.lines if not str(line.get_label()).startswith("crossing")]
+    return [line for line in axes.lines if not str(line.get_label()).startswith("crossover")]
 
 
 def rings(axes: Axes) -> list[tuple[float, float]]:
-    ringed = [line for line in axes.lines if str(line.get_label()).startswith("crossing")]
+    ringed = [line for line in axes.lines if str(line.get_label()).startswith("crossover")]
     return [point for line in ringed for point in points(line)]
 
 

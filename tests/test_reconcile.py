@@ -29,8 +29,8 @@ from torchinfo.layer_info import LayerInfo
 
 import vitprof
 from vitprof.cli import run
-from vitprof.counters import COUNTERS
-from vitprof.counters.convention import Causes, Convention, Rule, Setting
+from vitprof.counters import TOOLS
+from vitprof.counters.convention import Causes, Convention, Opinion, Setting
 from vitprof.counters.flop_counter_mode import counts_fused_attention
 from vitprof.counters.fvcore import knows_fused_attention
 from vitprof.counters.parts import each_tensor_once, parts_of, parts_on_paper
@@ -61,7 +61,7 @@ SETTINGS = [
     for device, train, grad in product(("meta", "cpu"), (False, True), (False, True))
 ]
 
-every_tool = pytest.mark.parametrize("tool", COUNTERS)
+every_tool = pytest.mark.parametrize("tool", TOOLS)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -77,7 +77,7 @@ SPECS = {spelling: spelling.specify() for spelling in SOME}
 every_spelling = pytest.mark.parametrize("spelling", SOME, ids=str)
 
 
-def macs(spec: Model, batch: int, setting: Setting, counters: Iterable[str] = COUNTERS) -> Counts:
+def macs(spec: Model, batch: int, setting: Setting, counters: Iterable[str] = TOOLS) -> Counts:
     modes: Any = {"device": setting.device, "train": setting.train, "grad": setting.grad}
     return vitprof.macs(spec, batch=batch, counters=counters, **modes)
 
@@ -86,7 +86,7 @@ def ops(tree: Layer) -> list[Op]:
     return [node.item for node in tree.walk(fold=True) if isinstance(node.item, Op)]
 
 
-def check_adds_up(report: Counts, counters: Iterable[str] = COUNTERS) -> None:
+def check_adds_up(report: Counts, counters: Iterable[str] = TOOLS) -> None:
     """Every tool has spoken, and nothing of what it said is left over."""
     assert report.unavailable == {}
     assert report.differences.keys() == report.counters.keys() == set(counters)
@@ -135,7 +135,7 @@ def test_every_reading_is_explained_and_the_count_does_not_move(
 def test_every_parameter_is_explained(spelling: Spelling) -> None:
     report = vitprof.params(SPECS[spelling])
     check_adds_up(report)
-    assert report.counters == dict.fromkeys(COUNTERS, report.total)
+    assert report.counters == dict.fromkeys(TOOLS, report.total)
 
 
 # Nothing but the convention explains a reading.
@@ -144,7 +144,7 @@ def test_every_parameter_is_explained(spelling: Spelling) -> None:
 @cache
 def read(spec: Model, setting: Setting) -> Mapping[str, object]:
     """What the tools say of three images."""
-    return read_macs(COUNTERS.values(), spec, 3, setting, force=False, say=lambda message: None)
+    return read_macs(TOOLS.values(), spec, 3, setting, force=False, say=lambda message: None)
 
 
 def more_by_one(convention: Convention, op: Op) -> Causes:
@@ -166,7 +166,7 @@ def broken(tree: Layer, convention: Convention) -> Iterator[tuple[Work, str, Con
         yield kind, cause, replaced(convention, kind, partial(without, cause, convention))
 
 
-def replaced(convention: Convention, kind: Work, rule: Rule) -> Convention:
+def replaced(convention: Convention, kind: Work, rule: Opinion) -> Convention:
     return Convention({**convention.rules, kind: rule})
 
 
@@ -175,7 +175,7 @@ def replaced(convention: Convention, kind: Work, rule: Rule) -> Convention:
 )
 @every_tool
 def test_no_coefficient_of_a_convention_can_be_another(tool: str, setting: Setting) -> None:
-    convention = COUNTERS[tool].convention(setting)
+    convention = TOOLS[tool].convention(setting)
     ruled = set()
     normed = [specify("layer", options={"tokens": 7, "norm": norm}) for norm in block.NORMS]
     for spec in (*SPECS.values(), *normed):
@@ -193,7 +193,7 @@ def test_no_coefficient_of_a_convention_can_be_another(tool: str, setting: Setti
 
 @every_tool
 def test_no_other_way_to_count_parameters_explains_a_reading(tool: str) -> None:
-    counter, spec = COUNTERS[tool], SPECS[Spelling("mae", "lambda", ())]
+    counter, spec = TOOLS[tool], SPECS[Spelling("mae", "lambda", ())]
     reading = read_params([counter], spec, say=lambda message: None)[tool]
     assert isinstance(reading, Reading)
 
@@ -288,7 +288,7 @@ def test_equal_blocks_share_a_path_and_count_each() -> None:
 
 def doctor(monkeypatch: Patch, tool: str, change: Callable[[Reading], Reading]) -> None:
     """Let a tool say something else than it does."""
-    counter = COUNTERS[tool]
+    counter = TOOLS[tool]
 
     def doctored(read: Callable[..., Reading], *given: object) -> Reading:
         return change(read(*given))
@@ -296,7 +296,7 @@ def doctor(monkeypatch: Patch, tool: str, change: Callable[[Reading], Reading]) 
     changed = replace(
         counter, params=partial(doctored, counter.params), macs=partial(doctored, counter.macs)
     )
-    monkeypatch.setitem(COUNTERS, tool, changed)
+    monkeypatch.setitem(TOOLS, tool, changed)
 
 
 def five_in_total(reading: Reading) -> Reading:
@@ -512,9 +512,9 @@ def test_a_tool_that_was_changed_is_still_explained(
 def test_a_change_that_is_not_recognised_is_loud(
     monkeypatch: Patch, change: Change, probe: Callable[[], bool], tool: str, reading: int
 ) -> None:
-    old = COUNTERS[tool].convention(Setting(device="cpu"))
+    old = TOOLS[tool].convention(Setting(device="cpu"))
     change(monkeypatch)
-    monkeypatch.setitem(COUNTERS, tool, replace(COUNTERS[tool], convention=lambda setting: old))
+    monkeypatch.setitem(TOOLS, tool, replace(TOOLS[tool], convention=lambda setting: old))
     report = vitprof.macs("layer", batch=100, tokens=50, fused=True, device="cpu")
     assert not report.explained
     assert report.differences[tool].unexplained
@@ -605,8 +605,8 @@ ALL_OF_TIED = 15 + 2 * 5  # as the module around them has it
 )
 def test_parameters_met_again(module: nn.Module, once: int, by_torchinfo: int) -> None:
     expected = {"torchinfo": by_torchinfo, "fvcore": once, "torch": once}
-    assert {name: tool.params(module).total for name, tool in COUNTERS.items()} == expected
-    assert {name: tool.weighs(parts_of(module)) for name, tool in COUNTERS.items()} == expected
+    assert {name: tool.params(module).total for name, tool in TOOLS.items()} == expected
+    assert {name: tool.weighs(parts_of(module)) for name, tool in TOOLS.items()} == expected
 
 
 @st.composite
@@ -630,7 +630,7 @@ def modules(draw: st.DrawFn) -> nn.Module:
 @given(module=modules())
 def test_whatever_is_met_again(tool: str, module: nn.Module) -> None:
     parts = parts_of(module)
-    assert COUNTERS[tool].params(module).total == COUNTERS[tool].weighs(parts)
+    assert TOOLS[tool].params(module).total == TOOLS[tool].weighs(parts)
     assert each_tensor_once(parts) == sum(tensor.numel() for tensor in module.parameters())
 
 

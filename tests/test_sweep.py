@@ -602,26 +602,26 @@ def test_crossings_are_where_the_points_cross() -> None:
     values = {
         (point.curve, point.at["tokens"], point.at["dim"]): point.values for point in found.points
     }
-    assert {crossing.option for crossing in found.crossings} == {"tokens"}
+    assert {crossover.option for crossover in found.crossovers} == {"tokens"}
     begun = 0
-    for crossing in found.crossings:
-        dim, measure = crossing.fixed["dim"], crossing.measure
-        assert crossing.searched == (2, 160)
+    for crossover in found.crossovers:
+        dim, measure = crossover.fixed["dim"], crossover.measure
+        assert crossover.searched == (2, 160)
 
-        def cheaper(tokens: int, crossing: Any = crossing, dim: Any = dim) -> bool:
-            one = values[crossing.cheaper, tokens, dim][crossing.measure]
-            other = values[crossing.than, tokens, dim][crossing.measure]
+        def cheaper(tokens: int, crossover: Any = crossover, dim: Any = dim) -> bool:
+            one = values[crossover.cheaper, tokens, dim][crossover.measure]
+            other = values[crossover.than, tokens, dim][crossover.measure]
             assert one is not None
             assert other is not None
             return one < other
 
-        if crossing.at is None:
+        if crossover.at is None:
             assert not any(cheaper(tokens) for tokens in range(2, 161))
             continue
-        assert cheaper(crossing.at)
-        assert crossing.at == 2 or not cheaper(crossing.at - 1)
-        assert crossing.value == values[crossing.cheaper, crossing.at, dim][measure]
-        begun += crossing.at > 2
+        assert cheaper(crossover.at)
+        assert crossover.at == 2 or not cheaper(crossover.at - 1)
+        assert crossover.value == values[crossover.cheaper, crossover.at, dim][measure]
+        begun += crossover.at > 2
     assert begun > 3
 
 
@@ -630,7 +630,7 @@ def test_no_crossings_along_a_ratio() -> None:
         "layer", mixers=["attn", "linear"], measures=["macs"], mlp_ratio="1:4:+0.5"
     )
     assert len(found.points) == 2 * 7
-    assert found.crossings == ()
+    assert found.crossovers == ()
 
 
 def test_values_none_of_which_fits() -> None:
@@ -1079,7 +1079,7 @@ def test_point_without_a_value_is_empty() -> None:
         curves=("attn",),
         measures=("macs",),
         points=(point,),
-        crossings=(),
+        crossovers=(),
     )
     assert found.to_csv() == 'curve,tokens,macs,reason\nattn,4,,"why, not"\n'
 

@@ -12,7 +12,7 @@ from torch.nn.functional import layer_norm, scaled_dot_product_attention, softma
 
 from vitprof.request.specs import specify
 from vitprof.request.workload import Workload
-from vitprof.running.gpu import Card, statistics_in_fp32
+from vitprof.running.gpu import GpuKernels, statistics_in_fp32
 from vitprof.running.trace import trace
 
 SIZES: dict[str, object] = {"tokens": 37, "dim": 24, "heads": 3}
@@ -52,12 +52,12 @@ def test_events_of_two_batches_pair_up() -> None:
 @pytest.mark.parametrize("on_card", [False, True])
 def test_autocast_on_a_card_is_exact_where_a_cpus_is_not(on_card: bool) -> None:
     x = torch.ones(3, 5, dtype=torch.bfloat16)
-    with torch.autocast("cpu", torch.bfloat16), Card() if on_card else nullcontext():
+    with torch.autocast("cpu", torch.bfloat16), GpuKernels() if on_card else nullcontext():
         made = (softmax(x, dim=-1), layer_norm(x, (5,)), x.sum(), x.square(), x + x)
     exact = torch.float32 if on_card else torch.bfloat16
     # PyTorch's own list for a CPU has none of these.
     assert [y.dtype for y in made] == [exact] * 4 + [torch.bfloat16]
-    with Card():
+    with GpuKernels():
         assert softmax(x, dim=-1).dtype == torch.bfloat16  # outside of autocast
 
 
@@ -65,7 +65,7 @@ def test_autocast_on_a_card_is_exact_where_a_cpus_is_not(on_card: bool) -> None:
     ("dtype", "statistics"), [(torch.float32, (2, 3, 64)), (torch.bfloat16, (2, 3, 37))]
 )
 def test_fused_attention_of_a_card(dtype: torch.dtype, statistics: tuple[int, ...]) -> None:
-    with FakeTensorMode(), Card():
+    with FakeTensorMode(), GpuKernels():
         q, k, v = (torch.zeros(2, 3, 37, 8, dtype=dtype, requires_grad=True) for _ in "qkv")
         y = scaled_dot_product_attention(q, k, v)
         assert (y.shape, y.dtype) == (q.shape, dtype)

@@ -18,7 +18,7 @@ from vitprof.formulas.work import Work
 Variables = dict[int, Tensor]
 
 
-class Reading:
+class StepReading:
     """Runs the entries of a program.
 
     Attributes:

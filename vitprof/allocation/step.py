@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from vitprof.allocation.departures import EAGER, Departures
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.optimizer import states, step
-from vitprof.allocation.reading import Reading
+from vitprof.allocation.reading import StepReading
 from vitprof.allocation.rules import RULES, Rule
 from vitprof.allocation.timeline import BYTES, Held, Peak, Timeline
 from vitprof.formulas.layer import Measure
@@ -65,7 +65,7 @@ def follow(
     rules: Mapping[Work, Rule] = RULES,
     every: bool = False,
     departures: Departures = EAGER,
-) -> tuple[Reading, int]:
+) -> tuple[StepReading, int]:
     """Follow a step of `model` on paper.
 
     Args:
@@ -83,7 +83,7 @@ def follow(
     tails: dict[str, int] = {}
     while True:
         eager = Eager(Timeline(), workload, departures)
-        reading = Reading(eager, rules, every=every, tails=tails)
+        reading = StepReading(eager, rules, every=every, tails=tails)
         forward = _run(program, reading, workload, departures)
         unlike = reading.settle(forward)
         if not unlike:
@@ -91,7 +91,7 @@ def follow(
         tails |= {name: tails.get(name, 1) + 1 for name in unlike}
 
 
-def _run(program: Program, reading: Reading, workload: Workload, departures: Departures) -> int:
+def _run(program: Program, reading: StepReading, workload: Workload, departures: Departures) -> int:
     """Run a step, and return the last instant of its forward pass."""
     eager = reading.eager
     timeline, element, tree = eager.timeline, BYTES[eager.weight_dtype], program.tree()

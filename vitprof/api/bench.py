@@ -16,9 +16,9 @@ from vitprof.errors import VitprofError
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.model import Model
 from vitprof.formulas.totals import totals
-from vitprof.measuring.timing import Peak, Protocol, Timing, matrix_peak, take_turns
+from vitprof.measuring.timing import MatrixProduct, Protocol, Timing, fastest_product, take_turns
 from vitprof.progress import Say, quiet
-from vitprof.report.bench import FORWARD, TRAINING, Benchmark, Measured, Speed
+from vitprof.report.bench import FORWARD, TRAINING, Benchmark, MeasuredModel, Speed
 from vitprof.request.gpus import read_budget
 from vitprof.request.side_by_side import lay_out
 from vitprof.request.workload import Workload, take_workload
@@ -92,7 +92,7 @@ def bench(
     steps: dict[str, Step] = {}
     allocated: dict[str, int | None] = {}
     with set_torch_threads(protocol.threads):
-        peak = matrix_peak(place, DTYPES[workload.dtype], protocol, say=say)
+        peak = fastest_product(place, DTYPES[workload.dtype], protocol, say=say)
         inference = replace(workload, inference=True, checkpoint=False)
         for phase, own in ((FORWARD, inference), (TRAINING, workload)):
             for label, one in chosen.items():
@@ -206,9 +206,9 @@ def _measured(
     workload: Workload,
     timings: Mapping[str, Timing],
     allocated: Mapping[str, int | None],
-    peak: Peak,
+    peak: MatrixProduct,
     budget: int | None,
-) -> tuple[Measured, ...]:
+) -> tuple[MeasuredModel, ...]:
     first, *_ = models
 
     def speed(label: str, macs: int, phase: str) -> Speed:
@@ -225,7 +225,7 @@ def _measured(
     for label, model in models.items():
         macs = model.formula(workload.batch).total(Measure.MACS)
         measured.append(
-            Measured(
+            MeasuredModel(
                 name=label,
                 spec=model.conditions(),
                 params=totals(model.formula(), Measure.PARAMS)["all"],

@@ -14,7 +14,7 @@ from vitprof.formulas.model import Model
 from vitprof.formulas.op import Op
 from vitprof.measuring.timing import Protocol, Timing
 from vitprof.progress import Say, quiet
-from vitprof.report.compare import Comparison, Crossover, Difference, Side, Span
+from vitprof.report.compare import Comparison, CostedStretch, Crossover, LayerCosts, Side
 from vitprof.request.gpus import read_budget
 from vitprof.request.side_by_side import lay_out
 from vitprof.request.workload import Workload, place_of, take_workload
@@ -119,7 +119,7 @@ def compare(
         budget_bytes=budget,
         measures=tuple(sides[0].amounts),
         sides=sides,
-        differences=_differences(models, workload.batch) if layers else (),
+        layers=_differences(models, workload.batch) if layers else (),
         crossovers=crossovers,
         unsearched=unsearched,
     )
@@ -198,8 +198,8 @@ def _crossovers(
     return tuple(crossovers), unsearched
 
 
-def _span(stretch: Stretch, cheaper: Cost, dearer: Cost) -> Span:
-    return Span(
+def _span(stretch: Stretch, cheaper: Cost, dearer: Cost) -> CostedStretch:
+    return CostedStretch(
         first=stretch.first,
         last=stretch.last,
         cost=cheaper(stretch.first),
@@ -207,7 +207,7 @@ def _span(stretch: Stretch, cheaper: Cost, dearer: Cost) -> Span:
     )
 
 
-def _differences(models: Mapping[str, Model], batch: int) -> tuple[Difference, ...]:
+def _differences(models: Mapping[str, Model], batch: int) -> tuple[LayerCosts, ...]:
     """The layers and ops that do not cost all models the same, in the models' order.
 
     What a model alone has comes after what it has before it.
@@ -221,7 +221,7 @@ def _differences(models: Mapping[str, Model], batch: int) -> tuple[Difference, .
                 paths.insert(paths.index(before) + 1 if before else 0, path)
             before = path
     rows = [
-        Difference(
+        LayerCosts(
             path=path,
             counts={
                 measure.value: {

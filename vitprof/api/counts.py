@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from vitprof.counters import NAMES, find_counters
+from vitprof.counters import NAMES, find_tools
 from vitprof.counters.convention import Setting
 from vitprof.counters.read import read_macs, read_params
-from vitprof.counters.reading import Counter, Reading, Unavailable
+from vitprof.counters.reading import Reading, Tool, Unavailable
 from vitprof.counters.reconcile import reconcile_macs, reconcile_params
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.model import Model
@@ -61,7 +61,7 @@ def params(
         SpecError: there is no such model, mixer, option or counter, or a value is wrong.
     """
     spec = specify(model, mixer=mixer, options=options)
-    tools = find_counters(counters)
+    tools = find_tools(counters)
     tree = spec.formula()
     readings = read_params(tools, spec, say=say) if tools else {}
     given = _given(readings)
@@ -129,7 +129,7 @@ def macs(
     spec = specify(model, mixer=mixer, options=options)
     images = BATCH.read("batch", batch)
     setting = Setting(device=device, train=train, grad=grad)
-    tools = find_counters(counters)
+    tools = find_tools(counters)
     tree = spec.formula(images)
     readings = read_macs(tools, spec, images, setting, force=force, say=say) if tools else {}
     given = _given(readings)
@@ -173,5 +173,5 @@ def read_levels(levels: int | str | None) -> int | None:
     return None if levels is None else _LEVELS.read("levels", levels)
 
 
-def _packages(tools: list[Counter]) -> list[str]:
+def _packages(tools: list[Tool]) -> list[str]:
     return ["torch", *(tool.package for tool in tools)] if tools else []

@@ -14,7 +14,7 @@ from vitprof.formulas.layer import Measure
 from vitprof.formulas.model import Model
 from vitprof.measuring.timing import Protocol
 from vitprof.progress import Say, quiet
-from vitprof.report.curves import Crossing, Point
+from vitprof.report.curves import Crossover, Point
 from vitprof.report.quantities import QUANTITIES
 from vitprof.report.sweep import Sweep
 from vitprof.request.gpus import read_budget
@@ -187,7 +187,7 @@ def sweep(
     if kept is not None:
         check_same(kept, sweep)
     points = _by_formula(models, axes, named, workload, budget, say)
-    sweep = replace(sweep, crossings=tuple(_crossings(models, axes, sweep, workload, say)))
+    sweep = replace(sweep, crossovers=tuple(_crossovers(models, axes, sweep, workload, say)))
     if clock is None:
         return replace(sweep, points=tuple(points))
     return timed(models, sweep, points, workload, clock, kept=kept, keep=keep, say=say)
@@ -227,7 +227,7 @@ def _without_points(
         curves=tuple(models),
         measures=measures,
         points=(),
-        crossings=(),
+        crossovers=(),
         own={
             label: {n: v for n, v in spec.items() if n not in {*shared, "mixer"} and v != label}
             for label, spec in specs.items()
@@ -303,9 +303,9 @@ def _counts(model: Model, axes: Sequence[Axis], name: str, workload: Workload) -
     return spread
 
 
-def _crossings(
+def _crossovers(
     models: Mapping[str, Model], axes: Sequence[Axis], sweep: Sweep, workload: Workload, say: Say
-) -> Iterator[Crossing]:
+) -> Iterator[Crossover]:
     """From where on one is cheaper than another, along the option of most values."""
     option = option_of(sweep.axes)
     exact = [measure for measure in sweep.measures if measure in EXACT]
@@ -336,7 +336,7 @@ def _crossings(
                     (other, one, found.dearer),
                 ):
                     for start in _starts(stretches):
-                        yield Crossing(
+                        yield Crossover(
                             measure=measure,
                             option=option,
                             cheaper=cheaper,

@@ -9,10 +9,10 @@ import typer
 
 from vitprof.api.compare import compare as lay_side_by_side
 from vitprof.cli.measuring import (
-    Device,
+    DeviceName,
     Limits,
-    Measure,
     Room,
+    Timed,
     protocol_of,
     takes_limits,
     takes_room,
@@ -80,8 +80,8 @@ def compare(
             rich_help_panel=_CROSSOVERS,
         ),
     ] = None,
-    measure: Measure = False,
-    device: Device = None,
+    measure: Timed = False,
+    device: DeviceName = None,
 ) -> None:
     """Lay mixers, or models, side by side, and say from where on which is cheaper.
 

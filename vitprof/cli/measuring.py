@@ -17,10 +17,10 @@ Room = Mapping[str, Any]  # of `memory` and `gpu`, what is given
 
 _TIME, _BATCH = "Time", "Largest batch"
 
-Measure = Annotated[
+Timed = Annotated[
     bool, typer.Option("--measure", help="take the time of a step here", rich_help_panel=_TIME)
 ]
-Device = Annotated[
+DeviceName = Annotated[
     str | None,
     typer.Option(
         help="device that the models are on, of whose kernels the memory is and where the time is "

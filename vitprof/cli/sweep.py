@@ -13,10 +13,10 @@ from vitprof.api.sweep import POINTS
 from vitprof.api.sweep import sweep as sweep_over
 from vitprof.cli.exits import INTERRUPTED
 from vitprof.cli.measuring import (
-    Device,
+    DeviceName,
     Limits,
-    Measure,
     Room,
+    Timed,
     protocol_of,
     takes_limits,
     takes_room,
@@ -72,8 +72,8 @@ def sweep(
     max_points: Annotated[
         str, typer.Option(help=POINTS.help, metavar="N", rich_help_panel=_SWEEP)
     ] = str(MAX_POINTS),
-    measure: Measure = False,
-    device: Device = None,
+    measure: Timed = False,
+    device: DeviceName = None,
     resume: Annotated[
         bool,
         typer.Option(

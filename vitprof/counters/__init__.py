@@ -9,16 +9,16 @@ from collections.abc import Iterable
 
 from vitprof.counters.flop_counter_mode import TORCH
 from vitprof.counters.fvcore import FVCORE
-from vitprof.counters.reading import Counter
+from vitprof.counters.reading import Tool
 from vitprof.counters.torchinfo import TORCHINFO
 from vitprof.errors import SpecError, listing, unknown
 
 ANALYTIC = "analytic"
-COUNTERS: dict[str, Counter] = {tool.name: tool for tool in (TORCHINFO, FVCORE, TORCH)}
-NAMES = (ANALYTIC, *COUNTERS)
+TOOLS: dict[str, Tool] = {tool.name: tool for tool in (TORCHINFO, FVCORE, TORCH)}
+NAMES = (ANALYTIC, *TOOLS)
 
 
-def find_counters(names: Iterable[str]) -> list[Counter]:
+def find_tools(names: Iterable[str]) -> list[Tool]:
     """Return the tools of these names, in the order of the columns.
 
     `analytic` names the formulas, which are always there.
@@ -31,4 +31,4 @@ def find_counters(names: Iterable[str]) -> list[Counter]:
         raise SpecError(f"no counter is named; choose from {listing(NAMES, 'and')}")
     for name in sorted(chosen - set(NAMES)):
         raise unknown("counter", name, NAMES)
-    return [tool for name, tool in COUNTERS.items() if name in chosen]
+    return [tool for name, tool in TOOLS.items() if name in chosen]

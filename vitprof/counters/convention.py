@@ -15,7 +15,7 @@ from vitprof.formulas.work import Work
 from vitprof.values.options import Choice
 
 Causes = Mapping[str, int]
-Rule = Callable[..., Causes]
+Opinion = Callable[..., Causes]
 
 _DEVICE = Choice("where the model is built for the tools", ("meta", "cpu"))
 
@@ -55,7 +55,7 @@ class Convention:
             (or, negative, leaves out), by cause.
     """
 
-    rules: Mapping[Work, Rule]
+    rules: Mapping[Work, Opinion]
 
     def causes(self, op: Op) -> Causes:
         """By how much the tool's figure for this op exceeds its MACs, by cause."""

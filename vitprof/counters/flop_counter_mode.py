@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vitprof.counters.convention import Causes, Convention, Rule, Setting
+from vitprof.counters.convention import Causes, Convention, Opinion, Setting
 from vitprof.counters.parts import each_tensor_once
-from vitprof.counters.reading import Counter, Reading
-from vitprof.counters.undisturbed import undisturbed
+from vitprof.counters.reading import Reading, Tool
+from vitprof.counters.restored import restored
 from vitprof.formulas.op import FusedAttention
 from vitprof.formulas.work import Work
 
@@ -58,7 +58,7 @@ def macs(module: nn.Module, *inputs: Tensor) -> Reading:
 
 def convention(setting: Setting) -> Convention:
     """PyTorch's rules: exact, but for a fused kernel that is not registered."""
-    rules: dict[Work, Rule] = {}
+    rules: dict[Work, Opinion] = {}
     if not counts_fused_attention(setting.device):
         rules[Work.FUSED_ATTENTION] = _fused_attention
     return Convention(rules)
@@ -72,7 +72,7 @@ def counts_fused_attention(device: str) -> bool:
 
     attend = FusedAttention()
     tokens = torch.zeros(1, 1, 2, 1, device=device)
-    with undisturbed(attend):
+    with restored(attend):
         return macs(attend, tokens, tokens, tokens).total > 0
 
 
@@ -80,7 +80,7 @@ def _fused_attention(op: FusedAttention) -> Causes:
     return {"the fused kernel of this device is not registered": -op.macs.value}
 
 
-TORCH = Counter(
+TORCH = Tool(
     name="torch",
     package="torch",
     params=params,

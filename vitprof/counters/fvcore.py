@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from vitprof.counters.convention import Causes, Convention, Rule, Setting
+from vitprof.counters.convention import Causes, Convention, Opinion, Setting
 from vitprof.counters.parts import each_tensor_once
-from vitprof.counters.reading import Counter, Reading
-from vitprof.counters.undisturbed import undisturbed
+from vitprof.counters.reading import Reading, Tool
+from vitprof.counters.restored import restored
 from vitprof.formulas.op import BatchNorm, FusedAttention, LayerNorm, TokenBatchNorm
 from vitprof.formulas.work import Work
 from vitprof.values.size import product
@@ -69,7 +69,7 @@ def knows_fused_attention() -> bool:
 
     attend = FusedAttention()
     tokens = torch.empty(1, 1, 2, 1, device="meta")
-    with undisturbed(attend):
+    with restored(attend):
         return macs(attend, tokens, tokens, tokens).total > 0
 
 
@@ -89,9 +89,12 @@ def _fused_attention(op: FusedAttention) -> Causes:
     return {"fused attention has no rule": -op.macs.value}
 
 
-IN_EVAL: Mapping[Work, Rule] = {Work.LAYER_NORM: _layer_norm, Work.BATCH_NORM: _batch_norm_in_eval}
+IN_EVAL: Mapping[Work, Opinion] = {
+    Work.LAYER_NORM: _layer_norm,
+    Work.BATCH_NORM: _batch_norm_in_eval,
+}
 
-FVCORE = Counter(
+FVCORE = Tool(
     name="fvcore",
     package="fvcore",
     params=params,

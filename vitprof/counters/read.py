@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from vitprof.counters.convention import Setting
-from vitprof.counters.reading import Counter, Reading, Unavailable
-from vitprof.counters.undisturbed import undisturbed
+from vitprof.counters.reading import Reading, Tool, Unavailable
+from vitprof.counters.restored import restored
 from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.op import Op
 from vitprof.progress import Say
@@ -27,7 +27,7 @@ _EXECUTED = "executed on the CPU, since a convolution cannot be traced without d
 
 
 def read_params(
-    tools: Iterable[Counter], spec: Subject, *, say: Say
+    tools: Iterable[Tool], spec: Subject, *, say: Say
 ) -> dict[str, Reading | Unavailable]:
     """Let each tool count the model's parameters, on the meta device.
 
@@ -37,14 +37,14 @@ def read_params(
         say: told what is being done.
     """
 
-    def read(tool: Counter, module: nn.Module, inputs: tuple[Tensor, ...]) -> Reading | Unavailable:
+    def read(tool: Tool, module: nn.Module, inputs: tuple[Tensor, ...]) -> Reading | Unavailable:
         return _try(partial(tool.params, module), module, Setting())
 
     return _read_each(tools, spec, 1, Setting(), read, say)
 
 
 def read_macs(
-    tools: Iterable[Counter], spec: Subject, batch: int, setting: Setting, *, force: bool, say: Say
+    tools: Iterable[Tool], spec: Subject, batch: int, setting: Setting, *, force: bool, say: Say
 ) -> dict[str, Reading | Unavailable]:
     """Let each tool count the multiply-accumulates of one forward pass.
 
@@ -61,7 +61,7 @@ def read_macs(
     """
     excess = "" if force else _excess(spec.formula(batch))
 
-    def read(tool: Counter, module: nn.Module, inputs: tuple[Tensor, ...]) -> Reading | Unavailable:
+    def read(tool: Tool, module: nn.Module, inputs: tuple[Tensor, ...]) -> Reading | Unavailable:
         if setting.device == "meta" and not tool.needs_data(module):
             return _try(partial(tool.macs, module, *inputs), module, setting)
         if excess:
@@ -75,11 +75,11 @@ def read_macs(
 
 
 def _read_each(
-    tools: Iterable[Counter],
+    tools: Iterable[Tool],
     spec: Subject,
     batch: int,
     setting: Setting,
-    read: Callable[[Counter, nn.Module, tuple[Tensor, ...]], Reading | Unavailable],
+    read: Callable[[Tool, nn.Module, tuple[Tensor, ...]], Reading | Unavailable],
     say: Say,
 ) -> dict[str, Reading | Unavailable]:
     say("building the model")
@@ -103,7 +103,7 @@ def _try(
     reading: Callable[[], Reading], module: nn.Module, setting: Setting
 ) -> Reading | Unavailable:
     try:
-        with undisturbed(module, grad=setting.grad):
+        with restored(module, grad=setting.grad):
             return reading()
     except ImportError as error:
         return Unavailable(f"cannot be imported: {error}")
@@ -115,7 +115,7 @@ def _line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), "")
 
 
-def _execute(tool: Counter, module: nn.Module, inputs: tuple[Tensor, ...]) -> Reading:
+def _execute(tool: Tool, module: nn.Module, inputs: tuple[Tensor, ...]) -> Reading:
     """Let the tool read a copy of the module on the CPU."""
     copied, zeros = _with_data(module, inputs)
     return tool.macs(copied, *zeros)

@@ -37,7 +37,7 @@ class Unavailable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counter:
+class Tool:
     """A tool that reads a module, and the rules that its readings follow.
 
     Attributes:

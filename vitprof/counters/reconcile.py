@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from vitprof.counters.convention import Convention
 from vitprof.counters.parts import parts_on_paper
-from vitprof.counters.reading import Counter, Reading
+from vitprof.counters.reading import Reading, Tool
 from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.op import Op
 
@@ -92,7 +92,7 @@ def reconcile_macs(tree: Layer, convention: Convention, reading: Reading) -> Dif
     return _difference(tree, Measure.MACS, reading, causes, predict)
 
 
-def reconcile_params(tree: Layer, tool: Counter, reading: Reading) -> Difference:
+def reconcile_params(tree: Layer, tool: Tool, reading: Reading) -> Difference:
     """Hold a reading of parameters against how the tool counts tensors that it meets again."""
     again = tool.weighs(parts_on_paper(tree)) - tree.total(Measure.PARAMS)
     causes = [Cause(cause="tensors met again", amount=again, paths={})] if again else []

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from vitprof.counters.convention import Causes, Convention, Setting
 from vitprof.counters.parts import Part, each_tensor_once
-from vitprof.counters.reading import Counter, Reading
-from vitprof.counters.undisturbed import undisturbed
+from vitprof.counters.reading import Reading, Tool
+from vitprof.counters.restored import restored
 from vitprof.formulas.op import BatchNorm, ChannelWise, Conv, Linear, Op
 from vitprof.formulas.work import Work
 from vitprof.values.size import product
@@ -114,7 +114,7 @@ def counts_tokens() -> bool:
     import torch
 
     layer = torch.nn.Linear(1, 1, bias=False, device="meta")
-    with undisturbed(layer):
+    with restored(layer):
         return macs(layer, torch.empty(1, 2, 1, device="meta")).total == 2
 
 
@@ -160,7 +160,7 @@ def _norm(op: ChannelWise | BatchNorm) -> Causes:
     return {"weights and biases of norms": op.shape[0].value * op.params.value}
 
 
-TORCHINFO = Counter(
+TORCHINFO = Tool(
     name="torchinfo",
     package="torchinfo",
     params=params,

@@ -34,7 +34,7 @@ from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.run import ACTIVATIONS as ALL
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
-from vitprof.values.options import Options, Rule, choice, divides, flag, ratio
+from vitprof.values.options import Constraint, Options, choice, divides, flag, ratio
 from vitprof.values.size import Size
 
 ACTIVATIONS = {name: ALL[name][1] for name in ("gelu", "relu", "silu")}  # -> class in torch.nn
@@ -79,11 +79,11 @@ class BlockOptions(Options):
         """Run the norm of this kind on the last axis."""
         return NORMS[self.norm](run, name, x)
 
-    def fits(self, dim_name: str, dim: int, heads_name: str, heads: int) -> Iterator[Rule]:
+    def fits(self, dim_name: str, dim: int, heads_name: str, heads: int) -> Iterator[Constraint]:
         """Yield that the heads share out the channels, and that the MLP has any."""
         yield divides(dim_name, dim, heads_name, heads)
         if self.mlp in ("plain", "gated"):
-            yield Rule(
+            yield Constraint(
                 hidden_width(dim, self.mlp_ratio) >= 1,
                 lambda: (
                     f"mlp ratio {float(self.mlp_ratio)} leaves the MLP no channel of {dim}; "

@@ -13,7 +13,7 @@ from vitprof.formulas.op import Shape
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
 from vitprof.values.derived import derived
-from vitprof.values.options import Rule, choice, divides, flag, whole
+from vitprof.values.options import Constraint, choice, divides, flag, whole
 from vitprof.values.size import ONE, Size, product
 
 POSITIONS = ("learned", "fixed", "none")
@@ -67,11 +67,11 @@ class ImageModel(Model):
     pos_embed_token: bool = flag(True, help="positions of the class token and its like, too")
     final_norm: bool = flag(True, help="a norm after the last block")
 
-    def rules(self) -> Iterator[Rule]:
+    def constraints(self) -> Iterator[Constraint]:
         height, width, patch = self.image_size, self.width, self.patch_size
         yield divides("image_size", height, "patch_size", patch, beside=width)
         yield divides("image_width", width, "patch_size", patch, beside=height)
-        yield from super().rules()
+        yield from super().constraints()
 
     @derived
     def grid(self) -> tuple[int, int]:
@@ -95,7 +95,7 @@ class ImageModel(Model):
         return (batch, self.size("channels"), height, width)
 
     @property
-    def located(self) -> bool:
+    def has_positions(self) -> bool:
         """Whether anything says where the patches lie."""
         return self.pos_embed != "none"
 
@@ -121,10 +121,10 @@ class ImageModel(Model):
         grid = image.reshape(B, C, rows, p, columns, p).permute(0, 2, 4, 3, 5, 1)
         return grid.reshape(B, Size(self.patches, "patches"), self.pixels)
 
-    def sines_fit(self, dim_name: str, dim: int, heads: int) -> Iterator[Rule]:
+    def sines_fit(self, dim_name: str, dim: int, heads: int) -> Iterator[Constraint]:
         """Yield that fixed positions share out the channels."""
         if self.pos_embed == "fixed":
-            yield Rule(dim % 4 == 0, lambda: _not_by_four(dim_name, dim, heads))
+            yield Constraint(dim % 4 == 0, lambda: _not_by_four(dim_name, dim, heads))
 
 
 def _not_by_four(name: str, dim: int, heads: int) -> str:

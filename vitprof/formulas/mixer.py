@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from vitprof.formulas.layer import Layer
 from vitprof.formulas.run import Run, count
 from vitprof.formulas.tensor import Tensor
-from vitprof.values.options import Options, Rule
+from vitprof.values.options import Constraint, Options
 from vitprof.values.size import Size
 
 
@@ -68,10 +68,10 @@ class Mixer(Options):
         """Whether it is nothing without a grid, with these options."""
         return self.on_grid
 
-    def admits(self, sizes: MixerSizes) -> Iterator[Rule]:
+    def admits(self, sizes: MixerSizes) -> Iterator[Constraint]:
         """Yield what holds of the sizes that the mixer is defined at."""
         if self.needs_grid:
-            yield Rule(
+            yield Constraint(
                 sizes.grid is not None,
                 lambda: (
                     f"{self.name} mixes neighbours on a grid, and there is none, because "

@@ -19,7 +19,7 @@ from vitprof.formulas.stage import Stage
 from vitprof.formulas.tensor import Tensor
 from vitprof.formulas.trace import trace
 from vitprof.values.derived import derived
-from vitprof.values.options import Option, Rule, Value, whole
+from vitprof.values.options import Constraint, Option, Value, whole
 from vitprof.values.size import Size
 
 if TYPE_CHECKING:
@@ -64,14 +64,14 @@ class Model(BlockOptions):
     mixer: Mixer = field(default_factory=Attention)
     preset: str = ""
 
-    def rules(self) -> Iterator[Rule]:
+    def constraints(self) -> Iterator[Constraint]:
         for stage in self.stages:
             yield from stage.block.mixer.admits(stage.block.sizes)
 
-    def every_rule(self) -> Iterator[Rule]:
+    def every_constraint(self) -> Iterator[Constraint]:
         """Yield the mixer's own rules, and then those of the model."""
-        yield from self.mixer.rules()
-        yield from self.rules()
+        yield from self.mixer.constraints()
+        yield from self.constraints()
 
     @property
     def variant(self) -> str:

@@ -1,4 +1,4 @@
-"""Measured times: calls take turns until the spread of each is small."""
+"""MeasuredModel times: calls take turns until the spread of each is small."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Peak:
+class MatrixProduct:
     """The fastest product of two square matrices.
 
     Attributes:
@@ -125,7 +125,9 @@ def take_turns(
     return timings
 
 
-def matrix_peak(device: torch.device, dtype: torch.dtype, protocol: Protocol, *, say: Say) -> Peak:
+def fastest_product(
+    device: torch.device, dtype: torch.dtype, protocol: Protocol, *, say: Say
+) -> MatrixProduct:
     """The fastest of products of square matrices, ever larger until one takes long."""
     import torch
     from torch.utils.benchmark import Timer
@@ -136,7 +138,7 @@ def matrix_peak(device: torch.device, dtype: torch.dtype, protocol: Protocol, *,
         left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
         operands = {"left": left, "right": right}
         timer = Timer("left @ right", globals=operands, num_threads=protocol.threads)
-        peaks.append(Peak(side, timer.blocked_autorange(min_run_time=TURN).median))
+        peaks.append(MatrixProduct(side, timer.blocked_autorange(min_run_time=TURN).median))
         if peaks[-1].seconds > _LONG:
             break
     return max(peaks, key=lambda peak: peak.macs_per_second)

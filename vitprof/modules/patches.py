@@ -15,7 +15,7 @@ def patchify(image_BCHW: Tensor, patch_size: int) -> Tensor:
 
 
 def make_positions(
-    kind: str, grid: tuple[int, int], dim: int, *, joined: int
+    kind: str, grid: tuple[int, int], dim: int, *, prefix_tokens: int
 ) -> nn.Parameter | None:
     """A table of positions, `learned` or `fixed`; None for `none`.
 
@@ -23,22 +23,24 @@ def make_positions(
         kind: which.
         grid: rows and columns of patches.
         dim: channels.
-        joined: tokens before the patches that have positions too.
+        prefix_tokens: tokens before the patches that have positions, too.
 
     Returns:
-        (1, joined + rows * columns, dim)
+        (1, prefix_tokens + rows * columns, dim)
     """
     if kind == "none":
         return None
     if kind == "fixed":
-        return nn.Parameter(sincos_positions(grid, dim, joined=joined), requires_grad=False)
+        return nn.Parameter(
+            sincos_positions(grid, dim, prefix_tokens=prefix_tokens), requires_grad=False
+        )
     rows, columns = grid
-    learned = nn.Parameter(torch.zeros(1, joined + rows * columns, dim))
+    learned = nn.Parameter(torch.zeros(1, prefix_tokens + rows * columns, dim))
     nn.init.normal_(learned, std=0.02)
     return learned
 
 
-def sincos_positions(grid: tuple[int, int], dim: int, *, joined: int = 1) -> Tensor:
+def sincos_positions(grid: tuple[int, int], dim: int, *, prefix_tokens: int = 1) -> Tensor:
     """Sines and cosines of a grid's two coordinates (He et al. 2021).
 
     A quarter of the channels each for sine and cosine of the column and of the row,
@@ -48,16 +50,16 @@ def sincos_positions(grid: tuple[int, int], dim: int, *, joined: int = 1) -> Ten
     Args:
         grid: rows and columns of patches.
         dim: channels, divisible by 4.
-        joined: tokens that lie nowhere.
+        prefix_tokens: tokens before the patches, whose positions are zeros.
 
     Returns:
-        (1, joined + rows * columns, dim)
+        (1, prefix_tokens + rows * columns, dim)
     """
     rows, columns = grid
     of_rows = _waves(rows, dim)[:, None, :].expand(-1, columns, -1)
     of_columns = _waves(columns, dim)[None, :, :].expand(rows, -1, -1)
     table = torch.cat([of_columns, of_rows], dim=2).reshape(rows * columns, dim)
-    return torch.cat([torch.zeros(joined, dim), table])[None].to(torch.get_default_dtype())
+    return torch.cat([torch.zeros(prefix_tokens, dim), table])[None].to(torch.get_default_dtype())
 
 
 def _waves(places: int, dim: int) -> Tensor:

@@ -1,11 +1,11 @@
-"""Measured speeds of models."""
+"""MeasuredModel speeds of models."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
-from vitprof.measuring.timing import Peak, Timing
+from vitprof.measuring.timing import MatrixProduct, Timing
 from vitprof.report.base import Report
 from vitprof.report.document import (
     EVERY,
@@ -84,7 +84,7 @@ class Speed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class MeasuredModel:
     """One model.
 
     Attributes:
@@ -130,9 +130,9 @@ class Benchmark(Report):
     versions: Mapping[str, str]
     protocol: str
     bound: float
-    peak: Peak
+    peak: MatrixProduct
     budget_bytes: int | None
-    mixers: tuple[Measured, ...]
+    mixers: tuple[MeasuredModel, ...]
     unavailable: Mapping[str, str]
 
     @property

@@ -51,7 +51,7 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class LayerCosts:
     """A layer that does not cost all models the same.
 
     Attributes:
@@ -65,7 +65,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class CostedStretch:
     """A stretch of sizes where one model is cheaper.
 
     Attributes:
@@ -106,8 +106,8 @@ class Crossover:
     first: int
     last: int
     squares: bool
-    cheaper: tuple[Span, ...]
-    dearer: tuple[Span, ...]
+    cheaper: tuple[CostedStretch, ...]
+    dearer: tuple[CostedStretch, ...]
 
     @property
     def sentence(self) -> str:
@@ -131,17 +131,17 @@ class Crossover:
         against = self._against(self.dearer[-1])
         return f"{dearer} ({against})" if self.dearer[-1].last == self.last else dearer
 
-    def _is_everywhere(self, span: Span) -> bool:
+    def _is_everywhere(self, span: CostedStretch) -> bool:
         return (span.first, span.last) == (self.first, self.last)
 
-    def _where(self, spans: tuple[Span, ...]) -> str:
+    def _where(self, spans: tuple[CostedStretch, ...]) -> str:
         """The stretches in words; of many, the first and the last."""
         if len(spans) <= _SHOWN:
             return listing(map(self._one, spans), "and")
         between = f"in {len(spans) - 2} stretches after that"
         return listing([self._one(spans[0]), between, self._one(spans[-1])], "and")
 
-    def _one(self, span: Span) -> str:
+    def _one(self, span: CostedStretch) -> str:
         first, last = f"{span.first:,}", f"{span.last:,}"
         if self._is_everywhere(span):
             return f"everywhere, from {self._said(first, last)}"
@@ -158,7 +158,7 @@ class Crossover:
         values, label = " to ".join(ends), label_of(self.option)
         return f"{values} {label}" if self.unit == self.option else f"{label} {values}"
 
-    def _against(self, span: Span, *, turned: bool = False) -> str:
+    def _against(self, span: CostedStretch, *, turned: bool = False) -> str:
         unit = " bytes" if self.measure == "memory" else ""
         place = f" at {span.first:,}" if span.first == self.first else ""
         costs = (span.other, span.cost) if turned else (span.cost, span.other)
@@ -184,7 +184,7 @@ class Comparison(Report):
         budget_bytes: the memory that the largest batch is within; None without one.
         measures: what they are compared by, in order.
         sides: the models; the first is what the others are compared with.
-        differences: the layers that are not equal; empty where they were not asked for.
+        layers: the layers that are not equal; empty where they were not asked for.
         crossovers: from where on each is cheaper than the first, measure by measure.
         unsearched: why no crossover was looked for, by model.
     """
@@ -200,7 +200,7 @@ class Comparison(Report):
     budget_bytes: int | None
     measures: tuple[str, ...]
     sides: tuple[Side, ...]
-    differences: tuple[Difference, ...]
+    layers: tuple[LayerCosts, ...]
     crossovers: tuple[Crossover, ...]
     unsearched: Mapping[str, str]
 
@@ -241,7 +241,7 @@ class Comparison(Report):
 
     def _layers(self) -> Iterator[Element]:
         """The layers that differ, a table a measure."""
-        for measure in self.differences[0].counts if self.differences else ():
+        for measure in self.layers[0].counts if self.layers else ():
             title = f"{QUANTITIES[measure].title} that differ"
             columns = [Column(title, part=EVERY, key=True)]
             columns += [Column(side.name, Kind.NUMBER) for side in self.sides]
@@ -249,7 +249,7 @@ class Comparison(Report):
 
     def _layer_rows(self, measure: str) -> Iterator[Row]:
         above: list[str] = []
-        for layer in self.differences:
+        for layer in self.layers:
             counts = [*layer.counts[measure].values()]
             if len({*counts}) == 1:
                 continue
@@ -294,7 +294,7 @@ class Comparison(Report):
             own = {"name": side.name, "model": str(spec["model"]), "mixer": str(spec["mixer"])}
             of_first = {f"{name}_ratio": ratio for name, ratio in side.ratios.items()}
             lines.append({**own, "path": "", **side.amounts, **of_first})
-            for layer in self.differences:
+            for layer in self.layers:
                 counts = {measure: layer.counts[measure][side.name] for measure in layer.counts}
                 if any(count is not None for count in counts.values()):
                     lines.append({**own, "path": layer.path, **counts})
@@ -321,7 +321,7 @@ class Comparison(Report):
                 }
                 for side in self.sides
             ],
-            "layers": [asdict(difference) for difference in self.differences],
+            "layers": [asdict(difference) for difference in self.layers],
             "crossovers": [crossover.record() for crossover in self.crossovers],
             "unsearched": dict(self.unsearched),
         }

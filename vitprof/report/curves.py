@@ -28,7 +28,7 @@ class Point:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crossing:
+class Crossover:
     """Value of an option from which on one curve is cheaper than another.
 
     Attributes:
@@ -64,7 +64,7 @@ class Curves:
         curves: names of the mixers or presets.
         measures: what is known of each point, in order.
         points: curve by curve, the last axis first; fewer if a sweep was interrupted.
-        crossings: values from which on one curve is cheaper than another.
+        crossovers: values from which on one curve is cheaper than another.
     """
 
     workload: Mapping[str, Plain]
@@ -73,7 +73,7 @@ class Curves:
     curves: tuple[str, ...]
     measures: tuple[str, ...]
     points: tuple[Point, ...]
-    crossings: tuple[Crossing, ...]
+    crossovers: tuple[Crossover, ...]
 
     def label_of_measure(self, measure: str) -> str:
         """What a table and an axis of a measure are called."""

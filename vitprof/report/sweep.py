@@ -10,7 +10,7 @@ from math import prod
 from typing import Any, Self
 
 from vitprof.report.base import SCHEMA, Report
-from vitprof.report.curves import Crossing, Curves, Point
+from vitprof.report.curves import Crossover, Curves, Point
 from vitprof.report.document import (
     EVERY,
     Cell,
@@ -30,7 +30,7 @@ from vitprof.values.options import Plain, label_of, pairs
 _NOTHING = "n/a"
 _KEYS = (
     *("spec", "workload", "versions", "convention", "axes", "units", "curves", "measures"),
-    *("points", "crossings", "own", "conditions"),
+    *("points", "crossovers", "own", "conditions"),
 )
 _IN = {"params": "parameters", "macs": "MACs"}
 
@@ -81,12 +81,12 @@ class Sweep(Curves, Report):
             tuples = {name: tuple(document[name]) for name in ("curves", "measures")}
             axes = {name: tuple(values) for name, values in document["axes"].items()}
             points = tuple(Point(**point) for point in document["points"])
-            crossings = tuple(
-                Crossing(**{**crossing, "searched": tuple(crossing["searched"])})
-                for crossing in document["crossings"]
+            crossovers = tuple(
+                Crossover(**{**crossover, "searched": tuple(crossover["searched"])})
+                for crossover in document["crossovers"]
             )
             return cls(
-                **{**document, **tuples, "axes": axes, "points": points, "crossings": crossings}
+                **{**document, **tuples, "axes": axes, "points": points, "crossovers": crossovers}
             )
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError("no sweep") from error
@@ -110,7 +110,7 @@ class Sweep(Curves, Report):
         title = f"{self.spec.get('model', 'models')} over {over}: {', '.join(self.curves)}"
         tables = (self._table(measure) for measure in self.measures)
         charts = (Charts(self),) if self.charts else ()
-        return (Heading(title), *tables, *self._crossings(), Facts(self.facts()), *charts)
+        return (Heading(title), *tables, *self._crossovers(), Facts(self.facts()), *charts)
 
     def _table(self, measure: str) -> Table:
         """One measure: a row a combination of the axes, a column a curve."""
@@ -128,22 +128,23 @@ class Sweep(Curves, Report):
             rows.append(Row(tuple(cells)))
         return Table((*keys, *curves), tuple(rows), title=self.label_of_measure(measure))
 
-    def _crossings(self) -> Iterator[Table]:
+    def _crossovers(self) -> Iterator[Table]:
         """A row a pair of curves, if one is cheaper somewhere, a column a measure."""
         found: dict[tuple[Cell, ...], dict[str, list[str]]] = {}
-        for crossing in self.crossings:
-            if crossing.at is not None:
-                fixed = crossing.fixed.values()
-                starts = found.setdefault((crossing.cheaper, crossing.than, *fixed), {})
-                first = "the first, " if crossing.at == crossing.searched[0] else ""
-                starts.setdefault(crossing.measure, []).append(f"{first}{crossing.at:,}")
+        for crossover in self.crossovers:
+            if crossover.at is not None:
+                fixed = crossover.fixed.values()
+                starts = found.setdefault((crossover.cheaper, crossover.than, *fixed), {})
+                first = "the first, " if crossover.at == crossover.searched[0] else ""
+                starts.setdefault(crossover.measure, []).append(f"{first}{crossover.at:,}")
         if not found:
             return
-        measures = list(dict.fromkeys(crossing.measure for crossing in self.crossings))
-        option = label_of(self.crossings[0].option)
+        measures = list(dict.fromkeys(crossover.measure for crossover in self.crossovers))
+        option = label_of(self.crossovers[0].option)
         columns = [Column("cheaper", part=EVERY, key=True), Column("than", part=EVERY, key=True)]
         columns += [
-            Column(label_of(name), Kind.NUMBER, EVERY, key=True) for name in self.crossings[0].fixed
+            Column(label_of(name), Kind.NUMBER, EVERY, key=True)
+            for name in self.crossovers[0].fixed
         ]
         columns += [
             Column(f"in {_IN.get(measure, measure)} from {option}", Kind.NUMBER)

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from vitprof.values.options import Options, Rule, Whole, choice, flag, whole
+from vitprof.values.options import Constraint, Options, Whole, choice, flag, whole
 
 DTYPES = {"fp32": 4, "bf16": 2, "fp16": 2}  # name -> bytes of an element
 DEVICES = ("cuda", "cpu")
@@ -40,12 +40,12 @@ class Workload(Options):
     )
     inference: bool = flag(False, help="a forward pass in eval mode, without gradients")
 
-    def rules(self) -> Iterator[Rule]:
-        yield Rule(
+    def constraints(self) -> Iterator[Constraint]:
+        yield Constraint(
             not (self.autocast and self.dtype == "fp32"),
             lambda: "autocast to fp32 changes nothing; give dtype bf16 or fp16 with it",
         )
-        yield Rule(
+        yield Constraint(
             not (self.inference and self.checkpoint),
             lambda: "inference keeps nothing to checkpoint; give one of the two",
         )

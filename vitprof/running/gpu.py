@@ -35,7 +35,7 @@ _IN_FP32 = {
 _NORMS = {_ATEN.native_layer_norm.default, _ATEN.native_batch_norm.default}
 
 
-class Card(TorchFunctionMode):
+class GpuKernels(TorchFunctionMode):
     """Replaces what a card computes otherwise."""
 
     def __torch_function__(

@@ -21,7 +21,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from vitprof.running.gpu import Card, statistics_in_fp32
+from vitprof.running.gpu import GpuKernels, statistics_in_fp32
 from vitprof.running.step import Step
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def trace(model: Subject, workload: Workload) -> Trace:
     on_card = workload.device == "cuda"
     ledger = _Ledger(on_card=on_card)
     with FakeTensorMode(), ledger:
-        step = Step(model, workload, device="cpu", around=Card if on_card else nullcontext)
+        step = Step(model, workload, device="cpu", around=GpuKernels if on_card else nullcontext)
         for _ in range(_STEPS):
             step(phase=ledger.phase)
     return Trace(

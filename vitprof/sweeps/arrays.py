@@ -234,7 +234,7 @@ def _grid(tokens: Integers) -> tuple[Size, Size] | None:
 def _defined(model: Model) -> Any:
     """Where all rules hold: a bool, or an array; later rules make sense where earlier hold."""
     defined: Any = True
-    for rule in model.every_rule():
+    for rule in model.every_constraint():
         defined = defined & np.asarray(rule.holds)
         if not np.any(defined):
             return False

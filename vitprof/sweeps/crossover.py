@@ -28,7 +28,7 @@ _ROUNDED = FusedAttention  # but for the memory of this
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Stretches:
     """Where one model is cheaper than another, and where it is dearer.
 
     Attributes:
@@ -85,7 +85,7 @@ def find(
     first: int | None = None,
     last: int | None = None,
     measures: Sequence[str] = EXACT,
-) -> dict[str, Found]:
+) -> dict[str, Stretches]:
     """Find where `model` is cheaper than another, by measure.
 
     Args:
@@ -112,7 +112,7 @@ def find(
     for measure in measures:
         own, other = (_Costs(one, workload, measure, option, kind) for one in (model, than))
         some = _that_run(sizes, own, other)
-        found[measure] = Found(
+        found[measure] = Stretches(
             first=some[0],
             last=some[-1],
             squares=squares,

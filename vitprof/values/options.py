@@ -204,7 +204,7 @@ def label_of(name: str) -> str:
 
 
 @dataclass(slots=True)
-class Rule:
+class Constraint:
     """What must hold between values; nobody changes it.
 
     Attributes:
@@ -233,13 +233,13 @@ class Options:
                 own[name] = option.read(name, own[name])
         self.check()
 
-    def rules(self) -> Iterator[Rule]:
+    def constraints(self) -> Iterator[Constraint]:
         """Yield what holds between fields, each rule defined where those before it hold."""
         return iter(())
 
     def check(self) -> None:
         """Raise SpecError for the first rule that does not hold."""
-        for rule in self.rules():
+        for rule in self.constraints():
             if not rule.holds:
                 raise SpecError(rule.sentence())
 
@@ -289,7 +289,7 @@ class Options:
 
 def divides(
     whole_name: str, whole_value: int, part_name: str, part_value: int, *, beside: int = 0
-) -> Rule:
+) -> Constraint:
     """The rule that `part` divides `whole`; its sentence names the values that would do.
 
     They divide what `part` has to divide `beside` it, too.
@@ -303,7 +303,7 @@ def divides(
             f"{part} can be {_some(_divisors(gcd(whole_value, beside)))}"
         )
 
-    return Rule(whole_value % part_value == 0, sentence)
+    return Constraint(whole_value % part_value == 0, sentence)
 
 
 def _divisors(number: int) -> list[int]:

@@ -16,7 +16,7 @@ from vitprof.values.options import Plain, pairs
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from vitprof.report.curves import Crossing, Curves
+    from vitprof.report.curves import Crossover, Curves
 
 _UNITS = {"memory": BYTES, "time": SECONDS}
 
@@ -31,7 +31,7 @@ class Curve:
         variant: which combination of the other swept options' values it is.
         variants: how many combinations there are.
         points: the option's values, ascending, and the measure; None where it has none.
-        crossings: where it becomes cheaper than another.
+        crossovers: where it becomes cheaper than another.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Curve:
     variant: int
     variants: int
     points: tuple[tuple[float, int | float | None], ...]
-    crossings: tuple[Crossing, ...]
+    crossovers: tuple[Crossover, ...]
 
     @property
     def known(self) -> list[tuple[float, float]]:
@@ -80,11 +80,11 @@ def curves_of(sweep: Curves, measure: str) -> list[Curve]:
     for point in sweep.points:
         place = (point.curve, *(point.at[name] for name in others))
         points[place][_number(point.at[option])] = point.values.get(measure)
-    crossings: dict[tuple[Plain, ...], list[Crossing]] = defaultdict(list)
-    for crossing in sweep.crossings:
-        if (crossing.measure, crossing.option) == (measure, option):
-            place = (crossing.cheaper, *(crossing.fixed[name] for name in others))
-            crossings[place].append(crossing)
+    crossovers: dict[tuple[Plain, ...], list[Crossover]] = defaultdict(list)
+    for crossover in sweep.crossovers:
+        if (crossover.measure, crossover.option) == (measure, option):
+            place = (crossover.cheaper, *(crossover.fixed[name] for name in others))
+            crossovers[place].append(crossover)
     variants = list(product(*others.values()))
     curves = [
         Curve(
@@ -93,7 +93,7 @@ def curves_of(sweep: Curves, measure: str) -> list[Curve]:
             variant=variant,
             variants=len(variants),
             points=tuple(sorted(points[name, *values].items())),
-            crossings=tuple(crossings[name, *values]),
+            crossovers=tuple(crossovers[name, *values]),
         )
         for of, name in enumerate(sweep.curves)
         for variant, values in enumerate(variants)
@@ -137,10 +137,10 @@ def crossed(curve: Curve) -> list[tuple[int, int, str]]:
     """
     first, last = curve.points[0][0], curve.points[-1][0]
     return [
-        (crossing.at, crossing.value, crossing.than)
-        for crossing in curve.crossings
-        if crossing.at is not None and crossing.value is not None
-        if crossing.at > crossing.searched[0] and first <= crossing.at <= last
+        (crossover.at, crossover.value, crossover.than)
+        for crossover in curve.crossovers
+        if crossover.at is not None and crossover.value is not None
+        if crossover.at > crossover.searched[0] and first <= crossover.at <= last
     ]
 
 

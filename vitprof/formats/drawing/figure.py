@@ -81,7 +81,7 @@ _TO_NAME = 9.0  # from the axes to the names of the curves
 _MOST_NAMED = 0.34  # of a panel's width that the names may take; more stand in a key
 _MOST_MARKS = 10  # on a curve
 _MARK = 4.4  # across
-_RING = 3.6  # the radius of the ring around a crossing
+_RING = 3.6  # the radius of the ring around a crossover
 _CROWD = 60.0  # between rings: nearer than that, a line says which number is whose
 _POINTER = 6.0  # how long that line is, at least
 _SAMPLE, _KEY_GAP = 28.0, 12.0  # a line in the key, and what is between two entries
@@ -321,7 +321,7 @@ def _mark_crossings(figure: Figure, axes: Axes, panel: _Panel, box: Box) -> None
         axes.plot(
             [at],
             [value],
-            label=f"crossing at {at}",
+            label=f"crossover at {at}",
             marker="o",
             markersize=2 * _RING,
             markerfacecolor="none",

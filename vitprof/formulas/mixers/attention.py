@@ -37,7 +37,7 @@ from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.options import qkv_bias_option
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
-from vitprof.values.options import Rule, divides, flag, whole
+from vitprof.values.options import Constraint, divides, flag, whole
 from vitprof.values.size import ONE, Size
 
 
@@ -63,9 +63,9 @@ class Attention(Mixer):
         False, help="attn: maps across the heads before the softmax and after it"
     )
 
-    def rules(self) -> Iterator[Rule]:
-        yield from super().rules()
-        yield Rule(
+    def constraints(self) -> Iterator[Constraint]:
+        yield from super().constraints()
+        yield Constraint(
             not (self.talking_heads and self.fused),
             lambda: (
                 "talking heads mix scores and weights, which the fused kernel never writes; "
@@ -73,7 +73,7 @@ class Attention(Mixer):
             ),
         )
 
-    def admits(self, sizes: MixerSizes) -> Iterator[Rule]:
+    def admits(self, sizes: MixerSizes) -> Iterator[Constraint]:
         yield from super().admits(sizes)
         if self.kv_heads:
             yield divides("heads", sizes.heads.value, "kv_heads", self.kv_heads)

@@ -20,7 +20,7 @@ from vitprof.formulas.block import hidden_width
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
-from vitprof.values.options import Rule, ratio
+from vitprof.values.options import Constraint, ratio
 from vitprof.values.size import Size
 
 
@@ -41,10 +41,10 @@ class GatedMlp(Mixer):
         """G, rounded down like the width of the MLP."""
         return hidden_width(sizes.dim.value, self.gate_ratio)
 
-    def admits(self, sizes: MixerSizes) -> Iterator[Rule]:
+    def admits(self, sizes: MixerSizes) -> Iterator[Constraint]:
         yield from super().admits(sizes)
         hidden, dim = self.hidden(sizes), sizes.dim.value
-        yield Rule(
+        yield Constraint(
             (hidden % 2 == 0) & (hidden > 0),
             lambda: (
                 f"gate ratio {float(self.gate_ratio):g} gives dim {dim} a width of {hidden}, "

@@ -24,7 +24,7 @@ from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.options import qkv_bias_option
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
-from vitprof.values.options import Rule, whole
+from vitprof.values.options import Constraint, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +48,10 @@ class NystromAttention(Mixer):
     )
     qkv_bias: bool = qkv_bias_option()
 
-    def admits(self, sizes: MixerSizes) -> Iterator[Rule]:
+    def admits(self, sizes: MixerSizes) -> Iterator[Constraint]:
         yield from super().admits(sizes)
         tokens = sizes.tokens.value
-        yield Rule(
+        yield Constraint(
             self.landmarks <= tokens,
             lambda: (
                 f"landmarks {self.landmarks} are more than the {tokens} tokens; "

@@ -21,7 +21,7 @@ from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.options import qkv_bias_option
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
-from vitprof.values.options import Rule, divides, whole
+from vitprof.values.options import Constraint, divides, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class WindowAttention(Mixer):
     window: int = whole(7, symbol="w", maximum=10_000, help="window: side of a window in tokens")
     qkv_bias: bool = qkv_bias_option()
 
-    def admits(self, sizes: MixerSizes) -> Iterator[Rule]:
+    def admits(self, sizes: MixerSizes) -> Iterator[Constraint]:
         yield from super().admits(sizes)
         assert sizes.grid is not None
         for name, side in zip(("grid_rows", "grid_columns"), sizes.grid, strict=True):

@@ -25,7 +25,7 @@ from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.options import qkv_bias_option
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
-from vitprof.values.options import Rule, flag
+from vitprof.values.options import Constraint, flag
 from vitprof.values.size import ONE, Size
 
 
@@ -46,9 +46,9 @@ class CrossCovarianceAttention(Mixer):
     )
     qkv_bias: bool = qkv_bias_option()
 
-    def rules(self) -> Iterator[Rule]:
-        yield from super().rules()
-        yield Rule(
+    def constraints(self) -> Iterator[Constraint]:
+        yield from super().constraints()
+        yield Constraint(
             self.patch_interaction or not self.local_scale,
             lambda: (
                 "local scale is on, but scales the patch interaction, which is off; "

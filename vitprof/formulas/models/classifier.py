@@ -28,7 +28,7 @@ from vitprof.formulas.run import Run
 from vitprof.formulas.stage import Stage
 from vitprof.formulas.tensor import Tensor
 from vitprof.values.derived import derived
-from vitprof.values.options import Rule, choice, flag, whole
+from vitprof.values.options import Constraint, choice, flag, whole
 from vitprof.values.size import ONE, Size
 
 
@@ -58,28 +58,28 @@ class Classifier(ImageModel):
     head: bool = flag(True, help="a linear layer that classifies")
     classes: int = whole(10, symbol="classes", help="classes to tell apart", grows=1_024)
 
-    def rules(self) -> Iterator[Rule]:
+    def constraints(self) -> Iterator[Constraint]:
         yield from self.fits("dim", self.dim, "heads", self.heads)
         yield from self.sines_fit("dim", self.dim, self.heads)
-        yield Rule(
+        yield Constraint(
             not (self.distillation and self.pool != "token"),
             lambda: (
                 f"a distillation token stands beside a class token, and pool {self.pool} has "
                 "none; take pool token with it"
             ),
         )
-        yield Rule(
+        yield Constraint(
             not (self.head and self.pool == "none"),
             lambda: "pool none leaves the patches as they are, for no head; give --no-head with it",
         )
-        yield from super().rules()
+        yield from super().constraints()
 
     @property
     def classifies(self) -> bool:
         return self.head
 
     @property
-    def joined(self) -> int:
+    def prefix_tokens(self) -> int:
         """Tokens that join the patches."""
         return 0 if self.pool != "token" else 2 if self.distillation else 1
 
@@ -89,32 +89,32 @@ class Classifier(ImageModel):
             tokens=self._with_tokens(Size(self.patches, "patches")).named("N"),
             dim=self.size("dim"),
             heads=self.size("heads"),
-            grid=None if self.joined else self.sides,
+            grid=None if self.prefix_tokens else self.sides,
             scattered="the class token lies nowhere; --pool mean does without it",
         )
         return (self.stage("blocks", self.size("depth"), sizes),)
 
     def _with_tokens(self, patches: Size) -> Size:
-        return patches + self.joined if self.joined else patches
+        return patches + self.prefix_tokens if self.prefix_tokens else patches
 
     def forward(self, run: Run, x: Tensor) -> Tensor:
         B, D, n = x.shape[0], self.size("dim"), Size(self.patches, "patches")
         (stage,) = self.stages
-        names = ("cls_token", "dist_token")[: self.joined]
+        names = ("cls_token", "dist_token")[: self.prefix_tokens]
         tokens = [run.parameter(name, ONE, ONE, D) for name in names]
-        joined_first = self.pos_embed_token and self.joined > 0
+        prefix_first = self.pos_embed_token and self.prefix_tokens > 0
         tables = []
-        if self.located:
-            rows = self._with_tokens(n) if joined_first else n
+        if self.has_positions:
+            rows = self._with_tokens(n) if prefix_first else n
             tables.append(self.table(run, "pos_embed", rows, D))
         x = run.layer("patch_embed", "FlatPatchEmbed", partial(self._patch_embed, run), x)
-        if tables and not joined_first:
+        if tables and not prefix_first:
             x = run.add("positions", x, *tables)
         if tokens:
             joining = [token.expand(B, ONE, D) for token in tokens]
             x = run.cat([*joining, x], 1, stage.block.sizes.tokens)
             del joining
-        if tables and joined_first:
+        if tables and prefix_first:
             x = run.add("positions", x, *tables)
         for block in stage.blocks(run):
             x = block(x)
@@ -128,9 +128,13 @@ class Classifier(ImageModel):
         return self.normalise(run, "norm", x)
 
     def _pool(self, run: Run, x: Tensor) -> Tensor:
-        """The normalised output: of the tokens that joined, of all, or its mean."""
+        """The normalised output: of the prefix tokens, of all, or its mean."""
         if self.pool == "token":
-            x = x[:, 0] if self.joined == 1 else x[:, : Size(self.joined, "joined")]
+            x = (
+                x[:, 0]
+                if self.prefix_tokens == 1
+                else x[:, : Size(self.prefix_tokens, "prefix tokens")]
+            )
         if self.final_norm:
             x = self.normalise(run, "norm", x)
         return run.mean("pool", x, 1) if self.pool == "mean" else x

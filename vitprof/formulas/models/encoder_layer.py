@@ -14,7 +14,7 @@ from vitprof.formulas.run import Run
 from vitprof.formulas.stage import Stage
 from vitprof.formulas.tensor import Tensor
 from vitprof.values.derived import derived
-from vitprof.values.options import Rule, whole
+from vitprof.values.options import Constraint, whole
 from vitprof.values.size import ONE, Size
 
 
@@ -39,9 +39,9 @@ class EncoderLayer(Model):
     heads: int = heads_option(4, "the layer")
     activation: str = activation_option("relu")
 
-    def rules(self) -> Iterator[Rule]:
+    def constraints(self) -> Iterator[Constraint]:
         yield from self.fits("dim", self.dim, "heads", self.heads)
-        yield from super().rules()
+        yield from super().constraints()
 
     @derived
     def grid(self) -> tuple[Size, Size] | None:

@@ -25,7 +25,7 @@ from vitprof.formulas.run import Run
 from vitprof.formulas.stage import Stage
 from vitprof.formulas.tensor import Tensor
 from vitprof.values.derived import derived
-from vitprof.values.options import Rule, flag, ratio
+from vitprof.values.options import Constraint, flag, ratio
 from vitprof.values.size import ONE, Size
 
 
@@ -53,19 +53,19 @@ class MaskedAutoencoder(ImageModel):
     class_token: bool = flag(True, help="a class token beside the patches")
     pos_embed: str = pos_embed_option("fixed")
 
-    def rules(self) -> Iterator[Rule]:
+    def constraints(self) -> Iterator[Constraint]:
         yield from self.fits("dim", self.dim, "heads", self.heads)
         yield from self.fits("decoder_dim", self.decoder_dim, "decoder_heads", self.decoder_heads)
         yield from self.sines_fit("dim", self.dim, self.heads)
         yield from self.sines_fit("decoder dim", self.decoder_dim, self.decoder_heads)
-        yield Rule(
+        yield Constraint(
             self.class_token or self.kept >= 1,
             lambda: (
                 f"mask ratio {float(self.mask_ratio)} leaves the encoder none of {self.patches} "
                 "patches, and there is no class token; lower it, or give --class-token"
             ),
         )
-        yield from super().rules()
+        yield from super().constraints()
 
     @derived
     def kept(self) -> int:
@@ -102,13 +102,13 @@ class MaskedAutoencoder(ImageModel):
         n, kept = Size(self.patches, "patches"), Size(self.kept, "kept")
         encoder, decoder = self.stages
         N, N_dec = encoder.block.sizes.tokens, decoder.block.sizes.tokens
-        token_lies = self.class_token and self.pos_embed_token
-        located = n + 1 if token_lies else n
+        token_has_position = self.class_token and self.pos_embed_token
+        placed = n + 1 if token_has_position else n
         cls_tokens = [run.parameter("cls_token", ONE, ONE, D)] if self.class_token else []
-        tables = [self.table(run, "pos_embed", located, D)] if self.located else []
+        tables = [self.table(run, "pos_embed", placed, D)] if self.has_positions else []
         mask_token = run.parameter("mask_token", ONE, ONE, D_dec)
         decoder_tables = (
-            [self.table(run, "decoder_pos_embed", located, D_dec)] if self.located else []
+            [self.table(run, "decoder_pos_embed", placed, D_dec)] if self.has_positions else []
         )
 
         def patch_embed(image: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ class MaskedAutoencoder(ImageModel):
         def encode(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             x = run.layer("patch_embed", "PatchEmbed", patch_embed, image)
             for table in tables:
-                x = run.add("positions", x, table.narrow(1, 1, n) if token_lies else table)
+                x = run.add("positions", x, table.narrow(1, 1, n) if token_has_position else table)
             x, mask, order = drop(x)
             for token in cls_tokens:
                 cls = located_token(token).expand(B, ONE, D)
@@ -129,7 +129,7 @@ class MaskedAutoencoder(ImageModel):
             return normalised("norm", x), mask, order
 
         def located_token(token: Tensor) -> Tensor:
-            for table in tables if token_lies else []:
+            for table in tables if token_has_position else []:
                 token = run.add("cls_position", token, table[:, :1])
             return token
 
@@ -149,10 +149,10 @@ class MaskedAutoencoder(ImageModel):
             patches = x.narrow(1, 1, kept) if self.class_token else x
             shuffled = run.cat([patches, mask], 1, n)
             patches = shuffled.gather(1, order.unsqueeze(2).expand(B, n, D_dec))
-            if not token_lies:
+            if not token_has_position:
                 patches = located_in_decoder(patches)
             x = run.cat([x[:, :1], patches], 1, N_dec) if self.class_token else patches
-            if token_lies:
+            if token_has_position:
                 x = located_in_decoder(x)
             for block in decoder.blocks(run):
                 x = block(x)

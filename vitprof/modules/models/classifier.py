@@ -45,16 +45,18 @@ class VisionTransformer(nn.Module):
         super().__init__()
         (stage,) = spec.stages
         self.pool = spec.pool
-        self.joined = spec.joined
-        if self.joined:
+        self.prefix_tokens = spec.prefix_tokens
+        if self.prefix_tokens:
             self.cls_token = nn.Parameter(torch.zeros(1, 1, spec.dim))
             nn.init.normal_(self.cls_token, std=0.02)
         if spec.distillation:
             self.dist_token = nn.Parameter(torch.zeros(1, 1, spec.dim))
             nn.init.normal_(self.dist_token, std=0.02)
-        self.positions_join = spec.pos_embed_token and spec.joined > 0
-        located = spec.joined if self.positions_join else 0
-        self.pos_embed = make_positions(spec.pos_embed, spec.grid, spec.dim, joined=located)
+        self.positions_join = spec.pos_embed_token and spec.prefix_tokens > 0
+        prefix_positions = spec.prefix_tokens if self.positions_join else 0
+        self.pos_embed = make_positions(
+            spec.pos_embed, spec.grid, spec.dim, prefix_tokens=prefix_positions
+        )
         self.patch_embed = FlatPatchEmbed(spec)
         self.blocks = nn.ModuleList(Block(stage.block) for _ in range(spec.depth))
         self.norm = NORMS[spec.norm](spec.dim) if spec.final_norm else nn.Identity()
@@ -67,7 +69,7 @@ class VisionTransformer(nn.Module):
         x_BND = self.patch_embed(image_BCHW)
         if self.pos_embed is not None and not self.positions_join:
             x_BND = x_BND + self.pos_embed
-        if self.joined:
+        if self.prefix_tokens:
             x_BND = torch.cat([*self._tokens(x_BND.shape[0]), x_BND], dim=1)
         if self.pos_embed is not None and self.positions_join:
             x_BND = x_BND + self.pos_embed
@@ -76,12 +78,14 @@ class VisionTransformer(nn.Module):
         return self._classify(self._pooled(x_BND))
 
     def _tokens(self, batch: int) -> list[Tensor]:
-        tokens = [self.cls_token] if self.joined == 1 else [self.cls_token, self.dist_token]
+        tokens = [self.cls_token] if self.prefix_tokens == 1 else [self.cls_token, self.dist_token]
         return [token.expand(batch, -1, -1) for token in tokens]
 
     def _pooled(self, x_BND: Tensor) -> Tensor:
         if self.pool == "token":
-            return self.norm(x_BND[:, 0] if self.joined == 1 else x_BND[:, : self.joined])
+            return self.norm(
+                x_BND[:, 0] if self.prefix_tokens == 1 else x_BND[:, : self.prefix_tokens]
+            )
         x_BND = self.norm(x_BND)
         return x_BND.mean(dim=1) if self.pool == "mean" else x_BND
 

@@ -36,15 +36,17 @@ class MaskedAutoencoderViT(nn.Module):
     def __init__(self, spec: MaskedAutoencoder) -> None:
         super().__init__()
         self.spec = spec
-        self.joined = 1 if spec.class_token else 0
-        self.located = self.joined if spec.pos_embed_token else 0  # joined ones with positions
+        self.prefix_tokens = 1 if spec.class_token else 0
+        self.prefix_positions = self.prefix_tokens if spec.pos_embed_token else 0
         self.patch_embed = PatchEmbed(
             spec.patch_size, spec.channels, spec.dim, bias=spec.patch_bias
         )
-        if self.joined:
+        if self.prefix_tokens:
             self.cls_token = nn.Parameter(torch.zeros(1, 1, spec.dim))
             nn.init.normal_(self.cls_token, std=0.02)
-        self.pos_embed = make_positions(spec.pos_embed, spec.grid, spec.dim, joined=self.located)
+        self.pos_embed = make_positions(
+            spec.pos_embed, spec.grid, spec.dim, prefix_tokens=self.prefix_positions
+        )
         encoder, decoder = (stage.block for stage in spec.stages)
         norm = NORMS[spec.norm] if spec.final_norm else nn.Identity
         self.blocks = nn.ModuleList(Block(encoder) for _ in range(spec.depth))
@@ -52,7 +54,7 @@ class MaskedAutoencoderViT(nn.Module):
         self.decoder_embed = nn.Linear(spec.dim, spec.decoder_dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, spec.decoder_dim))
         self.decoder_pos_embed = make_positions(
-            spec.pos_embed, spec.grid, spec.decoder_dim, joined=self.located
+            spec.pos_embed, spec.grid, spec.decoder_dim, prefix_tokens=self.prefix_positions
         )
         self.decoder_blocks = nn.ModuleList(Block(decoder) for _ in range(spec.decoder_depth))
         self.decoder_norm = norm(spec.decoder_dim)
@@ -73,9 +75,9 @@ class MaskedAutoencoderViT(nn.Module):
         """
         x_BND = self.patch_embed(image_BCHW)
         if self.pos_embed is not None:
-            x_BND = x_BND + self.pos_embed[:, self.located :]
+            x_BND = x_BND + self.pos_embed[:, self.prefix_positions :]
         x_BND, mask_BN, order_BN = self._mask(x_BND)
-        if self.joined:
+        if self.prefix_tokens:
             cls_B1D = self._located_token().expand(x_BND.shape[0], -1, -1)
             x_BND = torch.cat([cls_B1D, x_BND], dim=1)
         for block in self.blocks:
@@ -83,7 +85,7 @@ class MaskedAutoencoderViT(nn.Module):
         return self.norm(x_BND), mask_BN, order_BN
 
     def _located_token(self) -> Tensor:
-        if self.pos_embed is None or not self.located:
+        if self.pos_embed is None or not self.prefix_positions:
             return self.cls_token
         return self.cls_token + self.pos_embed[:, :1]
 
@@ -91,19 +93,19 @@ class MaskedAutoencoderViT(nn.Module):
         """Predict the pixels of every patch: (B, patches, patch * patch * C)."""
         x_BND = self.decoder_embed(latent_BND)
         B, tokens, D = x_BND.shape
-        dropped = self.spec.patches + self.joined - tokens
+        dropped = self.spec.patches + self.prefix_tokens - tokens
         mask_BND = self.mask_token.expand(B, dropped, -1)
-        shuffled_BND = torch.cat([x_BND[:, self.joined :], mask_BND], dim=1)
+        shuffled_BND = torch.cat([x_BND[:, self.prefix_tokens :], mask_BND], dim=1)
         patches_BND = shuffled_BND.gather(1, order_BN[:, :, None].expand(-1, -1, D))
         positions = self.decoder_pos_embed
-        if positions is not None and not self.located:
+        if positions is not None and not self.prefix_positions:
             patches_BND = patches_BND + positions
-        x_BND = torch.cat([x_BND[:, :1], patches_BND], dim=1) if self.joined else patches_BND
-        if positions is not None and self.located:
+        x_BND = torch.cat([x_BND[:, :1], patches_BND], dim=1) if self.prefix_tokens else patches_BND
+        if positions is not None and self.prefix_positions:
             x_BND = x_BND + positions
         for block in self.decoder_blocks:
             x_BND = block(x_BND)
-        return self.decoder_pred(self.decoder_norm(x_BND))[:, self.joined :]
+        return self.decoder_pred(self.decoder_norm(x_BND))[:, self.prefix_tokens :]
 
     def loss(self, image_BCHW: Tensor, prediction_BNP: Tensor, mask_BN: Tensor) -> Tensor:
         """Mean squared error of the dropped patches' pixels; 0 where none was dropped."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def undisturbed(module: nn.Module, *, grad: bool = False) -> Iterator[None]:
+def restored(module: nn.Module, *, grad: bool = False) -> Iterator[None]:
     """Run the body with or without gradients; restore module and process after it.
 
     Restored, also when the body raises: each submodule's mode, hooks and buffers, torch's
