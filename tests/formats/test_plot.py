@@ -34,7 +34,7 @@ from vitprof.formats.drawing.plot import Picture, draw, find_picture
 from vitprof.formulas.mixers import MIXERS
 from vitprof.report.sweep import Sweep
 
-HOME = Path(__file__).parents[1]
+HOME = Path(__file__).parents[2]
 FIGURE = re.compile(r"^!\[[^]]+\]\((\S+\.svg)\)\n\n```bash\nvitprof (.*)\n```", re.M)
 
 CLOSE = make(  # ends that are within 4 % of one another, and names of their own lengths
@@ -181,7 +181,7 @@ def test_a_figure_is_drawn_quietly_and_without_pyplot() -> None:
         "assert logging.getLogger('matplotlib').level == 0"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", code, Path(__file__).parent],
+        [sys.executable, "-c", code, Path(__file__).parents[1] / "helpers"],
         capture_output=True,
         text=True,
         env={"MPLCONFIGDIR": "/dev/null/nowhere", "HOME": "/dev/null"},

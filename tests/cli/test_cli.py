@@ -31,7 +31,7 @@ from vitprof.formulas.models import MODELS
 from vitprof.values.options import Flag, Option
 from vitprof.version import __version__
 
-HOME = Path(__file__).parents[1]
+HOME = Path(__file__).parents[2]
 Capture = pytest.CaptureFixture[str]
 
 OPTIONS: dict[str, Option] = {

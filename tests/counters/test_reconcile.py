@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from importlib import import_module
 from itertools import product
 from math import prod
@@ -22,6 +22,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reconciled import broken, check_adds_up, macs, read
 from spellings import SOME, Spelling
 from torch import nn
 from torch.utils.flop_counter import flop_registry
@@ -30,20 +31,16 @@ from torchinfo.layer_info import LayerInfo
 import vitprof
 from vitprof.cli import run
 from vitprof.counters import TOOLS
-from vitprof.counters.convention import Causes, Convention, Opinion, Setting
+from vitprof.counters.convention import Setting
 from vitprof.counters.flop_counter_mode import counts_fused_attention
 from vitprof.counters.fvcore import knows_fused_attention
 from vitprof.counters.parts import each_tensor_once, parts_of, parts_on_paper
-from vitprof.counters.read import read_macs, read_params
+from vitprof.counters.read import read_params
 from vitprof.counters.reading import Reading
 from vitprof.counters.reconcile import Difference, reconcile_macs, reconcile_params
 from vitprof.counters.torchinfo import counts_tokens
 from vitprof.formats import ANY, Format
 from vitprof.formulas import block
-from vitprof.formulas.layer import Layer
-from vitprof.formulas.model import Model
-from vitprof.formulas.op import Op
-from vitprof.formulas.work import Work
 from vitprof.modules.build import build
 from vitprof.report.counts import Counts
 from vitprof.request.specs import specify
@@ -75,32 +72,6 @@ def one_thread() -> Iterator[None]:
 
 SPECS = {spelling: spelling.specify() for spelling in SOME}
 every_spelling = pytest.mark.parametrize("spelling", SOME, ids=str)
-
-
-def macs(spec: Model, batch: int, setting: Setting, counters: Iterable[str] = TOOLS) -> Counts:
-    modes: Any = {"device": setting.device, "train": setting.train, "grad": setting.grad}
-    return vitprof.macs(spec, batch=batch, counters=counters, **modes)
-
-
-def ops(tree: Layer) -> list[Op]:
-    return [node.item for node in tree.walk(fold=True) if isinstance(node.item, Op)]
-
-
-def check_adds_up(report: Counts, counters: Iterable[str] = TOOLS) -> None:
-    """Every tool has spoken, and nothing of what it said is left over."""
-    assert report.unavailable == {}
-    assert report.differences.keys() == report.counters.keys() == set(counters)
-    for tool, difference in report.differences.items():
-        assert (difference.unexplained, difference.mismatches) == (0, ()), tool
-        assert difference.explained
-        assert difference.count == report.total
-        assert difference.reading == report.counters[tool]
-        amounts = {cause.cause: cause.amount for cause in difference.causes}
-        assert sum(amounts.values()) == difference.reading - difference.count
-        assert len(amounts) == len(difference.causes)
-        assert all(amounts.values())
-        assert amounts == {cause.cause: sum(cause.paths.values()) for cause in difference.causes}
-    assert report.explained
 
 
 # The matrix.
@@ -139,35 +110,6 @@ def test_every_parameter_is_explained(spelling: Spelling) -> None:
 
 
 # Nothing but the convention explains a reading.
-
-
-@cache
-def read(spec: Model, setting: Setting) -> Mapping[str, object]:
-    """What the tools say of three images."""
-    return read_macs(TOOLS.values(), spec, 3, setting, force=False, say=lambda message: None)
-
-
-def more_by_one(convention: Convention, op: Op) -> Causes:
-    return {**convention.causes(op), "one more": 1}
-
-
-def without(cause: str, convention: Convention, op: Op) -> Causes:
-    return {name: amount for name, amount in convention.causes(op).items() if name != cause}
-
-
-def broken(tree: Layer, convention: Convention) -> Iterator[tuple[Work, str, Convention]]:
-    """The convention with one coefficient off: (kind of op, cause left out or none, broken).
-
-    A kind without a rule is counted by its MACs, which is a coefficient too.
-    """
-    for kind in {op.work for op in ops(tree)}:
-        yield kind, "", replaced(convention, kind, partial(more_by_one, convention))
-    for kind, cause in {(op.work, cause) for op in ops(tree) for cause in convention.causes(op)}:
-        yield kind, cause, replaced(convention, kind, partial(without, cause, convention))
-
-
-def replaced(convention: Convention, kind: Work, rule: Opinion) -> Convention:
-    return Convention({**convention.rules, kind: rule})
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 Capture = pytest.CaptureFixture[str]
 
 TINY = ("--batch=16", "--dim=32", "--depth=1", "--lr=5e-3")

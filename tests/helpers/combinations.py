@@ -3,7 +3,7 @@
 Options that are right one by one and in pairs can be wrong in threes. Run as a script, this
 holds the formula of so many combinations against a trace, at every allocation:
 
-    python tests/combinations.py --number 2000 --seed 1
+    python tests/helpers/combinations.py --number 2000 --seed 1
 """
 
 from __future__ import annotations

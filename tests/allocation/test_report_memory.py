@@ -18,7 +18,7 @@ from vitprof.allocation.step import Memory, memory, peak_bytes
 from vitprof.request.specs import specify
 from vitprof.request.workload import Workload
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "report_memory.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "report_memory.py"
 GIB = 2**30
 FP32 = 4  # bytes
 ROW = re.compile(r"^(\w+), (\d+) × (\d+) +([\d.]+) +([\d.]+) +\S+ +(\d+) +yes +([\d.]+) ", re.M)

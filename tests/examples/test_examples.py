@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-HOME = Path(__file__).parents[1]
+HOME = Path(__file__).parents[2]
 FIGURES = {
     "report_mae.py": ["27,706,816", "20,038,848", "4,048,384", "3,172,224", "22,240", "157,840"],
     "report_classifier.py": ["49,984", "12,480", "277,760,000", "= 100 × 4 × 50 × (16 × 50)"],

@@ -37,7 +37,7 @@ Capture = pytest.CaptureFixture[str]
 Patch = pytest.MonkeyPatch
 Write = Callable[[str], Path]
 
-REPORT = Path(__file__).parents[1] / "examples" / "report.toml"
+REPORT = Path(__file__).parents[2] / "examples" / "report.toml"
 CASES = read_cases(REPORT)
 
 # One encoder layer: 7 tokens, width 15, 3 heads of 5, MLP 60.

@@ -450,7 +450,7 @@ def test_mixers_share_the_options_that_they_have(capsys: Capture) -> None:
 @pytest.mark.usefixtures("quick")
 def test_the_reports_configuration(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     """The example, on smaller images and fewer blocks."""
-    example = Path(__file__).parents[1] / "examples" / "bench_mixers.py"
+    example = Path(__file__).parents[2] / "examples" / "bench_mixers.py"
     words = "--image-size=16 --depth=1 --decoder-depth=1 --threads=1 --budget=1 --format=json"
     monkeypatch.setattr(sys, "argv", [str(example), *words.split()])
     with pytest.raises(SystemExit) as ended:

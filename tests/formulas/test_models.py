@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from against_modules import CHECKS
 from combinations import differences
+from reconciled import broken, check_adds_up, macs, read
 from spellings import SPELLINGS, Spelling
-from test_reconcile import broken, check_adds_up, macs, read
-from test_tree import CHECKS
 
 import vitprof
 from vitprof.allocation.step import memory

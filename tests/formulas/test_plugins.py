@@ -22,7 +22,7 @@ from vitprof.request.specs import specify
 from vitprof.request.workload import Workload
 from vitprof.running.step import Step
 
-HOME = Path(__file__).parents[1]
+HOME = Path(__file__).parents[2]
 EXAMPLE = HOME / "examples" / "external_attention"
 PLACE = "external_attention.formula:ExternalAttention"
 Capture = pytest.CaptureFixture[str]

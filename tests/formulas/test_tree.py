@@ -1,0 +1,60 @@
+"""The formula tree against the torch module, path by path, on the meta device.
+
+Sizes are drawn odd and unequal, so that none can be taken for another.
+"""
+
+from __future__ import annotations
+
+import pytest
+from against_modules import (
+    CHECKS,
+)
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from spellings import SOME, Spelling
+
+from vitprof.formulas.block import ACTIVATIONS
+from vitprof.formulas.model import Model
+
+
+@st.composite
+def models(draw: st.DrawFn, spelling: Spelling) -> Model:
+    """Draw a model of odd sizes; on a grid, of sizes that a window of 3 divides."""
+    heads, decoder_heads = draw(st.permutations([1, 3, 5]))[:2]
+    # Sines and cosines of two axes come in fours.
+    step = 4 if spelling.model == "mae" else 1
+    patch_size = draw(st.sampled_from([1, 2, 3]))
+    side = draw(st.sampled_from([3, 6] if spelling.on_grid else [1, 5, 7]))
+    drawn: dict[str, object] = {
+        "patch_size": patch_size,
+        "image_size": patch_size * side,
+        "channels": draw(st.sampled_from([1, 3])),
+        "tokens": side**2 if spelling.on_grid else draw(st.sampled_from([1, 2, 37])),
+        "dim": heads * step * draw(st.sampled_from([1, 7, 11])),
+        "heads": heads,
+        "depth": draw(st.integers(1, 3)),
+        "decoder_dim": decoder_heads * step * draw(st.sampled_from([1, 13, 17])),
+        "decoder_heads": decoder_heads,
+        "decoder_depth": draw(st.integers(1, 3)),
+        "mlp_ratio": draw(st.sampled_from(["1", "2.7", "4"])),
+        "mask_ratio": draw(st.sampled_from(["0", "0.3", "0.75", "0.99"])),
+        "activation": draw(st.sampled_from(sorted(ACTIVATIONS))),
+        "pool": "mean" if spelling.on_grid else draw(st.sampled_from(["token", "mean"])),
+        "classes": draw(st.sampled_from([1, 19])),
+        "key_depth": draw(st.sampled_from([1, 23])),
+        "receptive_field": draw(st.sampled_from([1, 3, 29])),
+    }
+    if side == 1 or drawn["tokens"] in (1, 2) or drawn["mask_ratio"] == "0.99":
+        drawn["landmarks"] = 1  # there may be one token alone, and landmarks are no more than that
+    return spelling.specify(drawn)
+
+
+# No shrinking: a drawn model is small as it is.
+@pytest.mark.parametrize("spelling", SOME, ids=str)
+@settings(max_examples=2, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
+@given(data=st.data())
+def test_the_formulas_are_the_modules(data: st.DataObject, spelling: Spelling) -> None:
+    assert len(CHECKS) == 8
+    model = data.draw(models(spelling))
+    for check in CHECKS:
+        check(model)
