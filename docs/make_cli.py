@@ -13,7 +13,7 @@ PAGE = Path(__file__).parent / "cli.md"
 
 
 def reference() -> str:
-    """The options of every command in Markdown, from its own help."""
+    """Return the help of every command in Markdown."""
     command = get_command(app)
     context = command.context_class(command, info_name="vitprof")
     pages = get_docs_for_click(obj=command, ctx=context, name="vitprof", title="Command line")

@@ -1,6 +1,6 @@
-"""What holds for all tests: one thread for each of the workers, which share the cores.
+"""Setup of all tests: one thread per pytest worker.
 
-Threads that wait for those of another worker make a test take ten times as long.
+More threads than cores make a test about ten times slower.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""vitprof: what a vision transformer costs, on paper and beside what the tools say.
+"""Parameters, MACs and memory of vision transformers by formula, compared with other tools.
 
 >>> import vitprof
 >>> vitprof.params("mae", mixer="lambda", counters=["analytic"]).totals["layers"]
@@ -12,7 +12,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from vitprof import formats as formats  # by which every report shows itself
+from vitprof import formats as formats  # adds the renderers to Report
 from vitprof.errors import OutputError, SpecError, VitprofError
 from vitprof.version import __version__
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vitprof.api.check import check
     from vitprof.api.compare import compare
     from vitprof.api.counts import macs, params
+    from vitprof.api.gpus import gpus
     from vitprof.api.memory import memory
     from vitprof.api.presets import presets
     from vitprof.api.sweep import sweep
@@ -41,6 +42,7 @@ __all__ = [
     "bench",
     "check",
     "compare",
+    "gpus",
     "macs",
     "memory",
     "mixers",
@@ -58,6 +60,7 @@ _MODULES = {
     "bench": "api.bench",
     "check": "api.check",
     "compare": "api.compare",
+    "gpus": "api.gpus",
     "macs": "api.counts",
     "memory": "api.memory",
     "mixers": "api.catalogue",
@@ -70,7 +73,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> object:
-    """Load what is asked for when it is asked for: not every command needs all of it."""
+    """Import a public name at its first use, so that a command imports only what it needs."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,4 +1,4 @@
-"""Docstrings that are shown: equations of mixers, help of commands."""
+"""Docstrings shown to the user: equations of mixers, help of commands."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 
 def docstring(of: ModuleType | Callable[..., Any]) -> str:
-    """The docstring of a module or a function; read from its source where Python runs with -OO.
+    """Return the docstring of a module or a function; empty if there is none.
 
-    Empty where there is none.
+    It is read from the source code if Python runs with -OO, which drops docstrings.
     """
     if of.__doc__ is None:
         try:

@@ -1,12 +1,12 @@
-"""What vitprof raises when it cannot do what it was asked.
+"""Exceptions that vitprof raises.
 
     VitprofError
-    +-- SpecError      a model, mixer or size that cannot be (also a ValueError)
+    +-- SpecError      an invalid model, mixer or size (also a ValueError)
     +-- FormulaError   a formula whose ops do not fit together
     +-- OutputError    a file that cannot be written
 
-The message is one sentence for the person who asked: the value, the rule and
-the way out. The command line prints it to stderr and exits with 2.
+The message is one sentence for the user: the value, the rule and the way out. The
+command line prints it to stderr and exits with code 2.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from collections.abc import Iterable
 
 
 class VitprofError(Exception):
-    """A request that vitprof refuses, with the sentence that says why."""
+    """A refused request; the message gives the reason."""
 
 
 class SpecError(VitprofError, ValueError):
-    """A model, mixer, counter or size that was asked for and cannot be."""
+    """An invalid model, mixer, tool or size."""
 
 
 class FormulaError(VitprofError):
-    """A formula whose ops do not fit together; what its author has to mend."""
+    """A formula whose ops do not fit together; its author has to fix it."""
 
 
 class OutputError(VitprofError):
@@ -37,9 +37,9 @@ def listing(names: Iterable[object], last: str = "or") -> str:
     return f"{', '.join(head)} {last} {tail}" if head else tail
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> SpecError:
-    """Say that there is no `what` called `name`, and what there is instead."""
+def unknown(kind: str, name: str, known: Iterable[str]) -> SpecError:
+    """Return the error for a `name` that is no `kind`; it lists the known names."""
     known = tuple(known)
     near = difflib.get_close_matches(name, known, n=1)
     guess = f"did you mean {near[0]}? " if near else ""
-    return SpecError(f"there is no {what} {name!r}; {guess}known are {listing(known, 'and')}")
+    return SpecError(f"there is no {kind} {name!r}; {guess}known are {listing(known, 'and')}")

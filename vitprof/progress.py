@@ -1,11 +1,11 @@
-"""How long work says what it is doing."""
+"""Progress messages of long-running work."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-Say = Callable[[str], None]  # is told what is being done
+Say = Callable[[str], None]  # takes a progress message
 
 
 def quiet(message: str) -> None:
-    """Say nothing."""
+    """Drop the message."""

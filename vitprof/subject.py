@@ -1,4 +1,4 @@
-"""Whatever can be profiled: a model on paper, and in time any torch module."""
+"""Protocol of an object that can be profiled, such as a model."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
 
 
 class Subject(Protocol):
-    """What counts, tools, memory and time ask of what they are of."""
+    """An object whose counts, memory and speed can be profiled."""
 
     @property
     def variant(self) -> str:
-        """Its name among others that it is laid beside."""
+        """Name of this object in a comparison."""
 
     @property
     def classifies(self) -> bool:
-        """If it returns a logit for each class, (B, classes)."""
+        """True if the model returns a logit per class, (B, classes)."""
 
     def conditions(self) -> Mapping[str, Value]:
-        """Every choice that a count depends on."""
+        """Return every choice that a count depends on, by name."""
 
     def formula(self, batch: int = 1) -> Layer:
-        """The ops of a forward pass on `batch` images as a tree."""
+        """Return the ops of a forward pass on `batch` images as a tree."""
 
     def program(self, batch: int = 1) -> Program:
-        """A forward pass on `batch` images and the loss of it, call by call."""
+        """Return the calls of a forward pass on `batch` images and of its loss, in order."""
 
     def build(self, *, device: str, dtype: torch.dtype) -> nn.Module:
-        """The module on a device; on `meta` it allocates nothing."""
+        """Build the torch module on a device; on `meta` it allocates nothing."""
 
     def inputs(self, batch: int, *, device: str, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """Random inputs of the module on a device."""
+        """Return random inputs of the torch module on a device."""

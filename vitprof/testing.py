@@ -1,4 +1,4 @@
-"""Assertions for tests that hold a model against hand-derived counts.
+"""Assertions for tests that compare a model with hand-derived counts.
 
 from vitprof.testing import assert_macs, assert_params
 
@@ -39,9 +39,9 @@ def assert_params(
     """Assert a model's parameters.
 
     Args:
-        model: a model's name, or a model that `specify` made; None as `specify` takes it.
-        expected: all parameters as a number or a derivation (`"128*512 + 512"`); or a
-            mapping from totals and layers' paths to such.
+        model: a model's name, or a model that `specify` returned; None for its default.
+        expected: number of all parameters, or a derivation (`"128*512 + 512"`); or a mapping
+            from names of totals and paths of layers to numbers or derivations.
         mixer: the mixer's name.
         **options: the model's and the mixer's options, or the name of a `preset`.
 
@@ -64,9 +64,9 @@ def assert_macs(
     """Assert a model's multiply-accumulates in a forward pass.
 
     Args:
-        model: a model's name, or a model that `specify` made; None as `specify` takes it.
-        expected: all MACs as a number or a derivation (`"100*50*64*192"`); or a mapping
-            from totals and layers' paths to such.
+        model: a model's name, or a model that `specify` returned; None for its default.
+        expected: number of all MACs, or a derivation (`"100*50*64*192"`); or a mapping from
+            names of totals and paths of layers to numbers or derivations.
         mixer: the mixer's name.
         batch: images at a time.
         **options: the model's and the mixer's options, or the name of a `preset`.
@@ -87,23 +87,23 @@ def assert_mixer(
     sizes: Iterable[Mapping[str, int]] | None = None,
     reference: Callable[[Any, Tensor], Tensor] | None = None,
 ) -> None:
-    """Assert that a mixer's formula is its torch module: what vitprof holds its own mixers to.
+    """Assert that a mixer's formula agrees with its torch module; needs torch and some seconds.
 
-    At several sizes and batches: submodules by path and class, parameters and MACs by path,
-    shapes, a gradient for each parameter, and the bytes that a step holds after every
-    allocation, traced on fake tensors in several precisions. It takes torch and some seconds.
+    At several sizes and batches it compares submodules by path and class, parameters and MACs
+    by path, shapes, a gradient for each parameter, and the bytes that a step holds after every
+    allocation, traced on fake tensors in several dtypes. vitprof's own mixers pass it.
 
     Args:
-        mixer: a mixer with its options; or its class, of which each switch and each choice is
-            turned once.
-        options: of the class, where it is given.
-        sizes: `tokens`, `dim` and `heads` to try; without, some that suit most mixers. Those
-            that the mixer is not defined at are passed over.
-        reference: maps the module and its input (B, N, D) to its output in a naive way; in
-            double precision.
+        mixer: a mixer with its options; or its class, of which each flag and each choice is
+            tried once.
+        options: options of the class, if `mixer` is a class.
+        sizes: `tokens`, `dim` and `heads` to try; None for sizes that suit most mixers. Sizes
+            at which the mixer is not defined are skipped.
+        reference: naive implementation in double precision, which maps the module and its input
+            (B, N, D) to the output (B, N, D).
 
     Raises:
-        AssertionError: formula and module differ; the sentence names the op.
+        AssertionError: formula and module differ; the message names the op.
         SpecError: the mixer is defined at none of the sizes.
     """
     from vitprof.running.mixer import SIZES, check_mixer, spellings

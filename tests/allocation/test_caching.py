@@ -1,4 +1,4 @@
-"""The caching allocator: each rule by hand, and all of them against plain loops."""
+"""Caching allocator: each rule by hand, and all rules against a naive implementation."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from vitprof.running.trace import trace
 MIB = 2**20
 UNIT = 512
 T = TypeVar("T")
-FREE = -1  # in place of the bytes: the allocation ends
+FREE = -1  # instead of a size in bytes: the allocation ends
 
 
 def taken(*steps: tuple[int, int], capacity: int | None = None) -> Reserved:
-    """Replay steps, in which an end needs not say how much."""
+    """Replay steps, in which a free does not repeat the size."""
     sizes = {number: size for number, size in steps if size != FREE}
     events = [(number, -sizes[number] if size == FREE else size) for number, size in steps]
     return replay(events, capacity=capacity)
 
 
 def fresh(*sizes: int) -> tuple[Allocator, list[Block]]:
-    """An allocator that has given out blocks."""
+    """Return an allocator with these blocks allocated."""
     allocator = Allocator()
     return allocator, [allocator.allocate(size) for size in sizes]
 
@@ -157,7 +157,7 @@ def test_a_segment_of_its_own_is_split_too() -> None:
     assert taken((1, 11 * MIB - UNIT)).allocated_bytes == 11 * MIB - UNIT
 
 
-# What becomes free
+# Freed blocks
 
 
 @pytest.mark.parametrize("order", [*permutations([1, 2, 3, 4])])
@@ -280,11 +280,11 @@ def test_what_is_said_where_it_does_not_fit() -> None:
     )
 
 
-# All of it together
+# All rules together
 
 
 def events_at_random(seed: int) -> list[tuple[int, int]]:
-    """Allocations of all magnitudes up to 32 MiB, and their ends in any order."""
+    """Draw allocations of all magnitudes up to 32 MiB, freed in any order."""
     drawn = random.Random(seed)
     live: list[tuple[int, int]] = []
     events = []
@@ -301,16 +301,16 @@ def events_at_random(seed: int) -> list[tuple[int, int]]:
 
 
 class Loops:
-    """The same rules without a free list: the holes are searched for each time."""
+    """The same rules without a free list: the holes are searched each time."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self.segments: dict[int, tuple[int, bool]] = {}  # address -> size, whether small
+        self.segments: dict[int, tuple[int, bool]] = {}  # address -> (size, True if small)
         self.taken: set[tuple[int, int]] = set()  # from, to
         self.end = 0
 
     def holes(self, segment: int) -> list[tuple[int, int]]:
-        """Size and address of each hole in a segment."""
+        """Return size and address of each hole in a segment."""
         end = segment + self.segments[segment][0]
         inside = sorted(span for span in self.taken if segment <= span[0] < end)
         edges = [segment, *(edge for span in inside for edge in span), end]
@@ -351,7 +351,7 @@ class Loops:
 
 
 def given(allocate: Callable[[int], T], size: int) -> T | None:
-    """What is given out for a size, or None where it does not fit."""
+    """Return the block allocated for a size, or None if it does not fit."""
     try:
         return allocate(size)
     except DoesNotFitError:

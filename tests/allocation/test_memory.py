@@ -1,8 +1,8 @@
-"""What a step holds, on paper, against bytes derived by hand.
+"""Memory of a step by formula, against bytes derived by hand.
 
-Of one block, in numbers of B N D fp32: both norms keep their inputs, and the
-layers behind them the norms' outputs, 4; the two linear layers of the MLP are hidden wide.
-What each mixer adds stands in `KEPT_BY_MIXER`.
+A block keeps, in tensors of B × N × D fp32 elements: the inputs of both norms, and the norms'
+outputs for the layers after them, 4 in total; and the MLP's hidden tensors.
+`KEPT_BY_MIXER` has the bytes of each mixer.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ THOROUGHLY = ("attn", "lambda")
 
 
 def steps_of(spelling: str, *among: str) -> list[str]:
-    """The steps that a spelling is tested with: all of some spellings, one of the others."""
+    """Return the workloads that a spelling is tested with: all for some spellings, else one."""
     names = list(among or STEPS)
     if spelling in THOROUGHLY:
         return names
@@ -169,7 +169,7 @@ MLP = {"gelu": E * B * N * (H + H), "relu": E * B * N * H}
 
 
 def kept_by_a_block(spelling: str, activation: str, **how: Any) -> set[int]:
-    """What a block more keeps: the second, the third, and those that are not run."""
+    """Bytes that one more block keeps, at depths 1, 2, 3 and 7; one value if all are equal."""
 
     def kept(depth: int) -> int:
         options = {**CLASSIFIER, "depth": depth, "activation": activation}
@@ -247,6 +247,14 @@ def test_each_layer_keeps_what_it_is_the_first_to_keep() -> None:
     assert kept["norm2"].numbers == "4 × 10 × 21 × 4 + 4 × 10 × 4 × 2"
 
 
+@pytest.mark.parametrize("landmarks", [1, 3, 5, N])
+def test_landmarks_of_nystrom_keep_no_input(landmarks: int) -> None:
+    """A mean keeps nothing."""
+    kept = memory(spec("layer", "nystrom", **LAYER, landmarks=landmarks), step(B)).kept
+    assert "mixer.landmarks" not in kept
+    assert kept["mixer.qkv"].value == E * B * N * D
+
+
 def test_loss_of_a_classifier_keeps() -> None:
     found = memory(spec("classifier", "attn", classes=7), step(B))
     # The logarithm of the softmax, and the sum of the labels' weights.
@@ -261,7 +269,7 @@ def test_loss_of_a_masked_autoencoder_keeps() -> None:
 
 
 def alone(op: Op, of: str, **how: Any) -> tuple[str, dict[str, int]]:
-    """The dtype of what an op writes, given one dtype, and what it allocates for that."""
+    """Return the dtype of an op's output for an input dtype, and the bytes that it allocates."""
     timeline = Timeline()
     eager = Eager(timeline, step(B, **how))
     x = eager.hold(eager.input(op.shape, of))
@@ -397,6 +405,62 @@ def test_step_of_the_optimizer_holds(
         "temporaries": E * roots[kernel] if moments == 2 else 0,
     }
     assert found.peaks["forward"].by_kind["gradients"] == 0
+
+
+@pytest.mark.parametrize(
+    ("how", "before", "after"),
+    [
+        # Copies of the trained parameters that are there in the forward pass, and at the end.
+        ({}, 0, 1),
+        ({"keep_gradients": True}, 1, 1),
+        ({"accumulate": 2}, 1, 1),
+        ({"accumulate": 5, "keep_gradients": True}, 1, 1),
+        ({"ddp": "buckets"}, 1, 2),
+        ({"ddp": "buckets", "accumulate": 2}, 2, 2),
+        ({"ddp": "view"}, 1, 1),
+        ({"ddp": "view", "accumulate": 2}, 1, 1),
+    ],
+)
+def test_gradients_that_are_there(how: dict[str, Any], before: int, after: int) -> None:
+    P = sum(tensors_of("attn"))
+    found = memory(spec("layer", "attn", **LAYER), step(B, optimizer="sgd", **how))
+    held = {phase: peak.by_kind["gradients"] for phase, peak in found.peaks.items()}
+    assert (held["forward"], held["optimizer"]) == (before * E * P, after * E * P)
+    assert (held["backward"] == before * E * P) == (before == after)
+
+
+def test_kept_gradient_holds_what_it_is_a_view_of() -> None:
+    # Of one image, the class token's gradient is a row of a tensor of all 1 + 4 tokens.
+    sizes: dict[str, object] = {"image_size": 8, "patch_size": 4, "dim": 6, "heads": 3}
+    model = spec("classifier", "attn", **sizes)
+    trained = model.formula().total(Measure.PARAMS)
+
+    def kept(batch: int) -> int:
+        peak = memory(model, step(batch, keep_gradients=True)).peaks["forward"]
+        return peak.by_kind["gradients"]
+
+    assert kept(2) == E * trained
+    assert kept(1) == E * (trained + 4 * 6)
+
+
+def test_clipping_holds_norms() -> None:
+    # The norm of each tensor, all of them side by side, and the total norm.
+    T = len(tensors_of("attn"))
+    model = spec("layer", "attn", **LAYER)
+    for kernel in KERNELS:
+        workload = step(B, optimizer="sgd", kernel=kernel, clip=True)
+        peak = memory(model, workload).peaks["optimizer"]
+        assert (peak.at, peak.by_kind["temporaries"]) == ("clip", E * (T + T + 1))
+
+
+def test_update_of_lamb_holds() -> None:
+    # The denominator and the step of the largest tensor; both norms, whether both are above 0,
+    # their ratio, 1, and which of the two it is.
+    model = spec("layer", "attn", **LAYER)
+    peak = memory(model, step(B, optimizer="lamb", kernel="loop")).peaks["optimizer"]
+    assert peak.by_kind["optimizer"] == 2 * E * sum(tensors_of("attn"))
+    largest = max(tensors_of("attn"))
+    assert peak.by_kind["temporaries"] == E * (2 * largest + 2) + 1 + E * 3
 
 
 def test_loop_goes_through_parameters_before_layers() -> None:
@@ -564,7 +628,7 @@ def test_forty_blocks_lie_on_the_line_of_few(spelling: str) -> None:
     assert forty == {name: four[name] + 36 * (five[name] - four[name]) for name in four}
 
 
-# What is said of it
+# Sentences of the report
 
 
 def test_peak_is_named() -> None:

@@ -1,8 +1,8 @@
-"""What a step holds, by formula and traced: the same after every allocation, in every phase.
+"""Memory of a step by formula and by a trace: equal after every allocation, in every phase.
 
-The trace is another program altogether: the real step, run by PyTorch on fake tensors. Where
-eager PyTorch departs from it stands in `vitprof.allocation.departures`; the formula is read
-here without.
+The trace is independent of the formula: PyTorch runs the real step on fake tensors. The
+differences between the trace and eager PyTorch are in `vitprof.allocation.departures`, which
+these tests leave out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 from combinations import Case, cases, described, differences
 
 from vitprof.request.specs import specify
-from vitprof.request.workload import KERNELS, OPTIMIZERS, Workload
+from vitprof.request.workload import DEVICES, KERNELS, OPTIMIZERS, Workload
 
 SAMPLE = 40
 SEED = 20
@@ -26,8 +26,8 @@ def test_random_combination(case: Case) -> None:
 
 
 BARE = {"model": "layer", "tokens": 196, "dim": 384, "heads": 6, "batch": 8}
-# The smallest inputs for which formulas without strides were wrong: triples of mixer, block
-# and norm, dtype or checkpointing; and a batch of 1.
+# Small inputs for which formulas need strides: triples of mixer, block and norm, dtype or
+# checkpointing; and a batch of 1.
 TRIPLES: list[dict[str, object]] = [
     {"mixer": "token-linear", "block": "conv", "norm": "batch"},
     {
@@ -61,7 +61,7 @@ DEEP: list[dict[str, object]] = [
 
 
 def case_of(words: Mapping[str, object]) -> Case:
-    """A case in the words of the command line."""
+    """Build a case from options of the command line."""
     own = {name: value for name, value in words.items() if name in Workload.declared()}
     model = {name: value for name, value in words.items() if name not in own}
     name, mixer = model.pop("model", None), model.pop("mixer", None)
@@ -80,9 +80,33 @@ def test_combination(words: dict[str, object]) -> None:
     assert differences(case_of(words)) == []
 
 
+@pytest.mark.parametrize("batch", [1, 2])  # at 1, some gradients are views of larger tensors
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"keep_gradients": True},
+        {"accumulate": 2},
+        {"accumulate": 3, "keep_gradients": True, "ddp": "buckets"},
+        {"ddp": "buckets"},
+        {"ddp": "view"},
+        {"ddp": "view", "accumulate": 2},
+        {"clip": True},
+        {"clip": True, "kernel": "loop", "dtype": "bf16"},
+        {"clip": True, "kernel": "loop", "optimizer": "lamb", "dtype": "fp16", "autocast": True},
+    ],
+    ids=lambda words: "-".join(map(str, words)),
+)
+def test_gradients(words: dict[str, object], device: str, batch: int) -> None:
+    own = {"model": "classifier", "image_size": 6, "patch_size": 3, "mixer": "lambda"}
+    assert differences(case_of({**own, **words, "device": device, "batch": batch})) == []
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_optimizers(optimizer: str, kernel: str) -> None:
+    if optimizer == "lamb" and kernel != "loop":
+        return
     mixer = ("lambda", "attn", "gmlp")[KERNELS.index(kernel)]
     words = {"model": "layer", "mixer": mixer, "optimizer": optimizer, "kernel": kernel}
     assert differences(case_of(words)) == []

@@ -1,4 +1,4 @@
-"""`vitprof bench`: its statistics by a clock that is set by hand, and its command for real."""
+"""`vitprof bench`: its statistics with a fake clock, and real runs of the command."""
 
 from __future__ import annotations
 
@@ -24,9 +24,13 @@ from rich.console import Console
 
 import vitprof
 from vitprof.cli import run
+from vitprof.cuda.gpus import find_gpu
+from vitprof.cuda.platform import Platform
 from vitprof.measuring import timing
 from vitprof.measuring.timing import MIN_TURNS, MatrixProduct, Protocol, Timing, take_turns
+from vitprof.report.batch_size import PredictedBatch
 from vitprof.report.bench import Benchmark, MeasuredModel, Speed
+from vitprof.request.budget import Budget
 from vitprof.running import step
 from vitprof.values.options import Value
 
@@ -44,7 +48,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def said(capsys: Capture, *words: str, code: int) -> str:
-    """Run a command line that cannot be met; return the sentence that it says."""
+    """Run a command line that is refused; return its error sentence."""
     assert run(words) == code
     out, err = capsys.readouterr()
     assert out == ""
@@ -54,7 +58,7 @@ def said(capsys: Capture, *words: str, code: int) -> str:
 
 
 def measured(capsys: Capture, *words: str) -> dict[str, Any]:
-    """What a command line prints as JSON."""
+    """Return the JSON that a command line prints."""
     assert run([*words, "--format=json"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
@@ -63,7 +67,7 @@ def measured(capsys: Capture, *words: str) -> dict[str, Any]:
 
 
 class Clock:
-    """A clock that stands still, but for calls that say how long they take."""
+    """A clock that advances only by the durations that calls report."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -80,7 +84,7 @@ class Clock:
         return pass_time
 
     def measure(self, calls: dict[str, Iterator[float]], **limits: Any) -> dict[str, Timing]:
-        """Time calls of these seconds; each is made once before each time it is measured."""
+        """Time calls of these durations; each turn begins with one call that is not measured."""
         made = {name: self.call(name, seconds) for name, seconds in calls.items()}
         protocol = Protocol(threads=1, **limits)
         return take_turns(made, protocol, say=lambda message: None, clock=self)
@@ -105,7 +109,7 @@ def test_short_calls_are_measured_many_at_a_time() -> None:
 
 
 def test_turns_end_when_the_spread_is_small() -> None:
-    # MeasuredModel are 9, 1, 1, 1, ...: with five, three quarters are at most 1.
+    # Measured are 9, 1, 1, 1, ...: with five, three quarters are at most 1.
     seconds = chain([1.0, 9.0], repeat(1.0))
     timings = Clock().measure({"steady": repeat(1.0), "late": seconds})
     assert timings["late"].samples == (9.0, 1.0, 1.0, 1.0, 1.0)
@@ -189,7 +193,7 @@ def benchmark() -> Benchmark:
         protocol="how",
         bound=0.05,
         peak=MatrixProduct(1000, 0.5),
-        budget_bytes=3 * 2**30,
+        budget=Budget(bytes=3 * 2**30),
         mixers=(
             MeasuredModel(
                 name="attn",
@@ -298,6 +302,23 @@ def test_table_of_one_has_no_ratios(benchmark: Benchmark) -> None:
     Console(file=text, width=80).print(one)
     assert "over attn" not in text.getvalue()
     assert "mixer attn, mask ratio 0.75, fused False" in text.getvalue()
+
+
+def test_gpu_of_the_largest_batch_is_named(benchmark: Benchmark) -> None:
+    platform = Platform(gpu=find_gpu("rtx3090"), torch=(2, 11))
+    on_gpu = replace(benchmark, budget=Budget(bytes=3 * 2**30, platform=platform))
+    cells = [re.split(r" *\| *", line)[1:-1] for line in on_gpu.to_markdown().splitlines()]
+    assert ["largest batch on GeForce RTX 3090", "7", "0"] in cells
+    found = json.loads(on_gpu.to_json())
+    assert (found["budget_bytes"], found["gpu"], found["torch"]) == (
+        *(3 * 2**30, "GeForce RTX 3090"),
+        "2.11",
+    )
+    plain = json.loads(benchmark.to_json())
+    assert plain["budget_bytes"] == 3 * 2**30
+    assert {"gpu", "torch"} & plain.keys() == set()
+    none = json.loads(replace(benchmark, budget=None).to_json())
+    assert {"budget_bytes", "gpu", "torch"} & none.keys() == set()
 
 
 def test_markdown(benchmark: Benchmark) -> None:
@@ -438,6 +459,23 @@ def test_steps_of_every_kind(capsys: Capture, words: tuple[str, ...]) -> None:
 
 
 @pytest.mark.usefixtures("quick")
+def test_largest_batch_is_that_of_the_gpu(capsys: Capture) -> None:
+    """Time is measured on the CPU; the batch is of the GPU's kernels and its allocator."""
+    words = ("--mixers=lambda,linear", "--dtype=bf16")
+    document = measured(capsys, *TINY, *words, "--gpu=rtx3090", "--torch=2.11")
+    assert (document["gpu"], document["torch"]) == ("GeForce RTX 3090", "2.11")
+    assert document["budget_bytes"] == find_gpu("rtx3090").memory_bytes
+    for one in document["mixers"]:
+        sizes: dict[str, Any] = {"tokens": 9, "dim": 16, "heads": 2, "dtype": "bf16"}
+        alone = vitprof.batch_size(
+            "layer", mixer=one["mixer"], gpu="rtx3090", torch="2.11", trace=False, **sizes
+        )
+        assert isinstance(alone, PredictedBatch)
+        assert alone.largest is not None
+        assert one["predicted_largest_batch"] == alone.largest.batch < alone.by_tensors
+
+
+@pytest.mark.usefixtures("quick")
 def test_mixers_share_the_options_that_they_have(capsys: Capture) -> None:
     document = measured(capsys, *TINY, "--mixers=attention,lambda,attn", "--fused", "--key-depth=5")
     attn, other = (one["spec"] for one in document["mixers"])
@@ -449,7 +487,7 @@ def test_mixers_share_the_options_that_they_have(capsys: Capture) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_the_reports_configuration(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The example, on smaller images and fewer blocks."""
+    """Run the example on smaller images and with fewer blocks."""
     example = Path(__file__).parents[2] / "examples" / "bench_mixers.py"
     words = "--image-size=16 --depth=1 --decoder-depth=1 --threads=1 --budget=1 --format=json"
     monkeypatch.setattr(sys, "argv", [str(example), *words.split()])
@@ -465,7 +503,7 @@ def test_the_reports_configuration(capsys: Capture, monkeypatch: pytest.MonkeyPa
 
 
 class Recorded(step.Step):
-    """A step that remembers all that were made, and how often each was."""
+    """A step that records all its instances, and how often each ran."""
 
     made: list[Recorded] = []  # noqa: RUF012
 
@@ -556,14 +594,21 @@ def test_interrupted(
         ("--spread=0", "spread 0 is out of range"),
         ("--spread=nan", "spread nan is not a number"),
         ("--budget=soon", "budget soon is not a whole number"),
+        ("--gpu=a100", "name of several GPUs; give a100-40 or a100-80$"),
+        ("--memory=24", "24 bytes without a unit; give one, such as 24GiB or 24B$"),
+        ("--torch=2.11", "give --gpu with it, or leave it out$"),
+        ("--gpu=h100 --torch=new", "torch 'new' is no version; give one such as 2.13$"),
         ("--format=markdwn", "no format 'markdwn'; did you mean markdown"),
         ("--format=junit", "no format 'junit'; known are table, .* json and parquet$"),
-        ("--format=parquet", "parquet is no text for a terminal; give --output FILE.parquet"),
-        ("--output=speed.xml", "'speed.xml' does not say which format; end it in .txt,"),
+        (
+            "--format=parquet",
+            "parquet cannot be printed to the terminal; give --output FILE.parquet",
+        ),
+        ("--output=speed.xml", "'speed.xml' is not that of a format; end it in .txt,"),
         ("--mixers=attn,lamda", "no mixer 'lamda'; did you mean lambda"),
         ("--mixers=,", "no mixer is named; known are attn, lambda, linear"),
-        ("--mixers=attn --mixer=attn", "mixer is one, mixers are several; give one of"),
-        ("--mixers=attn --presets=vit-s-16", "mixers and presets each say what is laid side"),
+        ("--mixers=attn --mixer=attn", "mixer and mixers exclude each other; give one of"),
+        ("--mixers=attn --presets=vit-s-16", "mixers and presets exclude each other"),
         ("--mixers=attn,linear --key-depth=5", "key depth is an option of lambda"),
         ("--mixers=attn --classes=5", "classes is an option of classifier, not of layer"),
         ("--heads=3", "dim 16 is not divisible by 3 heads"),

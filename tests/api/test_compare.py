@@ -1,4 +1,4 @@
-"""`vitprof compare`: its amounts beside the other commands', its sentences by hand."""
+"""`vitprof compare`: its amounts against other commands, its sentences by hand."""
 
 from __future__ import annotations
 
@@ -21,13 +21,18 @@ from pyarrow import parquet
 from rich.console import Console
 
 import vitprof
+from vitprof.allocation.allocator import DoesNotFitError
 from vitprof.allocation.largest_batch import largest_batch
+from vitprof.allocation.on_gpu import on_gpu
 from vitprof.allocation.step import peak_bytes
 from vitprof.cli import run
+from vitprof.cuda.gpus import find_gpu
+from vitprof.cuda.platform import Platform
 from vitprof.measuring import timing
 from vitprof.measuring.timing import Timing
+from vitprof.report.batch_size import PredictedBatch
 from vitprof.report.compare import Comparison, CostedStretch, Crossover
-from vitprof.request.gpus import GPUS
+from vitprof.request.budget import Budget
 from vitprof.request.specs import specify
 from vitprof.request.workload import Workload
 from vitprof.sweeps.costs import COSTS
@@ -41,7 +46,7 @@ SHORT = (*WORDS, "--up-to=20")
 
 
 def said(capsys: Capture, *words: str) -> str:
-    """Run a command line that cannot be met; return the sentence that it says."""
+    """Run a command line that is refused; return its error sentence."""
     assert run(["compare", *words]) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -51,7 +56,7 @@ def said(capsys: Capture, *words: str) -> str:
 
 
 def printed(capsys: Capture, *words: str) -> str:
-    """What a command line prints."""
+    """Return the output of a command line."""
     assert run(words) == 0
     out, err = capsys.readouterr()
     assert err == ""
@@ -59,7 +64,7 @@ def printed(capsys: Capture, *words: str) -> str:
 
 
 def document(capsys: Capture, *words: str) -> dict[str, Any]:
-    """What a command line prints as JSON."""
+    """Return the JSON that a command line prints."""
     made: dict[str, Any] = json.loads(printed(capsys, *words, "--format=json"))
     return made
 
@@ -68,10 +73,11 @@ def document(capsys: Capture, *words: str) -> dict[str, Any]:
 
 
 def test_amounts_are_those_of_the_other_commands(capsys: Capture) -> None:
-    found = document(capsys, *SHORT, "--batch=5", "--dtype=bf16", "--gpu=H100")
+    found = document(capsys, *SHORT, "--batch=5", "--dtype=bf16", "--memory=3GiB")
     assert (found["schema"], found["command"]) == ("vitprof/2", "compare")
     assert found["measures"] == ["params", "macs", "memory", "batch"]
-    assert found["budget_bytes"] == GPUS["h100"]
+    assert found["budget_bytes"] == 3 * 2**30
+    assert {"gpu", "torch"} & found.keys() == set()
     assert [model["name"] for model in found["models"]] == NAMES
     workload = Workload(batch=5, dtype="bf16")
     for model in found["models"]:
@@ -82,11 +88,67 @@ def test_amounts_are_those_of_the_other_commands(capsys: Capture) -> None:
             "params": vitprof.params("layer", **alone).total,
             "macs": vitprof.macs("layer", batch=5, **alone).total,
             "memory": peak_bytes(spec, workload),
-            "batch": largest_batch(spec, workload, GPUS["h100"]),
+            "batch": largest_batch(spec, workload, 3 * 2**30),
         }
         first = found["models"][0]["amounts"]
         assert model["ratios"] == {name: amounts[name] / first[name] for name in first}
         assert model["spec"]["mixer"] == mixer
+
+
+@pytest.mark.parametrize(("words", "torch"), [((), "2.13"), (("--torch=1.13",), "1.13")])
+def test_the_batch_of_a_gpu_fits_it_with_all_that_it_adds(
+    words: tuple[str, ...], torch: str, capsys: Capture
+) -> None:
+    found = document(capsys, *SHORT, "--dtype=bf16", "--gpu=H100", *words)
+    gpu, version = find_gpu("h100"), {"2.13": (2, 13), "1.13": (1, 13)}[torch]
+    platform = Platform(gpu=gpu, torch=version)
+    assert found["budget_bytes"] == gpu.memory_bytes
+    assert (found["gpu"], found["torch"]) == ("H100 SXM5 80GB", torch)
+    room = gpu.memory_bytes - gpu.context_bytes
+    for model in found["models"]:
+        spec = specify("layer", mixer=model["name"], options=SIZES)
+        batch, step = model["amounts"]["batch"], Workload(dtype="bf16")
+        assert on_gpu(spec, replace(step, batch=batch), platform, capacity=room).reserved <= room
+        with pytest.raises(DoesNotFitError):
+            on_gpu(spec, replace(step, batch=batch + 1), platform, capacity=room)
+        assert batch < largest_batch(spec, step, gpu.memory_bytes)
+        alone: dict[str, Any] = {"mixer": model["name"], "dtype": "bf16", "trace": False, **SIZES}
+        alone_on_gpu = vitprof.batch_size("layer", gpu="h100", torch=torch, **alone)
+        assert isinstance(alone_on_gpu, PredictedBatch)
+        assert alone_on_gpu.largest is not None
+        assert alone_on_gpu.largest.batch == batch
+
+
+def test_the_version_of_torch_changes_the_batch() -> None:
+    """Before PyTorch 2.0 cuBLAS takes no workspace from PyTorch's memory."""
+    old, new = (
+        vitprof.compare(
+            "layer", mixers=["attn", "lambda"], gpu="h100", torch=torch, up_to=9, **SIZES
+        )
+        for torch in ("1.13", "2.0")
+    )
+    for before, after in zip(old.sides, new.sides, strict=True):
+        assert before.amounts["batch"] > after.amounts["batch"]
+
+
+def test_the_batch_of_a_gpu_is_that_of_its_kernels() -> None:
+    """The CPU, on which time is measured, has other kernels, which take other memory."""
+    batches = [
+        [
+            side.amounts["batch"]
+            for side in vitprof.compare(
+                *("layer",),
+                mixers=["lambda", "linear"],
+                gpu="h100",
+                device=device,
+                dtype="bf16",
+                up_to=9,
+                **SIZES,
+            ).sides
+        ]
+        for device in ("cuda", "cpu")
+    ]
+    assert batches[0] == batches[1]
 
 
 def test_ratios_are_to_the_first(capsys: Capture) -> None:
@@ -125,7 +187,7 @@ def test_models_given_whole() -> None:
     assert [side.name for side in report.sides] == ["2 blocks", "3 blocks"]
     assert "depth" not in report.spec
     assert [report.own(side) for side in report.sides] == [{"depth": 2}, {"depth": 3}]
-    with pytest.raises(vitprof.SpecError, match="given whole; leave out model, mixers"):
+    with pytest.raises(vitprof.SpecError, match="already built; leave out model, mixers"):
         vitprof.compare("classifier", models=models)
 
 
@@ -160,12 +222,12 @@ def test_models_of_a_check_file(tmp_path: Path, capsys: Capture) -> None:
     found = document(capsys, "compare", f"--specs={file}", "--up-to=12")
     assert [model["name"] for model in found["models"]] == ["wide", "deep"]
     assert found["models"][1]["spec"]["depth"] == 2
-    # Without a word on it, nothing is looked for along an option that only one has.
-    assert found["unsearched"] == {"deep": "it has no tokens to look along; give --along"}
+    # By default no crossover is searched along an option that only one of the mixers has.
+    assert found["unsearched"] == {"deep": "it has no option tokens to search along; give --along"}
     assert document(capsys, "compare", f"--specs={file}", "--along=dim", "--up-to=30")["crossovers"]
-    assert "are given whole" in said(capsys, f"--specs={file}", "--dim=12")
+    assert "--specs gives complete models" in said(capsys, f"--specs={file}", "--dim=12")
     file.write_text(file.read_text().replace("deep", "wide"))
-    assert "are called 'wide'; give each a name" in said(capsys, f"--specs={file}")
+    assert "are called 'wide'; give them different names" in said(capsys, f"--specs={file}")
 
 
 # Layers
@@ -255,7 +317,7 @@ def test_from_where_on(capsys: Capture) -> None:
 def crossover(
     cheaper: tuple[tuple[int, int], ...], dearer: tuple[tuple[int, int], ...], **others: Any
 ) -> Crossover:
-    """One from 4 to 1,024, where the one costs 7,000 more than the sizes, the other 8,000."""
+    """Build a crossover from 4 to 1,024 tokens, with 7,000 and 8,000 more MACs than tokens."""
     own, than = 7_000, 8_000
     usual: dict[str, Any] = {"measure": "macs", "option": "tokens", "unit": "tokens"}
     given = {**usual, "squares": False, **others}
@@ -350,8 +412,8 @@ def test_no_crossover_has_a_reason(capsys: Capture) -> None:
     assert {crossover["name"] for crossover in found["crossovers"]} == {"pool"}
     assert "landmarks 32 are more than the 20 tokens" in found["unsearched"]["nystrom"]
     lines = printed(capsys, *words).splitlines()
-    assert any(line.startswith("nystrom, no crossover  there is nothing from") for line in lines)
-    assert any(line.startswith("crossovers ") and "of pool at square" in line for line in lines)
+    assert any(line.startswith("nystrom, no crossover  there is no size from") for line in lines)
+    assert any(line.startswith("crossovers ") and "pool only at square" in line for line in lines)
 
 
 # What is refused
@@ -360,34 +422,44 @@ def test_no_crossover_has_a_reason(capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ((), "nothing is given to compare; give mixers, such as attn,lambda,linear, or presets,"),
-        (("--mixers=attn",), "attn is one, and it takes two to compare; name another mixer"),
-        (("--presets=vit-s-16",), "vit-s-16 is one, and it takes two to compare; name another"),
+        ((), "nothing is given to compare; give --mixers, such as attn,lambda,linear, or"),
+        (("--mixers=attn",), "a comparison needs at least two models, not attn alone; add another"),
+        (("--presets=vit-s-16",), "at least two models, not vit-s-16 alone; add another"),
         (("--presets=vit-s-16,vit-s",), "there is no preset 'vit-s'; did you mean vit-"),
-        (("--presets=vit-s-16,deit-s", "--mixers=attn,linear"), "mixers and presets each say what"),
+        (("--presets=vit-s-16,deit-s", "--mixers=attn,linear"), "mixers and presets exclude"),
         (("--presets=vit-s-16,deit-s", "--model=mae"), "presets name the models; leave out"),
-        (("--mixers=attn,attention",), "attn is one, and it takes two to compare"),
+        (("--mixers=attn,attention",), "a comparison needs at least two models, not attn alone"),
         (("--mixers=,",), "no mixer is named; known are attn, "),
         (
             ("--mixer=attn", "--mixers=attn,lambda"),
-            "mixer is one, mixers are several; give one",
+            "mixer and mixers exclude each other; give one",
         ),
         (("--mixers=attn,lamda",), "there is no mixer 'lamda'; did you mean lambda? known are"),
-        (("--mixers=attn,linear", "--budget=3"), "--budget says how time is taken; give --measure"),
-        (("--mixers=attn,linear", "--along=token"), "no option to look along named 'token'; known"),
-        (("--mixers=attn,linear", "--along=mlp-ratio"), "mlp ratio is no whole number; crossovers"),
+        (("--mixers=attn,linear", "--budget=3"), "--budget needs --measure; add it"),
+        (
+            ("--mixers=attn,linear", "--along=token"),
+            "no option to search along named 'token'; known",
+        ),
+        (
+            ("--mixers=attn,linear", "--along=mlp-ratio"),
+            "mlp ratio is not a whole number; crossovers",
+        ),
         (("--mixers=attn,linear", "--up-to=few"), "up to few is not a whole number"),
         (("--mixers=attn,linear", "--up-to=65537"), "give a whole number from 1 to 65536"),
         (("--mixers=attn,linear", "--gpu=h10"), "there is no GPU 'h10'; did you mean h100?"),
         (("--mixers=attn,linear", "--gpu=h100", "--memory=1GiB"), "both name the memory"),
-        (("--mixers=attn,linear", "--memory=much"), "memory 'much' is no size of memory"),
+        (("--mixers=attn,linear", "--gpu=v100"), "several GPUs; give v100-16 or v100-32"),
+        (("--mixers=attn,linear", "--torch=2.11"), "give --gpu with it, or leave it out"),
+        (("--mixers=attn,linear", "--gpu=h100", "--torch=3.0"), "give a version from 1.12 to 2.13"),
+        (("--mixers=attn,linear", "--memory=24"), "without a unit; give one, such as 24GiB or 24B"),
+        (("--mixers=attn,linear", "--memory=much"), "memory 'much' is not a memory size"),
         (("--mixers=attn,linear", "--device=tpu"), "device can be cuda or cpu, not 'tpu'"),
         (("--mixers=attn,linear", "--format=htm"), "there is no format 'htm'; did you mean html?"),
         (
             ("--mixers=attn,linear", "--format=junit"),
             "there is no format 'junit'; known are table,",
         ),
-        (("--mixers=attn,linear", "--output=a.xml"), "'a.xml' does not say which format; end it"),
+        (("--mixers=attn,linear", "--output=a.xml"), "'a.xml' is not that of a format; end it"),
         (("--mixers=attn,linear", "--kernel-size=3"), "kernel size is an option of conv, not of"),
         (("--mixers=attn,pool",), "pool mixes neighbours on a grid, and there is none"),
         (("--specs=nowhere.toml",), "cannot read nowhere.toml"),
@@ -399,9 +471,10 @@ def test_refusals(words: tuple[str, ...], sentence: str, capsys: Capture) -> Non
 
 def test_a_batch_needs_a_budget() -> None:
     model = specify("layer", options=SIZES)
-    with pytest.raises(vitprof.SpecError, match="memory that there is; give --gpu, such as h100"):
+    with pytest.raises(vitprof.SpecError, match="needs a memory budget; give --gpu, such as h100"):
         COSTS["batch"](model, Workload(), None)
-    assert COSTS["batch"](model, Workload(), 2**30) == largest_batch(model, Workload(), 2**30)
+    budget = Budget(bytes=2**30)
+    assert COSTS["batch"](model, Workload(), budget) == largest_batch(model, Workload(), 2**30)
 
 
 # Formats
@@ -424,7 +497,7 @@ def test_table(report: Comparison) -> None:
     lines = table(report, 160)
     cells = [re.split(r"  +", line.strip()) for line in lines]
     assert lines[0] == "Comparison of linear, attn, lambda and pool in layer, batch 1"
-    assert cells[2] == ["parameters", "MACs", "peak memory", "largest batch in 80.00 GiB"]
+    assert cells[2] == ["parameters", "MACs", "peak memory", "largest batch on H100 SXM5 80GB"]
     by_name = {side.name: side.amounts for side in report.sides}
     (row,) = (row for row in cells if row[0] == "lambda" and "×" in row[-1])
     own, first = by_name["lambda"], by_name["linear"]
@@ -510,7 +583,7 @@ def test_html(report: Comparison) -> None:
     page = ElementTree.fromstring(report.to_html())
     amounts, params, macs = page.iter("table")
     heads, *rows = [["".join(cell.itertext()) for cell in row] for row in amounts.iter("tr")]
-    assert heads[1::2] == ["parameters", "MACs", "peak memory", "largest batch in 80.00 GiB"]
+    assert heads[1::2] == ["parameters", "MACs", "peak memory", "largest batch on H100 SXM5 80GB"]
     assert [row[0] for row in rows] == ["linear", *NAMES]
     assert rows[1][1:3] == [f"{PARAMS['attn']:,}", "×1.00"]
     assert [table.findtext("tr/th") for table in (params, macs)] == [

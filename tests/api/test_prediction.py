@@ -1,25 +1,33 @@
-"""The largest batch predicted without a device: on paper, and confirmed by a trace."""
+"""Largest batch predicted without a GPU: by formula, and confirmed by a trace."""
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import subprocess
 import sys
 from dataclasses import replace
+from io import StringIO
 from typing import Any
 
 import pytest
 
 import vitprof
-from vitprof.allocation.largest_batch import largest_batch
+from vitprof.allocation.allocator import DoesNotFitError
+from vitprof.allocation.largest_batch import MOST, largest_batch
+from vitprof.allocation.on_gpu import on_gpu
 from vitprof.allocation.step import peak_bytes
 from vitprof.api import prediction
 from vitprof.api.prediction import predict
 from vitprof.cli import run
 from vitprof.cli.exits import INTERRUPTED
+from vitprof.cuda.gpus import find_gpu
+from vitprof.cuda.platform import Platform
 from vitprof.formulas.model import Model
 from vitprof.progress import quiet
+from vitprof.report.batch_size import PredictedBatch
+from vitprof.request.budget import Budget
 from vitprof.request.specs import specify
 from vitprof.request.workload import Workload
 from vitprof.running.trace import trace
@@ -28,7 +36,8 @@ Capture = pytest.CaptureFixture[str]
 
 LAYER: dict[str, object] = {"tokens": 11, "dim": 12, "heads": 3}
 WORDS = ("batch-size", "--tokens=11", "--dim=12", "--heads=3")
-MIB = 2**20
+MIB, GIB = 2**20, 2**30
+CONTEXT_OF_3090 = 927_793_152  # not measured: the largest that an H100 showed
 STEPS = (
     Workload(),
     Workload(dtype="bf16", autocast=True, checkpoint=True),
@@ -47,6 +56,19 @@ def layer(mixer: str = "attn") -> Model:
 
 def peak(batch: int, mixer: str = "attn", workload: Workload = STEPS[0]) -> int:
     return peak_bytes(layer(mixer), replace(workload, batch=batch))
+
+
+def predicted(
+    budget: int, mixer: str = "attn", workload: Workload = STEPS[0], *, most: int = MOST
+) -> PredictedBatch:
+    """Return what is predicted for an amount of memory, without a trace."""
+    within = Budget(bytes=budget)
+    return predict(layer(mixer), workload, within, most=most, trace=False, say=quiet)
+
+
+def gpu_of(mib: int) -> Platform:
+    """Return a T4 of which PyTorch may reserve this many MiB."""
+    return Platform(gpu=replace(find_gpu("t4"), shown=mib / 1024, context=0))
 
 
 # On paper
@@ -94,10 +116,22 @@ def test_nothing_fits_into_nothing() -> None:
 
 
 def test_huge_budget_is_capped() -> None:
-    # The next batch too is a batch that a workload can have.
+    """The cap is a batch that a workload can have, and more may fit."""
     assert largest_batch(layer(), Workload(), 10**30) == 10**9 - 1
-    found = predict(layer(), Workload(), 10**30, trace=False, say=quiet)
-    assert found.next.batch == 10**9
+    found = predicted(10**30)
+    assert (found.batch, found.next, found.capped) == (10**9 - 1, None, True)
+
+
+def test_cap() -> None:
+    for most in (1, 8, 9):
+        found = predicted(peak(9), most=most)
+        assert (found.batch, found.by_tensors, found.next, found.capped) == (most, most, None, True)
+    found = predicted(peak(9), most=10)
+    assert found.next is not None
+    assert (found.batch, found.by_tensors, found.next.batch, found.capped) == (9, 9, 10, False)
+    none = predicted(peak(1) - 1, most=1)
+    assert none.next is not None
+    assert (none.batch, none.next.batch, none.capped) == (None, 1, False)
 
 
 def test_prediction_is_of_the_workload_and_its_batch_is_not_read() -> None:
@@ -107,6 +141,65 @@ def test_prediction_is_of_the_workload_and_its_batch_is_not_read() -> None:
     assert leaner > 40
 
 
+# On a GPU
+
+
+def fits(batch: int, mixer: str, platform: Platform) -> bool:
+    try:
+        on_gpu(layer(mixer), Workload(batch=batch), platform, capacity=platform.capacity)
+    except DoesNotFitError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("mixer", KINDS)
+def test_the_largest_on_a_gpu_fits_and_the_next_does_not(mixer: str) -> None:
+    """The workspaces of cuBLAS share a segment of 20 MiB; segments of 2 MiB hold the rest."""
+    platform = gpu_of(26)
+    budget = Budget(bytes=26 * MIB, platform=platform)
+    found = predict(layer(mixer), Workload(), budget, most=MOST, trace=False, say=quiet)
+    assert found.largest is not None
+    assert found.next is not None
+    assert found.next.batch == found.largest.batch + 1
+    assert fits(found.largest.batch, mixer, platform)
+    assert not fits(found.next.batch, mixer, platform)
+    assert found.by_tensors == largest_batch(layer(mixer), Workload(), 26 * MIB)
+    assert found.by_tensors > found.largest.batch
+    assert found.largest.gpu is not None
+    assert found.largest.bytes == found.largest.gpu.reserved <= 26 * MIB < found.next.bytes
+
+
+def test_a_gpu_with_no_room_for_its_libraries() -> None:
+    """The second workspace of cuBLAS, of 8,519,680 bytes, needs no segment; an image needs one."""
+    for mib, batch in ((19, None), (20, None), (21, None), (22, 1)):
+        budget = Budget(bytes=mib * MIB, platform=gpu_of(mib))
+        found = predict(layer(), Workload(), budget, most=1, trace=False, say=quiet)
+        assert (found.batch, found.capped) == (batch, batch == 1)
+        if batch is None:
+            taken = f"it takes 22.0 MiB, and the budget is {mib}.0 MiB"
+            assert found.complaint == f"not even 1 image fits: {taken}"
+
+
+@pytest.mark.parametrize("mixer", ["attn", "lambda"])
+@pytest.mark.parametrize(
+    "workload",
+    [Workload(inference=True), Workload(dtype="bf16", autocast=True)],
+    ids=["inference", "autocast"],
+)
+def test_what_fits_a_gpu_takes_no_more_than_it_has(mixer: str, workload: Workload) -> None:
+    """Where memory is short, PyTorch releases what it has cached, up to as much as is needed."""
+    spec = specify("layer", mixer=mixer, options={"tokens": 197, "dim": 192, "heads": 3})
+    platform = Platform(gpu=find_gpu("rtx3090"))
+    budget = Budget(bytes=platform.gpu.memory_bytes, platform=platform)
+    found = predict(spec, workload, budget, most=MOST, trace=False, say=quiet)
+    assert found.largest is not None
+    assert found.next is not None
+    assert found.largest.gpu is not None
+    free = on_gpu(spec, replace(workload, batch=found.largest.batch), platform)
+    assert free.reserved + CONTEXT_OF_3090 > budget.bytes  # if nothing were released
+    assert found.largest.bytes <= budget.bytes < found.next.bytes
+
+
 # Confirmed
 
 
@@ -114,16 +207,22 @@ def test_prediction_is_of_the_workload_and_its_batch_is_not_read() -> None:
 def test_trace_confirms(mixer: str) -> None:
     said: list[str] = []
     on_cpu = Workload(device="cpu")
-    found = predict(layer(mixer), on_cpu, peak(9, mixer, on_cpu), say=said.append)
+    budget = Budget(bytes=peak(9, mixer, on_cpu))
+    found = predict(layer(mixer), on_cpu, budget, most=MOST, say=said.append)
     assert found.largest is not None
+    assert found.next is not None
     assert (found.largest.batch, found.next.batch) == (9, 10)
     for fit in (found.largest, found.next):
         assert fit.peak_bytes == peak(fit.batch, mixer, on_cpu)
         assert fit.traced_bytes == trace(layer(mixer), replace(on_cpu, batch=fit.batch)).peak_bytes
         assert fit.agrees is True
-        assert fit.gpu is None  # of a CPU
+        assert fit.gpu is None
+        assert fit.bytes == fit.peak_bytes
     assert found.confirmed is True
-    assert said == [f"tracing a step of {batch} on fake tensors" for batch in (9, 10)]
+    assert said == [
+        "solving for the largest batch",
+        *(f"tracing a step of batch {batch} on fake tensors" for batch in (9, 10)),
+    ]
 
 
 @pytest.mark.parametrize("wrong", [-1, 1])
@@ -136,10 +235,11 @@ def test_trace_that_says_otherwise(
         return type(honest)(by_phase=off, levels=honest.levels, functions={}, events=honest.events)
 
     monkeypatch.setattr(prediction, "trace_step", otherwise)
-    found = predict(layer(), Workload(optimizer="sgd"), 1 * MIB, say=quiet)
+    sgd, budget = Workload(optimizer="sgd"), Budget(bytes=1 * MIB)
+    found = predict(layer(), sgd, budget, most=MOST, say=quiet)
     assert found.confirmed is False
     assert run([*WORDS, "--memory=1MiB"]) == 1
-    assert "OTHERWISE" in capsys.readouterr().out
+    assert "DIFFERS" in capsys.readouterr().out
 
 
 # The command
@@ -152,17 +252,17 @@ def test_command(capsys: Capture) -> None:
     said = json.loads(out)
     assert (said["schema"], said["command"]) == ("vitprof/2", "batch-size")
     assert said["budget_bytes"] == MIB
-    assert said["confirmed"] is True
+    assert not {"gpu", "torch"} & {*said}
+    assert (said["confirmed"], said["capped"]) == (True, False)
     batch = said["predicted"]
+    assert said["by_tensors"] == batch
     assert (said["largest"]["batch"], said["next"]["batch"]) == (batch, batch + 1)
     assert said["largest"]["peak_bytes"] == peak(batch) <= MIB
     assert said["next"]["peak_bytes"] == peak(batch + 1) > MIB
     # A trace knows one memory, in which the counts of steps of 12 tensors lie, too.
     assert said["largest"]["traced_bytes"] == said["largest"]["peak_bytes"] + 12 * 4
     assert said["largest"]["agrees"] is True
-    for fit in (said["largest"], said["next"]):
-        gpu = fit["gpu"]
-        assert gpu["total"] == gpu["reserved"] + gpu["workspaces"] + gpu["context"]
+    assert (said["largest"]["gpu"], said["next"]["gpu"]) == (None, None)
     assert "batch" not in said["workload"]
     assert [*said["versions"]] == ["vitprof", "python", "torch"]
 
@@ -173,13 +273,61 @@ def test_table(capsys: Capture) -> None:
     batch = largest_batch(layer(), Workload(), MIB)
     takes = f"{batch:,} takes {peak(batch):,} bytes, {batch + 1:,} would take"
     assert f"largest {batch:,} budget 1.0 MiB formula {takes}" in table
-    assert f"trace the same by its rules: {batch:,} takes" in table
-    assert "on a GPU" in table
+    assert f"trace agrees: {batch:,} takes" in table
+    assert "on the GPU" not in table
+    assert "what a GPU adds (fragmentation, library workspaces, the CUDA context) is not" in table
+
+
+def test_table_of_a_gpu(capsys: Capture) -> None:
+    """The headline is what fits the GPU; the formula's own answer stands below it, named."""
+    words = ["batch-size", "--tokens=197", "--gpu=rtx3090", "--no-trace"]
+    assert run([*words, "--format=json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    batch, alone = said["predicted"], said["by_tensors"]
+    assert batch < alone
+    assert run(words) == 0
+    table = " ".join(capsys.readouterr().out.split())
+
+    def both(size: Any) -> str:
+        takes, would = (f"{size(said[name]) / GIB:.2f} GiB" for name in ("largest", "next"))
+        return f"{batch:,} takes {takes}, {batch + 1:,} would take {would}"
+
+    assert (
+        f"largest {batch:,} budget GeForce RTX 3090, 23.56 GiB "
+        f"on the GPU {both(lambda fit: fit['gpu']['total'])} "
+        f"tensors by formula {both(lambda fit: fit['peak_bytes'])} "
+        f"tensors alone of {alone:,} would fit workload"
+    ) in table
+    assert "what has to fit is what PyTorch's allocator reserves" in table
+    assert "with the kernels of torch 2.13; memory of the GPU: " in table
+
+
+@pytest.mark.parametrize("budget", ["--memory=1MiB", "--gpu=rtx3090"])
+def test_a_cap_that_was_reached_is_said(capsys: Capture, budget: str) -> None:
+    words = [*WORDS, budget, "--max-batch=5", "--no-trace"]
+    assert run([*words, "--format=json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["predicted"], said["capped"], said["next"]) == (5, True, None)
+    assert run(words) == 0
+    table = " ".join(capsys.readouterr().out.split())
+    assert "largest 5 or more: the cap on the batch is reached budget" in table
+    assert "would take" not in table
+    assert run([*words, "--format=csv"]) == 0
+    assert [row["batch"] for row in csv.DictReader(StringIO(capsys.readouterr().out))] == ["5"]
+
+
+def test_a_cap_that_was_not_reached_changes_nothing(capsys: Capture) -> None:
+    batch = largest_batch(layer(), Workload(), MIB)
+    words = [*WORDS, "--memory=1MiB", "--no-trace", "--format=json"]
+    assert run(words) == 0
+    free = capsys.readouterr().out
+    assert run([*words, f"--max-batch={batch + 1}"]) == 0
+    assert capsys.readouterr().out == free
 
 
 def test_rows(capsys: Capture) -> None:
-    """What a step holds by formula, by a trace, and on a GPU: of the largest, and of the next."""
-    words = [*WORDS, f"--memory={peak(9)}", "--format=csv"]
+    """Compare memory by formula and by a trace, for the largest batch and the next."""
+    words = [*WORDS, f"--memory={peak(9)}B", "--format=csv"]
     header = "batch,fits,peak_bytes,traced_bytes,agrees,gpu_bytes"
     assert run([*words, "--no-trace"]) == 0
     assert capsys.readouterr().out.splitlines() == [
@@ -188,14 +336,24 @@ def test_rows(capsys: Capture) -> None:
         f"10,False,{peak(10)},,,",
     ]
     assert run(words) == 0
-    # A trace holds the counts of steps of 12 tensors in the same memory. All fit one segment;
-    # beside it are two workspaces of cuBLAS, of 2 × 4 MiB and 8 × 16 KiB each, and the context.
-    beside = 2 * MIB + 2 * (2 * 4 * MIB + 8 * 16 * 1024) + 290_000_000
+    # A trace holds the counts of steps of 12 tensors in the same memory.
     assert capsys.readouterr().out.splitlines() == [
         header,
-        f"9,True,{peak(9)},{peak(9) + 12 * 4},True,{beside}",
-        f"10,False,{peak(10)},{peak(10) + 12 * 4},True,{beside}",
+        f"9,True,{peak(9)},{peak(9) + 12 * 4},True,",
+        f"10,False,{peak(10)},{peak(10) + 12 * 4},True,",
     ]
+
+
+def test_rows_of_a_gpu(capsys: Capture) -> None:
+    words = ["batch-size", "--tokens=197", "--gpu=rtx3090", "--no-trace", "--format=csv"]
+    assert run(words) == 0
+    largest, after = csv.DictReader(StringIO(capsys.readouterr().out))
+    assert (largest["fits"], after["fits"]) == ("True", "False")
+    assert int(after["batch"]) == int(largest["batch"]) + 1
+    sizes = [int(row["gpu_bytes"]) for row in (largest, after)]
+    assert sizes[0] <= int(23.56 * GIB) < sizes[1]
+    # Segments are of whole 2 MiB.
+    assert [(size - CONTEXT_OF_3090) % (2 * MIB) for size in sizes] == [0, 0]
 
 
 def test_function(capsys: Capture) -> None:
@@ -244,22 +402,35 @@ def test_nothing_fits(capsys: Capture) -> None:
 def test_named_gpu(capsys: Capture) -> None:
     assert run(["batch-size", "--tokens=11", "--gpu=RTX-3090", "--format=json", "--no-trace"]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert said["budget_bytes"] == 24 * 1024 * MIB
+    shown = int(23.56 * GIB)  # by a driver, of the 24 of the data sheet
+    assert (said["budget_bytes"], said["gpu"]) == (shown, "GeForce RTX 3090")
+    assert said["torch"] == "2.13"
     spec = specify("layer", options={"tokens": 11})
-    assert said["predicted"] == largest_batch(spec, Workload(), 24 * 1024 * MIB)
+    assert said["by_tensors"] == largest_batch(spec, Workload(), shown)
+    assert said["predicted"] < said["by_tensors"]
+    for fit in (said["largest"], said["next"]):
+        assert fit["peak_bytes"] == peak_bytes(spec, Workload(batch=fit["batch"]))
+        assert fit["gpu"]["context"] == CONTEXT_OF_3090
+        assert fit["gpu"]["total"] == fit["gpu"]["reserved"] + CONTEXT_OF_3090
+    assert said["largest"]["gpu"]["total"] <= shown < said["next"]["gpu"]["total"]
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--memory=12parsec",), "memory '12parsec' is no size of memory"),
-        (("--memory=0",), "memory '0' is no memory at all"),
+        (("--memory=24",), "memory '24' is 24 bytes without a unit; give one, such as 24GiB"),
+        (("--gpu=a100",), "'a100' is the name of several GPUs; give a100-40 or a100-80"),
+        (("--gpu=h100", "--torch=0.4"), "the rules of torch 0.4 are not known"),
+        (("--memory=1GiB", "--torch=2.11"), "torch 2.11 says which version.*give --gpu with it"),
+        (("--memory=1GiB", "--max-batch=0"), "max batch 0 is out of range"),
+        (("--memory=12parsec",), "memory '12parsec' is not a memory size"),
+        (("--memory=0",), "memory '0' is less than one byte"),
         (("--gpu=rtx309",), "rtx309.*did you mean rtx3090"),
-        (("--memory=1GiB", "--gpu=t4"), "memory and gpu both name the memory; give one"),
+        (("--memory=1GiB", "--gpu=t4"), "memory and gpu both name the memory; give one of the two"),
         (("--memory=1GiB", "--device=cpu"), "predict without a device"),
         (("--memory=1GiB", "--format=junit"), "no format 'junit'"),
         (("--memory=1GiB", "--autocast"), "autocast to fp32"),
-        (("--no-trace",), "no device to try on"),
+        (("--no-trace",), "no device and no memory budget is given"),
     ],
 )
 def test_bad_request(capsys: Capture, words: tuple[str, ...], sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""`vitprof sweep`: ranges, the formulas on arrays, the command, and sweeps that are interrupted."""
+"""`vitprof sweep`: ranges, formulas on arrays, the command, and interrupted sweeps."""
 
 from __future__ import annotations
 
@@ -27,11 +27,15 @@ from spellings import SPELLINGS, Spelling
 
 import vitprof
 from vitprof import specify
+from vitprof.allocation.allocator import DoesNotFitError
 from vitprof.allocation.largest_batch import largest_batch
+from vitprof.allocation.on_gpu import OnGpu, on_gpu
 from vitprof.allocation.step import peak_bytes
 from vitprof.api import timed
 from vitprof.api.bench import BenchError
 from vitprof.cli import run
+from vitprof.cuda.gpus import find_gpu
+from vitprof.cuda.platform import Platform
 from vitprof.errors import SpecError
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixer import Mixer, MixerSizes
@@ -45,6 +49,7 @@ from vitprof.measuring.timing import Protocol, Timing
 from vitprof.report.curves import Point
 from vitprof.report.sweep import Sweep
 from vitprof.request.workload import Workload
+from vitprof.subject import Subject
 from vitprof.sweeps.arrays import counts
 from vitprof.sweeps.axis import Number, read_axis
 from vitprof.sweeps.integers import Fractions, Integers
@@ -63,7 +68,7 @@ MEASURED = (*SMALL, "--measure", "--threads=1", "--budget=1")
 
 
 def said(capsys: Capture, *words: str) -> str:
-    """Run a command line that cannot be met; return the sentence that it says."""
+    """Run a command line that is refused; return its error sentence."""
     assert run(words) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -73,7 +78,7 @@ def said(capsys: Capture, *words: str) -> str:
 
 
 def printed(capsys: Capture, *words: str) -> str:
-    """What a command line prints."""
+    """Return the output of a command line."""
     assert run(words) == 0
     out, err = capsys.readouterr()
     assert err == ""
@@ -118,7 +123,7 @@ FORMS = "first:last:xFACTOR, first:last:+STEP, or values with commas between"
         (("--tokens=8,,9",), f"the values of tokens have a comma too many; give {FORMS}"),
         (
             ("--tokens=8:9",),
-            "tokens '8:9' is no range; give a first and a last value and what lies between two, "
+            "tokens '8:9' is not a range; give a first value, a last value and a factor or step, "
             "as in 8:9:x2 or +64",
         ),
         (
@@ -127,27 +132,27 @@ FORMS = "first:last:xFACTOR, first:last:+STEP, or values with commas between"
         ),
         (
             ("--tokens=many:64:x2",),
-            f"tokens 'many:64:x2' is no range: 'many' is not a number; give {FORMS}",
+            f"tokens 'many:64:x2' is not a range: 'many' is not a number; give {FORMS}",
         ),
         (
             ("--tokens=-4:64:x2",),
-            f"tokens '-4:64:x2' is no range: '-4' is not a number; give {FORMS}",
+            f"tokens '-4:64:x2' is not a range: '-4' is not a number; give {FORMS}",
         ),
         (
             ("--tokens=8:64:-8",),
-            f"tokens '8:64:-8' is no range: '-8' is not a number; give {FORMS}",
+            f"tokens '8:64:-8' is not a range: '-8' is not a number; give {FORMS}",
         ),
         (
             ("--tokens=8:64:+0",),
-            "tokens '8:64:+0' never gets on; give a step above 0, as in +64",
+            "tokens '8:64:+0' never ends; give a step above 0, as in +64",
         ),
         (
             ("--tokens=8:64:x1",),
-            "tokens '8:64:x1' never gets on; give a factor above 1, as in x2",
+            "tokens '8:64:x1' never ends; give a factor above 1, as in x2",
         ),
         (
             ("--tokens=0:64:x2",),
-            "tokens '0:64:x2' never gets on; begin above 0, or give a step",
+            "tokens '0:64:x2' never ends; begin above 0, or give a step",
         ),
         (
             ("--tokens=0:64:+8",),
@@ -159,11 +164,11 @@ FORMS = "first:last:xFACTOR, first:last:+STEP, or values with commas between"
         ),
         (
             ("--tokens=9,8",),
-            "the values of tokens do not ascend: 8 comes after 9; give them in order, each once",
+            "the values of tokens must ascend, but 8 comes after 9; give them in order, each once",
         ),
         (
             ("--tokens=9,9",),
-            "the values of tokens do not ascend: 9 comes after 9; give them in order, each once",
+            "the values of tokens must ascend, but 9 comes after 9; give them in order, each once",
         ),
         (
             ("--tokens=9", "--mixer=lambda", "--receptive-field=3:5:+1"),
@@ -171,18 +176,18 @@ FORMS = "first:last:xFACTOR, first:last:+STEP, or values with commas between"
         ),
         (
             ("--tokens=9", "--activation=gelu,relu"),
-            "activation is no number and cannot be swept; give one value, gelu, relu or silu, "
+            "activation is not a number and cannot be swept; give one value, gelu, relu or silu, "
             "and sweep another option",
         ),
         (
             ("--tokens=1:100000:+1",),
             "the range of tokens has 100,000 values, and --max-points is 10,000; give a coarser "
-            "range, or more points",
+            "range or a larger --max-points",
         ),
         (
             ("--tokens=8:64:+8", "--heads=1,2", "--mixers=attn,linear", "--max-points=31"),
-            "the grid has 2 × 8 × 2 = 32 points, and --max-points is 31; give coarser ranges, or "
-            "more points",
+            "the grid has 2 × 8 × 2 = 32 points, and --max-points is 31; give coarser ranges or "
+            "a larger --max-points",
         ),
         (
             ("--tokens=8:64:+8", "--max-points=0"),
@@ -212,16 +217,16 @@ FORMS = "first:last:xFACTOR, first:last:+STEP, or values with commas between"
         ),
         (
             ("--tokens=8,10", "--mixer=pool"),
-            "pool mixes neighbours on a grid, and there is none, because 8 tokens are no square",
+            "pool mixes neighbours on a grid, and there is none, because 8 tokens are not a square",
         ),
         (("--tokens=8,9", "--mixers="), f"no mixer is named; known are {', '.join(MIXERS)}"),
         (
             ("--tokens=8,9", "--mixers=attn", "--mixer=pool"),
-            "mixer is one, mixers are several; give one of the two",
+            "mixer and mixers exclude each other; give one of the two",
         ),
         (
             ("--dim=384,768", "--presets=vit-s-16", "--mixers=attn"),
-            "mixers and presets each say what is laid side by side; give one of them",
+            "mixers and presets exclude each other; give one of the two",
         ),
         (
             ("--dim=384,768", "--presets=vit-s-16", "--model=mae"),
@@ -233,7 +238,7 @@ FORMS = "first:last:xFACTOR, first:last:+STEP, or values with commas between"
         ),
         (
             ("--tokens=8,9", "--y=,"),
-            "nothing is asked for; give --y, of params, macs, memory, batch or time",
+            "no measure is given; give --y with params, macs, memory, batch or time",
         ),
         (
             ("--tokens=8,9", "--y=time"),
@@ -241,20 +246,20 @@ FORMS = "first:last:xFACTOR, first:last:+STEP, or values with commas between"
         ),
         (
             ("--tokens=8,9", "--y=batch"),
-            "the largest batch depends on the memory that there is; give --gpu, such as rtx3090, "
+            "the largest batch needs a memory budget; give --gpu, such as rtx3090, "
             "or --memory, such as 24GiB",
         ),
         (
             ("--tokens=8,9", "--budget=3"),
-            "--budget says how time is taken; give --measure with it",
+            "--budget needs --measure; add it, or leave out the limits of the measurement",
         ),
         (
             ("--tokens=8,9", "--resume"),
-            "only a sweep that measures takes long enough to be resumed; add --measure",
+            "--resume continues a sweep that measures; add --measure",
         ),
         (
             ("--tokens=8,9", "--measure", "--resume"),
-            "only JSON holds all that --resume needs; give --output FILE.json",
+            "--resume reads a JSON file; give --output FILE.json",
         ),
         (
             ("--tokens=8,9", "--format=xml"),
@@ -268,17 +273,17 @@ FORMS = "first:last:xFACTOR, first:last:+STEP, or values with commas between"
         ),
         (
             ("--tokens=8,9", "--output=sweep.xml"),
-            "the file name 'sweep.xml' does not say which format; end it in .txt, .md, .markdown, "
-            ".tex, .html, .csv, .json or .parquet, or give --format",
+            "the suffix of the file name 'sweep.xml' is not that of a format; end it in .txt, .md, "
+            ".markdown, .tex, .html, .csv, .json or .parquet, or give --format",
         ),
         (
             ("--tokens=8,9", "--format=parquet"),
-            "parquet is no text for a terminal; give --output FILE.parquet with it",
+            "parquet cannot be printed to the terminal; give --output FILE.parquet",
         ),
         (
             ("--tokens=8,9", "--plot=figure.bmp"),
-            "the file name 'figure.bmp' does not say which picture; end it in .png, .svg, .pdf "
-            "or .html",
+            "the suffix of the file name 'figure.bmp' is not that of a figure; end it in .png, "
+            ".svg, .pdf or .html",
         ),
     ],
 )
@@ -297,7 +302,7 @@ def test_no_such_option_in_python() -> None:
         counts(specify("mae"), {"depht": [1, 2]}, Measure.MACS)
     with pytest.raises(SpecError, match="the range of depth is empty"):
         counts(specify("mae"), {"depth": []}, Measure.MACS)
-    with pytest.raises(SpecError, match="positions is no number"):
+    with pytest.raises(SpecError, match="positions is not a number"):
         counts(specify("layer", mixer="lambda"), {"positions": ["local"]}, Measure.MACS)
 
 
@@ -348,7 +353,7 @@ def test_squares_and_others() -> None:
 
 
 def alone(spelling: Spelling, axes: Mapping[str, object], measure: Measure) -> list[int | None]:
-    """The counts at every place by the formula on plain numbers; None where there is none."""
+    """Counts at every place by single evaluations of the formula; None if it is not defined."""
     model = spelling.specify()
     found: list[int | None] = []
     for place in places(read_axes([model], axes)):
@@ -362,7 +367,7 @@ def alone(spelling: Spelling, axes: Mapping[str, object], measure: Measure) -> l
 
 
 def some_axes(spelling: Spelling, choose: random.Random) -> dict[str, object]:
-    """Three numeric options with a few values each, the default and the least among them."""
+    """Draw three numeric options with a few values each, the default and the minimum included."""
     model = spelling.specify()
     numbers = {
         name: option
@@ -434,7 +439,7 @@ def test_intermediates_beyond_64_bits() -> None:
     assert (a % 2**70).values.tolist() == [2**40, 3]
     assert (2**70 - a).values.tolist() == [2**70 - 2**40, 2**70 - 3]
     assert (a**3).values.tolist() == [2**120, 27]
-    # Just within and just beyond: -2^63 < x < 2^63 is all that 64 bits are used for.
+    # Just within and just beyond the range of int64 that is used, -2^63 < x < 2^63.
     edge = Integers.of([2**62, 1])
     assert (edge + (2**62 - 1)).values.dtype == np.int64
     assert (edge + edge).values.tolist() == [2**63, 2]
@@ -456,7 +461,7 @@ def test_many_numbers_have_no_truth() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Branching(Mixer):
-    """A mixer whose formula asks its option questions, openly and behind a test of its type."""
+    """A mixer whose formula branches on its option, directly and after an isinstance test."""
 
     name = "branching"
     summary = "for a test"
@@ -507,7 +512,7 @@ def test_sweep_is_what_formulas_say() -> None:
         options = {"tokens": tokens, "dim": 8, "heads": 2}
         if point.curve == "pool" and tokens == 8:
             assert set(point.values.values()) == {None}
-            assert point.reason.endswith("8 tokens are no square")
+            assert point.reason.endswith("8 tokens are not a square")
             continue
         model = specify("layer", mixer=point.curve, options=options)
         step = Workload(device="cpu", dtype="bf16", batch=batch)
@@ -518,6 +523,37 @@ def test_sweep_is_what_formulas_say() -> None:
             "batch": largest_batch(model, step, 10**6),
         }
         assert point.reason == ""
+
+
+def test_batches_of_a_gpu_are_those_that_fit_it() -> None:
+    """One image more does not fit what the GPU has beside its context."""
+    found = vitprof.sweep(
+        mixers=["attn", "lambda"],
+        measures=["batch"],
+        gpu="rtx3090",
+        torch="2.11",
+        dim=8,
+        heads=2,
+        tokens=(4, 16),
+    )
+    platform = Platform(gpu=find_gpu("rtx3090"), torch=(2, 11))
+    of_gpu = {"budget_bytes": platform.gpu.memory_bytes, "gpu": "GeForce RTX 3090"}
+    written = json.loads(found.to_json())["workload"]
+    assert written | of_gpu | {"torch": "2.11"} == written
+    assert len(found.points) == 4
+    for point in found.points:
+        options = {"tokens": point.at["tokens"], "dim": 8, "heads": 2}
+        model = specify("layer", mixer=point.curve, options=options)
+        batch = point.values["batch"]
+        assert isinstance(batch, int)
+        assert on_gpu_of(model, batch, platform).reserved <= platform.capacity
+        with pytest.raises(DoesNotFitError):
+            on_gpu_of(model, batch + 1, platform)
+        assert batch < largest_batch(model, Workload(), platform.gpu.memory_bytes)
+
+
+def on_gpu_of(model: Subject, batch: int, platform: Platform) -> OnGpu:
+    return on_gpu(model, Workload(batch=batch), platform, capacity=platform.capacity)
 
 
 def test_options_of_one_mixer_leave_others_as_they_are() -> None:
@@ -553,7 +589,7 @@ def test_conditions() -> None:
     assert found.spec["dim"] == 8
     assert "tokens" not in found.spec
     assert "mixer" not in found.spec
-    # What both have is said once, whatever that is.
+    # Conditions that both have are printed once.
     assert found.own["attn"]["kv_heads"] == 0
     of_attn = specify("layer", options={"dim": 8}).conditions()
     assert {**found.spec, **found.own["attn"], "mixer": "attn", "tokens": 50} == {
@@ -590,7 +626,7 @@ def test_presets(capsys: Capture) -> None:
 
 
 def test_crossings_are_where_the_points_cross() -> None:
-    """Each is compared with all points of the range."""
+    """Compare each crossover with all points of the range."""
     found = vitprof.sweep(
         "layer",
         mixers=["attn", "lambda", "linear"],
@@ -713,7 +749,7 @@ def test_a_sweep_says_the_same_in_python_and_on_the_command_line(
     ):
         assert printed(capsys, *SMALL, "--no-chart", f"--format={name}") == text
     monkeypatch.setenv("COLUMNS", "160")
-    assert printed(capsys, *SMALL, "--no-chart") == str(found)
+    assert printed(capsys, *SMALL, "--no-chart") == f"{found}\n"
 
 
 @pytest.mark.parametrize("width", [80, 160])
@@ -738,7 +774,7 @@ def test_table(width: int, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_no_number_is_broken(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Curves that there is no room for come in tables of their own."""
+    """Curves that do not fit the width are printed in further tables."""
     monkeypatch.setenv("COLUMNS", "60")
     curves = ["attn", "lambda", "linear", "performer", "xca", "hydra"]
     words = ("sweep", "--tokens=100000,200000", f"--mixers={','.join(curves)}", "--y=macs")
@@ -786,7 +822,8 @@ def test_parquet(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("vitprof.cli.output.find_spec", lambda name: None)
     sentence = said(capsys, *SMALL, f"--output={tmp_path / 'a.parquet'}")
     assert sentence == (
-        "parquet needs pyarrow, which is not installed; pip install vitprof[parquet], or write .csv"
+        "parquet needs pyarrow, which is not installed; run pip install vitprof[parquet], or "
+        "write .csv"
     )
     assert not [*tmp_path.iterdir()]
 
@@ -813,7 +850,7 @@ def test_parquet_where_pyarrow_is(tmp_path: Path, capsys: Capture) -> None:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A clock that notes the models of each place, and interrupts the third."""
+    """A clock that records the models of each place, and interrupts the third."""
     asked: list[str] = []
 
     def time_steps(
@@ -837,7 +874,7 @@ def test_interrupted_and_resumed(clock: list[str], tmp_path: Path, capsys: Captu
     out, err = capsys.readouterr()
     assert out == ""
     assert err == (
-        f"vitprof: 4 of 6 points are measured; {file} has them, and --resume goes on\n"
+        f"vitprof: 4 of 6 points are measured and saved in {file}; add --resume to continue\n"
         "vitprof: interrupted\n"
     )
     assert asked == ["attn,lambda 4", "attn,lambda 8", "attn,lambda 16"]
@@ -850,9 +887,9 @@ def test_interrupted_and_resumed(clock: list[str], tmp_path: Path, capsys: Captu
     ]
     assert [point.values["time"] for point in begun.points] == [4.0, 8.0, 4.125, 8.125]
 
-    # The command as it was is not what loses them.
+    # Without --resume the command keeps the file.
     assert said(capsys, *words) == (
-        f"{file} is there, and measured times are not overwritten; go on with it by --resume, "
+        f"{file} exists, and measured times are not overwritten; add --resume to continue it, "
         "or give another file"
     )
     assert run([*words, "--resume"]) == 0
@@ -894,7 +931,7 @@ def test_interrupted_in_a_format_that_cannot_be_resumed(
     file = tmp_path / f"sweep.{suffix}"
     assert run([*MEASURED, "--y=macs", f"--output={file}"]) == 130
     assert capsys.readouterr().err == (
-        f"vitprof: 4 of 6 points are measured; {file} has them\nvitprof: interrupted\n"
+        f"vitprof: 4 of 6 points are measured and saved in {file}\nvitprof: interrupted\n"
     )
     if suffix == "parquet":
         parquet = pytest.importorskip("pyarrow.parquet")
@@ -976,12 +1013,30 @@ def test_another_sweep_is_not_resumed(
     assert len(asked) == number
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (("--gpu=v100-16",), "with budget bytes "),
+        (("--gpu=rtx3090", "--torch=2.11"), "with torch 2.13 where this one has 2.11; give"),
+    ],
+)
+def test_a_sweep_of_another_gpu_is_not_resumed(
+    change: tuple[str, ...], sentence: str, clock: list[str], tmp_path: Path, capsys: Capture
+) -> None:
+    words = (*MEASURED, "--y=macs", f"--output={tmp_path / 'sweep.json'}")
+    run([*words, "--gpu=rtx3090"])
+    number = len(clock)
+    capsys.readouterr()
+    assert sentence in said(capsys, *words, "--resume", *change)
+    assert len(clock) == number
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"schema": "vitprof/2", "command": "sweep"}'])
 def test_what_is_no_sweep_is_not_resumed(text: str, tmp_path: Path, capsys: Capture) -> None:
     file = tmp_path / "sweep.json"
     file.write_text(text, encoding="utf-8")
     sentence = said(capsys, *MEASURED, f"--output={file}", "--resume")
-    assert sentence == f"{file} holds no sweep to go on with; give another file"
+    assert sentence == f"{file} holds no sweep to continue; give another file"
     assert file.read_text(encoding="utf-8") == text
 
 
@@ -997,7 +1052,7 @@ def test_a_file_of_another_kind_is_not_resumed(
     assert text.count(f'": "{written}"') == 1
     file.write_text(text.replace(f'": "{written}"', f'": "{other}"'), encoding="utf-8")
     sentence = said(capsys, *words, "--resume")
-    assert sentence == f"{file} holds no sweep to go on with; give another file"
+    assert sentence == f"{file} holds no sweep to continue; give another file"
 
 
 def test_versions_and_machine_are_conditions(
@@ -1053,7 +1108,7 @@ def test_the_file_is_whole_at_every_moment(tmp_path: Path) -> None:
     assert process.returncode == 130, err
     begun = Sweep.from_json(file.read_text(encoding="utf-8"))
     assert 2 <= len(begun.points) < begun.size == 11
-    assert f"{len(begun.points)} of 11 points are measured; {file} has them" in err
+    assert f"{len(begun.points)} of 11 points are measured and saved in {file}" in err
     assert [path.name for path in tmp_path.iterdir()] == ["sweep.json"]
 
 
@@ -1174,7 +1229,7 @@ def test_a_sweep_can_be_refused_before_anything_is_computed(
     [
         (
             {"presets": ["vit-s-16"], "mixers": ["attn"], "depth": "1:4:x2"},
-            "mixers and presets each say what is laid side by side; give one of them",
+            "mixers and presets exclude each other; give one of the two",
         ),
         (
             {"presets": ["vit-s-16"], "model": "classifier", "depth": "1:4:x2"},
@@ -1184,7 +1239,7 @@ def test_a_sweep_can_be_refused_before_anything_is_computed(
             {"presets": ["vit-s-16"], "preset": "vit-s-16", "depth": "1:4:x2"},
             "presets name the models; leave out model and preset",
         ),
-        ({"mixer": "attn", "mixers": ["attn"], "tokens": (8, 9)}, "mixer is one, mixers are"),
+        ({"mixer": "attn", "mixers": ["attn"], "tokens": (8, 9)}, "mixer and mixers exclude"),
         ({"model": "layer"}, "nothing is swept"),
         (
             {"tokens": (8, 9), "mixers": ["attn", "linear"], "max_points": 3},
@@ -1198,6 +1253,9 @@ def test_a_sweep_can_be_refused_before_anything_is_computed(
             "no option of layer with attn named 'batch'",
         ),
         ({"tokens": (8, 9), "memory": "1GiB", "gpu": "h100"}, "give one of the two"),
+        ({"tokens": (8, 9), "torch": "2.11"}, "give --gpu with it, or leave it out"),
+        ({"tokens": (8, 9), "gpu": "a100"}, "several GPUs; give a100-40 or a100-80"),
+        ({"tokens": (8, 9), "memory": "24"}, "24 bytes without a unit; give one, such as 24GiB"),
     ],
 )
 def test_what_a_sweep_from_python_refuses(given: dict[str, Any], sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""The command line: what it prints, what it refuses and in which words, and how it writes."""
+"""Command line: its output, its error sentences, and its files."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def is_a_sentence(said: str) -> bool:
 
 
 def refused(capsys: Capture, *words: str | Path) -> str:
-    """Run a command line that cannot be met; return what it says."""
+    """Run a command line that is refused; return its error sentence."""
     code = run([str(word) for word in words])
     out, err = capsys.readouterr()
     assert is_a_sentence(err), err
@@ -59,7 +59,7 @@ def refused(capsys: Capture, *words: str | Path) -> str:
 
 
 def printed(capsys: Capture, *words: str | Path) -> str:
-    """Run a command line that can be met; return what it prints."""
+    """Run a command line that succeeds; return its output."""
     code = run([str(word) for word in words])
     out, err = capsys.readouterr()
     assert (code, err) == (0, "")
@@ -82,7 +82,7 @@ def in_a_process(
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        # Names that are not there, with the nearest that is.
+        # Unknown names, with the nearest known one.
         ("parms", "'parms'.*did you mean params"),
         ("params --mixer lamda", "'lamda'.*did you mean lambda"),
         ("params --mixer softmax", "'softmax'.*known are attn, .*lambda.*linear.* and .*"),
@@ -96,12 +96,12 @@ def in_a_process(
         ("models --format cvs", "no format 'cvs'; did you mean csv"),
         ("models --format xml", "known are table, .* csv, json and parquet"),
         ("models --format junit", "no format 'junit'"),
-        ("presets --format parquet", r"no text for a terminal; give --output FILE\.parquet"),
+        ("presets --format parquet", r"to the terminal; give --output FILE\.parquet"),
         ("params --decoder-dims 64", "--decoder-dims.*--decoder-dim"),
         ("params --dim", "--dim.*argument"),
         ("params default", r"\(default\)"),
         ("--verbose", "--verbose"),
-        # Numbers that are none, or too small, or too large.
+        # Values that are not numbers, too small, or too large.
         ("params --dim 0", "dim 0 .*from 1 to"),
         ("params --dim -8", "dim -8 .*from 1 to"),
         ("params --dim=-8", "dim -8 .*from 1 to"),
@@ -141,6 +141,18 @@ def in_a_process(
         ("macs --model classifier --tokens 50", "tokens of classifier follow from image size"),
         ("params --batch 3", "--batch"),
         ("params --activation tanh", "activation can be gelu, relu or silu, not 'tanh'"),
+        # Memory and GPUs.
+        ("memory --gpu a100", "'a100' is the name of several GPUs; give a100-40 or a100-80$"),
+        ("batch-size --gpu rtx6000", "give quadrortx6000, rtx6000ada or rtxpro6000$"),
+        ("gpus v100", "give v100-16 or v100-32$"),
+        ("gpus h10", r"no GPU 'h10'; did you mean h100\? vitprof gpus lists \d+$"),
+        ("memory --memory 24", "memory '24' is 24 bytes without a unit; give one, such as 24GiB"),
+        ("batch-size --memory 24", "24 bytes without a unit; give one, such as 24GiB or 24B$"),
+        ("memory --gpu h100 --memory 1GiB", "both name the memory; give one of the two$"),
+        ("memory --torch 2.11", "give --gpu with it, or leave it out$"),
+        ("batch-size --gpu h100 --torch 1.11", "give a version from 1.12 to 2.13$"),
+        ("memory --workspace 3MiB", "No such option: --workspace"),
+        ("memory --context 3MiB", "No such option: --context"),
         # Files.
         ("params --output report.xls", r"'report\.xls'.*\.csv.*--format"),
         ("params --output report", "'report'.*--format"),
@@ -156,7 +168,7 @@ def test_bad_request(capsys: Capture, line: str, sentence: str) -> None:
 
 @pytest.mark.parametrize("ratio", ["1e-5000", "1e5000", "1e-999999999", "1e999999999"])
 def test_ratio_of_a_million_digits(ratio: str) -> None:
-    # In a process of its own, which can be ended: nobody waits for a million digits.
+    # In a separate process, which can be killed if it computes a million digits.
     ended = in_a_process("params", "--counters=analytic", "--mask-ratio", ratio)
     assert is_a_sentence(ended.stderr)
     assert (ended.returncode, ended.stdout) == (2, "")
@@ -306,7 +318,7 @@ def commands() -> Commands:
 
 
 def example_of(command: str) -> list[str]:
-    """The words of the example that stands below a command's help."""
+    """Return the arguments of the example below a command's help."""
     module = import_module(f"vitprof.cli.{command.replace('-', '_')}")
     program, *words = split(module.EXAMPLE)
     assert (program, words[0]) == ("vitprof", command)
@@ -322,6 +334,14 @@ def test_example_stands_in_the_help(
     assert f"\n Example: vitprof {' '.join(example_of(command))} " in shown
     _, *words = example_of(command)
     assert commands().get_command(None, command).make_context(command, words).params
+
+
+@pytest.mark.parametrize("command", ["memory", "batch-size", "compare", "sweep", "bench"])
+def test_gpu_is_an_option_wherever_memory_or_time_is(command: str) -> None:
+    found = commands().get_command(None, command)
+    assert {"--gpu", "--memory", "--torch"} <= {
+        flag for option in found.params for flag in option.opts
+    }
 
 
 # That of bench measures for a dozen seconds: its options alone are read, above.
@@ -350,6 +370,7 @@ LINES = {
     "models": "",
     "mixers": "",
     "presets": "",
+    "gpus": "",
 }
 
 
@@ -357,7 +378,7 @@ LINES = {
 def test_every_command_has_every_format(
     capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    """And writes to a file what it prints. Those of bench are in `test_bench.py`."""
+    """Each command also writes to a file what it prints. For bench see `test_bench.py`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "160")
     Path("expectations.toml").write_text(EXPECTATIONS, encoding="utf-8")
@@ -394,7 +415,7 @@ def test_brackets_do_not_end_a_label_of_latex(capsys: Capture) -> None:
 def test_pipe_is_as_wide_as_the_report_needs(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And as wide as the user says, where that is said; no name and no number is cut."""
+    """A given width is kept; no name and no number is cut."""
     words = ("macs", "--counters=analytic", "--tokens=50")
     rows = json.loads(printed(capsys, *words, "--format=json"))["rows"]
     monkeypatch.delenv("COLUMNS", raising=False)
@@ -494,7 +515,7 @@ def test_table_in_a_file_is_as_wide_as_it_likes(
 
 @contextmanager
 def files_of_at_most(size: int) -> Iterator[None]:
-    """Let every write beyond `size` bytes of a file fail, as on a disk that is full."""
+    """Make every write beyond `size` bytes of a file fail, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:

@@ -1,4 +1,4 @@
-"""What is loaded when, each in a process of its own."""
+"""Imports: the modules that each command loads, in separate processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HEAVY = {
 
 
 def loaded(code: str, *words: str) -> set[str]:
-    """Run code, and return what it has loaded: modules, and their packages."""
+    """Run code in a new process; return the modules that it loaded, and their packages."""
     code += "\nimport sys; print(*sys.modules, file=sys.stderr)"
     ended = subprocess.run(
         [sys.executable, "-c", code, *words],
@@ -94,7 +94,7 @@ def test_every_module_imports_on_its_own() -> None:
     names = [".".join(file.parts).removesuffix(".__init__") for file in files]
     names.remove("vitprof.__main__")  # that one runs
     assert {"vitprof.cli.params", "vitprof.modules.block", "vitprof.formats.table"} <= {*names}
-    # Whatever is imported, vitprof itself comes first; all else is forgotten in between.
+    # vitprof is imported first in each case; other modules are removed in between.
     forget_and_import = """
 import sys
 from importlib import import_module
@@ -111,7 +111,7 @@ for name in sys.argv[1:]:
 
 FUNCTIONS = {
     *("params", "macs", "memory", "compare", "sweep", "bench", "batch_size", "check"),
-    *("models", "mixers", "presets"),
+    *("models", "mixers", "presets", "gpus"),
 }
 
 
@@ -139,14 +139,14 @@ def test_function_gives_a_report(function: str) -> None:
 
 
 def test_no_module_has_the_name_of_a_function() -> None:
-    """Its import would put the module in the function's place."""
+    """The import of such a module would replace the function."""
     modules = {module.name for module in iter_modules(vitprof.__path__)}
     assert {"api", "cli", "errors", "report"} <= modules
     assert modules & {*vitprof.__all__} == set()
 
 
 def test_functions_stay_whatever_is_imported() -> None:
-    """Also after the modules that have their names, in vitprof.api and vitprof.cli."""
+    """Functions also stay after the import of modules of the same name in vitprof.api and cli."""
     names = sorted(FUNCTIONS)
     code = (
         "import sys; from importlib import import_module; import vitprof\n"

@@ -1,4 +1,4 @@
-"""Python that strips docstrings: what is shown of them is read from the source."""
+"""Docstrings that are printed are read from the source if Python strips them (-OO)."""
 
 from __future__ import annotations
 

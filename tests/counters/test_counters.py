@@ -1,4 +1,4 @@
-"""What the tools say, asked directly, and that asking them leaves nothing behind."""
+"""Readings of the tools when called directly, and restoration of all state after a reading."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_one_encoder_layer(fused: bool) -> None:
         "torchinfo": 100 * WEIGHTS,
         # 5 for each element that is normalised; no rule for the fused kernel.
         "fvcore": TRUE + 5 * NORMS - (PRODUCTS if fused else 0),
-        # On the meta device the fused kernel falls apart into its products.
+        # On the meta device a fused attention is decomposed into its matrix products.
         "torch": TRUE,
     }
     printed = (4_998_400, 248_960_000 if fused else 280_960_000, 277_760_000)
@@ -71,7 +71,7 @@ Shown = dict[str, int]
 
 
 def number(cell: str) -> int:
-    """A count as torchinfo displays it: `--`, `1,234`, `(1,234)` where fixed, `├─1,234`."""
+    """Read a count as torchinfo prints it: `--`, `1,234`, `(1,234)` if frozen, `├─1,234`."""
     return int(re.sub(r"\D", "", cell) or 0)
 
 
@@ -158,7 +158,7 @@ def test_every_row_is_what_the_tool_shows(spelling: Spelling, command: str) -> N
 
 
 class Odd(nn.Module):
-    """In two modes at once, with statistics that a forward pass changes, and hooked."""
+    """A module in train and eval mode, with hooks and with buffers that a forward pass changes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -175,7 +175,7 @@ class Odd(nn.Module):
 
 
 class Breaks(nn.Module):
-    """Fails when everything before it has run."""
+    """A module that fails after everything before it has run."""
 
     def forward(self, x: Tensor) -> NoReturn:
         raise RuntimeError("half-way")
@@ -183,7 +183,7 @@ class Breaks(nn.Module):
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Small sizes: threads would spend their time on waiting for each other."""
+    """Run on one thread: at small sizes more threads only wait."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -197,7 +197,7 @@ def module() -> Odd:
 
 @pytest.fixture(autouse=True)
 def process_is_restored() -> Iterator[None]:
-    """Whatever a failing test leaves behind, the next one does not see."""
+    """Restore global state, so that a failing test does not affect the next."""
     before = hooks_of(vars(torch_module))
     yield
     torch.set_default_device(None)
@@ -213,7 +213,7 @@ def process_is_restored() -> Iterator[None]:
 
 
 def hooks_of(space: dict[str, Any]) -> dict[str, Any]:
-    """Everything that has to do with hooks in a module's, or torch's own, variables."""
+    """Return all hook registries in the variables of a module, or of torch."""
     hooks = {name: value for name, value in space.items() if "_hook" in name}
     return {
         name: dict(value) if isinstance(value, dict) else value
@@ -223,7 +223,7 @@ def hooks_of(space: dict[str, Any]) -> dict[str, Any]:
 
 
 def state(module: nn.Module) -> dict[str, object]:
-    """Everything about a module and the process that a tool could leave changed."""
+    """Return all state of a module and of the process that a tool could change."""
     spaces = [vars(part) for part in module.modules()]
     return {
         "modes": [part.training for part in module.modules()],
@@ -244,7 +244,7 @@ def state(module: nn.Module) -> dict[str, object]:
 
 
 def nothing(*given: object) -> None:
-    """A hook."""
+    """Do nothing, as a hook."""
 
 
 CHANGES: dict[str, Callable[[Odd], object]] = {

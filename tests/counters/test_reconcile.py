@@ -1,7 +1,7 @@
-"""Every tool's reading follows to the last unit from its convention, and no other one does.
+"""Each tool's reading is predicted exactly by its convention, and by no other convention.
 
-Sizes are small, odd and unequal. Where a figure of the classifier's report is compared, its
-derivation stands here.
+Sizes are small, odd and unequal. A figure of the classifier's report is compared with its
+derivation.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from vitprof.counters import TOOLS
 from vitprof.counters.convention import Setting
 from vitprof.counters.flop_counter_mode import counts_fused_attention
 from vitprof.counters.fvcore import knows_fused_attention
-from vitprof.counters.parts import each_tensor_once, parts_of, parts_on_paper
+from vitprof.counters.parts import each_tensor_once, formula_parts, module_parts
 from vitprof.counters.read import read_params
 from vitprof.counters.reading import Reading
 from vitprof.counters.reconcile import Difference, reconcile_macs, reconcile_params
@@ -63,7 +63,7 @@ every_tool = pytest.mark.parametrize("tool", TOOLS)
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Small sizes: threads would spend their time on waiting for each other."""
+    """Run on one thread: at small sizes more threads only wait."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -78,7 +78,7 @@ every_spelling = pytest.mark.parametrize("spelling", SOME, ids=str)
 
 
 def cases(place: int, spelling: Spelling) -> list[tuple[int, Setting]]:
-    """Batches and settings: all of them for the reports' mixers, each in its turn for others."""
+    """Return batches and settings: all for the reports' mixers, one in turn for each other."""
     every = list(product((1, 3), SETTINGS))
     reported = spelling.variant in ((), (("fused", True),))
     if reported and spelling.mixer in ("attn", "lambda", "linear"):
@@ -140,10 +140,10 @@ def test_no_other_way_to_count_parameters_explains_a_reading(tool: str) -> None:
     assert isinstance(reading, Reading)
 
     def five_more(parts: Any) -> int:
-        return counter.weighs(parts) + 5
+        return counter.predict_params(parts) + 5
 
     def reconciled(reading: Reading) -> Difference:
-        return reconcile_params(spec.formula(), replace(counter, weighs=five_more), reading)
+        return reconcile_params(spec.formula(), replace(counter, predict_params=five_more), reading)
 
     assert reconciled(reading).unexplained == -5
     after = reconciled(replace(reading, total=reading.total + 5))
@@ -225,11 +225,11 @@ def test_equal_blocks_share_a_path_and_count_each() -> None:
     }
 
 
-# What is left over is loud.
+# An unexplained remainder is reported.
 
 
 def doctor(monkeypatch: Patch, tool: str, change: Callable[[Reading], Reading]) -> None:
-    """Let a tool say something else than it does."""
+    """Make a tool return another reading."""
     counter = TOOLS[tool]
 
     def doctored(read: Callable[..., Reading], *given: object) -> Reading:
@@ -253,7 +253,7 @@ every_command = pytest.mark.parametrize("command", ["params", "macs"])
 
 
 def unexplained(capsys: Capture, command: str, *words: str) -> list[list[str]]:
-    """The words of the lines that say so; a command that has any exits with 1."""
+    """Return the lines on unexplained differences; a command that prints any exits with 1."""
     code = run([command, "--tokens=7", *words])
     out, err = capsys.readouterr()
     assert (code, err) == (1, "")
@@ -326,7 +326,7 @@ def test_every_format_exits_with_1(
     monkeypatch.setenv("COLUMNS", "160")  # as wide as a file
     words = ["macs", "--tokens=7", "--counters=torch", f"--format={format}"]
     file = tmp_path / "report"
-    complaint = "vitprof: the reading of torch is not explained; --why lists the causes\n"
+    complaint = "vitprof: the count of torch is not explained; --why lists the causes\n"
     to_file = [*words, f"--output={file}"]
     assert run(to_file) == 0
     assert capsys.readouterr().err == ""
@@ -342,7 +342,7 @@ def test_every_format_exits_with_1(
         assert err == ("" if format.for_people else complaint)
 
 
-# What each tool does today, and what vitprof does when that has changed.
+# Current behaviour of each tool, and vitprof's output if that changes.
 
 
 @pytest.mark.parametrize(
@@ -379,7 +379,7 @@ def test_the_tools_are_as_they_were(probe: Callable[[], bool], today: bool, news
 
 
 def torchinfo_sees_tokens(monkeypatch: Patch) -> None:
-    """As torchinfo's development version: a Linear's parameters times all axes but the last."""
+    """Count as torchinfo's development version: a Linear's parameters by all axes but the last."""
     calculate = LayerInfo.calculate_macs
 
     def calculate_macs(self: LayerInfo) -> None:
@@ -467,7 +467,7 @@ def test_a_change_that_is_not_recognised_is_loud(
 
 
 def around(*modules: nn.Module, raw: int = 0) -> nn.Module:
-    """A module that holds others, and `raw` elements of its own."""
+    """A module with submodules, and `raw` elements that it holds directly."""
     module = nn.Module()
     for place, inner in enumerate(modules):
         module.add_module("m" * (place + 1), inner)
@@ -477,12 +477,12 @@ def around(*modules: nn.Module, raw: int = 0) -> nn.Module:
 
 
 def fc() -> nn.Linear:
-    """15 weights and 5 biases."""
+    """Return a linear layer of 15 weights and 5 biases."""
     return nn.Linear(3, 5)
 
 
 def tied() -> tuple[nn.Linear, nn.Linear]:
-    """Two of them, with 15 weights between them."""
+    """Return two linear layers that share their 15 weights."""
     one, other = fc(), fc()
     other.weight = one.weight
     return one, other
@@ -548,7 +548,9 @@ ALL_OF_TIED = 15 + 2 * 5  # as the module around them has it
 def test_parameters_met_again(module: nn.Module, once: int, by_torchinfo: int) -> None:
     expected = {"torchinfo": by_torchinfo, "fvcore": once, "torch": once}
     assert {name: tool.params(module).total for name, tool in TOOLS.items()} == expected
-    assert {name: tool.weighs(parts_of(module)) for name, tool in TOOLS.items()} == expected
+    assert {
+        name: tool.predict_params(module_parts(module)) for name, tool in TOOLS.items()
+    } == expected
 
 
 @st.composite
@@ -571,19 +573,19 @@ def modules(draw: st.DrawFn) -> nn.Module:
 @settings(max_examples=100, deadline=None)
 @given(module=modules())
 def test_whatever_is_met_again(tool: str, module: nn.Module) -> None:
-    parts = parts_of(module)
-    assert TOOLS[tool].params(module).total == TOOLS[tool].weighs(parts)
+    parts = module_parts(module)
+    assert TOOLS[tool].params(module).total == TOOLS[tool].predict_params(parts)
     assert each_tensor_once(parts) == sum(tensor.numel() for tensor in module.parameters())
 
 
 @every_spelling
 def test_a_model_has_the_same_parts_on_paper(spelling: Spelling) -> None:
     spec = SPECS[spelling]
-    paper = [(part.path, sum(part.tensors.values())) for part in parts_on_paper(spec.formula())]
+    paper = [(part.path, sum(part.tensors.values())) for part in formula_parts(spec.formula())]
     running = [
-        (part.path, sum(part.tensors.values())) for part in parts_of(build(spec, device="meta"))
+        (part.path, sum(part.tensors.values())) for part in module_parts(build(spec, device="meta"))
     ]
     there = {path for path, _ in paper}
     assert [part for part in running if part[0] in there] == paper
     assert [part for part in running if part[0] not in there and part[1]] == []
-    assert each_tensor_once(parts_on_paper(spec.formula())) == sum(size for _, size in paper)
+    assert each_tensor_once(formula_parts(spec.formula())) == sum(size for _, size in paper)

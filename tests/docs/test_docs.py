@@ -1,4 +1,4 @@
-"""README and docs: their commands print what they show, their Python and their links are true."""
+"""README and docs: commands print the output shown, Python code runs, links resolve."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LINKS = [
 
 
 def without_versions(output: str) -> str:
-    """The output without what differs between machines."""
+    """Return the output without text that differs between machines."""
     return re.sub(r"^versions .*\n(?: .*\n)*", "", output, flags=re.M)
 
 
@@ -49,7 +49,7 @@ def without_versions(output: str) -> str:
 def test_commands_print_what_is_shown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, shown: str
 ) -> None:
-    """A line of dots stands for lines that are left out."""
+    """Compare the output with the block; a line of dots is any number of lines."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("COLUMNS", "80")
     name, *arguments = shlex.split(command)
@@ -72,7 +72,7 @@ def test_the_readme_is_read_in_five_minutes() -> None:
 
 
 def test_python_of_the_docs_is_true() -> None:
-    """Each line with a comment that is a value equals it."""
+    """Compare the value of each line with the value in its comment."""
     checked = 0
     for block in re.findall(r"^```python\n(.*?)^```", "\n".join(PAGES.values()), re.M | re.S):
         names: dict[str, object] = {}
@@ -96,14 +96,15 @@ def test_every_page_is_linked_from_the_readme() -> None:
     assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= linked
 
 
-def test_the_reference_of_the_command_line_is_current() -> None:
-    spec = importlib.util.spec_from_file_location("make_cli", ROOT / "docs" / "make_cli.py")
+@pytest.mark.parametrize(("name", "function"), [("make_cli", "reference"), ("make_gpu", "page")])
+def test_written_pages_are_current(name: str, function: str) -> None:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    make_cli = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(make_cli)
-    assert make_cli.PAGE.read_text(encoding="utf-8") == make_cli.reference(), (
-        "run python docs/make_cli.py"
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.PAGE.read_text(encoding="utf-8") == getattr(script, function)(), (
+        f"run python docs/{name}.py"
     )
 
 

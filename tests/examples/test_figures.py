@@ -1,8 +1,7 @@
-"""The published counts, to the unit, from the formulas alone.
+"""Published counts, exactly, by formula.
 
-Two sources: a report on MAE token mixers, and a report on a Fashion-MNIST classifier.
-Every expected value is written as its derivation; a number that a report prints stands
-beside it.
+The sources are a report on MAE token mixers and a report on a Fashion-MNIST classifier. Every
+expected value is written as its derivation, next to the number that the report prints.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ SMALL_DECODER: dict[str, object] = {"patch_size": 16, "decoder_dim": 128, "decod
 
 
 def params(model: Model) -> dict[str, int]:
-    """Parameters by path; equal blocks are folded, and the row counts one of them."""
+    """Return parameters by path; equal blocks are folded into one row, which counts one of them."""
     return {
         node.path: node.item.of_one(Measure.PARAMS)
         if isinstance(node.item, Layer)
@@ -32,7 +31,7 @@ def params(model: Model) -> dict[str, int]:
 
 
 def macs(model: Model, batch: int) -> dict[str, Size]:
-    """Multiply-accumulates by path, with their formulas, of every op that has any."""
+    """Return multiply-accumulates and formula by path, for every op that has any."""
     return {
         node.path: node.item.macs
         for node in model.formula(batch).walk(fold=True)
@@ -41,7 +40,7 @@ def macs(model: Model, batch: int) -> dict[str, Size]:
 
 
 def layer_params(model: Model) -> int:
-    """The sum over layers, as the report's tables have it: no tokens, no positions."""
+    """Return the sum over layers as in the report's tables, without tokens and positions."""
     return totals(model.formula(), Measure.PARAMS)["layers"]
 
 

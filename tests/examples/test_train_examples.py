@@ -1,6 +1,6 @@
-"""The examples that train: every mixer learns real images, and what is printed is the report's.
+"""Training examples: every mixer learns real images, and the output has the report's figures.
 
-The digits need scikit-learn; Fashion-MNIST's files are made up here.
+The digits need scikit-learn; Fashion-MNIST's files are generated here.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ every_example = pytest.mark.parametrize("example", ["train_classifier", "pretrai
 
 @pytest.fixture(autouse=True)
 def as_a_script(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The examples' folder on the path; one thread, since at tiny sizes more only wait."""
+    """Put the examples' folder on the path; run on one thread, since more only wait."""
     monkeypatch.syspath_prepend(EXAMPLES)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -56,7 +56,7 @@ def run(example: str, *words: str | Path) -> None:
 
 
 def refused(capsys: Capture, example: str, *words: str | Path) -> str:
-    """Run an example that cannot be met; return the sentence that it says."""
+    """Run an example that is refused; return its error sentence."""
     with pytest.raises(SystemExit) as ended:
         run(example, *words)
     out, err = capsys.readouterr()
@@ -106,7 +106,7 @@ def idx(path: Path, sizes: tuple[int, ...], content: bytes) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Images of 8 × 8 in two classes, dark and light; the labels uncompressed."""
+    """Write 8 × 8 images of two classes, dark and light; the labels uncompressed."""
     made = tmp_path / "data"
     made.mkdir()
     for part, count in (("train", 64), ("t10k", 10)):

@@ -1,4 +1,4 @@
-"""`vitprof check`: what holds, what fails and in which words, and which files are none."""
+"""`vitprof check`: expectations that hold or fail, messages, and invalid files."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ LAYER = '[[expect]]\nspec = { model = "layer", tokens = 7, dim = 15, heads = 3 }
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Small sizes: threads would spend their time on waiting for each other."""
+    """Run on one thread: at small sizes more threads only wait."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -55,7 +55,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def nowhere_in_particular(monkeypatch: Patch) -> None:
-    """Lines as long as they are, and no annotations where these tests run on GitHub."""
+    """Do not wrap lines, and print no annotations when the tests run on GitHub."""
     monkeypatch.setenv("COLUMNS", "500")
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
 
@@ -73,13 +73,13 @@ def write(tmp_path: Path) -> Write:
 
 
 def checked(capsys: Capture, *words: str | Path) -> tuple[int, str, str]:
-    """The exit code, stdout and stderr of `vitprof check`."""
+    """Return the exit code, stdout and stderr of `vitprof check`."""
     code = run(["check", *map(str, words)])
     return code, *capsys.readouterr()
 
 
 def refused(capsys: Capture, *words: str | Path) -> str:
-    """What `vitprof check` says of what it cannot do, in one sentence."""
+    """Return the error sentence of `vitprof check`."""
     code, out, err = checked(capsys, *words)
     assert (code, out) == (2, "")
     assert err.startswith("vitprof: ")
@@ -121,7 +121,7 @@ def test_the_reports_counts_are_all_there() -> None:
 
 
 def slips(expectation: Expectation) -> list[Expectation]:
-    """The expectation with each of its digits in turn another one."""
+    """Yield the expectation with each of its digits replaced in turn."""
     wrong = []
     for place, sign in enumerate(expectation.derivation):
         if sign.isdigit():
@@ -348,7 +348,7 @@ def test_what_is_no_derivation(value: object) -> None:
     assert heard == []
 
 
-# What a run says.
+# Output of a run.
 
 
 FAILING = f"""\
@@ -646,7 +646,7 @@ def test_a_summary_lists_what_fails_alone(capsys: Capture, write: Write, format:
 
 @pytest.mark.parametrize("format", ["csv", "json", "junit"])
 def test_a_summary_is_of_no_data(capsys: Capture, write: Write, format: str) -> None:
-    """What programs read is the same, whatever people are shown."""
+    """A summary does not change the formats that programs read."""
     file = write(FAILING)
     whole = checked(capsys, file, f"--format={format}")
     assert checked(capsys, file, f"--format={format}", "--summary") == whole
@@ -690,7 +690,7 @@ def test_no_annotations_where_all_holds(capsys: Capture, monkeypatch: Patch, wri
     assert (code, err) == (0, "")
 
 
-# Files that are none.
+# Invalid files.
 
 REFUSED = [
     # text, its line that is wrong, and what is said of it
@@ -743,13 +743,13 @@ REFUSED = [
     (f"{LAYER}params = {{ al = 1 }}\n", 3, "no total or layer 'al'.*did you mean all"),
     (f"{LAYER}[expect.macs]\nall = 1\n", 4, "no total or layer 'all' in the macs"),
     # Counts.
-    (f"{LAYER}max_params = true\n", 3, "True is no count"),
-    (f"{LAYER}max_params = 1.0\n", 3, r"1\.0 is no count"),
-    (f"{LAYER}[expect.params]\nall = [1]\n", 4, r"\[1\] is no count"),
-    (f"{LAYER}[expect.params]\nall = {{ a = 1 }}\n", 4, "is no count"),
-    (f"{LAYER}[expect.params]\nall = 2026-01-01\n", 4, "is no count"),
-    (f"{LAYER}[expect.params]\nall = \"__import__('os')\"\n", 4, "is no derivation"),
-    (f"{LAYER}[expect.params]\nnorm1 = 30\nall = '1/2'\n", 5, "'1/2' is no derivation"),
+    (f"{LAYER}max_params = true\n", 3, "True is not a count"),
+    (f"{LAYER}max_params = 1.0\n", 3, r"1\.0 is not a count"),
+    (f"{LAYER}[expect.params]\nall = [1]\n", 4, r"\[1\] is not a count"),
+    (f"{LAYER}[expect.params]\nall = {{ a = 1 }}\n", 4, "is not a count"),
+    (f"{LAYER}[expect.params]\nall = 2026-01-01\n", 4, "is not a count"),
+    (f"{LAYER}[expect.params]\nall = \"__import__('os')\"\n", 4, "is not a derivation"),
+    (f"{LAYER}[expect.params]\nnorm1 = 30\nall = '1/2'\n", 5, "'1/2' is not a derivation"),
     (f"{LAYER}[expect.params]\nall = 0x{'f' * 5000}\n", 4, "whole number"),
     # An expectation that expects nothing would hold for ever.
     (f"{LAYER}name = 'nothing'\n", 1, "expects nothing"),
@@ -785,8 +785,8 @@ def test_files_that_cannot_be_read(capsys: Capture, tmp_path: Path) -> None:
     ("words", "sentence"),
     [
         (["--format=jnit"], "there is no format 'jnit'; did you mean junit? known are table, "),
-        (["--format=parquet"], "parquet is no text for a terminal; give --output FILE.parquet"),
-        (["--output=a.toml"], "'a.toml' does not say which format; end it in .txt, .md, "),
+        (["--format=parquet"], "cannot be printed to the terminal; give --output FILE.parquet"),
+        (["--output=a.toml"], "'a.toml' is not that of a format; end it in .txt, .md, "),
         (["--output=a"], ".json, .parquet or .xml, or give --format"),
         (["--output=none/a.xml"], "cannot write none/a.xml: there is no directory none"),
         (["--write", "--format=json"], "leave out --format, --output and --summary"),
@@ -858,6 +858,7 @@ def test_a_first_file_names_every_choice_and_every_row(capsys: Capture, tmp_path
         **{"mlp_ratio": 0.2, "activation": "relu", "fused": False, "batch": 2},
         **{"kv_heads": 0, "qk_norm": False, "qkv_bias": True, "talking_heads": False},
         **{"mlp": "plain", "block": "pre", "norm": "layer", "layer_scale": False},
+        **{"dropout": 0, "drop_path": 0},
     }
     assert list(table["params"].items())[5:] == [
         ("norm1", "2 * 15"),

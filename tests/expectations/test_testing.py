@@ -1,4 +1,4 @@
-"""The assertions that a user's tests make: they hold, or say which rows do not."""
+"""Assertions for a user's tests: they pass, or name the rows that differ."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ each = pytest.mark.parametrize("assertion", [assert_params, assert_macs])
 
 
 def message(assertion: Assert, *given: object, **options: object) -> list[str]:
-    """The lines of what a failing assertion says."""
+    """Return the lines of a failing assertion's message."""
     with pytest.raises(AssertionError) as failure:
         assertion(*given, **options)
     return [line.strip() for line in str(failure.value).splitlines()]
@@ -97,11 +97,11 @@ def test_equal_blocks_are_one_row_with_their_number() -> None:
         (1, {"dim": 63}, "dim 63 is not divisible by 4 heads"),
         (1, {"mixer": "lamda"}, "'lamda'.*did you mean lambda"),
         ({"mixer.qvk": 1}, {}, "no total or layer 'mixer.qvk'.*did you mean mixer.qkv"),
-        ("64 * x", {}, r"'64 \* x' is no derivation"),
-        ("1e3", {}, "'1e3' is no derivation"),
-        (1.0, {}, r"1\.0 is no count"),
-        (True, {}, "True is no count"),
-        ({"norm1": None}, {}, "None is no count"),
+        ("64 * x", {}, r"'64 \* x' is not a derivation"),
+        ("1e3", {}, "'1e3' is not a derivation"),
+        (1.0, {}, r"1\.0 is not a count"),
+        (True, {}, "True is not a count"),
+        ({"norm1": None}, {}, "None is not a count"),
     ],
 )
 def test_a_slip_is_an_error_and_no_failure(

@@ -1,4 +1,4 @@
-"""Scales and their ticks, and the chart in a terminal."""
+"""Scales, their ticks, and the chart in a terminal."""
 
 from __future__ import annotations
 

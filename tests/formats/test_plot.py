@@ -1,4 +1,4 @@
-"""The figure of a sweep: its formats, its words, its curves, and where all of that stands."""
+"""Figure of a sweep: its formats, texts, curves and their positions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from vitprof.cli import run
 from vitprof.errors import SpecError
 from vitprof.formats.drawing.caption import caption_of
 from vitprof.formats.drawing.figure import compose, style
-from vitprof.formats.drawing.labels import Box, beside, spread
+from vitprof.formats.drawing.labels import Box, place_label, spread
 from vitprof.formats.drawing.plot import Picture, draw, find_picture
 from vitprof.formulas.mixers import MIXERS
 from vitprof.report.sweep import Sweep
@@ -90,7 +90,7 @@ def points(line: Line2D) -> list[tuple[float, float]]:
 
 
 def words(figure: Figure) -> list[Text]:
-    """Every text that is to be seen."""
+    """Return every visible text."""
     return [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
 
 
@@ -113,7 +113,7 @@ def test_svg_has_every_word() -> None:
     assert {"tokens", "MACs of a forward pass", "peak memory of a training step"} <= {*said}
     assert {"attn", "lambda", "linear", "10 G", "1 GiB", "16,384", "401", "301"} <= {*said}
     assert "dim 128, heads 8, activation gelu. Batch 1, dtype fp32" in " ".join(said)
-    assert b"<text" not in data  # no font of the reader's machine has a say
+    assert b"<text" not in data  # the fonts of the machine have no effect
 
 
 def test_pdf_embeds_true_type() -> None:
@@ -126,7 +126,7 @@ def test_pdf_embeds_true_type() -> None:
 
 
 class Page(HTMLParser):
-    """The tags of a page and the cells of its table."""
+    """Parser of the tags of a page and of the cells of its table."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ def test_the_same_sweep_gives_the_same_bytes(picture: Picture) -> None:
 
 
 def test_a_figure_is_drawn_quietly_and_without_pyplot() -> None:
-    """Where the cache of fonts cannot be kept, too."""
+    """This also holds if the font cache cannot be written."""
     code = (
         "import sys, logging; sys.path.insert(0, sys.argv[1])\n"
         "from sweeps import THREE\n"
@@ -193,7 +193,7 @@ def test_a_figure_is_drawn_quietly_and_without_pyplot() -> None:
 def test_the_figure_of_the_documentation_is_what_its_command_draws(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """To the byte, with the versions in constraints.txt; after a change, run the command anew."""
+    """Compare bytes, for the versions in constraints.txt; after a change run the command again."""
     pages = [HOME / "README.md", *(HOME / "docs").glob("*.md")]
     found = [(page, *figure) for page in pages for figure in FIGURE.findall(read(page))]
     ((page, shown, command),) = found
@@ -225,7 +225,7 @@ def test_the_suffix_says_which_picture() -> None:
 
 
 def test_what_cannot_be_drawn_is_refused_at_once() -> None:
-    with pytest.raises(SpecError, match=r"one point \(tokens 64\); sweep an option over two"):
+    with pytest.raises(SpecError, match=r"there is one \(tokens 64\); sweep an option over two"):
         find_picture("a.png", {"tokens": (64,)}, 3)
     find_picture("a.png", {"tokens": TOKENS, "dim": (64, 128)}, 16)
     with pytest.raises(SpecError, match="34 curves along tokens cannot be told apart"):
@@ -233,7 +233,7 @@ def test_what_cannot_be_drawn_is_refused_at_once() -> None:
     with pytest.raises(SpecError, match="9 curves along image size cannot be told apart"):
         find_picture("a.png", {"image_size": tuple(range(32, 999, 32)), "dim": TOKENS}, 1)
     gone = make(lambda *_: None, axes={"tokens": TOKENS}, curves=("attn",))
-    with pytest.raises(SpecError, match="nothing to draw: macs have a value at 0"):
+    with pytest.raises(SpecError, match="values at two points, and macs have 0"):
         draw(gone, Picture.PNG)
 
 
@@ -387,14 +387,14 @@ def test_labels_are_spread() -> None:
 def test_a_word_stands_where_it_is_free() -> None:
     page = Box(0, 0, 100, 100)
     place = {"clear": 3.0, "width": 20.0, "height": 6.0, "within": page}
-    above = beside(50, 50, boxes=[], segments=[], **place)  # type: ignore[arg-type]
+    above = place_label(50, 50, boxes=[], segments=[], **place)  # type: ignore[arg-type]
     assert above.right < 50 < above.bottom  # to the upper left
-    wall = beside(50, 50, boxes=[], segments=[(0, 55, 100, 55), (0, 20, 100, 90)], **place)  # type: ignore[arg-type]
+    wall = place_label(50, 50, boxes=[], segments=[(0, 55, 100, 55), (0, 20, 100, 90)], **place)  # type: ignore[arg-type]
     assert not wall.cut_by((0, 55, 100, 55))
     assert not wall.cut_by((0, 20, 100, 90))
-    corner = beside(1, 99, boxes=[], segments=[], **place)  # type: ignore[arg-type]
+    corner = place_label(1, 99, boxes=[], segments=[], **place)  # type: ignore[arg-type]
     assert page.holds(corner)
-    taken = beside(50, 50, boxes=[above], segments=[], **place)  # type: ignore[arg-type]
+    taken = place_label(50, 50, boxes=[above], segments=[], **place)  # type: ignore[arg-type]
     assert not taken.meets(above)
 
 

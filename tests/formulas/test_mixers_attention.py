@@ -1,6 +1,6 @@
-"""Attention with shared keys, with normalised queries and keys, with talking heads, in windows.
+"""Attention with shared keys, normalised queries and keys, talking heads, and windows.
 
-References are the papers' equations, head by head and token by token, on the modules'
+References follow the papers' equations, head by head and token by token, with the modules'
 weights in double precision.
 """
 
@@ -48,7 +48,7 @@ def normalised(norm: nn.LayerNorm, x: Tensor) -> Tensor:
 
 
 def attended(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
-    """softmax(q K^T / sqrt(d) + bias) V for a single query."""
+    """Return softmax(q K^T / sqrt(d) + bias) V for a single query."""
     scores = torch.stack([q @ key / len(q) ** 0.5 for key in k])
     shares = (scores if bias is None else scores + bias).exp()
     return sum((s * value for s, value in zip(shares, v, strict=True)), torch.zeros(())) / sum(
@@ -213,7 +213,7 @@ def test_the_fused_kernel_lets_no_heads_talk(heads: int) -> None:
 
 
 def mixer_counts(model: Model, batch: int) -> tuple[dict[str, int], dict[str, int]]:
-    """Parameters and multiply-accumulates of the mixer's ops that have any."""
+    """Return the parameters and the MACs of the mixer's ops that have any."""
     nodes = model.formula(batch).walk(fold=True)
     ops = [
         node.item for node in nodes if isinstance(node.item, Op) and node.path.startswith("mixer.")
@@ -304,7 +304,8 @@ def test_the_index_is_not_saved() -> None:
         ),
         (
             {"tokens": 50},
-            "window mixes neighbours on a grid, and there is none, because 50 tokens are no square",
+            "window mixes neighbours on a grid, and there is none, because 50 tokens are not a "
+            "square",
         ),
     ],
 )
@@ -342,10 +343,10 @@ def test_windows_cost_what_the_paper_says() -> None:
     assert sum(macs.values()) == 4 * 56 * 56 * 96**2 + 2 * 7**2 * 56 * 56 * 96
 
 
-# Both, beside the running modules.
+# Both against the torch modules.
 
 
-# So many tokens, and so narrow an MLP, that scores and weights are the most that is held.
+# With many tokens and a narrow MLP, scores and attention weights make the peak.
 NARROW = [
     specify("layer", options={**LAYER, "tokens": 41, "mlp_ratio": "0.1", **options})
     for options in (
@@ -358,7 +359,7 @@ NARROW = [
 
 
 def layers() -> list[Model]:
-    """The options that the tests over all mixers do not combine."""
+    """Return options that the tests over all mixers do not combine."""
     shared = [
         specify(
             "layer",

@@ -73,7 +73,7 @@ def test_gated_mlp_gates_each_token_by_all(x: Tensor) -> None:
 
 @torch.no_grad()
 def test_gated_mlp_begins_without_a_gate(x: Tensor) -> None:
-    """W is near zero and b is 1, so that each token goes through an MLP of its own."""
+    """W is near zero and b is 1, so that the gate is 1 and no tokens are mixed."""
     torch.manual_seed(0)
     mixer = GatedMlp(DIM, tokens=N, hidden=18).double()
     assert (mixer.spatial.bias == 1).all()
@@ -245,7 +245,7 @@ def test_usual_figure_of_many_transforms_at_once() -> None:
 
 
 def not_counted(report: Counts) -> str:
-    """What a report says of the work that is in no total."""
+    """Return the work that a report lists outside of its total."""
     (facts,) = [element for element in report.document() if isinstance(element, Facts)]
     return facts.lines["not counted"]
 

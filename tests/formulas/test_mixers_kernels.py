@@ -1,14 +1,14 @@
 """Performer, Nystrom attention and cross-covariance attention against their papers' equations.
 
-The loops below are written from the papers, on the modules' weights, in double precision.
-Sizes are odd and unequal, so that no axis can stand in for another.
+The references are loops written from the papers, with the modules' weights in double precision.
+Sizes are odd and unequal, so that swapped axes fail.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from math import ceil, sqrt
+from math import sqrt
 from typing import Any
 
 import pytest
@@ -37,7 +37,7 @@ N, DIM = ROWS * COLUMNS, HEADS * HEAD_DIM
 
 @pytest.fixture(autouse=True)
 def seeded() -> Iterator[None]:
-    """The same numbers each time; one thread, since of small sizes more would only wait."""
+    """Set the seed; run on one thread, since at small sizes more only wait."""
     torch.manual_seed(0)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -51,12 +51,12 @@ def x(seeded: None) -> Tensor:
 
 
 def projected(qkv: nn.Linear, x: Tensor, head: int) -> list[Tensor]:
-    """Queries, keys and values of one head and one image, N × d each."""
+    """Return queries, keys and values of one head and one image, (N, d) each."""
     return [columns(qkv, x, part * DIM + head * HEAD_DIM, HEAD_DIM) for part in range(3)]
 
 
 def like(mixer: Attention, other: nn.Module) -> None:
-    """Give another mixer's projections to attention."""
+    """Copy the projections of another mixer into an attention."""
     own = {name: value for name, value in other.state_dict().items() if name in mixer.state_dict()}
     mixer.load_state_dict(own)
 
@@ -142,12 +142,14 @@ def test_performer_does_not_overflow() -> None:
 
 
 def segments(x: Tensor, landmarks: int) -> Tensor:
-    """The means of segments of the rows; where they do not divide, each is rounded outwards."""
-    rows = len(x)
-    means = []
+    """Return means of segments of the rows; the last ones have one row more if needed."""
+    length, longer = len(x) // landmarks, len(x) % landmarks
+    means, first = [], 0
     for i in range(landmarks):
-        first, last = i * rows // landmarks, ceil((i + 1) * rows / landmarks)
+        last = first + length + (1 if i >= landmarks - longer else 0)
         means.append(x[first:last].sum(0) / (last - first))
+        first = last
+    assert first == len(x)
     return torch.stack(means)
 
 
@@ -177,7 +179,7 @@ def test_nystrom_is_eq_13_with_the_inverse_of_eq_15(
 
 @torch.no_grad()
 def test_nystrom_is_attention_with_a_landmark_for_each_token(x: Tensor) -> None:
-    """All three softmaxes are then A, and A A^+ A = A."""
+    """All three softmaxes equal A in this case, and A A^+ A = A."""
     mixer, attention = (
         NystromAttention(DIM, HEADS, landmarks=N, iterations=60),
         Attention(DIM, HEADS),
@@ -229,7 +231,7 @@ def test_nystroms_macs_written_out() -> None:
 
 
 def xca(mixer: CrossCovarianceAttention, x: Tensor) -> Tensor:
-    """El-Nouby et al. 2021, section 3, a channel at a time."""
+    """Return the output of El-Nouby et al. 2021, section 3, channel by channel."""
     y = torch.empty_like(x)
     for b, head in product(range(B), range(HEADS)):
         q, k, v = projected(mixer.qkv, x[b], head)

@@ -1,7 +1,7 @@
-"""Lambda layers in all their spellings, Linformer and hydra attention, from the equations.
+"""Lambda layers with all their options, Linformer and hydra attention, from the equations.
 
-The references are written from the papers token by token, on the modules' weights in double
-precision. Sizes are odd and unequal, so that no axis can stand in for another.
+The references are written from the papers token by token, with the modules' weights in double
+precision. Sizes are odd and unequal, so that swapped axes fail.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def sizes(tokens: int, grid: tuple[int, int] | None = None) -> MixerSizes:
 
 
 def build(spec: Mixer, at: MixerSizes) -> Any:
-    """The module with a value of its own for every weight and running statistic."""
+    """Build the module with a distinct value for every weight and running statistic."""
     module = build_mixer(spec, at)
     prepare(module)
     return module
@@ -69,7 +69,7 @@ def tokens(count: int, batch: int = B) -> Tensor:
 
 
 def normalised(norm: nn.BatchNorm1d, x: Tensor, start: int) -> Tensor:
-    """The channels of a batch norm from `start`, as many as `x` has."""
+    """Normalise `x` with the channels of a batch norm from `start` on."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     own = slice(start, start + x.shape[-1])
@@ -89,7 +89,7 @@ def ops(spec: Mixer, at: MixerSizes) -> dict[str, Op]:
 
 
 def position_lambda(mixer: LambdaLayer, place: tuple[int, int], copy: int) -> Tensor:
-    """What a value is weighted with for each key channel, at (rows, columns) from the query."""
+    """Return the weights of a value per key channel, at (rows, columns) from the query."""
     if isinstance(mixer.position_lambdas, nn.Conv3d):
         kernel = mixer.position_lambdas.weight
         reach = kernel.shape[2] // 2
@@ -344,7 +344,7 @@ def test_hydra_counts_by_hand() -> None:
     }
 
 
-# What no test over all mixers spells: several copies, and both with global positions.
+# Options that no test over all mixers covers: several copies, and both with global positions.
 
 
 SPELLED: list[tuple[str, dict[str, object]]] = [
@@ -366,7 +366,7 @@ on_and_off_grid = pytest.mark.parametrize("count", [9, 7])
 
 
 def layer(count: int, mixer: str, options: dict[str, object]) -> Model:
-    # An MLP so narrow that the mixer holds the most.
+    # With a narrow MLP the mixer makes the peak.
     bare = {"tokens": count, "dim": 12, "heads": 3, "mlp_ratio": "0.25"}
     return specify("layer", mixer=mixer, options={**bare, **options})
 

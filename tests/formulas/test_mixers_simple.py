@@ -1,7 +1,7 @@
-"""The mixers without an attention: identity, pooling, convolution, layers across tokens.
+"""Mixers without attention: identity, pooling, convolution, layers across tokens.
 
-Each against its paper's equation in plain loops, on a grid of unequal sides; and against
-the parameters that the papers print of whole models.
+Each is compared with its paper's equation in loops, on a grid of unequal sides, and with the
+parameters that the papers print for whole models.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def count(mixer: Mixer, sizes: MixerSizes, measure: Measure) -> int:
 
 
 def published(tokens: int, dim: int) -> MixerSizes:
-    """The heads are nobody's."""
+    """Return sizes on a square grid; the published mixers have no heads."""
     side = Size(int(tokens**0.5))
     return MixerSizes(tokens=Size(tokens), dim=Size(dim), heads=Size(1), grid=(side, side))
 
@@ -247,15 +247,15 @@ def test_resmlp_as_published() -> None:
     assert round(total / 10**6, 1) == 30.0
 
 
-# What is refused
+# Refused options
 
 
 @pytest.mark.parametrize(
     ("model", "options", "why"),
     [
         ("mae", {}, "scattered over the image"),
-        ("classifier", {"pool": "token"}, "the class token lies nowhere; --pool mean"),
-        ("layer", {"tokens": 7}, "7 tokens are no square"),
+        ("classifier", {"pool": "token"}, "the class token has no place on a grid; --pool mean"),
+        ("layer", {"tokens": 7}, "7 tokens are not a square"),
     ],
 )
 @pytest.mark.parametrize("mixer", ["conv", "pool"])
@@ -281,7 +281,7 @@ def test_sizes_that_are_none(mixer: str, option: str, value: int, why: str) -> N
         specify("layer", mixer=mixer, options={"tokens": 9, option: value})
 
 
-# Nothing to count is counted too
+# Mixers without parameters or MACs
 
 
 @pytest.mark.parametrize("mixer", ["identity", "pool"])

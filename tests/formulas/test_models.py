@@ -1,7 +1,7 @@
-"""The models' options: on paper as in torch, counted by hand, and computed naively.
+"""Options of the models: formulas against torch, counts by hand, and naive references.
 
-Each option of a model is turned alone, and some together. Sizes are unequal, so that none can
-stand in for another; an image that is not square has 4 rows of 6 patches.
+Each option of a model is changed alone, and some together. Sizes are unequal, so that swapped
+axes fail; an image that is not square has 4 rows of 6 patches.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from against_modules import CHECKS
-from combinations import differences
+from combinations import Levels, differences, levels
 from reconciled import broken, check_adds_up, macs, read
 from spellings import SPELLINGS, Spelling
 
@@ -41,7 +41,7 @@ from vitprof.values.options import Choice, Flag, Whole
 Options = dict[str, Any]
 
 
-# The variants: each option turned, and some that meet in a formula turned together.
+# Variants: each option changed, and some that meet in a formula changed together.
 
 IMAGE: Options = {"image_size": 12, "patch_size": 3, "channels": 2}
 TOKEN: Options = {"dim": 12, "heads": 3, "mlp_ratio": "2.5"}
@@ -51,7 +51,7 @@ SIZES: dict[str, Options] = {
     "classifier": {**IMAGE, **TOKEN, "depth": 2, "classes": 7},
     "layer": {**TOKEN, "tokens": 7},
 }
-# A size in place of none, and what a choice takes beside itself.
+# Values of sizes that are off by default, and options that a choice requires.
 GIVEN: Options = {"image_width": 18}
 BESIDE: dict[tuple[str, object], Options] = {("pool", "none"): {"head": False}}
 
@@ -61,9 +61,11 @@ BLOCKS: list[Options] = [
     {"norm": "batch", "mlp": "linear", "layer_scale": True},
     {"norm": "rms", "mlp": "none", "layer_scale": True},
 ]
+DROPS: Options = {"dropout": "0.1", "drop_path": "0.2"}
 TOGETHER: dict[str, list[Options]] = {
     "mae": [
         BLOCKS[0],
+        DROPS,
         *({"class_token": False, "pos_embed": kind} for kind in ("learned", "none")),
         {"class_token": False, "final_norm": False, "patch_bias": False},
         {"class_token": False, "mask_ratio": "0"},
@@ -74,6 +76,11 @@ TOGETHER: dict[str, list[Options]] = {
     ],
     "classifier": [
         BLOCKS[1],
+        DROPS,
+        {"final_norm_tokens": "all", "norm": "batch"},
+        {"final_norm_tokens": "all", "distillation": True},
+        {"final_norm_tokens": "all", "distillation": True, "head": False, "final_norm": False},
+        {"final_norm_tokens": "all", "pool": "mean"},
         *({"distillation": True, "norm": norm} for norm in ("rms", "affine", "batch")),
         *({"pool": "mean", "norm": norm} for norm in ("rms", "affine", "batch")),
         {"distillation": True, "head": False},
@@ -89,6 +96,9 @@ TOGETHER: dict[str, list[Options]] = {
     ],
     "layer": [
         *BLOCKS,
+        *({name: rate} for name, rate in DROPS.items()),
+        *({"mlp": mlp, **DROPS} for mlp in ("gated", "linear", "none")),
+        *({"block": block, **DROPS} for block in ARRANGEMENTS),
         *({"block": block, "layer_scale": True} for block in ARRANGEMENTS),
         *({"block": block, "mlp": "none"} for block in ARRANGEMENTS),
         *({"block": block, "mlp": "linear", "norm": "batch"} for block in ARRANGEMENTS),
@@ -98,7 +108,7 @@ TOGETHER: dict[str, list[Options]] = {
 
 
 class Variant(NamedTuple):
-    """A model with some of its options turned."""
+    """A model with some of its options changed from the defaults."""
 
     model: str
     turned: tuple[tuple[str, Any], ...]
@@ -108,9 +118,9 @@ class Variant(NamedTuple):
 
 
 def alone(model: str) -> Iterator[Options]:
-    """Each option of a model turned, except sizes; of a block's, which all share, the layer's.
+    """Yield each option of a model changed, except sizes; options of a block only for the layer.
 
-    A norm is also what stands before the head.
+    The norm option is tested in every model, since it is also the norm before the head.
     """
     usual = specify(model)
     of_blocks = BlockOptions.declared().keys() - {"norm"}
@@ -144,14 +154,14 @@ def spec(variant: Variant) -> Model:
 
 def test_every_option_that_is_no_size_is_turned() -> None:
     assert {model for model, turned in VARIANTS if "norm" in dict(turned)} == {*MODELS}
-    for name in ("mlp", "block", "activation", "layer_scale"):
+    for name in ("mlp", "block", "activation", "layer_scale", *DROPS):
         assert "layer" in {model for model, turned in VARIANTS if name in dict(turned)}
     for name in ("image_width", "patch_bias", "pos_embed", "pos_embed_token", "final_norm"):
         assert {model for model, turned in VARIANTS if name in dict(turned)} == {
             "mae",
             "classifier",
         }
-    for name in ("pool", "distillation", "head"):
+    for name in ("pool", "distillation", "head", "final_norm_tokens"):
         assert {model for model, turned in VARIANTS if name in dict(turned)} == {"classifier"}
     assert {model for model, turned in VARIANTS if "class_token" in dict(turned)} == {"mae"}
 
@@ -197,6 +207,7 @@ WORKLOADS: list[Options] = [
     {"inference": True, "device": "cpu"},
     {**AUTOCAST, "checkpoint": True, "device": "cpu"},
 ]
+DROPPED = [variant for variant in VARIANTS if DROPS.keys() & dict(variant.turned).keys()]
 
 
 def assert_traced(model: Model, how: Options) -> None:
@@ -216,8 +227,15 @@ def test_memory_is_as_traced(place: int, variant: Variant) -> None:
     assert_traced(spec(variant), WORKLOADS[place % len(WORKLOADS)])
 
 
+@pytest.mark.parametrize("how", WORKLOADS, ids=str)
+def test_dropout_is_as_traced(how: Options) -> None:
+    for variant in DROPPED:
+        if variant.model == "layer":
+            assert_traced(spec(variant), how)
+
+
 def test_blocks_that_read_another_dtype_than_the_first_are_as_traced() -> None:
-    """The first reads the fp32 sum with the positions, the others a norm's output in two bytes."""
+    """The first block reads the fp32 sum with the positions, the others a 2-byte norm output."""
     turned = (("block", "conv"), ("norm", "batch"), ("mlp", "linear"), ("depth", 5))
     assert_traced(spec(Variant("classifier", turned)), AUTOCAST)
 
@@ -229,7 +247,7 @@ def test_norms_of_two_bytes_are_as_traced(norm: str) -> None:
     assert_traced(spec(Variant("classifier", turned)), AUTOCAST)
 
 
-FINE = {  # what decides a few bytes of the backward pass
+FINE = {  # options that change a few bytes of the backward pass
     "the gradient of a bias that a norm adds is there before that of its product": (
         Variant("layer", (("norm", "affine"), ("mlp_ratio", "0.1"))),
         {},
@@ -261,7 +279,7 @@ def test_a_grid_need_not_be_square(place: int, spelling: Spelling) -> None:
     assert_traced(model, WORKLOADS[place % len(WORKLOADS)])
 
 
-# Readings.
+# Readings of the tools.
 
 # Evaluation as it is asked for by default, and training with gradients, on a CPU.
 SETTINGS = [Setting(), Setting(device="cpu", train=True, grad=True)]
@@ -303,7 +321,7 @@ def test_no_coefficient_can_be_another(
 
 
 def added(turned: Options, tool: str, setting: Setting) -> int:
-    """What a tool's reading of a layer of three images has beyond the MACs."""
+    """Return by how much a tool's reading of a layer of three images exceeds the MACs."""
     report = macs(spec(Variant("layer", tuple(turned.items()))), 3, setting, [tool])
     return report.counters[tool] - report.total
 
@@ -391,6 +409,12 @@ def test_macs_of_a_layer(turned: Options, mlp: dict[str, int]) -> None:
         ({"norm": "affine"}, {"layer_norm": -2 * B * N * D, "affine": 2 * B * N * D}),
         ({"norm": "batch"}, {"layer_norm": -2 * B * N * D, "batch_norm": 2 * B * N * D}),
         ({"layer_scale": True}, {"layer_scale": 2 * B * N * D}),
+        ({"dropout": "0.1"}, {"dropout": B * N * (D + H + D)}),
+        (
+            {"dropout": "0.1", "mlp": "gated"},
+            {"dropout": B * N * (D + H + D)} | {"multiply": B * N * H, "bias": B * N * H},
+        ),
+        ({"drop_path": "0.1"}, {"drop path": 2 * B * N * D}),
         ({"activation": "relu"}, {"silu": -B * N * H, "relu": B * N * H}),
     ],
     ids=str,
@@ -461,7 +485,7 @@ def test_tokens_and_positions_of_a_classifier(turned: Options, raw: int, fixed: 
 
 
 def block_macs(tokens: int, dim: int = D, hidden: int = H) -> int:
-    """Attention and MLP of B images; the heads' channels are the dim."""
+    """Return the MACs of attention and MLP for B images; all heads together have dim channels."""
     attention = B * tokens * dim * 3 * dim + 2 * B * tokens * tokens * dim + B * tokens * dim * dim
     return attention + B * tokens * dim * hidden + B * tokens * hidden * dim
 
@@ -585,6 +609,36 @@ def test_sums_that_are_not_counted(model: str, turned: Options, sums: int) -> No
     assert report.not_counted["add"] == sums
 
 
+@pytest.mark.parametrize(
+    ("turned", "tokens"),
+    [
+        ({}, 1),
+        ({"final_norm_tokens": "all"}, n + 1),
+        ({"distillation": True}, 2),
+        ({"distillation": True, "final_norm_tokens": "all"}, n + 2),
+        ({"pool": "mean"}, n),
+        ({"pool": "mean", "final_norm_tokens": "all"}, n),
+    ],
+    ids=str,
+)
+def test_tokens_that_the_final_norm_reads(turned: Options, tokens: int) -> None:
+    """The blocks' norms read two times two times all tokens."""
+    model = specify("classifier", options={**SIZES["classifier"], **turned})
+    report = vitprof.macs(model, batch=B, counters=["analytic"])
+    blocks = 2 * 2 * B * model.stages[0].block.sizes.tokens.value * D
+    assert report.not_counted["layer_norm"] == blocks + B * tokens * D
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_dropout_costs_nothing_in_inference(device: str) -> None:
+    def held(turned: Options) -> Levels:
+        model = specify("layer", options={**SIZES["layer"], **turned})
+        return levels((model, Workload(batch=B, device=device, inference=True)))
+
+    for name, rate in DROPS.items():
+        assert held({name: rate}) == held({})
+
+
 @pytest.mark.parametrize("model", ["classifier", "mae"])
 def test_an_image_has_a_height_and_a_width(model: str) -> None:
     square = specify(model, options=SIZES[model])
@@ -609,6 +663,16 @@ KEPT = 4 * B * N
         ({"norm": "batch"}, "cpu", 2 * 2 * 4 * D - 4 * KEPT),
         # What it multiplies, which nobody else needs.
         ({"layer_scale": True}, "cuda", 2 * KEPT * D),
+        # A mask of one byte an element after attention, activation and output; on a CPU factors.
+        # The second linear layer keeps what is left of the activation, and GELU its input.
+        ({"dropout": "0.1"}, "cuda", B * N * (D + H + D)),
+        ({"dropout": "0.1"}, "cpu", KEPT * (D + H + D)),
+        # ReLU keeps its output.
+        ({"dropout": "0.1", "activation": "relu"}, "cuda", B * N * (D + H + D)),
+        ({"dropout": "0.1", "mlp": "none"}, "cuda", B * N * D - KEPT * (D + D + 2) - KEPT * 2 * H),
+        # A factor of each sample and branch.
+        ({"drop_path": "0.1"}, "cuda", 2 * 4 * B),
+        ({"drop_path": "0.1"}, "cpu", 2 * 4 * B),
         # Both halves, the gate's activation, and the product; in place of H before and after.
         ({"mlp": "gated"}, "cuda", KEPT * (2 * H + H + H) - KEPT * (H + H)),
         ({"mlp": "gated", "activation": "relu"}, "cuda", KEPT * (2 * H + H + H) - KEPT * (H + H)),
@@ -638,7 +702,7 @@ def test_a_layer_keeps(turned: Options, device: str, more: int) -> None:
     ],
 )
 def test_what_an_arrangement_holds_and_adds(block: str, norms: int, scales: int, sums: int) -> None:
-    """Beside attention and an MLP of 4 D: a norm has 2 D parameters, a scale D."""
+    """In addition to attention and an MLP of 4 D, a norm has 2 D parameters, a scale D."""
     rest = 3 * D * D + 3 * D + D * D + D + 2 * 4 * D * D + 4 * D + D
     options: Options = {"tokens": N, "dim": D, "heads": h, "block": block, "layer_scale": True}
     assert_params("layer", rest + norms * 2 * D + scales * D, **options)
@@ -647,7 +711,7 @@ def test_what_an_arrangement_holds_and_adds(block: str, norms: int, scales: int,
     assert report.not_counted["layer_norm"] == norms * N * D
 
 
-# What is refused.
+# Refused options.
 
 
 @pytest.mark.parametrize(
@@ -656,19 +720,17 @@ def test_what_an_arrangement_holds_and_adds(block: str, norms: int, scales: int,
         (
             "classifier",
             {"distillation": True, "pool": "mean"},
-            "a distillation token stands beside a class token, and pool mean has none; "
-            "take pool token with it",
+            "distillation needs a class token, and pool mean has none; give pool token with it",
         ),
         (
             "classifier",
             {"distillation": True, "pool": "none", "head": False},
-            "a distillation token stands beside a class token, and pool none has none; "
-            "take pool token with it",
+            "distillation needs a class token, and pool none has none; give pool token with it",
         ),
         (
             "classifier",
             {"pool": "none"},
-            "pool none leaves the patches as they are, for no head; give --no-head with it",
+            "pool none returns all patches, which the head cannot classify; give --no-head with it",
         ),
         (
             "classifier",
@@ -683,19 +745,19 @@ def test_what_an_arrangement_holds_and_adds(block: str, norms: int, scales: int,
         (
             "classifier",
             {"pos_embed": "fixed", "dim": 30, "heads": 6},
-            "dim 30 is not divisible by 4, as the sines and cosines of two axes need; "
+            "dim 30 is not divisible by 4, which sines and cosines of two axes need; "
             "with these heads dim can be 24 or 36",
         ),
         (
             "classifier",
             {"pos_embed": "fixed", "dim": 2, "heads": 1},
-            "dim 2 is not divisible by 4, as the sines and cosines of two axes need; "
+            "dim 2 is not divisible by 4, which sines and cosines of two axes need; "
             "with these heads dim can be 4",
         ),
         (
             "mae",
             {"decoder_dim": 30, "decoder_heads": 5},
-            "decoder dim 30 is not divisible by 4, as the sines and cosines of two axes need; "
+            "decoder dim 30 is not divisible by 4, which sines and cosines of two axes need; "
             "with these heads decoder dim can be 20 or 40",
         ),
         (
@@ -708,9 +770,16 @@ def test_what_an_arrangement_holds_and_adds(block: str, norms: int, scales: int,
             (
                 "layer",
                 {"mlp": mlp, "mlp_ratio": "0.01"},
-                "mlp ratio 0.01 leaves the MLP no channel of 64; give a ratio of at least 1/64",
+                "mlp ratio 0.01 gives the MLP of dim 64 no hidden channel; "
+                "give a ratio of at least 1/64",
             )
             for mlp in ("plain", "gated")
+        ),
+        *(
+            ("layer", {name: rate}, f"{label} {rate} is out of range; give {bounds}")
+            for name, label in (("dropout", "dropout"), ("drop_path", "drop path"))
+            for rate in ("1", "-0.1")
+            for bounds in ("a number from 0 to below 1",)
         ),
         ("layer", {"norm": "group"}, "norm can be layer, rms, affine or batch, not 'group'"),
         ("mae", {"mlp": "deep"}, "mlp can be plain, gated, linear or none, not 'deep'"),
@@ -746,7 +815,7 @@ def test_patch_sizes_that_a_refusal_suggests_are_taken() -> None:
         *(("layer", {"mlp": mlp, "mlp_ratio": "0.01"}) for mlp in ("linear", "none")),
         *(("layer", {"mlp": mlp, "mlp_ratio": "1/64"}) for mlp in ("plain", "gated")),
         ("classifier", {"pool": "none", "head": False}),
-        # No table of sines and cosines, so that a width is free.
+        # Without a table of sines and cosines, any width is allowed.
         *(("mae", {"pos_embed": kind, "dim": 30, "heads": 3}) for kind in ("learned", "none")),
         ("classifier", {"dim": 30, "heads": 3}),
         # One patch is enough, or a class token alone.
@@ -760,7 +829,7 @@ def test_what_fits_is_taken(model: str, options: Options) -> None:
 
 
 def test_options_of_models_and_mixers_have_names_of_their_own() -> None:
-    """The command line has them side by side."""
+    """The command line takes options of models and mixers in one list."""
     of_models = {name for model in MODELS.values() for name in model.declared()}
     of_mixers = {name for mixer in MIXERS.values() for name in mixer.declared()}
     assert of_models & of_mixers == set()

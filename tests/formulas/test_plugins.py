@@ -1,4 +1,4 @@
-"""Mixers of other packages: installed, or named by their place; none touches a file of vitprof."""
+"""Mixers of other packages: installed, or named by module and class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from vitprof.cli import run
-from vitprof.cli.plugins import meet_mixers
+from vitprof.cli.plugins import load_mixers
 from vitprof.errors import SpecError
 from vitprof.formulas.mixers import MIXERS, find_mixer
 from vitprof.formulas.plugins import load_mixer
@@ -30,7 +30,7 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example package, installed beside nothing else, without a network."""
+    """Install the example package alone, without a network."""
     target = tmp_path_factory.mktemp("installed")
     source = tmp_path_factory.mktemp("source") / "package"
     subprocess.run(["cp", "-r", EXAMPLE, source], check=True)  # a build leaves files behind
@@ -97,7 +97,7 @@ def test_its_options_are_in_the_help_once_it_is_named(installed: Path) -> None:
 
 
 def test_a_mixer_named_by_its_place() -> None:
-    """From the directory that holds its package, without an installation."""
+    """Run from the directory of the package, without an installation."""
     words = f"params --model layer --tokens 7 --mixer {PLACE} --counters analytic"
     made = document(f"{words} --memory-units 5", path=HOME, cwd=EXAMPLE)
     assert (made["spec"]["mixer"], made["spec"]["memory_units"]) == ("external", 5)
@@ -118,9 +118,9 @@ def beside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("beside")
 @pytest.mark.parametrize("option", ["--mixer {}", "--mixer={}", "--mixers attn,{}", "--mixers={}"])
 def test_it_is_met_wherever_it_is_named(option: str) -> None:
-    """Before a command's options are made, which is done once in a process."""
+    """The mixer is loaded before a command's options are declared, once per process."""
     assert "external" not in MIXERS
-    meet_mixers(["bench", *option.format(PLACE).split(), "--memory-units", "5"])
+    load_mixers(["bench", *option.format(PLACE).split(), "--memory-units", "5"])
     assert [*MIXERS][-1] == "external"
 
 
@@ -147,9 +147,12 @@ def test_it_is_known_by_its_name_from_then_on() -> None:
         ("nowhere:Mixer", "'nowhere:Mixer' cannot be imported, ModuleNotFoundError: No module"),
         ("json:Nothing", "'json:Nothing' cannot be imported, AttributeError: .*has no attribute"),
         (":X", "':X' cannot be imported, ValueError: Empty module name; give package.module:Name"),
-        ("json:JSONDecoder", "'json:JSONDecoder' is no mixer; give a class that is derived from"),
-        ("json:dumps", "'json:dumps' is no mixer"),
-        ("vitprof.formulas.mixer:Mixer", "'vitprof.formulas.mixer:Mixer' has no name"),
+        ("json:JSONDecoder", "'json:JSONDecoder' is not a mixer; give a class that is derived"),
+        ("json:dumps", "'json:dumps' is not a mixer"),
+        (
+            "vitprof.formulas.mixer:Mixer",
+            "'vitprof.formulas.mixer:Mixer' has no class attribute name",
+        ),
     ],
 )
 def test_what_is_no_mixer(reference: str, sentence: str, capsys: Capture) -> None:
@@ -179,4 +182,4 @@ def test_a_name_that_is_taken(tmp_path: Path) -> None:
     write(tmp_path, {"taken_mixer.py": text.replace('name = "external"', 'name = "attn"')})
     done = vitprof("params --mixer taken_mixer:ExternalAttention", path=tmp_path, cwd=tmp_path)
     assert done.returncode == 2
-    assert "is called attn, as another one is" in done.stderr
+    assert "is called attn, as another mixer is" in done.stderr

@@ -1,4 +1,4 @@
-"""The polynomials that `vitprof mixers` and `vitprof models` print, read back."""
+"""Polynomials that `vitprof mixers` and `vitprof models` print, parsed and compared."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _POWERS = {ord(power): f"**{digit}" for digit, power in enumerate("⁰¹²³⁴�
 
 
 def read(text: str) -> Any:
-    """A printed polynomial as a SymPy expression, in the symbols above and no other."""
+    """Parse a printed polynomial as a SymPy expression, in the symbols above only."""
     expression = sympy.sympify(text.replace("×", "*").translate(_POWERS), locals=SYMBOLS)
     assert expression.free_symbols <= {*SYMBOLS.values()}
     return expression
@@ -147,12 +147,12 @@ def test_mixer_by_hand(mixer: str) -> None:
 
 
 def block_params(D: Any) -> Any:
-    """Two norms, attention, and an MLP of 4 D channels."""
+    """Return the parameters of two norms, attention, and an MLP of 4 D channels."""
     return 2 * 2 * D + 4 * (D * D + D) + (D * 4 * D + 4 * D) + (4 * D * D + D)
 
 
 def block_macs(N: Any, D: Any) -> Any:
-    """Attention's four projections and two products, and the MLP."""
+    """Return the MACs of attention's four projections and two products, and of the MLP."""
     return 4 * N * D * D + 2 * N * N * D + 2 * N * D * 4 * D
 
 
@@ -192,7 +192,7 @@ def test_model_by_hand(model: str) -> None:
 
 
 def at(text: str, values: dict[str, int]) -> Any:
-    """A printed polynomial's value."""
+    """Evaluate a printed polynomial."""
     return read(text).subs({SYMBOLS[name]: value for name, value in values.items()})
 
 
@@ -229,7 +229,7 @@ def test_mixer_at_any_size(name: str, data: st.DataObject) -> None:
     assert at(entry.macs, values) == formula.total(Measure.MACS)
 
 
-# What each symbol stands for: an option of the model, or what follows from its options.
+# Meaning of each symbol: an option of the model, or a value derived from its options.
 STANDS_FOR = {
     **{"N": "tokens", "D": "dim", "decoder_D": "decoder_dim", "patch": "patch_size"},
     **{name: name for name in ("depth", "decoder_depth", "channels", "classes", "patches", "kept")},

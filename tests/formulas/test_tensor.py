@@ -1,4 +1,4 @@
-"""Tensors on paper against torch's: the same words give the same shapes, or are refused."""
+"""Tensors of formulas against torch's: the same methods give the same shapes or errors."""
 
 from __future__ import annotations
 

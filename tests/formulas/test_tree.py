@@ -1,6 +1,6 @@
-"""The formula tree against the torch module, path by path, on the meta device.
+"""Formula tree against the torch module, path by path, on the meta device.
 
-Sizes are drawn odd and unequal, so that none can be taken for another.
+Sizes are drawn odd and unequal, so that swapped axes fail.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def models(draw: st.DrawFn, spelling: Spelling) -> Model:
         "receptive_field": draw(st.sampled_from([1, 3, 29])),
     }
     if side == 1 or drawn["tokens"] in (1, 2) or drawn["mask_ratio"] == "0.99":
-        drawn["landmarks"] = 1  # there may be one token alone, and landmarks are no more than that
+        drawn["landmarks"] = (
+            1  # there may be a single token, and there are at most as many landmarks as tokens
+        )
     return spelling.specify(drawn)
 
 

@@ -1,4 +1,4 @@
-"""What holds between a model's formulas and its module."""
+"""Checks that a model's formulas agree with its torch module."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def check_parameters(model: Model) -> None:
     running: Counter[str] = Counter()
     for name, parameter in module.named_parameters():
         owner = name.rpartition(".")[0]
-        # What a container holds itself, a class token, is a row of its own on paper.
+        # A parameter that a container holds, as a class token, has a separate row in the formulas.
         is_leaf = not list(module.get_submodule(owner).children())
         running[owner if is_leaf else name] += parameter.numel()
     on_paper = {path: op.params.value for path, op in ops(model).items()}
@@ -80,7 +80,7 @@ def check_names_types_and_order(model: Model) -> None:
     ] == [
         (path, type(part).__name__)
         for path, part in module.named_modules()
-        if not isinstance(part, nn.Identity)  # stands for what is switched off
+        if not isinstance(part, nn.Identity)  # replaces a part that is switched off
     ]
 
 

@@ -1,4 +1,4 @@
-"""A real step on the CPU, by the events of PyTorch's allocator."""
+"""Peak memory of a real step on the CPU, from the events of PyTorch's allocator."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vitprof.running.step import Step
 
 @contextmanager
 def plain_kernels() -> Iterator[None]:
-    """Run on one thread without oneDNN, whose workspaces are no tensors."""
+    """Run on one thread and without oneDNN, whose workspaces are not tensors."""
     threads, enabled = torch.get_num_threads(), torch._C._get_mkldnn_enabled()
     torch.set_num_threads(1)
     torch._C._set_mkldnn_enabled(False)
@@ -28,8 +28,8 @@ def plain_kernels() -> Iterator[None]:
 
 
 def allocated(model: Model, workload: Workload) -> dict[str, int]:
-    """The most bytes that a real step holds at once in each phase; the second of two steps."""
-    gc.collect()  # what an earlier step has left would be let go of in the middle of this one
+    """Return the peak memory in bytes of each phase of a real step; the second of two steps."""
+    gc.collect()  # otherwise tensors of an earlier step are freed during this one
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
         step = Step(model, workload, device="cpu")
         step()

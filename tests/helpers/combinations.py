@@ -1,7 +1,7 @@
 """Random combinations of every option, mixer, model and workload, at small odd sizes.
 
-Options that are right one by one and in pairs can be wrong in threes. Run as a script, this
-holds the formula of so many combinations against a trace, at every allocation:
+Options that are right alone and in pairs can be wrong in threes. As a script, this module
+compares the formula with a trace after every allocation, for a number of combinations:
 
     python tests/helpers/combinations.py --number 2000 --seed 1
 """
@@ -22,24 +22,27 @@ from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS
 from vitprof.request.specs import specify
-from vitprof.request.workload import DEVICES, DTYPES, KERNELS, OPTIMIZERS, Workload
+from vitprof.request.workload import BUCKETS, DEVICES, DTYPES, KERNELS, OPTIMIZERS, Workload
 from vitprof.running.trace import trace
 from vitprof.values.options import Choice, Flag, Option, Ratio, Whole, pairs
 
-# Numbers that meet often: they divide each other, are equal, or are 1.
+# Few values, so that sizes are often equal, divide each other, or are 1.
 _NUMBERS: dict[str, tuple[int, ...]] = {
     **{"image_size": (2, 4, 6, 9, 12), "image_width": (0, 0, 0, 4, 6), "patch_size": (1, 2, 3, 4)},
     **{"channels": (1, 2, 3), "tokens": (1, 2, 3, 4, 5, 7, 9, 16), "classes": (1, 2, 5)},
     **{"dim": (4, 8, 12, 20, 24), "decoder_dim": (4, 8, 12), "heads": (1, 2, 3, 4)},
     **{"decoder_heads": (1, 2, 4), "depth": (1, 2, 3, 4), "decoder_depth": (1, 2, 3)},
 }
-_RATIOS = {"mlp_ratio": ("0.5", "1", "2", "4"), "mask_ratio": ("0", "0.3", "0.5", "0.75")}
+_RATIOS = {
+    **{"mlp_ratio": ("0.5", "1", "2", "4"), "mask_ratio": ("0", "0.3", "0.5", "0.75")},
+    **{"dropout": ("0", "0", "0.1"), "drop_path": ("0", "0", "0.2")},
+}
 
 Case = tuple[Model, Workload]
 
 
 def cases(seed: int) -> Iterator[Case]:
-    """Yield combinations that are defined, for ever; the same ones for the same seed."""
+    """Yield valid combinations without end, in an order that depends on the seed only."""
     random = Random(seed)
     while True:
         try:
@@ -59,7 +62,7 @@ def _model(random: Random) -> Model:
 
 
 def _value(random: Random, name: str, option: Option) -> object:
-    """A value of an option; None for its default."""
+    """Draw a value of an option; None for its default."""
     if isinstance(option, Whole):
         if name in _NUMBERS:
             return random.choice(_NUMBERS[name])
@@ -75,6 +78,7 @@ def _value(random: Random, name: str, option: Option) -> object:
 
 def _workload(random: Random) -> Workload:
     dtype, inference = random.choice(["fp32", *DTYPES]), random.random() < 0.2
+    optimizer = random.choice(OPTIMIZERS)
     return Workload(
         batch=random.choice((1, 1, 1, 2, 3)),
         device=random.choice(DEVICES),
@@ -82,35 +86,39 @@ def _workload(random: Random) -> Workload:
         autocast=dtype != "fp32" and random.random() < 0.5,
         checkpoint=not inference and random.random() < 0.3,
         inference=inference,
-        optimizer=random.choice(OPTIMIZERS),
-        kernel=random.choice(KERNELS),
+        optimizer=optimizer,
+        kernel="loop" if optimizer == "lamb" else random.choice(KERNELS),
+        accumulate=1 if inference or random.random() < 0.7 else random.choice((2, 3)),
+        keep_gradients=not inference and random.random() < 0.3,
+        clip=not inference and random.random() < 0.3,
+        ddp="none" if inference or random.random() < 0.6 else random.choice(BUCKETS),
     )
 
 
 def described(case: Case) -> str:
-    """Model and workload in a line."""
+    """Return model and workload as one line."""
     model, workload = case
     return f"{pairs(model.conditions())}; {pairs(workload.values())}"
 
 
-Levels = dict[str, list[int]]  # bytes that are held after each allocation, by phase
+Levels = dict[str, list[int]]  # bytes held after each allocation, by phase
 
 
 def levels(case: Case, **how: Any) -> Levels:
-    """By formula; as `follow` takes `how`."""
+    """Return the levels by formula; `how` is passed to `follow`."""
     timeline = follow(*case, every=True, **how)[0].eager.timeline
     held = timeline.levels()
     return {phase: held[begin:end] for phase, (begin, end) in timeline.phases.items()}
 
 
 def differences(case: Case) -> list[str]:
-    """Phases in which formula and trace hold other bytes at some allocation."""
+    """Return the phases in which formula and trace differ after some allocation."""
     own, traced = levels(case, departures=TRACED), trace(*case).levels
     return [phase for phase in own if own[phase] != [*traced[phase]]]
 
 
 def main() -> int:
-    parser = ArgumentParser(description="Hold formulas against traces, at every allocation.")
+    parser = ArgumentParser(description="Compare formulas with traces after every allocation.")
     parser.add_argument("--number", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Readings of a model by every tool, what has to hold of them, and conventions with a fault."""
+"""Readings of a model by every tool, checks of them, and conventions with an error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import vitprof
 from vitprof.counters import TOOLS
-from vitprof.counters.convention import Causes, Convention, Opinion, Setting
+from vitprof.counters.convention import Causes, Convention, Rule, Setting
 from vitprof.counters.read import read_macs
 from vitprof.formulas.layer import Layer
 from vitprof.formulas.model import Model
@@ -27,7 +27,7 @@ def ops(tree: Layer) -> list[Op]:
 
 
 def check_adds_up(report: Counts, counters: Iterable[str] = TOOLS) -> None:
-    """Every tool has spoken, and nothing of what it said is left over."""
+    """Assert that every tool has a reading, and that its causes explain the difference."""
     assert report.unavailable == {}
     assert report.differences.keys() == report.counters.keys() == set(counters)
     for tool, difference in report.differences.items():
@@ -45,7 +45,7 @@ def check_adds_up(report: Counts, counters: Iterable[str] = TOOLS) -> None:
 
 @cache
 def read(spec: Model, setting: Setting) -> Mapping[str, object]:
-    """What the tools say of three images."""
+    """Return each tool's MACs of a forward pass on three images."""
     return read_macs(TOOLS.values(), spec, 3, setting, force=False, say=lambda message: None)
 
 
@@ -58,7 +58,7 @@ def without(cause: str, convention: Convention, op: Op) -> Causes:
 
 
 def broken(tree: Layer, convention: Convention) -> Iterator[tuple[Work, str, Convention]]:
-    """The convention with one coefficient off: (kind of op, cause left out or none, broken).
+    """Yield conventions with one wrong coefficient: (kind of op, cause left out or none, broken).
 
     A kind without a rule is counted by its MACs, which is a coefficient too.
     """
@@ -68,5 +68,5 @@ def broken(tree: Layer, convention: Convention) -> Iterator[tuple[Work, str, Con
         yield kind, cause, replaced(convention, kind, partial(without, cause, convention))
 
 
-def replaced(convention: Convention, kind: Work, rule: Opinion) -> Convention:
+def replaced(convention: Convention, kind: Work, rule: Rule) -> Convention:
     return Convention({**convention.rules, kind: rule})

@@ -1,4 +1,4 @@
-"""What the mixers' references share: weights of a value of their own, columns of a linear layer."""
+"""Helpers of the mixers' references: distinct weights, columns of a linear layer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 def prepare(module: nn.Module, reach: float = 1) -> None:
-    """Give every weight and running statistic a value of its own, in double precision."""
+    """Set every weight and running statistic to a distinct value, in double precision."""
     module.double().eval()
     for name, tensor in module.state_dict().items():
         if name.endswith("running_var"):
@@ -16,6 +16,6 @@ def prepare(module: nn.Module, reach: float = 1) -> None:
 
 
 def columns(linear: nn.Linear, x: Tensor, start: int, width: int) -> Tensor:
-    """Outputs `start` to `start + width` of a linear layer."""
+    """Return outputs `start` to `start + width` of a linear layer."""
     rows = slice(start, start + width)
     return x @ linear.weight[rows].T + linear.bias[rows]

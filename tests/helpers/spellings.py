@@ -1,6 +1,6 @@
-"""Every model with every mixer, spelled in every way: what the tests that run over all share.
+"""Spellings: every model with every mixer and each of its options, for tests over all.
 
-Sizes are small, odd and unequal, so that none can stand in for another.
+Sizes are small, odd and unequal, so that swapped axes fail.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ SIZES: dict[str, object] = {
     **{"dim": 12, "depth": 1, "heads": 3, "mlp_ratio": "0.75", "classes": 11},
     **{"decoder_dim": 20, "decoder_depth": 1, "decoder_heads": 5},
 }
-# Of the mixers' own options, those that are numbers: small ones that every model has room for.
+# Numeric options of the mixers, small enough for every model.
 MIXER_SIZES: dict[str, object] = {
     **{"key_depth": 2, "receptive_field": 3, "intra_depth": 1, "projection": 5},
     **{"features": 5, "landmarks": 3, "iterations": 4},
     **{"pool_size": 3, "kernel_size": 3, "token_hidden": 5},
     **{"window": 3, "gate_ratio": "4", "bias_dim": 2},
 }
-# Switches that are nothing without another one.
+# Flags that require another option.
 BESIDE: dict[str, Variant] = {"local_scale": (("patch_interaction", True),)}
-# What a mixer on a grid needs of each model that has one: nine patches, and nothing beside.
+# Options that give each model a grid for a mixer: nine patches, without prefix tokens.
 ON_GRID: dict[str, dict[str, object]] = {"classifier": {"pool": "mean"}, "layer": {"tokens": 9}}
 
 
 @dataclass(frozen=True)
 class Spelling:
-    """A model with a mixer, and what the mixer is told besides its sizes."""
+    """A model, a mixer, and the mixer's options besides its sizes."""
 
     model: str
     mixer: str
@@ -53,11 +53,11 @@ class Spelling:
 
     @property
     def on_grid(self) -> bool:
-        """Whether the mixer needs a grid."""
+        """True if the mixer needs a grid."""
         return needs_grid(self.mixer, self.variant)
 
     def specify(self, sizes: Mapping[str, object] = MappingProxyType({})) -> Model:
-        """The model at these sizes, and for the rest at those above."""
+        """Build the model with these sizes, and the sizes above for the rest."""
         grid = grid_options(self.model, self.mixer, self.variant)
         options = {**SIZES, **MIXER_SIZES, **grid, **sizes, **dict(self.variant)}
         own = {**MODELS[self.model].declared(), **MIXERS[self.mixer].declared()}
@@ -69,23 +69,23 @@ class Spelling:
 
 
 def needs_grid(mixer: str, variant: Variant = ()) -> bool:
-    """Whether the mixer, so told, needs a grid."""
+    """Return True if the mixer with these options needs a grid."""
     options: Any = dict(variant)
     return MIXERS[mixer](**options).needs_grid
 
 
 def grid_options(model: str, mixer: str, variant: Variant = ()) -> dict[str, object]:
-    """The options of a model that give it the grid that a mixer may need."""
+    """Return the options of a model that give it a grid, if the mixer needs one."""
     return ON_GRID[model] if needs_grid(mixer, variant) else {}
 
 
 def defined(model: str, mixer: str, variant: Variant = ()) -> bool:
-    """Whether the model can have the grid that the mixer may need."""
+    """Return True if the mixer needs no grid or the model can have one."""
     return model in ON_GRID or not needs_grid(mixer, variant)
 
 
 def variants(mixer: type[Mixer]) -> list[Variant]:
-    """As it is, with each switch turned, each other choice, and one where none is usual."""
+    """Return the default, each flag inverted, each other choice, and 1 for sizes of 0."""
     found: list[Variant] = [()]
     for name, option in mixer.declared().items():
         default = getattr(mixer(), name)
@@ -107,7 +107,7 @@ SPELLINGS = [
 
 
 def _in_turn() -> Iterator[Spelling]:
-    """The reports' mixers in all of the models, and each other spelling in one of them."""
+    """Yield the reports' mixers in all models, and each other spelling in one model."""
     models: dict[tuple[str, Variant], list[Spelling]] = {}
     for spelling in SPELLINGS:
         models.setdefault((spelling.mixer, spelling.variant), []).append(spelling)

@@ -1,4 +1,4 @@
-"""Sweeps made by hand, whose curves are known."""
+"""Sweeps with known curves."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def make(
     crossovers: tuple[Crossover, ...] = (),
     **others: Any,
 ) -> Sweep:
-    """A sweep whose values are `cost(measure, curve, place)`."""
+    """Build a sweep whose values are `cost(measure, curve, place)`."""
     points = []
     for curve in curves:
         for values in product(*axes.values()):
@@ -47,7 +47,7 @@ def make(
 
 
 def crossover(measure: str, at: int | None, value: int | None, **others: Any) -> Crossover:
-    """lambda becomes cheaper than attn."""
+    """Return a crossover from which lambda is cheaper than attn."""
     given: dict[str, Any] = {
         "measure": measure,
         "option": "tokens",
@@ -62,7 +62,7 @@ def crossover(measure: str, at: int | None, value: int | None, **others: Any) ->
 
 
 def quadratic_and_linear(measure: str, curve: str, place: Mapping[str, Any]) -> int | None:
-    """N^2 + 100 N against 500 N, and 400 N: they cross at 400 and 300; `linear` lacks 512."""
+    """Build N^2 + 100 N, 500 N and 400 N, which cross at 400 and 300; `linear` has no 512."""
     tokens: int = place["tokens"]
     unit = 4096 if measure == "memory" else 1000
     if curve == "linear" and tokens == 512:

@@ -1,4 +1,4 @@
-"""The search for the largest batch, against scripted trials; sizes of memory; named GPUs."""
+"""Search for the largest batch with scripted trials."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from vitprof.errors import SpecError
 from vitprof.measuring.search import (
     STRATEGIES,
     Search,
@@ -23,13 +22,10 @@ from vitprof.measuring.search import (
 )
 from vitprof.measuring.trials import Device
 from vitprof.report.batch_size import TriedBatch
-from vitprof.request.gpus import GPUS, find_gpu
-from vitprof.values.amounts import Bytes
-from vitprof.values.bytes import read_bytes
 
 MOST = 65_536
 
-# What the report's log prints: `FIGURES.md`, section 1.
+# The report's log: `FIGURES.md`, section 1.
 LOGS = {
     87: "512 NG, 256 NG, 128 NG, 64 OK, 96 NG, 80 OK, 88 NG, 84 OK, 86 OK, 87 OK",
     23: "512 NG, 256 NG, 128 NG, 64 NG, 32 NG, 16 OK, 24 NG, 20 OK, 22 OK, 23 OK",
@@ -75,7 +71,7 @@ def test_every_truth(strategy: str, start: int) -> None:
         assert found.largest == (truth or None)
         assert found.stopped is (Stopped.BRACKETED if truth else Stopped.NONE)
         assert len(batches) == len({*batches})
-        # What the answer rests on was tried: it, and one more.
+        # The answer and the next larger batch were tried.
         assert {truth, truth + 1} - {0} <= {*batches}
 
 
@@ -91,7 +87,7 @@ def test_cap(strategy: str, most: int) -> None:
 
 
 def trials_for(truth: int, percent: int) -> int:
-    """Trials of `predict` from a prediction that is so many percent of the truth."""
+    """Return the number of trials of `predict` from a percentage of the true answer."""
     return len(searched("predict", truth * percent // 100, up_to(truth)).trials)
 
 
@@ -102,7 +98,7 @@ def test_prediction_saves_trials() -> None:
     assert max(exact) <= 5
     assert sum(exact) / len(exact) <= 4
     assert sum(blind) / len(blind) > 9
-    # Ten percent off, either way, it is no worse than none at all.
+    # A prediction 10 % off, either way, is still better than none.
     for percent in (90, 110):
         assert sum(trials_for(truth, percent) for truth in truths) < sum(blind)
     for truth in LOGS:
@@ -133,7 +129,7 @@ def test_trials_that_contradict_each_other(strategy: str, start: int, most: int,
 
 
 def failing_at(third: BaseException) -> Callable[[int], Trial]:
-    """64 fits, 96 does not, and then that."""
+    """Return a trial in which 64 fits, 96 does not, and any other batch raises `third`."""
     script = {64: True, 96: False}
 
     def try_batch(batch: int) -> Trial:
@@ -248,59 +244,3 @@ def test_table_of_none() -> None:
     Console(file=text, width=80, color_system=None).print(report(0))
     assert "not even 1 fits" in text.getvalue()
     assert text.getvalue().count("none") == 2
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ("24GiB", 24 * 1024**3),
-        ("10.5GB", 10_500_000_000),
-        ("512 MiB", 512 * 1024**2),
-        ("1.5kib", 1536),
-        ("2kB", 2000),
-        ("1TiB", 1024**4),
-        ("7", 7),
-        (" 7B ", 7),
-        # Parts of bytes are dropped, and no float is passed through.
-        ("0.0019kB", 1),
-        ("9007199254740993", 9007199254740993),
-    ],
-)
-def test_sizes_of_memory(text: str, size: int) -> None:
-    assert read_bytes("limit", text) == size
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "GiB", "24G", "24Gi", "-1GiB", "1e9", "1,5GB", "1/2GB", "nan", "24 G B", "٣GiB", "1.GB"],
-)
-def test_sizes_that_cannot_be_read(text: str) -> None:
-    with pytest.raises(SpecError, match=r"(?s)^limit .*is no size of memory; .*such as 24GiB$"):
-        read_bytes("limit", text)
-
-
-def test_size_of_too_many_digits() -> None:
-    with pytest.raises(SpecError, match="is no size of memory"):
-        read_bytes("limit", "9" * 5000)
-
-
-@pytest.mark.parametrize("text", ["0", "0GiB", "0.5", "0.0001kB"])
-def test_no_memory_at_all(text: str) -> None:
-    with pytest.raises(SpecError, match="one byte or more"):
-        read_bytes("limit", text)
-
-
-def test_sizes_shown() -> None:
-    sizes = (0, 1024**2 - 1, 1024**2, 24 * 1024**3, 1536 * 1024**3)
-    shown = ["0 bytes", "1,048,575 bytes", "1.0 MiB", "24.00 GiB", "1,536.00 GiB"]
-    assert [str(Bytes(size)) for size in sizes] == shown
-
-
-def test_gpus() -> None:
-    assert find_gpu("rtx3090") == find_gpu("RTX 3090") == 24 * 1024**3
-    assert find_gpu("A100 80") == 80 * 1024**3
-    assert {find_gpu(name) for name in GPUS} == {*GPUS.values()}
-    with pytest.raises(SpecError, match="no GPU 'rtx3099'; did you mean rtx3090"):
-        find_gpu("rtx3099")
-    with pytest.raises(SpecError, match="a100-40, a100-80"):
-        find_gpu("a100")

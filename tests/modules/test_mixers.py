@@ -1,7 +1,7 @@
 """Each mixer's output against its paper's equations, computed token by token.
 
-The loops below are written from the papers, on the modules' weights. Sizes are odd and
-unequal, so that no axis can stand in for another.
+The references are loops written from the papers, with the modules' weights. Sizes are odd and
+unequal, so that swapped axes fail.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def test_block_is_torchs_encoder_layer(x: Tensor, activation: str) -> None:
 
 
 def phi(x: Tensor) -> Tensor:
-    """elu(x) + 1."""
+    """Return elu(x) + 1."""
     return torch.where(x > 0, x + 1, x.exp())
 
 
@@ -160,12 +160,12 @@ def test_lambda_kernel_touches_data_in_its_central_column_alone(x: Tensor) -> No
     assert touched.tolist() == [False, False, True, False, False]
 
 
-# Mixers that reach no further than some neighbours.
+# Mixers of neighbouring tokens.
 LOCAL = {"identity", "pool", "conv", "window"}
 
 
 def specs() -> Iterator[Mixer]:
-    """Every registered mixer, spelled in every way."""
+    """Return every registered mixer with each of its options."""
     for mixer in MIXERS.values():
         sizes = {name: size for name, size in MIXER_SIZES.items() if name in mixer.declared()}
         for variant in variants(mixer):
@@ -180,7 +180,7 @@ GRID = replace(SIZES, tokens=Size(9), grid=(Size(3), Size(3)))
 
 
 def sizes_of(spec: Mixer) -> MixerSizes:
-    """Seven tokens; nine on a grid, where the mixer needs one."""
+    """Return sizes with seven tokens, or nine on a grid if the mixer needs one."""
     return GRID if spec.needs_grid else SIZES
 
 
@@ -205,10 +205,12 @@ def test_gradients_reach_every_channel(spec: Mixer, given: Tensor) -> None:
         return
     gradients = torch.autograd.grad(mixer(given).square().sum(), list(parameters.values()))
     for name, gradient in zip(parameters, gradients, strict=True):
-        if name == "mix_scores.bias":  # a softmax takes no notice of what all its scores share
+        if (
+            name == "mix_scores.bias"
+        ):  # a softmax is invariant to a constant added to all its scores
             assert gradient.abs().max() < 1e-9
             continue
-        # Of a vector not every element: a softmax takes no notice of the bias of its keys.
+        # In a vector some elements may be zero: a softmax is invariant to the bias of its keys.
         channels = gradient.flatten(1) if gradient.dim() > 1 else gradient[None]
         assert channels.abs().amax(dim=1).min() > 1e-9, name
 
@@ -257,7 +259,7 @@ def test_a_mixer_can_be_subclassed(spec: Mixer, given: Tensor) -> None:
 
 
 def small(name: str, **more: Any) -> Mixer:
-    """A mixer whose own options are small numbers."""
+    """Build a mixer with small numeric options."""
     own = MIXERS[name].declared()
     options: Any = {option: size for option, size in MIXER_SIZES.items() if option in own}
     return MIXERS[name](**options, **more)
@@ -312,9 +314,9 @@ def test_no_bias_is_a_bias_of_zero(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name, mixer in MIXERS.items() if mixer().needs_grid])
 def test_a_mixer_on_a_grid_says_where_there_is_none(name: str) -> None:
-    with pytest.raises(SpecError, match="the patches that the encoder of mae sees lie scattered"):
+    with pytest.raises(SpecError, match="the patches that the encoder of mae keeps are scattered"):
         specify("mae", mixer=name)
-    with pytest.raises(SpecError, match="the class token lies nowhere; --pool mean does without"):
+    with pytest.raises(SpecError, match="the class token has no place on a grid; --pool mean has"):
         specify("classifier", mixer=name)
-    with pytest.raises(SpecError, match="50 tokens are no square"):
+    with pytest.raises(SpecError, match="50 tokens are not a square"):
         specify("layer", mixer=name)

@@ -1,4 +1,4 @@
-"""The models' own modules against naive references: norms, MLPs, blocks, patches, tokens, heads."""
+"""Modules of the models against naive references: norms, MLPs, blocks, patches, heads."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from vitprof.formulas.run import Run, count
 from vitprof.formulas.tensor import Tensor as PaperTensor
 from vitprof.modules.block import EncoderLayer as EncoderLayerModule
 from vitprof.modules.block import GatedLinearUnit, Pointwise
+from vitprof.modules.drop_path import DropPath
 from vitprof.modules.models.classifier import VisionTransformer
 from vitprof.modules.models.mae import MaskedAutoencoderViT
 from vitprof.modules.norms import NORMS as NORM_MODULES
@@ -115,6 +116,58 @@ def test_layer_scale_is_a_gain_of_each_channel(x: Tensor) -> None:
     assert_close(scale(x), y)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_drop_path_keeps_or_drops_a_sample_as_a_whole(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    drop = DropPath(0.25)
+    x = torch.randn(40, N, D).to(dtype)
+    y = drop(x)
+    kept = [sample for sample in range(40) if y[sample].any()]
+    assert 20 <= len(kept) < 40  # 30 are expected, with a deviation of 2.7
+    for sample in range(40):
+        assert_close(y[sample], x[sample] / 0.75 if sample in kept else 0 * x[sample])
+    assert drop.eval()(x) is x
+
+
+DROPPING: list[tuple[Options, list[str]]] = [
+    ({}, ["proj_drop", "drop_path1", "mlp.drop1", "mlp.drop2", "drop_path2"]),
+    ({"mlp": "gated"}, ["proj_drop", "drop_path1", "mlp.drop1", "mlp.drop2", "drop_path2"]),
+    ({"mlp": "linear"}, ["proj_drop", "drop_path1", "mlp.drop1", "drop_path2"]),
+    ({"block": "single"}, ["proj_drop", "mlp.drop1", "mlp.drop2", "drop_path1"]),
+    ({"block": "conv"}, ["proj_drop", "drop_path1", "mlp.drop1", "mlp.drop2"]),
+]
+
+
+@pytest.mark.parametrize(("turned", "places"), DROPPING, ids=[str(one[0]) for one in DROPPING])
+def test_where_a_block_drops(x: Tensor, turned: Options, places: list[str]) -> None:
+    """Each is called once; replaced by identities, they leave the block without them."""
+    own: Options = {"tokens": N, "dim": D, "heads": h, **turned}
+    rates: Options = {"dropout": "0.3", "drop_path": "0.4"}
+    module = EncoderLayerModule(EncoderLayer(**own, **rates))
+    usual = EncoderLayerModule(EncoderLayer(**own))
+    prepare(module)
+    usual.double().load_state_dict(module.state_dict())
+    drops = {
+        path: part
+        for path, part in module.named_modules()
+        if isinstance(part, nn.Dropout | DropPath)
+    }
+    assert sorted(drops) == sorted(places)
+    assert {path: part.p for path, part in drops.items()} == {
+        path: 0.4 if "path" in path else 0.3 for path in places
+    }
+    called: list[nn.Module] = []
+    for part in drops.values():
+        part.register_forward_hook(lambda part, given, y: called.append(part))
+    module.train()
+    y = module(x)
+    assert sorted(map(id, called)) == sorted(map(id, drops.values()))
+    assert not torch.equal(y, module(x))
+    for path in places:
+        module.set_submodule(path, nn.Identity())
+    assert torch.equal(module(x), usual(x))
+
+
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize("lead", [(B, N), (B,)])
 @torch.no_grad()
@@ -153,7 +206,9 @@ def test_batch_norm_of_tokens_takes_those_of_all_images(x: Tensor) -> None:
     assert_close(norm(x), y)
 
 
-@pytest.mark.parametrize("size", [1, 1e-3])  # of which 1e-6 is little, and much
+@pytest.mark.parametrize(
+    "size", [1, 1e-3]
+)  # values for which an epsilon of 1e-6 is small, and large
 @torch.no_grad()
 def test_rms_norm_is_its_formula(x: Tensor, size: float) -> None:
     norm: Any = NORM_MODULES["rms"](D)
@@ -212,7 +267,7 @@ def images() -> Tensor:
 
 
 def pixels(images: Tensor, image: int, patch: int) -> Tensor:
-    """A patch flattened, pixels row by row, the channels of each together."""
+    """Return a flattened patch: pixels row by row, channels last."""
     row, column = divmod(patch, COLUMNS)
     across = range(column * SIDE, (column + 1) * SIDE)
     down = range(row * SIDE, (row + 1) * SIDE)
@@ -227,7 +282,7 @@ def classifier(**turned: Any) -> VisionTransformer:
 
 
 def held(first: nn.Module, last: nn.Module, run: Callable[[], Any]) -> tuple[Tensor, Tensor, Any]:
-    """What goes into one module, what comes out of another, and what `run` returns."""
+    """Return the input of one module, the output of another, and the result of `run`."""
     seen: dict[str, Tensor] = {}
     hooks = [
         first.register_forward_pre_hook(lambda _, given: seen.update(into=given[0])),
@@ -264,7 +319,7 @@ def position(table: Tensor | None, place: int) -> Tensor | float:
 def test_tokens_of_a_classifier(
     images: Tensor, turned: Options, prefix_tokens: int, has_positions: int
 ) -> None:
-    """The tokens that join, in their order, then the patches, row by row; and their positions."""
+    """Prefix tokens come first, in their order, then the patches row by row; with positions."""
     model = classifier(**turned)
     tokens, _, _ = held(model.blocks[0], model.norm, lambda: model(images))
     table = model.pos_embed
@@ -284,7 +339,7 @@ def test_tokens_of_a_classifier(
 
 
 def feature(model: VisionTransformer, encoded: Tensor, *places: int) -> Tensor:
-    """The normalised tokens of these places."""
+    """Return the normalised tokens at these indices."""
     return torch.stack([model.norm(encoded[:, place]) for place in places], dim=1)
 
 
@@ -311,6 +366,8 @@ RETURNED: list[tuple[Options, tuple[int, ...], Expected]] = [
     ({}, (K,), lambda m, x: logits(m, feature(m, x, 0)[:, 0])),
     ({"distillation": True}, (K,), distilled),
     ({"pool": "mean"}, (K,), lambda m, x: logits(m, mean_of_patches(m, x))),
+    ({"final_norm_tokens": "all"}, (K,), lambda m, x: logits(m, feature(m, x, 0)[:, 0])),
+    ({"final_norm_tokens": "all", "distillation": True}, (K,), distilled),
     ({"head": False}, (D,), lambda m, x: feature(m, x, 0)[:, 0]),
     ({"distillation": True, "head": False}, (2, D), lambda m, x: feature(m, x, 0, 1)),
     ({"pool": "mean", "head": False}, (D,), mean_of_patches),
@@ -361,7 +418,7 @@ def autoencoder(**turned: Any) -> MaskedAutoencoderViT:
 
 
 def masked(model: MaskedAutoencoderViT, images: Tensor) -> Any:
-    """What it returns, each time with the same random mask."""
+    """Run the model with the same random mask each time."""
     torch.manual_seed(2)
     return model(images)
 
@@ -407,7 +464,7 @@ def test_an_autoencoder_without_class_token(images: Tensor, mask_ratio: str, kep
 def test_every_patch_has_its_own_place(
     images: Tensor, turned: Options, prefix_tokens: int, has_positions: int, kind: str
 ) -> None:
-    """Follow each patch by its value: into the encoder, and back to its place in the decoder."""
+    """Follow each patch by its value into the encoder, and back to its position in the decoder."""
     model = autoencoder(**turned, pos_embed=kind, mask_ratio="0.5")
     into, encoded, (_, prediction, mask) = held(
         model.blocks[0], model.norm, lambda: masked(model, images)
@@ -448,7 +505,7 @@ def test_learned_positions_have_a_gradient_and_fixed_ones_none(images: Tensor, n
             autoencoding = autoencoder(pos_embed=kind)
             tables = [autoencoding.pos_embed, autoencoding.decoder_pos_embed]
             loss, _, mask = masked(autoencoding, images)
-            # The encoder has no use for a place that is dropped of every image.
+            # A position that every image drops gets no gradient from the encoder.
             kept = (mask == 0).any(dim=0).tolist()
             assert not all(kept)
             places = [[True, *kept], *places]

@@ -1,4 +1,4 @@
-"""Every model learns with every mixer, and the masked autoencoder masks as it says."""
+"""Training: every model learns with every mixer, and the masked autoencoder masks correctly."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TINY: dict[str, dict[str, object]] = {
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Tiny sizes: threads would spend their time on waiting for each other."""
+    """Run on one thread: at small sizes more threads only wait."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -38,7 +38,7 @@ def one_thread() -> Iterator[None]:
 
 
 def loss_of(model: str, given: Tensor, output: Tensor | tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """The masked autoencoder's own; two classes; the tokens in reverse, which takes mixing."""
+    """Return a loss: the masked autoencoder's, of two classes, or of tokens to be reversed."""
     if isinstance(output, tuple):
         return output[0]
     if model == "classifier":
@@ -83,13 +83,13 @@ def images() -> Tensor:
 
 
 def square(images: Tensor, image: int, patch: int) -> Tensor:
-    """A view of one patch (channels, 2, 2); patches are counted row by row."""
+    """Return a view of one patch, (channels, 2, 2); patches are numbered row by row."""
     top, left = (PATCH * place for place in divmod(patch, SIDE))
     return images[image, :, top : top + PATCH, left : left + PATCH]
 
 
 def pixels(images: Tensor, image: int, patch: int) -> Tensor:
-    """A patch flattened: pixels row by row, the channels of each together."""
+    """Return a flattened patch: pixels row by row, channels last."""
     return square(images, image, patch).permute(1, 2, 0).flatten()
 
 
@@ -132,7 +132,7 @@ def mae(mask_ratio: str = "0.75") -> MaskedAutoencoderViT:
 
 
 class Pass(NamedTuple):
-    """What a forward pass returns, and what it holds on its way."""
+    """Output and intermediate tensors of a forward pass."""
 
     loss: Tensor
     prediction: Tensor
@@ -144,7 +144,7 @@ class Pass(NamedTuple):
 
 
 def forward(model: MaskedAutoencoderViT, images: Tensor) -> Pass:
-    """Run `model`; each time with the same random mask."""
+    """Run `model` with the same random mask each time."""
     held: list[Tensor] = []
     hooks = [
         model.blocks[0].register_forward_pre_hook(lambda _, given: held.append(given[0])),
@@ -196,7 +196,7 @@ def test_nothing_dropped_costs_nothing(images: Tensor) -> None:
 
 
 def first(mask: Tensor, value: int) -> tuple[int, int]:
-    """An image and a patch with this value in the mask."""
+    """Return the first image and patch with this value in the mask."""
     image, patch = (mask == value).nonzero()[0].tolist()
     return image, patch
 
@@ -222,7 +222,7 @@ def test_predictions_come_from_kept_patches_alone(images: Tensor) -> None:
 
 
 def test_every_patch_has_its_own_place(images: Tensor) -> None:
-    """Follow each patch by its value: into the encoder, and back to its place in the decoder."""
+    """Follow each patch by its value into the encoder, and back to its position in the decoder."""
     model = mae()
     seen = forward(model, images)
     conv, embed = model.patch_embed.proj, model.decoder_embed
@@ -251,7 +251,7 @@ def test_positions_are_fixed_waves_of_column_and_row() -> None:
         assert not table.requires_grad
         _, tokens, dim = table.shape
         assert tokens == 1 + PATCHES
-        assert not table[0, 0].any()  # the class token lies nowhere
+        assert not table[0, 0].any()  # the class token has no position
         frequencies = [10000 ** -(i / (dim / 4)) for i in range(dim // 4)]
         for patch in range(PATCHES):
             row, column = divmod(patch, SIDE)

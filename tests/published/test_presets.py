@@ -1,4 +1,4 @@
-"""Published configurations: their published figures come out, to the last digit printed."""
+"""Presets: the published figures are reproduced to the last digit printed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from vitprof.request.specs import specify
 from vitprof.testing import assert_macs, assert_params
 
 FIGURES = [(preset.name, figure) for preset in PRESETS.values() for figure in preset.figures]
-# Those of whose shape nothing was published, or whose counts are tested with the report's.
+# Presets without a published figure, or whose counts are tested with the report's.
 WITHOUT_FIGURES = {"mae-h-14", "fnet-b-16", "poolformer-isotropic-s"} | {
     "mae-report",
     "mae-report-small",
@@ -115,6 +115,21 @@ def test_fused_attention_is_what_fvcore_does_not_see() -> None:
     assert COUNTINGS["fvcore, fused"].of(tree) == macs + norms - scores - output
 
 
+def test_fvcores_count_of_timms_model_needs_no_correction() -> None:
+    """Patches, 12 blocks, head; 5 an element of 25 norms, the last one of every token too."""
+    n, N, D = 196, 197, 384
+    block = 12 * N * D**2 + 2 * N**2 * D
+    macs = n * 768 * D + 12 * block + D * 1000
+    report = vitprof.macs(preset="vit-s-16", counters=["fvcore"])
+    assert report.counters["fvcore"] == macs + (2 * 12 + 1) * 5 * N * D
+    assert all(
+        figure.beside == "0"
+        for name, preset in PRESETS.items()
+        if name.startswith(("vit", "deit"))
+        for figure in preset.figures
+    )
+
+
 def test_trained_and_headless_parameters() -> None:
     mae = specify(options={"preset": "mae-report"}).formula()
     fixed = 1025 * 128 + 1025 * 512
@@ -129,7 +144,7 @@ def test_trained_and_headless_parameters() -> None:
     [("mae-report", 27_706_816), ("mae-report-small", 4_048_384)],
 )
 def test_the_reports_are_presets(preset: str, layers: int) -> None:
-    """The sums of layers that the report's tables add up to."""
+    """Compare with the sums of layers in the report's tables."""
     assert_params(None, {"layers": layers}, preset=preset)
 
 
@@ -249,7 +264,7 @@ def test_every_format_of_the_list(
     monkeypatch.setenv("COLUMNS", "160")  # which a table in a file has
 
     def both(format: str, suffix: str) -> str:
-        """What is printed in a format, which is what a file of that suffix holds."""
+        """Return the output in a format, after checking that a file of that suffix has the same."""
         file = tmp_path / f"presets.{suffix}"
         assert cli.run(["presets", f"--output={file}"]) == 0
         assert capsys.readouterr() == ("", "")
@@ -299,13 +314,13 @@ def test_parquet_of_the_list_and_of_one(capsys: pytest.CaptureFixture[str], tmp_
 def test_a_report_shows_itself_where_there_is_no_command_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code = "import vitprof; print(vitprof.presets('deit-s'), end='')"
+    code = "import vitprof; print(vitprof.presets('deit-s'))"
     made = subprocess.run(
         [sys.executable, "-c", code],
         check=True,
         capture_output=True,
         timeout=60,
-        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        env={**os.environ, "PYTHONIOENCODING": "utf-8", "COLUMNS": "160"},
     )
     monkeypatch.setenv("COLUMNS", "160")
     assert cli.run(["presets", "deit-s"]) == 0

@@ -1,7 +1,7 @@
-"""torchinfo's tree of the default MAE, row for row as a report on MAE token mixers prints it.
+"""torchinfo's tree of the default MAE, row by row as in a report on MAE token mixers.
 
-One row differs: the root showed nothing under the torchinfo of that report, and shows
-656,640 today: the tokens and positions, which belong to no layer.
+One row differs: the root is empty under the torchinfo of that report; under the tested release
+it is 656,640, the tokens and positions that belong to no layer.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def mae(mixer: str, mixer_params: dict[int, int]) -> Iterator[Row]:
 
 
 def numbered(rows: Iterator[Row]) -> Iterator[tuple[str, str]]:
-    """The two columns as printed: at each depth a number that counts up through the tree."""
+    """Return the two columns as printed: at each depth rows are numbered through the tree."""
     numbers = [count(1) for _ in range(4)]
     for depth, kind, params in rows:
         layer = f"{kind}: {depth}-{next(numbers[depth])}" if depth else kind

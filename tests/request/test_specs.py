@@ -1,4 +1,4 @@
-"""What may be asked for, what is refused, and the sentence that says so."""
+"""Valid and invalid requests, and their error sentences."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KNOWN_MIXERS = listing(MIXERS, "and")
 
 
 def refused(sentence: str, *, exact: bool = True) -> AbstractContextManager[object]:
-    """Expect a SpecError that says `sentence`, or begins with it."""
+    """Expect a SpecError whose message is `sentence`, or begins with it."""
     return pytest.raises(SpecError, match=f"^{re.escape(sentence)}{'$' if exact else ''}")
 
 
@@ -52,13 +52,15 @@ def test_nothing_asked_for_is_the_report_on_mae_token_mixers() -> None:
         "mask_ratio": Fraction(3, 4),
         "class_token": True,
     }
-    assert {name: told[name] for name in list(told)[14:23]} == {
+    assert {name: told[name] for name in list(told)[14:25]} == {
         "mlp_ratio": 4,
         "mlp": "plain",
         "activation": "gelu",
         "block": "pre",
         "norm": "layer",
         "layer_scale": False,
+        "dropout": 0,
+        "drop_path": 0,
         "image_width": 0,
         "patch_bias": True,
         "pos_embed_token": True,
@@ -85,9 +87,9 @@ def test_every_model_takes_every_mixer(model: str, mixer: str) -> None:
 def test_a_whole_model_is_returned_as_it_is() -> None:
     model = EncoderLayer(tokens=7)
     assert specify(model) is model
-    with refused("the model is given whole", exact=False):
+    with refused("the model is already built", exact=False):
         specify(model, options={"dim": 8})
-    with refused("the model is given whole", exact=False):
+    with refused("the model is already built", exact=False):
         specify(model, mixer="linear")
 
 
@@ -153,7 +155,7 @@ def test_unknown_mixer(mixer: str, sentence: str) -> None:
             "token",
             "there is no option of layer with attn named 'token'; did you mean tokens? "
             "known are activation, tokens, dim, heads, mlp_ratio, mlp, block, norm, layer_scale, "
-            "fused, kv_heads, qk_norm, qkv_bias and talking_heads",
+            "dropout, drop_path, fused, kv_heads, qk_norm, qkv_bias and talking_heads",
         ),
     ],
 )
@@ -217,7 +219,7 @@ def test_a_mask_ratio_that_cannot_be(value: object, fault: str) -> None:
 
 @pytest.mark.parametrize("exponent", ["1000000000", "-1000000000", "1_000_000_000"])
 def test_a_ratio_of_a_billion_digits_is_refused_at_once(exponent: str) -> None:
-    # In a process of its own: a number that is being computed cannot be interrupted.
+    # In a separate process: the computation of a large number cannot be interrupted.
     asked = f"specify(options={{'mask_ratio': '1e{exponent}'}})"
     ran = subprocess.run(
         [sys.executable, "-c", f"from vitprof.request.specs import specify; {asked}"],
@@ -239,7 +241,8 @@ def test_a_ratio_of_a_billion_digits_is_refused_at_once(exponent: str) -> None:
         ({"mlp_ratio": 0}, "mlp ratio 0 is out of range; give a number from 1/1000 to below 1000"),
         (
             {"mlp_ratio": "0.01", "dim": 64},
-            "mlp ratio 0.01 leaves the MLP no channel of 64; give a ratio of at least 1/64",
+            "mlp ratio 0.01 gives the MLP of dim 64 no hidden channel; "
+            "give a ratio of at least 1/64",
         ),
     ],
 )
@@ -343,7 +346,7 @@ def test_the_mlp_is_counted_without_floats() -> None:
 
 @pytest.mark.parametrize("owner", [*MODELS.values(), *MIXERS.values(), Workload])
 def test_every_default_is_a_value_that_is_allowed(owner: type[Options]) -> None:
-    """A value that is the default is not read again when it is given."""
+    """Defaults are not validated when a model is built, so each is read here."""
     for field in fields(owner):
         if option := owner.declared().get(field.name):
             assert option.read(field.name, field.default) == field.default

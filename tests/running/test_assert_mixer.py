@@ -1,4 +1,4 @@
-"""A mixer against its module: ours agree, and each way to write one wrongly is named."""
+"""`assert_mixer`: vitprof's mixers pass, and each kind of wrong formula is named."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def failure(mixer: Any, **how: Any) -> str:
     return str(failed.value)
 
 
-# Written wrongly, and yet counted without complaint
+# Wrong formulas that are counted without an error
 
 
 class Wrong(Hydra):
-    """Hydra's module, whose formula below is off by one line each time."""
+    """Hydra's module with a formula that is wrong in one line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ class ProductOfTokens(Wrong):
 
 
 class Gram(nn.Module):
-    """Mixes the tokens by products that no submodule computes."""
+    """A module that mixes tokens by products outside of submodules."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ def test_the_sentence_names_the_op(mixer: type[Mixer], sentence: str) -> None:
 
 
 def test_order_of_two_ops_is_noticed() -> None:
-    """The norms of queries and keys in each other's place, which no count can tell."""
+    """Swap the norms of queries and keys, which changes no count."""
 
     @dataclass(frozen=True, kw_only=True)
     class Late(Wrong):
@@ -164,11 +164,11 @@ def test_sizes_at_which_there_is_none() -> None:
     assert_mixer(MIXERS["pool"](), sizes=[{"tokens": 9, "dim": 6, "heads": 1}])
 
 
-# Written wrongly, and refused when it is counted
+# Wrong formulas that raise when they are counted
 
 
 class Misspelled(GatedMlp):
-    """Refused by the tensors on paper."""
+    """A formula that the tensors of formulas refuse."""
 
 
 @dataclass(frozen=True, kw_only=True)

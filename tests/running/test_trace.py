@@ -1,4 +1,4 @@
-"""The trace of a step on fake tensors: its events, and a GPU's kernels on tensors of the CPU."""
+"""Trace of a step on fake tensors: its events, and a GPU's kernels on CPU tensors."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from itertools import accumulate
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn.functional import layer_norm, scaled_dot_product_attention, softmax
+from torch.nn.functional import dropout, layer_norm, scaled_dot_product_attention, softmax
 
 from vitprof.request.specs import specify
 from vitprof.request.workload import Workload
 from vitprof.running.gpu import GpuKernels, statistics_in_fp32
+from vitprof.running.step import Step
 from vitprof.running.trace import trace
 
 SIZES: dict[str, object] = {"tokens": 37, "dim": 24, "heads": 3}
@@ -25,7 +26,7 @@ def test_events_make_the_peak(mixer: str) -> None:
     begun: dict[int, int] = {}
     for number, size in traced.events:
         if number in begun:
-            assert begun[number] + size == 0  # it ends once, with the bytes that it began with
+            assert begun[number] + size == 0  # each allocation is freed once, with its own size
             begun[number] = 0
         else:
             begun[number] = size
@@ -46,7 +47,7 @@ def test_events_of_two_batches_pair_up() -> None:
     assert line == [*seven]
 
 
-# A card's kernels on tensors of the CPU
+# A GPU's kernels on CPU tensors
 
 
 @pytest.mark.parametrize("on_card", [False, True])
@@ -74,6 +75,30 @@ def test_fused_attention_of_a_card(dtype: torch.dtype, statistics: tuple[int, ..
         kept = getattr(y.grad_fn, f"_saved_{name}")
     # Efficient attention rounds 37 queries up to a multiple of 32, flash does not.
     assert (kept.shape, kept.dtype) == (statistics, torch.float32)
+
+
+def test_dropout_of_a_card_keeps_a_mask_of_bytes() -> None:
+    with FakeTensorMode(), GpuKernels():
+        x = torch.zeros(2, 7, 3, dtype=torch.bfloat16, requires_grad=True)
+        y = dropout(x, 0.1, training=True)
+        (mask,) = y.grad_fn.saved_tensors  # type: ignore[union-attr]
+        assert (y.shape, y.dtype) == (x.shape, x.dtype)
+        assert (mask.shape, mask.dtype) == (x.shape, torch.bool)
+        assert dropout(x, 0.1, training=False) is x
+
+
+def test_a_checkpointed_block_draws_the_same_numbers_again() -> None:
+    spec = specify("layer", options={**SIZES, "dropout": "0.3", "drop_path": "0.4"})
+    gradients = []
+    for checkpoint in (False, True):
+        torch.manual_seed(0)
+        step = Step(spec, Workload(batch=3, device="cpu", checkpoint=checkpoint), device="cpu")
+        torch.autograd.backward(step.forward())
+        gradients.append([parameter.grad for parameter in step.module.parameters()])
+    for kept, again in zip(*gradients, strict=True):
+        assert kept is not None
+        assert again is not None
+        assert torch.equal(kept, again)
 
 
 def test_norms_of_a_card_keep_statistics_in_fp32() -> None:

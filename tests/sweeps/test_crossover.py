@@ -1,4 +1,4 @@
-"""Crossovers: by hand, against every size tried one by one, against the roots of a polynomial."""
+"""Crossovers: by hand, against an exhaustive search, and against roots of a polynomial."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ONCE = Workload(batch=3)
 
 
 def layer(mixer: str, **options: object) -> Model:
-    """A bare layer of 64 channels and 4 heads, by default at a number of tokens with a grid."""
+    """Build a layer of 64 channels and 4 heads, by default with a square number of tokens."""
     return specify("layer", mixer=mixer, options={"tokens": 49, **options})
 
 
@@ -36,7 +36,7 @@ def ends(found: Sequence[Stretch]) -> list[tuple[int, int]]:
 
 
 def one_by_one(costs: Mapping[int, int], others: Mapping[int, int]) -> list[tuple[int, int]]:
-    """The stretches of the sizes at which the one costs less than the other, each tried."""
+    """Return the stretches of sizes at which one cost is less, by trying every size."""
     found: list[tuple[int, int]] = []
     for before, size in pairwise([0, *costs]):
         if costs[size] < others[size]:
@@ -56,7 +56,7 @@ def never_falling(random: Random, steps: int) -> list[int]:
 
 
 def most_of_three(random: Random, steps: int) -> list[int]:
-    """The most of three parabolas: its steps grow, theirs do not."""
+    """Draw a maximum of three parabolas: its steps grow, the steps of its steps do not."""
     terms = [[random.randint(0, most) for most in (400, 9, 2)] for _ in range(3)]
     return [max(a + b * t + c * t * t for a, b, c in terms) for t in range(steps + 1)]
 
@@ -74,7 +74,7 @@ def test_no_size_is_missed(growing: int | None, make: Callable[[Random, int], li
     for _ in range(400):
         steps = random.randint(0, 40)
         one, other = make(random, steps), make(random, steps)
-        one[0] = random.choice((one[0], 0, 500))  # nothing is supposed of the first size
+        one[0] = random.choice((one[0], 0, 500))  # the first size may have any cost
         sizes = range(7, 7 + 3 * len(one), 3)
         costs, others = (dict(zip(sizes, made, strict=True)) for made in (one, other))
         found = stretches(costs.__getitem__, others.__getitem__, sizes, growing=growing)
@@ -124,7 +124,7 @@ def test_costs_that_are_the_same_are_found_out_at_once() -> None:
 
 
 def test_costs_that_do_not_grow_as_they_should_are_looked_at_closer() -> None:
-    # It falls at 5, and from there on both ends of the range contradict what is supposed.
+    # It falls at 5, so the costs at the ends of the range contradict the assumption.
     falling = [10, 11, 12, 13, 14, 3, 2, 1, 0]
     found = stretches(falling.__getitem__, lambda size: 5, range(9), growing=0)
     assert ends(found) == [(5, 8)]
@@ -199,7 +199,7 @@ def test_a_mixer_that_begins_late() -> None:
 
 
 def test_the_same_model_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Which is known without a search: one of each size would take long.
+    # Decided without evaluating every size, which would take long.
     monkeypatch.delattr("vitprof.sweeps.crossover.stretches")
     found = find(layer("attn"), layer("attn"), ONCE, option="tokens")
     assert {(where.cheaper, where.dearer) for where in found.values()} == {((), ())}
@@ -215,7 +215,7 @@ def test_an_option_that_one_of_them_has() -> None:
 
 
 def test_images_at_a_time() -> None:
-    # What weights take does not grow with the batch, and what is kept does.
+    # Memory of weights does not grow with the batch; kept activations do.
     one, other = layer("lambda"), layer("attn", fused=True)
     found = find(one, other, ONCE, option="batch", last=60)["memory"]
     bytes_of = [
@@ -226,13 +226,13 @@ def test_images_at_a_time() -> None:
 
 
 def test_an_option_of_none() -> None:
-    with pytest.raises(SpecError, match="no option to look along named 'window'; known are tokens"):
+    with pytest.raises(SpecError, match="no option to search along named 'window'; known are"):
         find(layer("attn"), layer("lambda"), ONCE, option="window")
-    with pytest.raises(SpecError, match=r"mlp ratio is no whole number; .* along tokens, dim"):
+    with pytest.raises(SpecError, match=r"mlp ratio is not a whole number; .* along tokens, dim"):
         find(layer("attn"), layer("lambda"), ONCE, option="mlp_ratio")
     with pytest.raises(SpecError, match=r"from tokens 1 to 31 .* nystrom are defined: at 31, "):
         find(layer("attn"), layer("nystrom"), ONCE, option="tokens", last=31)
-    with pytest.raises(SpecError, match="nothing from tokens 20 to 10"):
+    with pytest.raises(SpecError, match="no size from tokens 20 to 10"):
         find(layer("attn"), layer("pool"), ONCE, option="tokens", first=20, last=10)
 
 
@@ -247,7 +247,7 @@ def check(
     *measures: str,
     workload: Workload = ONCE,
 ) -> dict[str, Stretches]:
-    """Find the crossovers, and compare them with each size tried."""
+    """Find the crossovers, and compare them with an exhaustive search."""
     found = find(one, other, workload, option=option, last=last, measures=measures)
     for measure, where in found.items():
         costs: dict[int, int] = {}
@@ -326,7 +326,7 @@ def test_the_root_of_the_difference(one: str, other: str) -> None:
         assert ends(found.dearer) == [(max(low, sympy.floor(root) + 1), found.last)]
 
 
-# What is supposed of costs, for every mixer
+# Assumptions on costs, for every mixer
 
 
 def differences(costs: list[int]) -> list[int]:

@@ -1,4 +1,4 @@
-"""A formula has three readings: its names, its numbers and its value."""
+"""`Size`: a formula as names, as numbers and as a value."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_parentheses_stand_where_the_value_needs_them(size: Size, formula: str) 
 
 
 def test_a_product_on_the_right_keeps_the_writers_grouping() -> None:
-    # The report's own spelling: heads × N × (head dim × N).
+    # As in the report: heads × N × (head dim × N).
     assert (a * (b * c)).formula == "a × (b × c)"
 
 
@@ -109,7 +109,7 @@ SETTINGS = settings(max_examples=100, deadline=None, derandomize=True, database=
 
 
 def evaluate(expression: str, **names: Any) -> Any:
-    """Compute `expression` with `names`; draw another one where it divides by zero."""
+    """Compute `expression` with `names`; reject the draw if it divides by zero."""
     try:
         return eval(expression, names)
     except ZeroDivisionError:

@@ -148,9 +148,13 @@ class Frame:
         left: how many functions' promises are still to be kept.
         made: what was promised, once it has been made again.
         numbers: what the functions of the block that runs again keep besides, while it runs.
+        generator: the generator's state before a block that draws random numbers, which is held
+            to draw the same again; on a CPU a tensor.
     """
 
-    __slots__ = ("body", "input", "left", "made", "numbers", "path", "promises", "read")
+    __slots__ = (
+        *("body", "generator", "input", "left", "made", "numbers", "path", "promises", "read"),
+    )
 
     def __init__(self, body: list[Entry], read: int, input: Tensor, path: str) -> None:
         self.body = body
@@ -160,6 +164,7 @@ class Frame:
         self.promises = self.left = 0
         self.made: list[Tensor | None] | None = None
         self.numbers: list[Tensor] = []
+        self.generator: list[Tensor] = []
 
 
 @dataclass(slots=True)

@@ -36,12 +36,15 @@ from vitprof.allocation.strides import (
     view,
 )
 from vitprof.allocation.timeline import BYTES, Storage, Timeline
+from vitprof.cuda import reductions
+from vitprof.cuda.convolutions import most_workspace
 from vitprof.formulas.op import Shape
 from vitprof.values.size import ONE, Size, product
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vitprof.cuda.platform import Platform
     from vitprof.request.workload import Workload
 
 _SCALAR: tuple[Ints, Ints] = ((), ())
@@ -59,14 +62,24 @@ class Eager:
         on_gpu: with the kernels and the list of autocast that a GPU has.
         departs: in what it is not as a trace on fake tensors has it.
         own_memory: with what kernels of the CPU take for themselves.
+        platform: GPU and PyTorch whose kernels' own memory counts too; None for tensors alone.
+        convolutions: each one that a library may give a workspace: instant, path, most bytes.
+        arriving: `added` to gradients that are there, `moved` into buckets, or `taken` over.
         recomputing: the block that runs again, if one does.
         watched: where equal blocks meet, by the function that makes what one hands on.
     """
 
     def __init__(
-        self, timeline: Timeline, workload: Workload, departures: Departures = EAGER
+        self,
+        timeline: Timeline,
+        workload: Workload,
+        departures: Departures = EAGER,
+        platform: Platform | None = None,
+        *,
+        first: bool = True,
     ) -> None:
         self.timeline = timeline
+        self.platform = platform
         self.on_gpu = workload.device == "cuda"
         self.departs = departures
         self.own_memory = departures.kernels and not self.on_gpu
@@ -75,8 +88,12 @@ class Eager:
         self.training = not workload.inference
         self.autocast = workload.autocast
         self.checkpoint = workload.checkpoint
+        self.arriving = "moved" if workload.ddp == "view" else "taken"
+        if not first:
+            self.arriving = "added"
         self.recomputing: Frame | None = None
         self.recompute: Callable[[Frame], None] = _nothing
+        self.convolutions: list[tuple[int, str, int]] = []
         self.nodes: list[Node] = []
         self.watched: dict[Node, Boundary] = {}
         self.casts: dict[int, tuple[Tensor, Tensor]] = {}
@@ -156,8 +173,8 @@ class Eager:
         return [self.new((), "int64")] if self.own_memory else []
 
     def copies(self, *inputs: Tensor) -> list[Tensor]:
-        """What a kernel of the CPU reads of tensors that are not contiguous: copies."""
-        if not self.own_memory:
+        """Contiguous copies that a kernel reads in place of tensors that are not contiguous."""
+        if not self.own_memory and self.platform is None:
             return []
         return [self.new(x.sizes, x.dtype) for x in inputs if not is_contiguous(*x.layout)]
 
@@ -166,6 +183,37 @@ class Eager:
         if not self.own_memory:
             return []
         return [self.new((Size(some),), "bool") for some in bytes]
+
+    def scratch(self, *bytes: int) -> None:
+        """Allocate what a kernel of the GPU takes for itself, until the kernel is over."""
+        self.free(*[self.new((Size(some),), "bool") for some in bytes])
+
+    def reduction(
+        self, x: Tensor, dims: Sequence[int], *, result: str = "", accumulator: int = 4
+    ) -> None:
+        """Allocate what a reduction along axes takes for itself on a GPU."""
+        if self.platform is None:
+            return
+        vector = 8 if x.dtype in ("bf16", "fp16") else 4
+        sizes = reductions.scratch(
+            x.shape,
+            x.strides,
+            dims,
+            element=BYTES[x.dtype],
+            result=BYTES[result or x.dtype],
+            gpu=self.platform.gpu,
+            accumulator=accumulator,
+            vector=vector,
+        )
+        for buffer, semaphores in zip(sizes[::2], sizes[1::2], strict=True):
+            self.scratch(buffer, semaphores)
+
+    def may_take_workspace(self, x: Tensor, y: Tensor, weight: Tensor) -> None:
+        """Note a convolution of which cuDNN alone knows how much it takes for itself."""
+        if self.platform is not None and not (weight.shape[1] == 1 < x.shape[1]):
+            elements = [product(one.sizes).value for one in (x, y, weight)]
+            most = most_workspace(*elements, element=BYTES[x.dtype])
+            self.convolutions.append((self.timeline.now, self.timeline.at, most))
 
     def by_number(self, x: Tensor) -> None:
         """Work on a tensor in place with a number."""
@@ -247,8 +295,8 @@ class Eager:
             else:
                 node.saved.append(self.hold(self._turned(x)))
 
-    def keep_input(self, x: Tensor) -> Tensor:
-        """Keep the input of a checkpointed block."""
+    def keep(self, x: Tensor) -> Tensor:
+        """Keep what a checkpointed block is run again from."""
         return self.hold(self._turned(x))
 
     def _turned(self, x: Tensor) -> Tensor:
@@ -298,8 +346,12 @@ class Eager:
         return self.casts[id(x)][1]
 
     def exact(self, x: Tensor) -> Tensor:
-        """What an op that autocast computes in fp32 on a GPU reads."""
+        """The input of an op that autocast computes in fp32 on a GPU."""
         return self.cast(x, "fp32") if self.autocast and self.on_gpu else x
+
+    def widened(self, x: Tensor) -> str:
+        """The dtype that a kernel of a named GPU writes under autocast without casting 16 bits."""
+        return "fp32" if self.autocast and self.platform is not None else x.dtype
 
     def leave_autocast(self) -> None:
         """Let go of the copies of parameters that mixed precision has at hand."""
@@ -381,9 +433,15 @@ class Eager:
             frame = kept.frame
             frame.left -= 1
             if not frame.left and frame.input is not None:
-                self.drop(frame.input)
-                frame.input = None
+                self.let_go(frame)
         node.saved = []
+
+    def let_go(self, frame: Frame) -> None:
+        """Let go of what a checkpointed block would be run again from."""
+        assert frame.input is not None
+        for held in (frame.input, *frame.generator):
+            self.drop(held)
+        frame.input = None
 
     def _unpack(self, kept: Tensor | Promise) -> Tensor:
         if not isinstance(kept, Promise):
@@ -428,13 +486,17 @@ class Eager:
             return total
         return self.see(total, sizes, self.reshaped(total, sizes) or total.strides)
 
-    def summed(self, x: Tensor, sizes: Shape, dims: Sequence[int]) -> Tensor:
+    def summed(
+        self, x: Tensor, sizes: Shape, dims: Sequence[int], dtype: str | None = None
+    ) -> Tensor:
         """Allocate a sum along axes.
 
         A kernel of the CPU sums fewer bits in fp32, from a copy, if two of the axes are not one
         within the other (`should_use_acc_buffer` in ReduceOps.cpp).
         """
-        total = self.new(sizes, x.dtype)
+        total = self.new(sizes, dtype or x.dtype)
+        self.reduction(x, dims, result=total.dtype)
+        self.free(total)
         if self.own_memory and x.dtype in ("bf16", "fp16"):
             axes = sorted((x.strides[dim], x.shape[dim]) for dim in dims if x.shape[dim] != 1)
             if any(inner * size != outer for (inner, size), (outer, _) in pairwise(axes)):
@@ -477,11 +539,18 @@ class Eager:
         grads[edge.slot] = total
 
     def _accumulate(self, leaf: Leaf) -> None:
-        """Make a parameter's gradient of what has arrived."""
+        """Make a parameter's gradient of what has arrived.
+
+        One that is there is added to in place; a bucket takes a copy (`AccumulateGrad` in
+        accumulate_grad.h, `mark_variable_ready_dense` in reducer.cpp).
+        """
         grad = leaf.grads[0]
         if grad is None:
             return
         self.timeline.at = leaf.at
+        if self.arriving == "added":
+            self.drop(grad)
+            return
         same = all(
             size == 1 or own == other
             for size, own, other in zip(leaf.shape, grad.strides, leaf.strides, strict=True)
@@ -490,6 +559,9 @@ class Eager:
             copied = self.hold(self.new(grad.sizes, grad.dtype, leaf.strides))
             self.drop(grad)
             grad = copied
+        if self.arriving == "moved":
+            self.drop(grad)
+            return
         self.timeline.turn(grad.storage, "gradients")
         self.timeline.keep(grad.storage)
 

@@ -9,15 +9,19 @@ from functools import cache
 from math import ceil
 from typing import TYPE_CHECKING
 
+from vitprof.allocation.allocator import DoesNotFitError
+from vitprof.allocation.on_gpu import on_gpu
 from vitprof.allocation.rules import RULES, Rule
 from vitprof.allocation.step import peak_bytes
 
 if TYPE_CHECKING:
+    from vitprof.cuda.platform import Platform
     from vitprof.formulas.work import Work
+    from vitprof.request.budget import Budget
     from vitprof.request.workload import Workload
     from vitprof.subject import Subject
 
-_MOST = 10**9 - 1
+MOST = 10**9 - 1
 
 
 def largest_batch(
@@ -37,7 +41,62 @@ def largest_batch(
 
     if peak(2) > budget:  # at batch 1 some copies become views, which is off the line
         return 1 if peak(1) <= budget else 0
-    batch = min(2 + (budget - peak(2)) // (peak(3) - peak(2)), _MOST)
+    batch = min(2 + (budget - peak(2)) // (peak(3) - peak(2)), MOST)
     while peak(batch) > budget:
         batch -= ceil(Fraction(peak(batch) - budget, peak(batch) - peak(batch - 1)))
     return batch
+
+
+def largest_within(model: Subject, workload: Workload, budget: Budget, *, most: int = MOST) -> int:
+    """Return the largest batch that fits a budget; 0 if not even one image fits.
+
+    On a GPU that is with all that kernels, allocator and driver add, and for an amount of
+    memory by the tensors of the step alone.
+    """
+    if budget.platform is None:
+        return min(largest_batch(model, workload, budget.bytes), most)
+    return largest_batch_on_gpu(model, workload, budget.platform, most=most)
+
+
+def largest_batch_on_gpu(
+    model: Subject,
+    workload: Workload,
+    platform: Platform,
+    *,
+    most: int = MOST,
+    capacity: int | None = None,
+) -> int:
+    """The largest batch that fits a GPU with all that PyTorch and the driver add.
+
+    The formula's answer is an upper bound, from which a bracket is widened downwards and then
+    bisected: what fits is taken to be monotone in the batch, which segments make nearly so.
+
+    Args:
+        model: what is trained or run.
+        workload: how; its batch and its device are not used.
+        platform: GPU and version of PyTorch.
+        most: cap on the batch.
+        capacity: bytes that PyTorch may reserve; None for the GPU's memory without the context.
+
+    Returns:
+        The batch; 0 if not even one image fits.
+    """
+    room = platform.capacity if capacity is None else capacity
+    workload = replace(workload, device="cuda")  # also where time is measured on the CPU
+
+    @cache
+    def fits(batch: int) -> bool:
+        try:
+            on_gpu(model, replace(workload, batch=batch), platform, capacity=room)
+        except DoesNotFitError:
+            return False
+        return True
+
+    high = min(largest_batch(model, workload, room), most) + 1
+    low, width = high - 1, max(1, high // 64)
+    while low and not fits(low):
+        high, low, width = low, max(0, low - width), 2 * width
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low

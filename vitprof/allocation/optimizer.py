@@ -1,10 +1,11 @@
 """What an optimizer holds between steps, and what a step of it takes meanwhile.
 
-Adam and AdamW keep two moments of each trained parameter and a count of its steps, SGD
-with momentum one moment (Kingma and Ba 2015, algorithm 1; Sutskever et al. 2013, eq. 3).
-To divide by the root of the second moment takes a tensor of its size: of all parameters at
-once where the tensors are gone through together (foreach), of one and the one before where
-they are gone through one by one (loop), and none in the fused kernel.
+Adam, AdamW and LAMB keep two moments of each trained parameter, Adam and AdamW a count of its
+steps too, SGD with momentum one moment (Kingma and Ba 2015, algorithm 1; You et al. 2020,
+algorithm 2; Sutskever et al. 2013, eq. 3). To divide by the root of the second moment takes a
+tensor of its size: of all parameters at once where the tensors are gone through together
+(foreach), of one and the one before where they are gone through one by one (loop), and none in
+the fused kernel.
 """
 
 from __future__ import annotations
@@ -12,16 +13,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from vitprof.allocation import lamb
+from vitprof.allocation.clip import clip
+from vitprof.allocation.timeline import BYTES
 from vitprof.formulas.layer import Layer
 from vitprof.formulas.op import Op, Parameter
 from vitprof.values.size import ZERO, Size
 
 if TYPE_CHECKING:
     from vitprof.allocation.departures import Departures
+    from vitprof.allocation.eager import Eager
     from vitprof.allocation.timeline import Storage, Timeline
     from vitprof.request.workload import Workload
 
-_MOMENTS = {"sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}
+_MOMENTS = {"sgd": 0, "momentum": 1, "adam": 2, "adamw": 2, "lamb": 2}
+_COUNTED = ("adam", "adamw")  # with a tensor that counts the steps of each parameter
 _COUNT_BYTES = 4  # the count of steps is a tensor of one fp32 number
 _NUMBER_BYTES = 8  # of a number that is an operand
 
@@ -72,38 +78,47 @@ def states(tree: Layer, workload: Workload, element: int, departures: Departures
     tensors = trained(tree)
     numbers = sum(size.value * times for size, times in tensors)
     there = not departures.counts or workload.device == "cpu" or workload.kernel == "fused"
-    counts = sum(times for _, times in tensors) if moments == 2 and there else 0
+    counted = workload.optimizer in _COUNTED and there
+    counts = sum(times for _, times in tensors) if counted else 0
     states = Size(moments) * Size(numbers, "trained parameters") * element
     return states + Size(counts, "tensors") * _COUNT_BYTES if counts else states
 
 
-def step(
-    timeline: Timeline,
-    tree: Layer,
-    workload: Workload,
-    element: int,
-    departures: Departures,
-    *,
-    every: bool,
-) -> None:
-    """Follow a step of the optimizer.
+def states_of(size: Size, workload: Workload, element: int) -> list[int]:
+    """Bytes of each state of one parameter on a GPU, in the order in which they are made."""
+    if workload.inference:
+        return []
+    moments = _MOMENTS[workload.optimizer]
+    counted = workload.optimizer in _COUNTED and workload.kernel == "fused"
+    count = [_COUNT_BYTES] if counted else []
+    return [*count, *[size.value * element] * moments]
+
+
+def step(m: Eager, tree: Layer, workload: Workload, *, every: bool) -> None:
+    """Follow the clipping of gradients and a step of the optimizer.
 
     Args:
-        timeline: books what is held.
+        m: what they run on.
         tree: the model.
         workload: how it is trained.
-        element: bytes of a parameter's number.
-        departures: in what it is not as a trace on fake tensors has it.
         every: allocate tensor by tensor, also of equal blocks.
     """
-    own_memory = departures.kernels and workload.device == "cpu"
+    timeline, element = m.timeline, BYTES[m.weight_dtype]
+    if workload.clip:
+        timeline.at = "clip"
+        clip(m, [*in_order(tree, None)], foreach=workload.kernel != "loop")
+    timeline.at = workload.optimizer
 
     def by_number(copied: int = element) -> list[Storage]:
         """A number as an operand, and its copy in the other's dtype."""
-        if not own_memory:
+        if not m.own_memory:
             return []
         return [timeline.allocate(size, (Size(size),), "") for size in (_NUMBER_BYTES, copied)]
 
+    if workload.optimizer == "lamb":
+        for size in in_order(tree, None if every else 1):
+            lamb.update(m, size)
+        return
     moments, kernel = _MOMENTS[workload.optimizer], workload.kernel
     if kernel == "fused":
         _touch(timeline, by_number(_COUNT_BYTES) if moments == 2 else [])
@@ -120,7 +135,7 @@ def step(
             _touch(timeline, [root, *number, *before])
             before = [divided]
         return
-    if not departures.counts or workload.device == "cpu":
+    if not m.departs.counts or workload.device == "cpu":
         timeline.allocate(_COUNT_BYTES, (Size(1, "a step"),), "fp32")
     if every:
         roots = [_root(timeline, size, element) for size in in_order(tree, None)]

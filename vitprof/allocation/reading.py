@@ -17,6 +17,8 @@ from vitprof.formulas.work import Work
 
 Variables = dict[int, Tensor]
 
+_GENERATOR = 5_056  # bytes of the state of PyTorch's generator on a CPU, `torch.get_rng_state()`
+
 
 class StepReading:
     """Runs the entries of a program.
@@ -82,17 +84,24 @@ class StepReading:
             return
         x = variables[entry.read]
         m.timeline.at = path
-        frame = Frame(entry.body, entry.read, m.keep_input(x), path)
+        states = self._generator_states(entry.body)
+        frame = Frame(entry.body, entry.read, m.keep(x), path)
+        frame.generator = [m.keep(state) for state in states]
         with m.promising(frame):
             self.run(entry.body, variables, path)
         if not frame.promises:
-            m.drop(x)
+            m.let_go(frame)
+
+    def _generator_states(self, body: Sequence[Entry]) -> list[Tensor]:
+        """Allocate the state of a CPU's generator if the entries draw random numbers."""
+        return self.eager.buffers(_GENERATOR) if _draws(body) else []
 
     def _recompute(self, frame: Frame) -> None:
         """Run a block again until it has made all that it promised: PyTorch stops there."""
         m = self.eager
         assert frame.input is not None
         casts, m.casts, m.recomputing = m.casts, {}, frame
+        frame.numbers += [m.hold(state) for state in self._generator_states(frame.body)]
         variables = {frame.read: m.hold(frame.input)}
         with suppress(EnoughError):
             self.run(frame.body, variables, frame.path)
@@ -170,6 +179,16 @@ class StepReading:
                 elif storage.kind == "gradients" and storage.at.startswith(there):
                     timeline.add(storage, len(skipped), template.boundary.instant + 1, storage.last)
         return unlike
+
+
+def _draws(body: Sequence[Entry]) -> bool:
+    """Return True if entries draw random numbers."""
+    return any(
+        _draws(entry.body)
+        if isinstance(entry, Module | Block | Repeat)
+        else isinstance(entry, Call) and entry.op.work in (Work.DROPOUT, Work.DROP_PATH)
+        for entry in body
+    )
 
 
 def _without_a_rule(path: str, work: Work) -> SpecError:

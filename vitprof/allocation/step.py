@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from vitprof.allocation.departures import EAGER, Departures
 from vitprof.allocation.eager import Eager
-from vitprof.allocation.optimizer import states, step
+from vitprof.allocation.optimizer import states, step, trained
 from vitprof.allocation.reading import StepReading
 from vitprof.allocation.rules import RULES, Rule
 from vitprof.allocation.timeline import BYTES, Held, Peak, Timeline
@@ -19,6 +19,7 @@ from vitprof.formulas.work import Work
 from vitprof.values.size import Size, product
 
 if TYPE_CHECKING:
+    from vitprof.cuda.platform import Platform
     from vitprof.formulas.layer import Layer
     from vitprof.formulas.program import Program
     from vitprof.request.workload import Workload
@@ -65,6 +66,8 @@ def follow(
     rules: Mapping[Work, Rule] = RULES,
     every: bool = False,
     departures: Departures = EAGER,
+    platform: Platform | None = None,
+    first: bool | None = None,
 ) -> tuple[StepReading, int]:
     """Follow a step of `model` on paper.
 
@@ -74,30 +77,61 @@ def follow(
         rules: what each kind of work calls.
         every: follow every one of equal blocks.
         departures: in what it is not as a trace on fake tensors has it.
+        platform: GPU and PyTorch whose kernels' own memory counts too; None for tensors alone.
+        first: True for a batch that finds no gradients, False for one that does; None for the
+            last batch of a settled step.
 
     Returns:
         The reading, whose timeline has all that was held, and the last instant of the forward
         pass.
     """
     program = model.program(workload.batch)
+    if first is None:
+        first = not workload.adds_gradients
+    left = 0
+    if not first:
+        before, _ = follow(
+            *(model, workload),
+            rules=rules,
+            every=every,
+            departures=departures,
+            platform=platform,
+            first=True,
+        )
+        left = _left(before.eager.timeline)
     tails: dict[str, int] = {}
     while True:
-        eager = Eager(Timeline(), workload, departures)
+        eager = Eager(Timeline(), workload, departures, platform, first=first)
         reading = StepReading(eager, rules, every=every, tails=tails)
-        forward = _run(program, reading, workload, departures)
+        forward = _run(program, reading, workload, left)
         unlike = reading.settle(forward)
         if not unlike:
             return reading, forward
         tails |= {name: tails.get(name, 1) + 1 for name in unlike}
 
 
-def _run(program: Program, reading: StepReading, workload: Workload, departures: Departures) -> int:
-    """Run a step, and return the last instant of its forward pass."""
+def _left(timeline: Timeline) -> int:
+    """Bytes of the gradients that a step has made; a view holds all that it is a view of."""
+    return sum(
+        storage.bytes
+        for storage in timeline.storages
+        if storage.birth and storage.kind == "gradients"
+    )
+
+
+def _run(program: Program, reading: StepReading, workload: Workload, left: int) -> int:
+    """Run a step that finds `left` bytes of gradients; return the forward pass's last instant."""
     eager = reading.eager
     timeline, element, tree = eager.timeline, BYTES[eager.weight_dtype], program.tree()
     timeline.there(Size(tree.total(Measure.PARAMS), "parameters") * element, "parameters")
     timeline.there(buffers(tree, element), "buffers")
-    timeline.there(states(tree, workload, element, departures), "optimizer")
+    timeline.there(states(tree, workload, element, eager.departs), "optimizer")
+    numbers = sum(size.value * times for size, times in trained(tree))
+    whole = Size(numbers, "trained parameters") * element
+    if workload.ddp != "none":
+        timeline.there(whole, "gradients")
+    if left:
+        timeline.there(whole if left == whole.value else Size(left), "gradients")
     variables = {
         number: eager.hold(eager.input(shape, eager.weight_dtype))
         for number, shape in program.inputs.items()
@@ -114,7 +148,7 @@ def _run(program: Program, reading: StepReading, workload: Workload, departures:
         eager.drop(variables[program.result])
         timeline.at = workload.optimizer
         with timeline.phase("optimizer"):
-            step(timeline, tree, workload, element, departures, every=reading.every)
+            step(eager, tree, workload, every=reading.every)
     return forward
 
 

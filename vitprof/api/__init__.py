@@ -1,1 +1,1 @@
-"""One function a command: from a request to a report."""
+"""Functions of the commands, one each: they take a request and return a report."""

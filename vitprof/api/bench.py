@@ -1,4 +1,4 @@
-"""Measure how fast models run and train, those with different mixers in turn."""
+"""`vitprof.bench`: measure the speed of models, and predict their memory beside it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from vitprof.allocation.largest_batch import largest_batch
+from vitprof.allocation.largest_batch import largest_within
 from vitprof.allocation.step import peak_bytes
 from vitprof.errors import VitprofError
 from vitprof.formulas.layer import Measure
@@ -19,7 +19,7 @@ from vitprof.formulas.totals import totals
 from vitprof.measuring.timing import MatrixProduct, Protocol, Timing, fastest_product, take_turns
 from vitprof.progress import Say, quiet
 from vitprof.report.bench import FORWARD, TRAINING, Benchmark, MeasuredModel, Speed
-from vitprof.request.gpus import read_budget
+from vitprof.request.budget import Budget, read_budget
 from vitprof.request.side_by_side import lay_out
 from vitprof.request.workload import Workload, take_workload
 from vitprof.version import versions
@@ -33,7 +33,7 @@ _NO_MEMORY = "PyTorch keeps no peak of what it allocates on the CPU"
 
 
 class BenchError(VitprofError):
-    """A step that cannot be run here."""
+    """A step failed to run on the device: out of memory, or a missing kernel or compiler."""
 
 
 def bench(
@@ -46,40 +46,43 @@ def bench(
     models: Mapping[str, Model] | None = None,
     memory: str | None = None,
     gpu: str | None = None,
+    torch: str | None = None,
     device: str = "cpu",
     compiled: bool = False,
     protocol: Protocol | None = None,
     say: Say = quiet,
     **options: object,
 ) -> Benchmark:
-    """Measure the forward pass and the training step of models, in turn.
+    """Measure the forward pass and the training step of models, which take turns.
 
     Args:
         model: a name that `vitprof models` lists.
-        workload: how they are trained; the forward pass is its inference. Made from the
-            options if it is not given.
-        mixer: of the model, or of all presets.
-        mixers: names of several; the ratios are to the first.
-        presets: names of published configurations, in place of `model` and `mixers`.
-        models: whole models by name, in place of names and options.
-        memory: predict the largest batch that trains within so much, such as `24GiB`.
-        gpu: the same for a named GPU, such as `h100`.
-        device: device that the models are on: `cpu`, `cuda` or `cuda:1`.
-        compiled: let `torch.compile` compile the modules.
-        protocol: how long is measured.
-        say: told what is being done.
-        **options: the workload's, the model's and the mixers' options, `batch=10`, `dim=192`;
-            a mixer takes those that it has.
+        workload: settings of the training step; the forward pass is measured with the same
+            settings as inference. None to make it from `options`.
+        mixer: mixer of the model, or of all presets.
+        mixers: names of the mixers to compare; ratios are relative to the first.
+        presets: names of published configurations, instead of `model` and `mixers`.
+        models: models by name, instead of names and options.
+        memory: memory budget for which the largest training batch is predicted, such as
+            `24GiB`.
+        gpu: GPU that the batch has to fit with all that a GPU adds, such as `h100`.
+        torch: version of PyTorch on that GPU, such as `2.11`; None for the newest known.
+        device: device of the models: `cpu`, `cuda` or `cuda:1`.
+        compiled: compile the modules with `torch.compile`.
+        protocol: limits of the measurement.
+        say: called with a message on the current progress.
+        **options: options of the workload, the model and the mixers, such as `batch=10` or
+            `dim=192`; a mixer takes those that it declares.
 
     Raises:
-        SpecError: there is no such model, mixer, option, GPU or device, or a value is wrong.
-        BenchError: a step cannot be run, for want of memory or of a kernel.
+        SpecError: a model, mixer, option, GPU or device is unknown, or a value is invalid.
+        BenchError: a step failed to run: out of memory, or a missing kernel or compiler.
     """
     workload = take_workload(workload, options)
-    budget = read_budget(memory, gpu)
+    budget = read_budget(memory, gpu, torch)
     chosen = lay_out(model, mixer, mixers, presets, models, options)
     say("starting PyTorch")
-    import torch
+    from torch import get_num_threads
     from torch.utils.benchmark.utils.common import set_torch_threads
 
     from vitprof.running.device import find_device
@@ -88,12 +91,12 @@ def bench(
     place = find_device(device)
     workload = replace(workload, device=place.type)
     protocol = protocol or Protocol()
-    protocol = replace(protocol, threads=protocol.threads or torch.get_num_threads())
+    protocol = replace(protocol, threads=protocol.threads or get_num_threads())
     steps: dict[str, Step] = {}
     allocated: dict[str, int | None] = {}
     with set_torch_threads(protocol.threads):
         peak = fastest_product(place, DTYPES[workload.dtype], protocol, say=say)
-        inference = replace(workload, inference=True, checkpoint=False)
+        inference = workload.as_inference()
         for phase, own in ((FORWARD, inference), (TRAINING, workload)):
             for label, one in chosen.items():
                 name = _name(label, phase)
@@ -111,7 +114,7 @@ def bench(
         protocol=str(protocol),
         bound=float(protocol.spread),
         peak=peak,
-        budget_bytes=budget,
+        budget=budget,
         mixers=_measured(chosen, workload, timings, allocated, peak, budget),
         unavailable={} if place.type == "cuda" else {"memory": _NO_MEMORY},
     )
@@ -125,21 +128,21 @@ def time_steps(
     device: str,
     say: Say = quiet,
 ) -> tuple[dict[str, Timing], dict[str, str]]:
-    """Measure the step of `workload`, training or inference, of models in turn.
+    """Measure the step of `workload`, training or inference, of models that take turns.
 
     Args:
-        models: what is measured, by name.
-        workload: how they are trained or run.
-        protocol: how long is measured.
+        models: models to measure, by name.
+        workload: settings of the step; its device type becomes that of `device`.
+        protocol: limits of the measurement.
         device: `cpu`, `cuda` or `cuda:1`.
-        say: told what is being done.
+        say: called with a message on the current progress.
 
     Returns:
-        The seconds of a step by the models' names, and the conditions that they depend on.
+        Seconds of a step by model name, and the conditions that they depend on.
 
     Raises:
-        SpecError: there is no such device.
-        BenchError: a step cannot be run, for want of memory or of a kernel.
+        SpecError: the device is unknown.
+        BenchError: a step failed to run: out of memory, or a missing kernel.
     """
     import torch
     from torch.utils.benchmark.utils.common import set_torch_threads
@@ -167,9 +170,9 @@ def _name(label: str, phase: str) -> str:
 def _prepared(
     model: Model, workload: Workload, device: torch.device, *, compiled: bool = False
 ) -> tuple[Step, int | None]:
-    """A step that has been made twice, and the bytes that it took at most.
+    """Return a step that has run twice, and its peak memory on a GPU, in bytes.
 
-    The second step has the optimizer's states, which the first one makes.
+    The peak is that of the second run, since the first one creates the optimizer's states.
     """
     import torch
 
@@ -190,7 +193,7 @@ def _prepared(
 
 @contextmanager
 def _explained(what: str, workload: Workload, device: str) -> Iterator[None]:
-    """Say in a sentence what PyTorch raises where it lacks memory, a kernel or a compiler."""
+    """Turn an error of PyTorch into a BenchError of one sentence."""
     try:
         yield
     except (RuntimeError, ValueError) as error:
@@ -207,14 +210,14 @@ def _measured(
     timings: Mapping[str, Timing],
     allocated: Mapping[str, int | None],
     peak: MatrixProduct,
-    budget: int | None,
+    budget: Budget | None,
 ) -> tuple[MeasuredModel, ...]:
     first, *_ = models
 
     def speed(label: str, macs: int, phase: str) -> Speed:
         return Speed(
             timing=timings[_name(label, phase)],
-            images=workload.batch,
+            images=workload.batch * (workload.accumulate if phase == TRAINING else 1),
             macs=macs if phase == FORWARD else None,
             first=timings[_name(first, phase)].median,
             peak=peak.macs_per_second,
@@ -231,7 +234,7 @@ def _measured(
                 params=totals(model.formula(), Measure.PARAMS)["all"],
                 macs=macs,
                 peak_bytes=peak_bytes(model, workload),
-                largest=None if budget is None else largest_batch(model, workload, budget),
+                largest=None if budget is None else largest_within(model, workload, budget),
                 speeds={phase: speed(label, macs, phase) for phase in (FORWARD, TRAINING)},
             )
         )
@@ -241,7 +244,7 @@ def _measured(
 def conditions(
     device: torch.device, protocol: Protocol, *, compiled: bool = False
 ) -> dict[str, str]:
-    """What else times depend on: the device, its threads and how they compute."""
+    """Return what times depend on besides the workload: device, threads, compiler, precision."""
     import torch
 
     on_gpu = device.type == "cuda"

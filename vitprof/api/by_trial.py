@@ -1,4 +1,4 @@
-"""The largest batch that fits a device, found by trial: from a request to a report."""
+"""Search by trial for the largest batch that fits a device."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ TIMEOUT = 600  # seconds
 _CONVENTIONS = {
     "cpu": (
         "the peak is the most that PyTorch's CPU allocator held at once over two steps; "
-        "a batch fits where that is within the budget"
+        "a batch fits if that is within the budget"
     ),
     "cuda": (
         "the peak is the most that PyTorch's allocator had reserved over two steps, the CUDA "
-        "context not in it; a batch fits where that is within the budget"
+        "context not in it; a batch fits if that is within the budget"
     ),
 }
 
@@ -44,31 +44,32 @@ def search_by_trial(
     limit_bytes: int | None = None,
     max_batch: int = MAX_BATCH,
     timeout: float = TIMEOUT,
-    predicted: Callable[[int], int] | None = None,
+    predicted: Callable[[Device, int], int] | None = None,
     say: Say,
     tell: Callable[[Trial], None],
 ) -> TriedBatch:
     """Search by trial for the largest batch that fits.
 
     Args:
-        model: what is trained or run.
-        workload: how; its batch is not used.
+        model: model to run.
+        workload: settings of the step; its batch is ignored.
         device: `cpu` or `cuda`.
-        strategy: `bisect` or `predict`; None takes `predict` where `predicted` is given.
-        start: the first batch; None takes 512, or of `predict` the prediction.
-        limit_bytes: the budget; None takes the memory of the GPU that is free.
-        max_batch: the cap on the batch.
-        timeout: seconds that a trial may take.
-        predicted: from the budget in bytes to the batch that is likely the largest.
-        say: told what is being done.
-        tell: told each trial as it ends.
+        strategy: `bisect` or `predict`; None for `predict` if `predicted` is given.
+        start: first batch; None for 512 with `bisect` and for the prediction with `predict`.
+        limit_bytes: memory budget; None for the free memory of the GPU.
+        max_batch: largest batch to try.
+        timeout: time limit of a trial, in seconds.
+        predicted: predicts the largest batch from the device and the budget in bytes.
+        say: called with a message on the current progress.
+        tell: called with each trial when it ends.
 
     Returns:
-        What was found, also where the search was interrupted or a trial timed out.
+        The result, also if the search was interrupted or a trial timed out.
 
     Raises:
-        SpecError: there is no such device or strategy, or the CPU is given no limit.
-        TrialError: a trial failed for another reason than memory.
+        SpecError: the device or strategy is unknown, the CPU has no limit, or there is no
+            usable GPU.
+        TrialError: a trial failed for a reason other than memory.
     """
     if device not in DEVICES:
         raise unknown("device", device, DEVICES)
@@ -77,12 +78,12 @@ def search_by_trial(
     if strategy not in STRATEGIES:
         raise unknown("strategy", strategy, STRATEGIES)
     if strategy == "predict" and start is None and predicted is None:
-        raise SpecError("there is no prediction to start from; give start, or take bisect")
+        raise SpecError("there is no prediction to start from; give start, or use bisect")
     say(f"looking for the device {device}")
     found = _cpu(limit_bytes) if device == "cpu" else _gpu(limit_bytes, timeout)
     budget = found.memory_bytes if limit_bytes is None else limit_bytes
     if start is None:
-        start = predicted(budget) if strategy == "predict" and predicted else START
+        start = predicted(found, budget) if strategy == "predict" and predicted else START
     trials = Trials(
         model=model,
         workload=workload,
@@ -115,7 +116,7 @@ def search_by_trial(
 
 def _cpu(limit_bytes: int | None) -> Device:
     if limit_bytes is None:
-        raise SpecError("the CPU has no memory of its own to fill; give a limit, such as 4GiB")
+        raise SpecError("the device cpu needs a memory limit; give --limit, such as 4GiB")
     return Device(type="cpu", name=platform.machine(), memory_bytes=limit_bytes)
 
 
@@ -123,13 +124,12 @@ def _gpu(limit_bytes: int | None, timeout: float) -> Device:
     gpu = probe("cuda", timeout=timeout)
     if not gpu.memory_bytes:
         raise SpecError(
-            "there is no CUDA device that PyTorch can use here; "
-            "take the device cpu with a limit, such as 4GiB"
+            "PyTorch finds no usable CUDA device here; give --device cpu with --limit, such as 4GiB"
         )
     if limit_bytes is not None and limit_bytes > gpu.memory_bytes:
         raise SpecError(
             f"the limit {Bytes(limit_bytes)} is above the {Bytes(gpu.memory_bytes)} "
-            f"that are free on {gpu.name}; give less"
+            f"that are free on {gpu.name}; give a lower one"
         )
     return gpu
 

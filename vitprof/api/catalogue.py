@@ -1,4 +1,4 @@
-"""Models and mixers to choose from: from a name, or none, to a report."""
+"""`vitprof.models` and `vitprof.mixers`: list models and mixers with their formulas."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS
 from vitprof.formulas.polynomial import mixer_polynomials, model_polynomials
 from vitprof.progress import Say, quiet
-from vitprof.report.catalogue import Catalogue, Entry, Portrait
+from vitprof.report.catalogue import Catalogue, Entry, MixerDetails
 from vitprof.report.verdict import verdict
 from vitprof.request.specs import specify
 from vitprof.values.options import Value, plain
@@ -31,7 +31,7 @@ _GRID = {"tokens": 49}  # a square number, near the default
 
 
 def models() -> Catalogue:
-    """List the models, each with its formulas for parameters and MACs, and its source."""
+    """List the models, each with its source and its formulas for parameters and MACs."""
     return Catalogue(
         command="models",
         symbols=_MODEL_SYMBOLS,
@@ -44,16 +44,16 @@ def models() -> Catalogue:
 
 def mixers(
     name: str | None = None, *, counters: Iterable[str] = NAMES, say: Say = quiet
-) -> Catalogue | Portrait:
-    """List the mixers with their formulas and sources, or show one.
+) -> Catalogue | MixerDetails:
+    """List the mixers with their formulas and sources, or show one in detail.
 
     Args:
-        name: of the mixer to show; None lists them all.
-        counters: tools whose count of the shown one is explained.
-        say: told what is being done.
+        name: name of the mixer to show; None to list all.
+        counters: tools whose count of the shown mixer is explained.
+        say: called with a message on the current progress.
 
     Raises:
-        SpecError: there is no such mixer or counter.
+        SpecError: the mixer or a counter is unknown.
     """
     if name is None:
         entries = tuple(map(_mixer_entry, find_all_mixers()))
@@ -67,7 +67,7 @@ def mixers(
         counts = macs(layer, counters=tools, say=say)
         readings = {tool: verdict(found) for tool, found in counts.differences.items()}
         spec = counts.spec
-    return Portrait(
+    return MixerDetails(
         entry=_mixer_entry(mixer),
         symbols=_MIXER_SYMBOLS,
         equations=docstring(sys.modules[mixer.__module__]) or mixer.summary,

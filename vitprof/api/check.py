@@ -1,4 +1,4 @@
-"""Run the cases of a check file."""
+"""`vitprof.check`: compare models with the expectations of a check file."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from vitprof.report.verdict import verdict
 
 
 def check(file: str | Path, *, say: Say = quiet) -> Check:
-    """Hold every model of a file against what the file expects of it.
+    """Compare every model of a file with the expectations in that file.
 
     Args:
         file: a TOML file of expectations.
-        say: told what is being done.
+        say: called with a message on the current progress.
 
     Raises:
-        CheckFileError: the file cannot be read, or says something that cannot be.
+        CheckFileError: the file cannot be read or holds an invalid entry.
     """
     results = []
     for case in read_cases(Path(file)):
@@ -37,7 +37,7 @@ def _reconciled(case: Case, say: Say) -> list[Outcome]:
 
 
 def _explained(report: Counts) -> list[Outcome]:
-    """One outcome a tool; one that cannot run has nothing to explain, and says so."""
+    """Return one outcome per tool; a tool that is not installed passes."""
     explained = [
         Outcome(
             what=f"{report.command} {tool} reconciled",

@@ -1,4 +1,4 @@
-"""Lay models side by side: from a request to a comparison."""
+"""`vitprof.compare`: compare the costs of models, and find where they cross."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vitprof.formulas.op import Op
 from vitprof.measuring.timing import Protocol, Timing
 from vitprof.progress import Say, quiet
 from vitprof.report.compare import Comparison, CostedStretch, Crossover, LayerCosts, Side
-from vitprof.request.gpus import read_budget
+from vitprof.request.budget import Budget, read_budget
 from vitprof.request.side_by_side import lay_out
 from vitprof.request.workload import Workload, place_of, take_workload
 from vitprof.sweeps.costs import COSTS
@@ -29,8 +29,8 @@ _CONVENTION = (
     "of a forward pass of the batch; memory is the most that the tensors of a step of eager "
     "PyTorch hold at once, by formula; crossovers are exact"
 )
-_TOKENS = Whole("how far to look for crossovers", maximum=10_000_000)
-_OTHERS = replace(_TOKENS, maximum=65_536)  # along which more sizes have to be looked at
+_TOKENS = Whole("largest value to search for crossovers", maximum=10_000_000)
+_OTHERS = replace(_TOKENS, maximum=65_536)  # slower: the search evaluates more sizes
 
 
 def compare(
@@ -43,6 +43,7 @@ def compare(
     models: Mapping[str, Model] | None = None,
     memory: str | None = None,
     gpu: str | None = None,
+    torch: str | None = None,
     layers: bool = False,
     along: str | None = None,
     up_to: int | str | None = None,
@@ -52,52 +53,53 @@ def compare(
     say: Say = quiet,
     **options: object,
 ) -> Comparison:
-    """Lay models side by side that differ in their mixer, or in anything.
+    """Compare the costs of models that differ in their mixer or in any option.
 
     Args:
         model: a name that `vitprof models` lists.
-        workload: how they are trained or run; made from the options if it is not given.
-        mixer: of all presets, in place of their own.
-        mixers: names; what others are compared with is the first.
-        presets: names of published configurations, in place of `model` and `mixers`.
-        models: whole models by name, in place of names and options.
-        memory: find the largest batch within so much, such as `24GiB`.
-        gpu: the same for a named GPU, such as `h100`.
-        layers: list the layers that differ.
-        along: the option along which to look for crossovers; None for the tokens of a bare
-            layer and the image size of a whole model.
-        up_to: how far to look; None for 65,536 tokens, or less of another option.
-        measure: take the time of a step on this machine.
-        device: device that the models are on, `cpu`, `cuda` or `cuda:1`, of whose kernels the
-            memory is and where the time is taken; None for that of the workload, and for the
-            CPU if time is taken.
-        protocol: how long to take it.
-        say: told what is being done.
-        **options: the workload's, the model's and the mixers' options, `batch=10`, `dim=192`;
-            a mixer takes those that it has.
+        workload: settings of the step; None to make it from `options`.
+        mixer: mixer of all presets, instead of their own.
+        mixers: names of the mixers to compare; the first is the baseline.
+        presets: names of published configurations, instead of `model` and `mixers`.
+        models: models by name, instead of names and options.
+        memory: memory budget for which the largest batch is predicted, such as `24GiB`.
+        gpu: GPU that the batch has to fit with all that a GPU adds, such as `h100`.
+        torch: version of PyTorch on that GPU, such as `2.11`; None for the newest known.
+        layers: list the layers whose costs differ.
+        along: option along which crossovers are searched; None for the tokens of a bare layer
+            and the image size of a whole model.
+        up_to: largest value of that option to search; None for 65,536 tokens, and less for
+            other options.
+        measure: measure the time of a step on this machine.
+        device: `cpu`, `cuda` or `cuda:1`; memory is predicted for its kernels, and time is
+            measured on it. None for the workload's device, or the CPU if `measure` is set.
+        protocol: limits of the measurement.
+        say: called with a message on the current progress.
+        **options: options of the workload, the model and the mixers, such as `batch=10` or
+            `dim=192`; a mixer takes those that it declares.
 
     Raises:
-        SpecError: there are not two models, there is no such model, mixer, GPU or option, or
-            a value is wrong.
-        BenchError: a step cannot be run, for want of memory or of a kernel.
+        SpecError: there are fewer than two models; a model, mixer, GPU or option is unknown; or
+            a value is invalid.
+        BenchError: a step failed to run: out of memory, or a missing kernel.
     """
     place, workload = place_of(device, take_workload(workload, options), measured=measure)
     if mixers is None and presets is None and models is None:
         raise SpecError(
-            "nothing is given to compare; give mixers, such as attn,lambda,linear, or presets, "
+            "nothing is given to compare; give --mixers, such as attn,lambda,linear, or --presets, "
             "such as vit-s-16,deit-s"
         )
     models = lay_out(model, mixer, mixers, presets, models, options)
     if len(models) < 2:
         raise SpecError(
-            f"{listing(models)} is one, and it takes two to compare; name another mixer, preset "
-            "or spec"
+            f"a comparison needs at least two models, not {listing(models)} alone; add another "
+            "mixer, preset or spec"
         )
     option = default_option(next(iter(models.values()))) if along is None else along
     kind = check_option([*models.values()], option)
     bounds = _TOKENS if kind.unit == "tokens" else _OTHERS
     last = None if up_to is None else bounds.read("up_to", up_to)
-    budget = read_budget(memory, gpu)
+    budget = read_budget(memory, gpu, torch)
 
     timings: Mapping[str, Timing] = {}
     conditions: Mapping[str, str] = {}
@@ -116,7 +118,7 @@ def compare(
         convention=_CONVENTION,
         protocol=str(protocol) if measure else "",
         bound=float(protocol.spread),
-        budget_bytes=budget,
+        budget=budget,
         measures=tuple(sides[0].amounts),
         sides=sides,
         layers=_differences(models, workload.batch) if layers else (),
@@ -128,7 +130,7 @@ def compare(
 def _sides(
     models: Mapping[str, Model],
     workload: Workload,
-    budget: int | None,
+    budget: Budget | None,
     timings: Mapping[str, Timing],
 ) -> tuple[Side, ...]:
     exact = [*EXACT, *(["batch"] if budget is not None else [])]
@@ -165,14 +167,14 @@ def _crossovers(
     *,
     optional: bool,
 ) -> tuple[tuple[Crossover, ...], dict[str, str]]:
-    """Where each model is cheaper than the first; and why there is none to be found."""
+    """Return the crossovers of each model with the first, and reasons for skipped models."""
     (than, first), *others = models.items()
     crossovers: list[Crossover] = []
     unsearched: dict[str, str] = {}
     for name, model in others:
-        say(f"looking for where {name} is cheaper than {than}")
+        say(f"searching crossovers of {name} and {than}")
         if optional and option not in model.declared():
-            unsearched[name] = f"it has no {label_of(option)} to look along; give --along"
+            unsearched[name] = f"it has no option {label_of(option)} to search along; give --along"
             continue
         try:
             found = find(model, first, workload, option=option, last=last)
@@ -208,9 +210,9 @@ def _span(stretch: Stretch, cheaper: Cost, dearer: Cost) -> CostedStretch:
 
 
 def _differences(models: Mapping[str, Model], batch: int) -> tuple[LayerCosts, ...]:
-    """The layers and ops that do not cost all models the same, in the models' order.
+    """Return the layers and ops whose costs differ between models, in the models' order.
 
-    What a model alone has comes after what it has before it.
+    A layer that only one model has comes after the layer that precedes it in that model.
     """
     counts = {name: _counts(model.formula(batch)) for name, model in models.items()}
     paths: list[str] = []
@@ -233,7 +235,7 @@ def _differences(models: Mapping[str, Model], batch: int) -> tuple[LayerCosts, .
         for path in paths
     ]
     unequal = [row for row in rows if any(len({*own.values()}) > 1 for own in row.counts.values())]
-    # A layer whose only part has all that it has says nothing of its own.
+    # A parent whose counts are those of its first child would repeat them.
     return tuple(
         row
         for row, below in zip_longest(unequal, unequal[1:])
@@ -242,7 +244,7 @@ def _differences(models: Mapping[str, Model], batch: int) -> tuple[LayerCosts, .
 
 
 def _counts(tree: Layer) -> dict[str, dict[Measure, int]]:
-    """What each layer and op has, by its path; of nothing, nothing."""
+    """Return the nonzero counts of each layer and op, by path."""
     counts: dict[str, dict[Measure, int]] = {}
     for node in tree.walk(fold=True):
         item = node.item

@@ -1,4 +1,4 @@
-"""The counts of a model beside what the tools say of it: from a request to a report."""
+"""`vitprof.params` and `vitprof.macs`: count a model, and explain the counts of other tools."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vitprof.request.workload import BATCH
 from vitprof.values.options import Whole
 from vitprof.version import versions
 
-_LEVELS = Whole("how deep below the model the rows go", maximum=100)
+_LEVELS = Whole("levels of layers to show", maximum=100)
 
 _PARAMS_CONVENTION = (
     "layers own parameters, and are all that torchinfo before 1.7 counted; tokens and "
@@ -43,22 +43,22 @@ def params(
     say: Say = quiet,
     **options: object,
 ) -> Counts:
-    """Count the parameters of a model, layer by layer, beside what the tools say.
+    """Count the parameters of a model, layer by layer, beside the counts of other tools.
 
     Args:
-        model: a name that `vitprof models` lists, or a model that `specify` made.
+        model: a name that `vitprof models` lists, or a model made by `specify`.
         mixer: a name that `vitprof mixers` lists.
-        counters: of `analytic`, `torchinfo`, `fvcore`, `torch`; the formulas are always
-            there, and alone they import nothing heavy.
-        fold: give equal layers one row.
-        levels: how deep below the model the rows go.
-        why: have the report list every cause of every difference.
-        say: told what is being done.
-        **options: the model's and the mixer's options, `dim=192`; a name that neither
-            has is an error.
+        counters: any of `analytic`, `torchinfo`, `fvcore`, `torch`; `analytic`, the formulas,
+            is always included, and alone it does not import PyTorch.
+        fold: show equal layers in one row.
+        levels: levels of layers to show; None for all.
+        why: list every cause of every difference in the report.
+        say: called with a message on the current progress.
+        **options: options of the model and the mixer, such as `dim=192`; an unknown name is an
+            error.
 
     Raises:
-        SpecError: there is no such model, mixer, option or counter, or a value is wrong.
+        SpecError: a model, mixer, option or counter is unknown, or a value is invalid.
     """
     spec = specify(model, mixer=mixer, options=options)
     tools = find_tools(counters)
@@ -104,27 +104,28 @@ def macs(
     say: Say = quiet,
     **options: object,
 ) -> Counts:
-    """Count the multiply-accumulates of a forward pass, layer by layer, beside the tools.
+    """Count the multiply-accumulates of a forward pass, layer by layer, beside other tools.
 
     Args:
-        model: a name that `vitprof models` lists, or a model that `specify` made.
+        model: a name that `vitprof models` lists, or a model made by `specify`.
         mixer: a name that `vitprof mixers` lists.
-        batch: images at a time.
-        counters: of `analytic`, `torchinfo`, `fvcore`, `torch`; the formulas are always
-            there, and alone they import nothing heavy.
-        device: where the tools find the model: `meta`, where it is not executed, or `cpu`.
-        train: in train mode, not eval.
-        grad: with gradients.
-        force: execute the model whatever that costs.
-        fold: give equal layers one row.
-        levels: how deep below the model the rows go.
-        why: have the report list every cause of every difference.
-        say: told what is being done.
-        **options: the model's and the mixer's options, `dim=192`; a name that neither
-            has is an error.
+        batch: images per forward pass.
+        counters: any of `analytic`, `torchinfo`, `fvcore`, `torch`; `analytic`, the formulas,
+            is always included, and alone it does not import PyTorch.
+        device: device of the model that the tools read: `meta`, on which no kernel runs, or
+            `cpu`.
+        train: put the model in train mode instead of eval mode.
+        grad: enable gradients.
+        force: run a tool that executes the model even if the model is very large.
+        fold: show equal layers in one row.
+        levels: levels of layers to show; None for all.
+        why: list every cause of every difference in the report.
+        say: called with a message on the current progress.
+        **options: options of the model and the mixer, such as `dim=192`; an unknown name is an
+            error.
 
     Raises:
-        SpecError: there is no such model, mixer, option or counter, or a value is wrong.
+        SpecError: a model, mixer, option or counter is unknown, or a value is invalid.
     """
     spec = specify(model, mixer=mixer, options=options)
     images = BATCH.read("batch", batch)
@@ -169,7 +170,7 @@ def _notes(readings: Mapping[str, Reading]) -> dict[str, str]:
 
 
 def read_levels(levels: int | str | None) -> int | None:
-    """How deep the rows go, checked; None for all the way."""
+    """Return the checked number of levels to show; None for all."""
     return None if levels is None else _LEVELS.read("levels", levels)
 
 

@@ -1,21 +1,37 @@
-"""What a step holds in memory, on paper and beside a trace: from a request to a report."""
+"""`vitprof.memory`: predict the memory of a step, and compare it with a trace."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from vitprof.allocation.allocator import replay
+from vitprof.allocation.allocator import DoesNotFitError
 from vitprof.allocation.departures import EAGER, TRACED, sentences
-from vitprof.allocation.step import memory as follow
-from vitprof.allocation.step import peaks
+from vitprof.allocation.largest_batch import largest_within
+from vitprof.allocation.on_gpu import on_gpu
+from vitprof.allocation.step import memory as step_memory
+from vitprof.allocation.step import peak_bytes, peaks
 from vitprof.allocation.timeline import KINDS
 from vitprof.allocation.timeline import Held as Entry
 from vitprof.api.counts import read_levels
+from vitprof.cuda.platform import Platform
+from vitprof.cuda.versions import spell
+from vitprof.errors import SpecError
 from vitprof.formulas.model import Model
 from vitprof.progress import Say, quiet
-from vitprof.report.memory import Beside, Gpu, Held, Memory, PhasePeak
+from vitprof.report.memory import (
+    Beside,
+    Change,
+    GpuMemory,
+    Held,
+    MeasuredMemory,
+    Memory,
+    PhasePeak,
+    Room,
+)
 from vitprof.report.rows import kept_rows
+from vitprof.request.budget import Budget, read_budget
 from vitprof.request.specs import specify
 from vitprof.request.workload import Workload, take_workload
 from vitprof.subject import Subject
@@ -30,8 +46,6 @@ _CONVENTION = (
     "them; a tensor that several layers keep is booked where it is kept first; what kernels "
     "take within themselves and what a GPU adds is apart"
 )
-WORKSPACE = 8320 * 1024  # of cuBLAS by default: two of 4,096 KiB and eight of 16 KiB
-CONTEXT = 290_000_000  # of CUDA since PyTorch 1.13, about
 
 
 def memory(
@@ -40,34 +54,47 @@ def memory(
     *,
     mixer: str | None = None,
     trace: bool = True,
-    workspace: int = WORKSPACE,
-    context: int = CONTEXT,
+    memory: str | None = None,
+    gpu: str | None = None,
+    torch: str | None = None,
+    measure: bool = False,
     fold: bool = False,
     levels: int | str | None = None,
     say: Say = quiet,
     **options: object,
 ) -> Memory:
-    """Predict what a training step, or inference, holds in memory, layer by layer.
+    """Predict the memory of a training step or of inference, layer by layer.
 
     Args:
-        model: a name that `vitprof models` lists, or a model that `specify` made.
-        workload: how it is trained or run; made from the options if it is not given.
+        model: a name that `vitprof models` lists, or a model made by `specify`.
+        workload: settings of the step; None to make it from `options`.
         mixer: a name that `vitprof mixers` lists.
-        trace: lay a trace of the real step beside it; without, nothing heavy is imported.
-        workspace: bytes that a handle of cuBLAS takes on the GPU.
-        context: bytes that the driver takes on the GPU.
-        fold: give equal layers one row.
-        levels: how deep below the model the rows go.
-        say: told what is being done.
-        **options: the workload's, the model's and the mixer's options, `batch=10`,
-            `dtype="bf16"`, `dim=192`; a name that none of them has is an error.
+        trace: compare with a trace of the real step on fake tensors; False does not import
+            PyTorch.
+        memory: memory that the step has to fit, such as `24GiB`.
+        gpu: GPU that the step has to fit, and whose kernels' own memory is added, `h100`.
+        torch: version of PyTorch on that GPU, such as `2.11`; None for the newest known.
+        measure: run the step on the GPU of this machine, too, and measure it.
+        fold: show equal layers in one row.
+        levels: levels of layers to show; None for all.
+        say: called with a message on the current progress.
+        **options: options of the workload, the model and the mixer, such as `batch=10`,
+            `dtype="bf16"` or `dim=192`; an unknown name is an error.
 
     Raises:
-        SpecError: there is no such model, mixer or option, or a value is wrong.
+        SpecError: a model, mixer or option is unknown, or a value is invalid.
     """
     workload = take_workload(workload, options)
     spec = specify(model, mixer=mixer, options=options)
-    found = follow(spec, workload)
+    budget = read_budget(memory, gpu, torch)
+    platform = None if budget is None else budget.platform
+    if platform is not None and workload.device == "cpu":
+        raise SpecError(f"the step of the CPU takes no memory of {gpu}; leave out device or gpu")
+    found = step_memory(spec, workload)
+    measured = None
+    if measure:
+        say("measuring a step on the GPU")
+        measured = _measured(spec, workload)
     traced = None
     if trace:
         say("tracing a step on fake tensors")
@@ -83,8 +110,10 @@ def memory(
         },
         kept=found.kept_bytes,
         held=_held(found.held),
-        beside=None if traced is None else lay_beside(traced, spec, workload),
-        gpu=on_gpu(traced, workload, workspace=workspace, context=context),
+        beside=None if traced is None else compare_with_trace(traced, spec, workload),
+        gpu=None if platform is None else gpu_memory(spec, workload, platform),
+        measured=measured,
+        room=None if budget is None else _room(spec, workload, budget),
         tree=kept_rows(
             spec.formula(workload.batch), found.kept, fold=fold, levels=read_levels(levels)
         ),
@@ -92,17 +121,17 @@ def memory(
 
 
 def trace_step(model: Subject, workload: Workload) -> Trace:
-    """Trace a step on fake tensors, which takes torch and some seconds."""
+    """Trace a step on fake tensors, which imports PyTorch and takes some seconds."""
     from vitprof.running.trace import trace
 
     return trace(model, workload)
 
 
-def lay_beside(traced: Trace, model: Subject, workload: Workload) -> Beside:
-    """A trace beside the formula, and why eager PyTorch holds other memory.
+def compare_with_trace(traced: Trace, model: Subject, workload: Workload) -> Beside:
+    """Compare the formula with a trace, and explain the difference to eager PyTorch.
 
-    The departures of eager PyTorch from the trace are undone one after the other, so that
-    what each of them is worth adds up to the whole difference.
+    The departures of eager PyTorch from the trace are undone one after the other, so the
+    bytes of each add up to the whole difference.
     """
     before = peaks(model, workload)
     departures, apart = EAGER, {phase: dict[str, int]() for phase in before}
@@ -117,33 +146,80 @@ def lay_beside(traced: Trace, model: Subject, workload: Workload) -> Beside:
     return Beside(traced=traced.by_phase, formula=before, apart=apart)
 
 
-def on_gpu(
-    traced: Trace | None, workload: Workload, *, workspace: int = WORKSPACE, context: int = CONTEXT
-) -> Gpu | None:
-    """What a GPU holds of a traced step; None if nothing was traced, or for a CPU."""
-    if traced is None or workload.device != "cuda":
-        return None
-    segments = replay(traced.events)
-    return Gpu(
-        allocated=segments.allocated_bytes,
-        reserved=segments.reserved_bytes,
-        workspaces=workspace * _handles(workload),
-        context=context,
+def gpu_memory(model: Subject, workload: Workload, platform: Platform) -> GpuMemory:
+    """Predict the memory of a step on a GPU, with all that kernels, allocator and driver add.
+
+    If the GPU is short of memory, PyTorch's allocator releases what it has cached; a step that
+    does not fit even so is predicted as on a GPU with enough memory.
+    """
+    try:
+        found = on_gpu(model, workload, platform, capacity=platform.capacity)
+    except DoesNotFitError:
+        found = on_gpu(model, workload, platform)
+    return GpuMemory(
+        name=platform.gpu.name,
+        torch=spell(platform.torch),
+        allocated=found.allocated,
+        reserved=found.reserved,
+        context=platform.gpu.context_bytes,
+        context_source=platform.gpu.context_source,
+        convolution=found.convolution,
+        workspace=found.workspace,
     )
 
 
-def beside(workload: Workload) -> int:
-    """What a GPU holds beside PyTorch's segments, by default: workspaces and the context."""
-    return WORKSPACE * _handles(workload) + CONTEXT
+def _measured(model: Subject, workload: Workload) -> MeasuredMemory:
+    if workload.device != "cuda":
+        raise SpecError("the step of the CPU is not measured; leave out --measure or --device")
+    from vitprof.running.measure import measure_step
+
+    return MeasuredMemory(**asdict(measure_step(model, workload)))
 
 
-def _handles(workload: Workload) -> int:
-    """Handles of cuBLAS: one for the forward pass, one for autograd's thread."""
-    return 1 if workload.inference else 2
+def _room(model: Subject, workload: Workload, budget: Budget) -> Room:
+    """What is left of a budget; if nothing is, each change that makes the step fit."""
+    takes = _takes(model, workload, budget)
+    if takes <= budget.bytes:
+        return Room(budget=budget, takes=takes, changes=())
+    changes = []
+    for option, changed in _changes(workload):
+        fits = _takes(model, changed, budget)
+        if fits <= budget.bytes:
+            changes.append(Change(option=option, bytes=fits))
+    for option, changed in (("", workload), *_changes(workload)):
+        batch = largest_within(model, changed, budget)
+        if 0 < batch < workload.batch:
+            own = replace(changed, batch=batch)
+            words = f"--batch {batch} {option}".rstrip()
+            changes.append(Change(option=words, bytes=_takes(model, own, budget)))
+    return Room(budget=budget, takes=takes, changes=tuple(changes))
+
+
+def _changes(workload: Workload) -> list[tuple[str, Workload]]:
+    """Ways to save memory at the same batch: checkpointing, autocast, both."""
+    found: list[tuple[str, Workload]] = []
+    checkpoints = not (workload.inference or workload.checkpoint)
+    casts = workload.dtype == "fp32"
+    if checkpoints:
+        found.append(("--checkpoint", replace(workload, checkpoint=True)))
+    if casts:
+        cast = replace(workload, dtype="bf16", autocast=True)
+        found.append(("--dtype bf16 --autocast", cast))
+        if checkpoints:
+            both = replace(cast, checkpoint=True)
+            found.append(("--checkpoint --dtype bf16 --autocast", both))
+    return found
+
+
+def _takes(model: Subject, workload: Workload, budget: Budget) -> int:
+    """Bytes that a step takes of a budget."""
+    if budget.platform is None:
+        return peak_bytes(model, workload)
+    return gpu_memory(model, workload, budget.platform).total
 
 
 def _held(entries: Iterable[Entry]) -> tuple[Held, ...]:
-    """The entries by kind; temporaries one by one, of the others those of a kind in one."""
+    """Return the entries by kind: each temporary, and one sum of every other kind."""
     entries = [entry for entry in entries if entry.size.value]
     held = []
     for kind in KINDS:

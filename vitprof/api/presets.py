@@ -1,4 +1,4 @@
-"""Published configurations: from a name, or none, to a report."""
+"""`vitprof.presets`: list published configurations with their counts."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from vitprof.formulas.layer import Measure
 from vitprof.published import PRESETS, find_preset
 from vitprof.published.figures import COUNTINGS
 from vitprof.published.preset import Preset
-from vitprof.report.presets import PresetEntry, PresetPortrait, Presets, PublishedFigure
+from vitprof.report.presets import PresetDetails, PresetEntry, Presets, PublishedFigure
 from vitprof.request.specs import specify
 from vitprof.values.options import plain
 
 
-def presets(name: str | None = None) -> Presets | PresetPortrait:
-    """List the published configurations with parameters and MACs, or show one.
+def presets(name: str | None = None) -> Presets | PresetDetails:
+    """List the published configurations with parameters and MACs, or show one in detail.
 
     Args:
-        name: of the preset to show, with its published figures beside our counts; None lists
-            them all.
+        name: name of the preset to show, with its published figures beside vitprof's counts;
+            None to list all.
 
     Raises:
-        SpecError: there is no such preset.
+        SpecError: the preset is unknown.
     """
     if name is None:
         return Presets(entries=tuple(map(_entry, PRESETS.values())))
     preset = find_preset(name)
     model = specify(options={"preset": preset.name})
-    return PresetPortrait(
+    return PresetDetails(
         entry=_entry(preset),
         spec={option: plain(value) for option, value in model.conditions().items()},
         figures=tuple(

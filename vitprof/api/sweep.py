@@ -1,4 +1,4 @@
-"""What configurations cost over ranges of options: from a request to a sweep."""
+"""`vitprof.sweep`: compute the costs of models over ranges of options."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vitprof.progress import Say, quiet
 from vitprof.report.curves import Crossover, Point
 from vitprof.report.quantities import QUANTITIES
 from vitprof.report.sweep import Sweep
-from vitprof.request.gpus import read_budget
+from vitprof.request.budget import Budget, budget_record, read_budget
 from vitprof.request.side_by_side import Candidate, candidates
 from vitprof.request.workload import BATCH, Workload, place_of, take_workload
 from vitprof.sweeps.axis import Axis, is_range, read_axis
@@ -38,14 +38,17 @@ from vitprof.version import versions
 Amounts = dict[str, int | float | None]
 
 _COUNTED = {measure.value: measure for measure in Measure}
-_OF_A_STEP = ("memory", "batch", "time")  # what depends on more of the workload than its batch
-POINTS = Whole("most points of a grid, on all curves", maximum=10_000_000)
-_MOST_STARTS = 8  # of stretches where one is cheaper; of more, the first and the last
-_SAYING = {
+_STEP_MEASURES = ("memory", "batch", "time")  # depend on the whole workload, not only its batch
+POINTS = Whole("largest number of points, over all curves", maximum=10_000_000)
+_MOST_STARTS = 8  # crossovers of a pair of curves; of more, the first and the last are kept
+_CONVENTIONS = {
     "params": "parameters are all, trained or not",
     "macs": "a MAC is one multiply and one add of a contraction in a forward pass",
     "memory": "memory is the most that the tensors of a step hold at once, in bytes, by formula",
-    "batch": "the largest batch is the largest whose memory is within the budget",
+    "batch": (
+        "the largest batch is the largest whose memory is within the budget, on a GPU with all "
+        "that a GPU adds"
+    ),
     "time": "time is the median of a step on this machine, in seconds; at each point",
 }
 
@@ -57,20 +60,20 @@ def read_curves(
     *,
     most: int | None = None,
 ) -> tuple[dict[str, Model], tuple[Axis, ...]]:
-    """Read what is to be swept.
+    """Read the models and the swept options.
 
     Args:
-        found: what is laid side by side, one a curve.
-        options: values of the options that are not swept; each mixer takes those it has.
-        ranges: what `read_axis` reads, by option of a model, of a mixer, or of `batch`.
-        most: how many points there may be; None for any number.
+        found: candidate models, one per curve.
+        options: values of the options that are not swept; a mixer takes those that it declares.
+        ranges: ranges for `read_axis`, by option of a model or mixer, or `batch`.
+        most: largest number of points; None for no limit.
 
     Returns:
-        The models by their labels, each at the first place that it is defined at, and the axes.
+        The models by label, each at the first place at which it is defined, and the axes.
 
     Raises:
-        SpecError: there is no such option, a range cannot be read, there are too many points,
-            or a model is not defined at any of them.
+        SpecError: an option is unknown, a range is invalid, there are too many points, or a
+            model is not defined at any of them.
     """
     if not ranges:
         raise SpecError(
@@ -81,7 +84,7 @@ def read_curves(
     for one in reversed(found):
         known |= {**one.mixer.declared(), **one.model.declared()}
     for name in ranges:
-        if name not in known:  # for which `specify` has a sentence
+        if name not in known:  # raises the error for an unknown option
             found[0].specify({name: None})
     axes = tuple(read_axis(name, given, known[name], most=most) for name, given in ranges.items())
     check_number(axes, len(found), most)
@@ -94,24 +97,24 @@ def _specified(candidate: Candidate, options: Mapping[str, object], place: Place
     return candidate.specify({**options, **sizes})
 
 
-def check_measures(names: Sequence[str], budget: int | None, *, timed: bool) -> tuple[str, ...]:
-    """The measures by name, each once, those that are asked for otherwise among them.
+def check_measures(names: Sequence[str], budget: Budget | None, *, timed: bool) -> tuple[str, ...]:
+    """Return the checked measures without repeats, plus `batch` with a budget and `time` if timed.
 
     Raises:
-        SpecError: there is no such measure, or what it needs is not there.
+        SpecError: a measure is unknown, or needs a budget or a measurement that is not given.
     """
     named = dict.fromkeys(names)
     for name in named:
         if name not in QUANTITIES:
             raise unknown("measure", name, QUANTITIES)
     if not named:
-        raise SpecError(f"nothing is asked for; give --y, of {listing(QUANTITIES)}")
+        raise SpecError(f"no measure is given; give --y with {listing(QUANTITIES)}")
     if "time" in named and not timed:
         raise SpecError("time is measured on this machine; give --measure with it")
     if "batch" in named and budget is None:
         raise SpecError(
-            "the largest batch depends on the memory that there is; give --gpu, such as rtx3090, "
-            "or --memory, such as 24GiB"
+            "the largest batch needs a memory budget; give --gpu, such as rtx3090, or --memory, "
+            "such as 24GiB"
         )
     named |= {"batch": None} if budget is not None else {}
     named |= {"time": None} if timed else {}
@@ -128,6 +131,7 @@ def sweep(
     measures: Iterable[str] = ("macs", "memory"),
     memory: str | None = None,
     gpu: str | None = None,
+    torch: str | None = None,
     max_points: int | str | None = None,
     measure: bool = False,
     device: str | None = None,
@@ -138,43 +142,44 @@ def sweep(
     say: Say = quiet,
     **options: object,
 ) -> Sweep:
-    """Find what models cost over ranges of options, and from where on which is the cheaper.
+    """Compute the costs of models over ranges of options, and where the curves cross.
 
     Args:
         model: a name that `vitprof models` lists.
-        workload: how they are trained or run; made from the options if it is not given.
-        mixer: of the model, or of all presets.
-        mixers: names, a curve each.
-        presets: names of published configurations, in place of `model` and `mixers`.
-        measures: of `params`, `macs`, `memory`, `batch` and, if it is measured, `time`.
-        memory: the largest batch is that within so much, such as `24GiB`.
-        gpu: the same for a named GPU, such as `h100`.
-        max_points: how many points there may be; None for any number.
-        measure: take the time of a step at each point, on this machine.
-        device: device that the models are on, `cpu`, `cuda` or `cuda:1`, of whose kernels the
-            memory is and where the time is taken; None for that of the workload, and for the
-            CPU if time is taken.
-        protocol: how long to take it.
-        before: told the sweep without its points before the first of them; may refuse it.
-        kept: an interrupted sweep that is to go on; what it has measured is not measured anew.
-        keep: told what there is after each place that has been measured.
-        say: told what is being done.
-        **options: the workload's, the model's and the mixers' options, where a number may be
-            a range, `"64:4096:x2"`, or several, `(64, 100)`; a mixer takes those that it has.
+        workload: settings of the step; None to make it from `options`.
+        mixer: mixer of the model, or of all presets.
+        mixers: names of mixers, one curve each.
+        presets: names of published configurations, instead of `model` and `mixers`.
+        measures: any of `params`, `macs`, `memory`, `batch` and, with `measure`, `time`.
+        memory: memory budget for which the largest batch is predicted, such as `24GiB`.
+        gpu: GPU that the batch has to fit with all that a GPU adds, such as `h100`.
+        torch: version of PyTorch on that GPU, such as `2.11`; None for the newest known.
+        max_points: largest number of points; None for no limit.
+        measure: measure the time of a step at each point, on this machine.
+        device: `cpu`, `cuda` or `cuda:1`; memory is predicted for its kernels, and time is
+            measured on it. None for the workload's device, or the CPU if `measure` is set.
+        protocol: limits of the measurement.
+        before: called with the sweep without points before any is computed; may raise.
+        kept: an interrupted run of the same sweep, whose times are reused; None for none.
+        keep: called with the sweep so far after each measured place.
+        say: called with a message on the current progress.
+        **options: options of the workload, the model and the mixers; a number may also be a
+            range, `"64:4096:x2"`, or several values, `(64, 100)`; a mixer takes those that
+            it declares.
 
     Returns:
-        The sweep; of one that is interrupted while it measures, what there was.
+        The sweep; if interrupted during measurement, with the measured points only.
 
     Raises:
-        SpecError: there is no such model, mixer, GPU, measure or option, a range or a value is
-            wrong, there are too many points, or `kept` is another sweep.
+        SpecError: a model, mixer, GPU, measure or option is unknown, a range or a value is
+            invalid, there are too many points, or `kept` is another sweep.
     """
     batches = ["batch"] if is_range(options.get("batch")) else []
     place, workload = place_of(
         device, take_workload(workload, options, without=batches), measured=measure
     )
     swept = [name for name, value in options.items() if is_range(value)]
-    budget = read_budget(memory, gpu)
+    budget = read_budget(memory, gpu, torch)
     named = check_measures([*measures], budget, timed=measure)
     found = candidates(model, mixer, mixers, presets, options)
     ranges = {name: options[name] for name in swept}
@@ -182,7 +187,7 @@ def sweep(
     most = None if max_points is None else POINTS.read("max_points", max_points)
     models, axes = read_curves(found, fixed, ranges, most=most)
     clock = Clock(device=place, protocol=protocol or Protocol()) if measure else None
-    sweep = _without_points(models, axes, named, workload, budget, clock)
+    sweep = _empty_sweep(models, axes, named, workload, budget, clock)
     before(sweep)
     if kept is not None:
         check_same(kept, sweep)
@@ -193,15 +198,15 @@ def sweep(
     return timed(models, sweep, points, workload, clock, kept=kept, keep=keep, say=say)
 
 
-def _without_points(
+def _empty_sweep(
     models: Mapping[str, Model],
     axes: Sequence[Axis],
     measures: tuple[str, ...],
     workload: Workload,
-    budget: int | None,
+    budget: Budget | None,
     clock: Clock | None,
 ) -> Sweep:
-    """All that is known of a sweep before anything is computed."""
+    """Return the sweep without points and crossovers."""
     swept = {axis.name for axis in axes}
     specs = {
         label: {name: plain(v) for name, v in model.conditions().items() if name not in swept}
@@ -210,17 +215,17 @@ def _without_points(
     (first, *others) = specs.values()
     shared = {n: v for n, v in first.items() if all((n, v) in spec.items() for spec in others)}
     steps = {name: plain(value) for name, value in workload.values().items() if name not in swept}
-    if not {*measures} & {*_OF_A_STEP}:
+    if not {*measures} & {*_STEP_MEASURES}:
         steps = {name: value for name, value in steps.items() if name == "batch"}
     if measures == ("params",):
         steps = {}
     if budget is not None:
-        steps["budget_bytes"] = budget
+        steps |= budget_record(budget)
     return Sweep(
         spec=shared,
         workload=steps,
         versions=versions(["torch"] if clock else []),
-        convention="; ".join(_SAYING[measure] for measure in measures)
+        convention="; ".join(_CONVENTIONS[measure] for measure in measures)
         + (f", {clock.protocol}" if clock else ""),
         axes={axis.name: tuple(plain(value) for value in axis.values) for axis in axes},
         units=_units(models.values(), axes),
@@ -237,7 +242,7 @@ def _without_points(
 
 
 def _units(models: Iterable[Model], axes: Iterable[Axis]) -> dict[str, str]:
-    """What swept options count, by their names."""
+    """Return the units of the swept options that have one, by option."""
     known = {name: kind for model in models for name, kind in options_of(model).items()}
     kinds = {axis.name: known[axis.name] for axis in axes}
     return {n: kind.unit for n, kind in kinds.items() if isinstance(kind, Whole) and kind.unit}
@@ -248,10 +253,10 @@ def _by_formula(
     axes: Sequence[Axis],
     measures: Sequence[str],
     workload: Workload,
-    budget: int | None,
+    budget: Budget | None,
     say: Say,
 ) -> list[Point]:
-    """The points, with all that needs no clock."""
+    """Return the points with the measures that are computed by formula."""
     points = []
     for label, model in models.items():
         counted = {
@@ -282,7 +287,10 @@ def _by_formula(
 
 
 def _counts(model: Model, axes: Sequence[Axis], name: str, workload: Workload) -> list[int | None]:
-    """Counts at every place, by arrays; along options that the model has not, they are equal."""
+    """Return the counts at every place, computed by arrays; None if undefined there.
+
+    Counts are constant along options that the model does not have.
+    """
     import numpy
 
     from vitprof.sweeps.arrays import counts
@@ -306,7 +314,7 @@ def _counts(model: Model, axes: Sequence[Axis], name: str, workload: Workload) -
 def _crossovers(
     models: Mapping[str, Model], axes: Sequence[Axis], sweep: Sweep, workload: Workload, say: Say
 ) -> Iterator[Crossover]:
-    """From where on one is cheaper than another, along the option of most values."""
+    """Yield the crossovers of each pair of curves, along the option with the most values."""
     option = option_of(sweep.axes)
     exact = [measure for measure in sweep.measures if measure in EXACT]
     kinds = [options_of(model).get(option or "") for model in models.values()]
@@ -315,7 +323,7 @@ def _crossovers(
     values = [int(value) for value in sweep.axes[option]]
     for fixed in places([axis for axis in axes if axis.name != option]):
         for one, other in combinations(models, 2):
-            say(f"where {one} and {other} cross")
+            say(f"searching crossovers of {one} and {other}")
             try:
                 pair = {label: models[label].at(fixed) for label in (one, other)}
                 step = step_at(workload, fixed)
@@ -328,7 +336,7 @@ def _crossovers(
                     last=values[-1],
                     measures=exact,
                 )
-            except SpecError:  # there is no value at which both are defined
+            except SpecError:  # the two are never defined at the same value
                 continue
             for measure, found in by_measure.items():
                 for cheaper, than, stretches in (
@@ -351,6 +359,6 @@ def _crossovers(
 
 
 def _starts(stretches: Sequence[Stretch]) -> list[int | None]:
-    """Where the stretches begin; of very many, the first and the last; None where there is none."""
+    """Return the starts of the stretches, or only the first and last of many; [None] if none."""
     starts: list[int | None] = [stretch.first for stretch in stretches] or [None]
     return starts if len(starts) <= _MOST_STARTS else [starts[0], starts[-1]]

@@ -1,4 +1,4 @@
-"""Times of the points of a sweep, measured on this machine, and kept where it is interrupted."""
+"""Measure the time of each point of a sweep; an interrupted sweep keeps its points."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Places = dict[tuple[Plain, ...], list[Point]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
-    """Where and for how long steps are timed.
+    """Device and limits of a time measurement.
 
     Attributes:
         device: `cpu`, `cuda` or `cuda:1`.
-        protocol: how long at each point.
+        protocol: limits of the measurement at each point.
     """
 
     device: str = "cpu"
@@ -35,7 +35,7 @@ class Clock:
 
 
 def conditions_of(clock: Clock) -> dict[str, Plain]:
-    """What the times depend on besides the workload."""
+    """Return what the times depend on besides the workload."""
     import torch
 
     from vitprof.running.device import find_device
@@ -57,20 +57,20 @@ def timed(
     keep: Keep,
     say: Say,
 ) -> Sweep:
-    """Time the step of each point, the models of a place in turn.
+    """Time the step of each point; the models at one place of the grid take turns.
 
     Args:
-        models: by their labels.
-        found: the sweep without its points.
-        points: all of them, without their times.
-        workload: how the models are trained or run.
-        clock: where and for how long.
-        kept: the same sweep, begun before; what it has measured is not measured anew.
-        keep: told what there is after each place.
-        say: told what is being done.
+        models: models by curve label.
+        found: the sweep without points.
+        points: all points, without times.
+        workload: settings of the step.
+        clock: device and limits of the measurement.
+        kept: an interrupted run of the same sweep, whose times are reused; None for none.
+        keep: called with the sweep so far after each place.
+        say: called with a message on the current progress.
 
     Returns:
-        The sweep; of one that is interrupted, the places that are done.
+        The sweep; if interrupted, with the finished places only.
     """
     by_place: dict[tuple[Plain, ...], list[Point]] = {}
     for point in points:
@@ -98,7 +98,7 @@ def _place(point: Point) -> tuple[Plain, ...]:
 
 
 def _done(by_place: Places, kept: Sweep) -> Places:
-    """The places at which every point has been measured, or cannot be."""
+    """Return the places whose points are all in `kept`, with its times and reasons."""
     known = {(point.curve, *_place(point)): point for point in kept.points}
     done: Places = {}
     for place, here in by_place.items():
@@ -114,7 +114,7 @@ def _done(by_place: Places, kept: Sweep) -> Places:
 
 
 def _with_points(found: Sweep, by_place: Places, done: Places) -> Sweep:
-    """The sweep with the points of the places that are done, curve by curve."""
+    """Return the sweep with the points of the finished places, curve by curve."""
     points = [point for place in by_place for point in done.get(place, ())]
     points.sort(key=lambda point: found.curves.index(point.curve))
     return replace(found, points=tuple(points))
@@ -135,7 +135,7 @@ def _after(where: str, say: Say) -> Say:
 def _times(
     models: Mapping[str, Model], points: list[Point], workload: Workload, clock: Clock, say: Say
 ) -> list[Point]:
-    """The points of a place with their times; where one step cannot be run, with the reason."""
+    """Return the points of a place with their times, or with reasons for steps that failed."""
     defined = {
         point.curve: models[point.curve].at(point.at) for point in points if not point.reason
     }
@@ -149,7 +149,7 @@ def _times(
     reasons: dict[str, str] = {}
     try:
         times = measured(defined) if defined else {}
-    except BenchError:  # of one of them: which, is found out one by one
+    except BenchError:  # one by one, to find the models that fail
         for label, model in defined.items():
             try:
                 times |= measured({label: model})
@@ -162,7 +162,7 @@ def _times(
 
 
 def check_same(kept: Sweep, wanted: Sweep) -> None:
-    """Raise SpecError unless what has been kept is of the same sweep on the same machine."""
+    """Raise SpecError unless `kept` is the same sweep on the same machine."""
     for name in ("curves", "measures"):
         there, here = getattr(kept, name), getattr(wanted, name)
         if there != here:

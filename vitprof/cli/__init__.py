@@ -1,7 +1,7 @@
-"""The command line: one file a command, loaded when the command is called.
+"""The command line: one file per command, imported when the command is called.
 
-Data goes to stdout, talk to stderr. A request that cannot be met is one sentence on
-stderr and exit code 2.
+Data goes to stdout, messages go to stderr. An invalid request prints one sentence to stderr
+and exits with code 2.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from vitprof.cli.exits import BAD_REQUEST, INTERRUPTED
-from vitprof.cli.output import ReaderGoneError, emit
-from vitprof.cli.plugins import meet_mixers
+from vitprof.cli.output import ClosedStdoutError, emit
+from vitprof.cli.plugins import load_mixers
 from vitprof.docstrings import docstring
 from vitprof.errors import VitprofError, unknown
 from vitprof.version import __version__
@@ -35,11 +35,12 @@ COMMANDS = (
     "models",
     "mixers",
     "presets",
+    "gpus",
 )
 
 
 class Commands(TyperGroup):
-    """The commands, each imported only when it is called or listed."""
+    """Group of the commands, each imported only when it is called or listed."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
@@ -67,13 +68,19 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(help="What a vision transformer costs, on paper and beside what the tools say.")
+@app.callback(
+    help="Count parameters, MACs and memory of vision transformers, and explain the counts of "
+    "other tools."
+)
 def vitprof(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print it")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="print the version and exit"
+        ),
     ] = False,
 ) -> None:
-    """Take the options that stand before a command."""
+    """Read the options before the command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -87,7 +94,7 @@ def run(arguments: Sequence[str]) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
-        meet_mixers(arguments)
+        load_mixers(arguments)
         code = app(args=list(arguments) or ["--help"], standalone_mode=False)
         sys.stdout.flush()
     except VitprofError as error:
@@ -96,23 +103,23 @@ def run(arguments: Sequence[str]) -> int:
     except TyperException as error:
         _say(error.format_message())
         return BAD_REQUEST
-    except (KeyboardInterrupt, typer.Abort):  # before a command or after it
+    except (KeyboardInterrupt, typer.Abort):  # outside a command
         _say("interrupted")
         return INTERRUPTED
-    except (ReaderGoneError, BrokenPipeError):
+    except (ClosedStdoutError, BrokenPipeError):
         _drop_stdout()
         return 0
     except OSError as error:
         _drop_stdout()
         _say(f"cannot write to stdout: {(error.strerror or str(error)).lower()}")
         return BAD_REQUEST
-    if code == INTERRUPTED:  # Typer's answer to a KeyboardInterrupt within a command
+    if code == INTERRUPTED:  # Typer's return value for a KeyboardInterrupt within a command
         _say("interrupted")
     return code if isinstance(code, int) else 0
 
 
 def _drop_stdout() -> None:
-    """Let what stdout still holds go nowhere, or Python would try it again at its end."""
+    """Discard the buffer of stdout, which Python would else flush again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

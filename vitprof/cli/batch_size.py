@@ -11,6 +11,7 @@ from vitprof.api.batch_size import CAP, FIRST, PATIENCE
 from vitprof.api.batch_size import batch_size as find_batch
 from vitprof.api.by_trial import DEVICES, TIMEOUT
 from vitprof.cli.exits import INTERRUPTED, UNMET
+from vitprof.cli.measuring import MemoryBudget, takes_memory_budget
 from vitprof.cli.options import Words, takes_destination, takes_request
 from vitprof.cli.output import Destination, progress
 from vitprof.cli.workload_options import takes_workload
@@ -24,40 +25,26 @@ _SEARCH = "Search"
 
 @takes_request
 @takes_workload(without=("batch", "device"))
+@takes_memory_budget
 @takes_destination()
 def batch_size(
     *,
     request: Words,
     workload: Workload,
+    memory_budget: MemoryBudget,
     to: Destination,
-    memory: Annotated[
-        str | None,
-        typer.Option(
-            help="predict for this much memory, such as 24GiB, without a device",
-            metavar="SIZE",
-            rich_help_panel=_SEARCH,
-        ),
-    ] = None,
-    gpu: Annotated[
-        str | None,
-        typer.Option(
-            help="predict for a named GPU, such as rtx3090, without a device",
-            metavar="NAME",
-            rich_help_panel=_SEARCH,
-        ),
-    ] = None,
     trace: Annotated[
         bool,
         typer.Option(
             "--trace/--no-trace",
-            help="confirm a prediction by a real step on fake tensors",
+            help="check a prediction against a real step on fake tensors",
             rich_help_panel=_SEARCH,
         ),
     ] = True,
     device: Annotated[
         str | None,
         typer.Option(
-            help=f"device that the model is on when it is tried: {', '.join(DEVICES)}",
+            help=f"device on which real steps are tried: {', '.join(DEVICES)}",
             metavar="NAME",
             rich_help_panel=_SEARCH,
         ),
@@ -65,18 +52,19 @@ def batch_size(
     limit: Annotated[
         str | None,
         typer.Option(
-            help="memory that a batch may take, such as 24GiB: a smaller GPU, or a CPU for one",
+            help="with --device, memory that a batch may take, such as 24GiB; required for cpu",
             metavar="SIZE",
-            show_default="what is free on the GPU; none of a CPU",
+            show_default="free memory of the GPU",
             rich_help_panel=_SEARCH,
         ),
     ] = None,
     strategy: Annotated[
         str | None,
         typer.Option(
-            help="bisect, from --start by halves; or predict, from a prediction by small steps",
+            help="bisect: double or halve from --start; predict: small steps from a prediction; "
+            "then both bisect",
             metavar="NAME",
-            show_default="predict where there is a prediction, else bisect",
+            show_default="predict",
             rich_help_panel=_SEARCH,
         ),
     ] = None,
@@ -85,35 +73,40 @@ def batch_size(
         typer.Option(
             help=FIRST.help,
             metavar=FIRST.metavar,
-            show_default=f"bisect {START}; predict the prediction",
+            show_default=f"{START} for bisect; the prediction for predict",
             rich_help_panel=_SEARCH,
         ),
     ] = None,
     max_batch: Annotated[
-        str, typer.Option(help=CAP.help, metavar=CAP.metavar, rich_help_panel=_SEARCH)
-    ] = str(MAX_BATCH),
+        str | None,
+        typer.Option(
+            help=CAP.help,
+            metavar=CAP.metavar,
+            show_default=f"{MAX_BATCH} of trials; none of a prediction",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
     timeout: Annotated[
         str, typer.Option(help=PATIENCE.help, metavar=PATIENCE.metavar, rich_help_panel=_SEARCH)
     ] = str(TIMEOUT),
 ) -> None:
-    """Find the largest batch that fits a device, by trying it or by predicting it.
+    """Find the largest batch that fits a device, by trial or by prediction.
 
-    With --device, real steps are tried, each try in a process of its own. With --memory or
-    --gpu, the batch is solved for by the formula of a step's peak memory, which needs no
-    device, and confirmed by a trace of it and of the next.
+    With --memory or --gpu, the batch follows from the formula of a step's peak memory, which
+    needs no device, and is checked against a trace of a step of this batch and of the next.
+    With --device, real steps are tried, each trial in a separate process.
 
-    A batch fits where two steps run through and their measured peak is within the budget.
-    One that runs out of memory does not; any other failure ends the search.
+    In a trial, a batch fits if two steps finish and their measured peak is within the
+    budget. A batch that runs out of memory does not fit; any other failure ends the search.
 
-    Exits with 0 where a largest batch is found, 1 where not even 1 fits or a trial takes
-    too long, 2 where a trial fails otherwise, 130 where it is interrupted, and then shows
-    what was found until then.
+    Exit codes: 0 if a largest batch is found; 1 if not even 1 image fits, formula and trace
+    differ, or a trial takes too long; 2 if a trial fails for another reason; 130 if the
+    search is interrupted, after printing the result so far.
     """
     with progress() as say:
         report = find_batch(
             workload=workload,
-            memory=memory,
-            gpu=gpu,
+            **memory_budget,
             trace=trace,
             device=device,
             limit=limit,

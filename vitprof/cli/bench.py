@@ -7,7 +7,13 @@ from typing import Annotated
 import typer
 
 from vitprof.api.bench import bench as measure_speeds
-from vitprof.cli.measuring import Limits, Room, protocol_of, takes_limits, takes_room
+from vitprof.cli.measuring import (
+    Limits,
+    MemoryBudget,
+    protocol_of,
+    takes_limits,
+    takes_memory_budget,
+)
 from vitprof.cli.options import (
     Mixers,
     Presets,
@@ -26,14 +32,14 @@ _MEASUREMENT = "Measurement"
 
 @takes_request
 @takes_workload(without=("inference", "device"))
-@takes_room
+@takes_memory_budget
 @takes_limits
 @takes_destination()
 def bench(
     *,
     request: Words,
     workload: Workload,
-    room: Room,
+    memory_budget: MemoryBudget,
     limits: Limits,
     to: Destination,
     mixers: Mixers = None,
@@ -41,30 +47,33 @@ def bench(
     device: Annotated[
         str,
         typer.Option(
-            help="device that the models are on: cpu, cuda or cuda:1",
+            help="device of the models: cpu, cuda or cuda:1",
             metavar="NAME",
             rich_help_panel=_MEASUREMENT,
         ),
     ] = "cpu",
     compiled: Annotated[
         bool,
-        typer.Option("--compile", help="by torch.compile", rich_help_panel=_MEASUREMENT),
+        typer.Option(
+            "--compile", help="compile the models with torch.compile", rich_help_panel=_MEASUREMENT
+        ),
     ] = False,
 ) -> None:
-    """Measure the time of a forward pass and of a training step, of mixers in turn.
+    """Measure the time of a forward pass and of a training step of several mixers.
 
-    A forward pass is in eval mode, without gradients; a training step is a
-    forward pass, a backward pass and a step of the optimizer. Each is run twice
-    to warm up and then timed by torch.utils.benchmark. All take turns of at
-    least 0.2 s, beginning with a call that is not measured; at least 3 turns,
-    until the interquartile range of each is at most --spread of its median, or
-    --budget is over. The device is synchronised before and after a turn's calls.
+    The forward pass runs in eval mode without gradients; a training step is a forward
+    pass, a backward pass and a step of the optimizer. Each runs twice to warm up and
+    is then timed with torch.utils.benchmark. All steps take turns of at least 0.2 s,
+    and the first call of a turn is not measured. There are at least 3 turns; the
+    measurement ends when the interquartile range of each step is at most --spread of
+    its median, or after --budget seconds. The device is synchronised before and after
+    the calls of a turn.
 
-    Shown are median and quartiles. Multiply-accumulates are the formula's, of
-    the forward pass alone, and their speed is laid beside the fastest product of
-    two square matrices of that dtype on that device, measured in the same run.
-    Peak memory is what PyTorch allocates on a GPU for a step and its model; what is
-    predicted is by formula.
+    The table shows median and quartiles. MACs are those of the forward pass, by
+    formula, and MACs per second are compared with the fastest product of two square
+    matrices of the same dtype on the same device, measured in the same run. Peak
+    memory is measured on a GPU: the memory that PyTorch allocates for the model and
+    the step. Predicted memory and the largest batch are by formula.
     """
     with progress() as say:
         report = measure_speeds(
@@ -73,7 +82,7 @@ def bench(
             compiled=compiled,
             protocol=protocol_of(limits, measure=True),
             say=say,
-            **room,
+            **memory_budget,
             **side_by_side(mixers, presets),
             **request,
         )

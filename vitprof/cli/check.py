@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from vitprof.api.check import check as hold_against
+from vitprof.api.check import check as run_check
 from vitprof.cli.options import Words, takes_destination, takes_request
 from vitprof.cli.output import Destination, progress, write
 from vitprof.errors import OutputError, SpecError
@@ -28,37 +28,40 @@ def check(
     *,
     request: Words,
     to: Destination,
-    file: Annotated[str, typer.Argument(help="TOML file of expectations", metavar="FILE")],
+    file: Annotated[str, typer.Argument(help="TOML file with the expected counts", metavar="FILE")],
     summary: Annotated[
-        bool, typer.Option("--summary", help="of a table, show only what fails")
+        bool, typer.Option("--summary", help="show only the expectations that fail")
     ] = False,
     first: Annotated[
-        bool, typer.Option("--write", help="make FILE from the model's formulas, for review")
+        bool, typer.Option("--write", help="write FILE with the counts by formula, for review")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="let --write replace FILE")] = False,
     batch: Annotated[
         str | None, typer.Option(help=f"{BATCH.help}, for --write", metavar="N")
     ] = None,
 ) -> None:
-    """Hold models against hand-derived counts and budgets, for CI.
+    """Check models against hand-derived counts and budgets, for CI.
 
-    Exits with 0 where all hold, 1 where one does not, 2 where FILE cannot be read.
+    Exit codes: 0 if all expectations hold, 1 if one does not, 2 if FILE is invalid.
     """
     path = Path(file)
     if first:
         if to != Destination(Format.TABLE, None) or summary:
             raise SpecError("--write makes a TOML file; leave out --format, --output and --summary")
         if path.exists() and not force:
-            raise OutputError(f"{path} exists and is left as it is; --force replaces it")
+            raise OutputError(f"{path} exists and is not overwritten; give --force to replace it")
         images = BATCH.read("batch", 1 if batch is None else batch)
         options = dict(request)
         model, mixer = options.pop("model", None), options.pop("mixer", None)
         write(path, first_cases(specify(model, mixer=mixer, options=options), images))
         return
     if request or batch is not None or force:
-        raise SpecError("model, mixer and sizes stand in FILE; give them here only with --write")
+        raise SpecError(
+            "FILE gives the models and their options; give options of a model, --batch and "
+            "--force only with --write"
+        )
     with progress() as say:
-        report = hold_against(path, say=say)
+        report = run_check(path, say=say)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         sys.stderr.writelines(f"{line}\n" for line in workflow_commands(report))
     to.show(report.only_failures() if summary else report)

@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from vitprof.api.compare import compare as lay_side_by_side
+from vitprof.api.compare import compare as compare_models
 from vitprof.cli.measuring import (
     DeviceName,
     Limits,
-    Room,
+    MemoryBudget,
     Timed,
     protocol_of,
     takes_limits,
-    takes_room,
+    takes_memory_budget,
 )
 from vitprof.cli.options import (
     Mixers,
@@ -38,14 +38,14 @@ _COMPARISON, _CROSSOVERS = "Comparison", "Crossovers"
 
 @takes_request
 @takes_workload(without=("device",))
-@takes_room
+@takes_memory_budget
 @takes_limits
 @takes_destination()
 def compare(
     *,
     request: Words,
     workload: Workload,
-    room: Room,
+    memory_budget: MemoryBudget,
     limits: Limits,
     to: Destination,
     mixers: Mixers = None,
@@ -53,47 +53,48 @@ def compare(
     specs: Annotated[
         str | None,
         typer.Option(
-            help="compare the models of a check file, whatever they differ in",
+            help="compare the models of a check file, which may differ in any option",
             metavar="FILE",
             rich_help_panel=_COMPARISON,
         ),
     ] = None,
     layers: Annotated[
         bool,
-        typer.Option("--layers", help="list the layers that differ", rich_help_panel=_COMPARISON),
+        typer.Option(
+            "--layers", help="list the layers whose costs differ", rich_help_panel=_COMPARISON
+        ),
     ] = False,
     along: Annotated[
         str | None,
         typer.Option(
-            help="the option along which to look for where one becomes cheaper",
+            help="option along which crossovers are searched",
             metavar="NAME",
-            show_default="tokens of a bare layer, image-size of a model",
+            show_default="tokens of a bare layer, image-size of a whole model",
             rich_help_panel=_CROSSOVERS,
         ),
     ] = None,
     up_to: Annotated[
         str | None,
         typer.Option(
-            help="how far to look",
+            help="largest value of that option to search",
             metavar="N",
-            show_default="65536 tokens, 4096 of a width or an image size, else 1024",
+            show_default="65536 for tokens, 4096 for a width or an image size, else 1024",
             rich_help_panel=_CROSSOVERS,
         ),
     ] = None,
     measure: Timed = False,
     device: DeviceName = None,
 ) -> None:
-    """Lay mixers, or models, side by side, and say from where on which is cheaper.
+    """Compare the costs of mixers or models, and find where one becomes cheaper.
 
-    Parameters, multiply-accumulates of a forward pass, peak memory of a step and
-    the largest batch for a GPU are by formula, and so is where they cross: the
-    smallest number of tokens, or of another option, from which on a mixer is
-    cheaper than the first.
+    Parameters, MACs of a forward pass, peak memory of a step and the largest batch
+    for a GPU are by formula. So are the crossovers: the numbers of tokens, or values
+    of another option, from which on a mixer is cheaper than the first one.
     """
     protocol = protocol_of(limits, measure=measure)
     models: Words = {} if specs is None else {"models": _models(specs, mixers, presets, request)}
     with progress() as say:
-        report = lay_side_by_side(
+        report = compare_models(
             workload=workload,
             layers=layers,
             along=None if along is None else along.replace("-", "_"),
@@ -102,7 +103,7 @@ def compare(
             device=device,
             protocol=protocol,
             say=say,
-            **room,
+            **memory_budget,
             **side_by_side(mixers, presets),
             **models,
             **request,
@@ -113,23 +114,23 @@ def compare(
 def _models(
     specs: str, mixers: str | None, presets: str | None, request: Words
 ) -> dict[str, Model]:
-    """The models of a check file, by name.
+    """Return the models of a check file, by name.
 
     Raises:
-        SpecError: models are named otherwise, too, or two have one name.
+        SpecError: models are also given by other options, or two have the same name.
         CheckFileError: the file cannot be read.
     """
     named = {"--mixers": mixers, "--presets": presets, "--specs": specs}
     given = [name for name, value in named.items() if value is not None]
     if len(given) > 1:
-        raise SpecError(f"{listing(given, 'and')} each say what to compare; give one of them")
+        raise SpecError(f"{listing(given, 'and')} exclude each other; give one of them")
     if request:
-        raise SpecError("the models of --specs are given whole; leave out their options")
+        raise SpecError("--specs gives complete models; leave out model and mixer options")
     models: dict[str, Model] = {}
     for case in read_cases(Path(specs)):
         if case.name in models:
             raise SpecError(
-                f"two models of {specs} are called {case.name!r}; give each a name of its own"
+                f"two models of {specs} are called {case.name!r}; give them different names"
             )
         models[case.name] = case.spec
     return models

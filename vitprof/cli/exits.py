@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-UNMET = 1  # what was asked for was found out, and does not hold
-BAD_REQUEST = 2
-INTERRUPTED = 130
+UNMET = 1  # the command ran, and its result does not hold
+BAD_REQUEST = 2  # the request is invalid or cannot be carried out
+INTERRUPTED = 130  # by Ctrl-C

@@ -35,21 +35,24 @@ def macs(
     device: Annotated[
         str,
         typer.Option(
-            help="device that the model is on when the tools read it: meta, where nothing is "
-            "executed, or cpu",
+            help="device of the model that the tools read: meta, on which no kernel runs, or cpu",
             metavar="NAME",
         ),
     ] = "meta",
-    train: Annotated[bool, typer.Option("--train/--eval", help="mode of the model")] = False,
-    grad: Annotated[bool, typer.Option("--grad/--no-grad", help="gradients on or off")] = False,
+    train: Annotated[
+        bool, typer.Option("--train/--eval", help="train or eval mode of the model")
+    ] = False,
+    grad: Annotated[
+        bool, typer.Option("--grad/--no-grad", help="enable or disable gradients")
+    ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="execute a model on the CPU however large")
+        bool, typer.Option("--force", help="let a tool execute even a very large model on the CPU")
     ] = False,
     why: Why = False,
     fold: Fold = None,
     levels: Levels = None,
 ) -> None:
-    """Count multiply-accumulates of a forward pass, layer by layer, beside the tools."""
+    """Count the MACs of a forward pass, layer by layer, beside the counts of other tools."""
     with progress() as say:
         report = counts.macs(
             batch=batch,

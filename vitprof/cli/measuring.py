@@ -1,4 +1,4 @@
-"""The options of commands that take times, and of those that know how much memory there is."""
+"""Options of commands that measure time, and of those that take a memory budget."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from vitprof.cli.workload_options import parameters
 from vitprof.errors import SpecError
 from vitprof.measuring.timing import Protocol
 
-Limits = Mapping[str, Any]  # of the protocol's options, those that are given
-Room = Mapping[str, Any]  # of `memory` and `gpu`, what is given
+Limits = Mapping[str, Any]  # given options of the timing protocol
+MemoryBudget = Mapping[str, Any]  # given options of `memory`, `gpu` and `torch`
 
-_TIME, _BATCH = "Time", "Largest batch"
+_TIME, _BUDGET = "Time", "Memory budget"
 
 Timed = Annotated[
-    bool, typer.Option("--measure", help="take the time of a step here", rich_help_panel=_TIME)
+    bool,
+    typer.Option(
+        "--measure", help="measure the time of a step on this machine", rich_help_panel=_TIME
+    ),
 ]
 DeviceName = Annotated[
     str | None,
     typer.Option(
-        help="device that the models are on, of whose kernels the memory is and where the time is "
-        "taken: cpu, cuda or cuda:1",
+        help="device of the models, for the prediction of memory and the measurement of time: cpu, "
+        "cuda or cuda:1",
         metavar="NAME",
         show_default="cuda; cpu with --measure",
         rich_help_panel=_TIME,
@@ -33,33 +36,40 @@ DeviceName = Annotated[
 
 
 def takes_limits(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of the timing protocol, gathered as its `limits`."""
+    """Add the options of the timing protocol to a command, gathered as its `limits`."""
     options = parameters(Protocol, _TIME)
     return gathering(command, "limits", options, lambda given: given)
 
 
 def protocol_of(limits: Limits, *, measure: bool) -> Protocol:
-    """The protocol within these limits.
+    """Return the timing protocol with these limits.
 
     Raises:
-        SpecError: a limit is wrong, or there are limits and nothing is measured.
+        SpecError: a limit is invalid, or limits are given and nothing is measured.
     """
     if limits and not measure:
         raise SpecError(
-            f"{', '.join(f'--{name}' for name in limits)} says how time is taken; "
-            "give --measure with it"
+            f"{', '.join(f'--{name}' for name in limits)} needs --measure; "
+            "add it, or leave out the limits of the measurement"
         )
     return Protocol(**limits)
 
 
-def takes_room(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command `--memory` and `--gpu`, gathered as its `room`."""
-    said = {
-        "memory": ("SIZE", "find the largest batch that fits so much, such as 24GiB"),
-        "gpu": ("NAME", "the same for a named GPU, such as rtx3090"),
+def takes_memory_budget(command: Callable[..., None]) -> Callable[..., None]:
+    """Add `--memory`, `--gpu` and `--torch` to a command, gathered as its `memory_budget`."""
+    texts = {
+        "memory": ("SIZE", "memory that a step may take, such as 24GiB"),
+        "gpu": (
+            "NAME",
+            "GPU that a step has to fit, such as rtx3090; vitprof gpus lists them",
+        ),
+        "torch": (
+            "VERSION",
+            "version of PyTorch on that GPU; the newest whose rules are known by default",
+        ),
     }
     options = {
-        name: parameter(name, str, typer.Option(help=text, metavar=word, rich_help_panel=_BATCH))
-        for name, (word, text) in said.items()
+        name: parameter(name, str, typer.Option(help=text, metavar=word, rich_help_panel=_BUDGET))
+        for name, (word, text) in texts.items()
     }
-    return gathering(command, "room", options, lambda given: given)
+    return gathering(command, "memory_budget", options, lambda given: given)

@@ -20,14 +20,14 @@ def mixers(
     mixer: Annotated[
         str | None,
         typer.Argument(
-            help="show this one: its equations, its options, and what each tool makes of it",
+            help="mixer to show, with its equations, its options and the count of each tool",
             metavar="NAME",
-            show_default="list them all",
+            show_default="list all",
         ),
     ] = None,
     counters: Counters = ALL_COUNTERS,
 ) -> None:
-    """List the mixers with their formulas and sources, or show one."""
+    """List the mixers with their formulas and sources, or show one in detail."""
     with progress() as say:
         report = catalogue.mixers(mixer, counters=split_names(counters), say=say)
     to.show(report)

@@ -11,5 +11,5 @@ EXAMPLE = "vitprof models --format markdown"
 
 @takes_destination()
 def models(*, to: Destination) -> None:
-    """List the models, each with its formula for parameters and MACs and its source."""
+    """List the models, each with its source and its formulas for parameters and MACs."""
     to.show(catalogue.models())

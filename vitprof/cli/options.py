@@ -1,4 +1,4 @@
-"""The options that commands share, made from the declarations of models and mixers."""
+"""Options shared by commands, made from the declarations of models and mixers."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _MODELS, _MIXERS, _OUTPUT = "Model", "Options of one mixer", "Output"
 _SIDE_BY_SIDE = "Side by side"
 
 
-Words = Mapping[str, Any]  # options by name, as a function of `vitprof` takes them
+Words = Mapping[str, Any]  # keyword arguments of a public function of vitprof
 
 
 def takes_request(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command every option of every model and mixer, gathered as its `request`."""
+    """Add every option of every model and mixer to a command, gathered as its `request`."""
     shared = {**_named(), **_sizes(MODELS, _MODELS), **_sizes(MIXERS, _MIXERS)}
     return gathering(command, "request", shared, lambda given: given)
 
@@ -34,17 +34,17 @@ def takes_request(command: Callable[..., None]) -> Callable[..., None]:
 def takes_destination(
     known: tuple[Format, ...] = ANY,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command `--format` and `--output`, gathered as its destination `to`.
+    """Return a decorator that adds `--format` and `--output`, gathered as `to`.
 
     Args:
-        known: formats that it has.
+        known: formats that the command supports.
     """
     options = {
         "format": parameter(
             "format",
             str,
             typer.Option(
-                help=f"how to write it down: {', '.join(known)}",
+                help=f"output format: {', '.join(known)}",
                 metavar="NAME",
                 show_default="by the suffix of --output, else table",
                 rich_help_panel=_OUTPUT,
@@ -54,7 +54,9 @@ def takes_destination(
             "output",
             str,
             typer.Option(
-                help="file to write, replaced only whole", metavar="FILE", rich_help_panel=_OUTPUT
+                help="output file, replaced when the new one is complete",
+                metavar="FILE",
+                rich_help_panel=_OUTPUT,
             ),
         ),
     }
@@ -75,9 +77,9 @@ def gathering(
 
     Args:
         command: the command.
-        name: the parameter that is replaced.
-        options: what replaces it, None by default.
-        gather: makes the parameter's value from those options that were given.
+        name: name of the replaced parameter.
+        options: options that replace it; each is None by default.
+        gather: makes the parameter's value from the given options.
     """
     own = {
         own_name: parameter
@@ -103,7 +105,7 @@ def _named() -> dict[str, Parameter]:
             "preset",
             str,
             typer.Option(
-                help="published configuration to start from, which any option changes: "
+                help="published configuration to start from; other options override it; "
                 "vitprof presets lists them",
                 metavar="NAME",
                 show_default="none",
@@ -114,9 +116,9 @@ def _named() -> dict[str, Parameter]:
             "model",
             str,
             typer.Option(
-                help=f"what to build: {', '.join(MODELS)}",
+                help=f"model to build: {', '.join(MODELS)}",
                 metavar="NAME",
-                show_default="the preset's; mae; layer where --tokens is given",
+                show_default="that of --preset; layer with --tokens; else mae",
                 rich_help_panel=_MODELS,
             ),
         ),
@@ -126,7 +128,7 @@ def _named() -> dict[str, Parameter]:
             typer.Option(
                 help=f"token mixer of every block: {', '.join(MIXERS)}",
                 metavar="NAME",
-                show_default="the preset's; attn",
+                show_default="that of --preset; else attn",
                 rich_help_panel=_MODELS,
             ),
         ),
@@ -153,7 +155,7 @@ def _size(name: str, option: Option, owners: Mapping[str, type[Options]], panel:
 
 
 def _defaults(name: str, owners: Mapping[str, type[Options]]) -> str:
-    """What each owner takes by default, in a line: `mae 128; classifier, layer 64`."""
+    """Return the default of each model or mixer: `mae 128; classifier, layer 64`."""
     by_value: dict[str, list[str]] = {}
     for owner, options in owners.items():
         for default in (field.default for field in fields(options) if field.name == name):
@@ -163,7 +165,7 @@ def _defaults(name: str, owners: Mapping[str, type[Options]]) -> str:
 
 
 def parameter(name: str, type_: type, info: Any) -> Parameter:
-    """An option of the command line that is None where it is not given."""
+    """Return an option of the command line that is None by default."""
     return Parameter(
         name,
         Parameter.KEYWORD_ONLY,
@@ -175,7 +177,8 @@ def parameter(name: str, type_: type, info: Any) -> Parameter:
 Counters = Annotated[
     str,
     typer.Option(
-        help=f"columns, separated by commas: {', '.join(NAMES)}; analytic alone loads no tool",
+        help=f"counts to show, separated by commas: {', '.join(NAMES)}; analytic is the formulas "
+        "and alone imports no tool",
         metavar="NAMES",
         rich_help_panel=_OUTPUT,
     ),
@@ -190,15 +193,15 @@ Fold = Annotated[
     bool | None,
     typer.Option(
         "--fold/--full",
-        help="give equal blocks one row, or each its own",
-        show_default="fold for people, full for csv and json",
+        help="show equal blocks in one row, or each in its own row",
+        show_default="fold; full for csv, json and parquet",
         rich_help_panel=_OUTPUT,
     ),
 ]
 Levels = Annotated[
     str | None,
     typer.Option(
-        help="how deep below the model the rows go",
+        help="levels of layers to show",
         metavar="N",
         show_default="all",
         rich_help_panel=_OUTPUT,
@@ -210,7 +213,7 @@ ALL_COUNTERS = ",".join(NAMES)
 Mixers = Annotated[
     str | None,
     typer.Option(
-        help=f"several, laid side by side: {','.join(MIXERS)}",
+        help=f"mixers to compare, separated by commas: {', '.join(MIXERS)}",
         metavar="NAMES",
         show_default="that of --mixer",
         rich_help_panel=_SIDE_BY_SIDE,
@@ -219,7 +222,7 @@ Mixers = Annotated[
 Presets = Annotated[
     str | None,
     typer.Option(
-        help="published configurations, laid side by side; vitprof presets lists them",
+        help="published configurations to compare, separated by commas; vitprof presets lists them",
         metavar="NAMES",
         rich_help_panel=_SIDE_BY_SIDE,
     ),
@@ -227,11 +230,11 @@ Presets = Annotated[
 
 
 def split_names(names: str) -> list[str]:
-    """The names in a comma-separated word."""
+    """Return the names in a comma-separated list."""
     return [name.strip() for name in names.split(",") if name.strip()]
 
 
 def side_by_side(mixers: str | None, presets: str | None = None) -> Words:
-    """The mixers and presets that are named, for a function of `vitprof`."""
+    """Return the given mixers and presets as keyword arguments of a public function."""
     given = {"mixers": mixers, "presets": presets}
     return {name: split_names(names) for name, names in given.items() if names is not None}

@@ -1,4 +1,4 @@
-"""Where a report goes: to the terminal, or to a file, whole or not at all."""
+"""Write reports to the terminal or to a file, which is replaced only when complete."""
 
 from __future__ import annotations
 
@@ -15,14 +15,19 @@ import typer
 
 from vitprof.cli.exits import UNMET
 from vitprof.errors import OutputError, SpecError
-from vitprof.formats import ANY, Format, find_format, plain, render
+from vitprof.formats import ANY, Format, columns, find_format, plain, render
 from vitprof.progress import Say
 from vitprof.report.base import Report
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a report goes, and how it is written down; checked before any work is done."""
+    """Format and file of a report, checked before any work is done.
+
+    Attributes:
+        format: output format.
+        path: output file; None for the terminal.
+    """
 
     format: Format
     path: Path | None
@@ -31,12 +36,12 @@ class Destination:
         """Print the report, or write it to the file.
 
         Args:
-            report: what was found out.
-            unmet: exit code if that does not hold.
+            report: the report.
+            unmet: exit code if the report does not hold.
 
         Raises:
-            OutputError: the file cannot be written; one that was there is as it was.
-            typer.Exit: what was found out does not hold.
+            OutputError: the file cannot be written; an existing file is unchanged.
+            typer.Exit: the report does not hold.
         """
         if self.path is not None:
             self.write(report)
@@ -55,7 +60,7 @@ class Destination:
         """Write the report to the file.
 
         Raises:
-            OutputError: the file cannot be written; one that was there is as it was.
+            OutputError: the file cannot be written; an existing file is unchanged.
         """
         assert self.path is not None
         write(self.path, render(report, self.format))
@@ -64,16 +69,16 @@ class Destination:
 def destination(
     format: str | None, output: str | None, known: tuple[Format, ...] = ANY
 ) -> Destination:
-    """Where `--format` and `--output` send a report.
+    """Return the checked destination for `--format` and `--output`.
 
     Args:
-        format: name of one.
-        output: name of a file.
-        known: formats that the command has.
+        format: name of a format; None to use the suffix of the file.
+        output: name of a file; None for the terminal.
+        known: formats that the command supports.
 
     Raises:
-        SpecError: there is no such format, or it cannot be written here.
-        OutputError: there is no such directory.
+        SpecError: the format is unknown or needs a file or a package that is missing.
+        OutputError: the directory of the file does not exist, or the file is a directory.
     """
     path = None if output is None else Path(output)
     if path is not None:
@@ -85,46 +90,45 @@ def destination(
     found = find_format(format, output, known)
     if found is Format.PARQUET:
         if path is None:
-            raise SpecError("parquet is no text for a terminal; give --output FILE.parquet with it")
+            raise SpecError("parquet cannot be printed to the terminal; give --output FILE.parquet")
         if find_spec("pyarrow") is None:
             raise SpecError(
-                "parquet needs pyarrow, which is not installed; pip install vitprof[parquet], or "
-                "write .csv"
+                "parquet needs pyarrow, which is not installed; run pip install vitprof[parquet], "
+                "or write .csv"
             )
     return Destination(found, path)
 
 
 def print_table(report: Report) -> None:
-    """Print to the terminal as wide as it is; to a pipe as wide as the report needs."""
+    """Print a report, wrapped to the terminal or COLUMNS; to a pipe without a limit."""
     if sys.stdout.isatty():
         from rich.console import Console
 
         Console().print(report)
         return
-    columns = os.environ.get("COLUMNS", "")
-    emit(plain(report, int(columns) if columns.isdecimal() and int(columns) else None))
+    emit(plain(report, columns()))
 
 
-class ReaderGoneError(Exception):
-    """Whoever read stdout has seen enough and closed it."""
+class ClosedStdoutError(Exception):
+    """The reader of stdout closed it, as `head` does."""
 
 
 def emit(text: str) -> None:
-    """Write data to stdout, now.
+    """Write text to stdout and flush it.
 
     Raises:
-        ReaderGoneError: nobody reads it any more.
+        ClosedStdoutError: the reader closed stdout.
     """
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        raise ReaderGoneError from None
+        raise ClosedStdoutError from None
 
 
 @contextmanager
 def progress() -> Iterator[Say]:
-    """Say on stderr what is being done, where a person is watching."""
+    """Show progress messages on stderr if it is a terminal."""
     if not sys.stderr.isatty():
         yield lambda message: None
         return
@@ -135,14 +139,18 @@ def progress() -> Iterator[Say]:
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Replace the file by a new one only once that is complete."""
+    """Write a file; an existing one is replaced only when the new one is complete.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     data = content.encode() if isinstance(content, str) else content
     try:
-        if path.exists() and not path.is_file():  # a pipe or a device takes what it is given
+        if path.exists() and not path.is_file():  # a pipe or a device cannot be replaced
             path.write_bytes(data)
         else:
             _replace(path.resolve(), data)
-    except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
         raise _cannot_write(path, error) from error
 
 
@@ -160,7 +168,7 @@ def _replace(target: Path, data: bytes) -> None:
 
 
 def _mode(target: Path) -> int:
-    """The permissions of the file that is there, else those that a new file gets."""
+    """Return the permissions of the existing file, else those of a new one."""
     if target.exists():
         return target.stat().st_mode & 0o7777
     umask = os.umask(0)

@@ -30,7 +30,7 @@ def params(
     fold: Fold = None,
     levels: Levels = None,
 ) -> None:
-    """Count parameters, layer by layer, beside what the tools say."""
+    """Count the parameters, layer by layer, beside the counts of other tools."""
     with progress() as say:
         report = counts.params(
             counters=split_names(counters),

@@ -1,4 +1,4 @@
-"""Mixers of other packages on the command line, whose options it has to know."""
+"""Load mixers of other packages, whose options the command line has to declare."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from vitprof.formulas.mixers import find_mixer
 _OPTIONS = ("--mixer", "--mixers")
 
 
-def meet_mixers(arguments: Sequence[str]) -> None:
-    """Load the mixers that a command line names, before its options are read.
+def load_mixers(arguments: Sequence[str]) -> None:
+    """Load the mixers named on a command line, before its options are parsed.
 
-    What cannot be loaded is left for the command to refuse.
+    A mixer that cannot be loaded is ignored here: the command reports the error.
     """
     for name in _named(arguments):
         with suppress(SpecError):

@@ -20,11 +20,11 @@ def presets(
     preset: Annotated[
         str | None,
         typer.Argument(
-            help="show this one: its options, and its published figures beside our counts",
+            help="preset to show, with its options and its published figures beside the counts",
             metavar="NAME",
-            show_default="list them all",
+            show_default="list all",
         ),
     ] = None,
 ) -> None:
-    """List the published configurations with parameters and MACs, or show one."""
+    """List the published configurations with parameters and MACs, or show one in detail."""
     to.show(report_presets(preset))

@@ -15,11 +15,11 @@ from vitprof.cli.exits import INTERRUPTED
 from vitprof.cli.measuring import (
     DeviceName,
     Limits,
-    Room,
+    MemoryBudget,
     Timed,
     protocol_of,
     takes_limits,
-    takes_room,
+    takes_memory_budget,
 )
 from vitprof.cli.options import (
     Mixers,
@@ -47,14 +47,14 @@ _SWEEP, _TIME, _OUTPUT = "Sweep", "Time", "Output"
 
 @takes_request
 @takes_workload(without=("batch", "device"))
-@takes_room
+@takes_memory_budget
 @takes_limits
 @takes_destination()
 def sweep(
     *,
     request: Words,
     workload: Workload,
-    room: Room,
+    memory_budget: MemoryBudget,
     limits: Limits,
     to: Destination,
     mixers: Mixers = None,
@@ -64,7 +64,7 @@ def sweep(
         str,
         typer.Option(
             "--y",
-            help=f"what is asked of each point: {','.join(QUANTITIES)}",
+            help=f"measures of each point, separated by commas: {', '.join(QUANTITIES)}",
             metavar="NAMES",
             rich_help_panel=_SWEEP,
         ),
@@ -78,7 +78,7 @@ def sweep(
         bool,
         typer.Option(
             "--resume",
-            help="go on with the interrupted sweep that --output holds, as JSON",
+            help="continue the interrupted sweep in --output, a JSON file",
             rich_help_panel=_TIME,
         ),
     ] = False,
@@ -86,31 +86,31 @@ def sweep(
         bool,
         typer.Option(
             "--chart/--no-chart",
-            help="a chart of each measure below the table",
+            help="show a text chart of each measure below the table",
             rich_help_panel=_OUTPUT,
         ),
     ] = True,
     plot: Annotated[
         str | None,
         typer.Option(
-            help="draw a figure too: a file that ends in .svg, .pdf, .png or .html",
+            help="also draw a figure to this file, which ends in .svg, .pdf, .png or .html",
             metavar="FILE",
             rich_help_panel=_OUTPUT,
         ),
     ] = None,
 ) -> None:
-    """Count, predict or measure over ranges of options, a curve a mixer.
+    """Compute the costs of mixers over ranges of options, with a curve per mixer.
 
-    Any option that is a number takes a range in place of a value: 64:16384:x2 by a
-    factor, 64:1024:+64 by a step, or 64,128,256; ends are inclusive. Several
-    ranges make a grid. Counts, memory and the largest batch are by formula, and so
-    is the value from which on one mixer is cheaper than another.
+    Any numeric option takes a range instead of a value: 64:16384:x2 by a factor,
+    64:1024:+64 by a step, or a list, 64,128,256; the ends are included. Several
+    ranges make a grid. Counts, memory, the largest batch and the crossovers of the
+    curves are by formula.
 
-    With --measure, the step of each point is timed on this machine. What has been
-    measured is written to --output after each point, and kept where the sweep is
-    interrupted; the same command with --resume goes on from there.
+    With --measure, the step of each point is timed on this machine. The points
+    measured so far are written to --output as the sweep goes on; if it is
+    interrupted, the same command with --resume continues it.
 
-    Exits with 130 where it is interrupted, and then shows what was measured until then.
+    Exit code 130 if the sweep is interrupted, after printing the measured points.
     """
     charts = chart and to.format.for_people
     protocol = protocol_of(limits, measure=measure)
@@ -120,10 +120,10 @@ def sweep(
     def before(wanted: Sweep) -> None:
         if plot is not None:
             pictures.append(find_picture(plot, wanted.axes, len(wanted.curves)))
-            destination(Format.TABLE, plot)  # which sees to it that there is such a directory
+            destination(Format.TABLE, plot)  # checks that the directory exists
 
     def keep(so_far: Sweep) -> None:
-        """Write to the file what there is so far; a pipe gets it once, in the end."""
+        """Write the sweep so far to the file; a pipe gets only the end result."""
         if to.path is not None and (to.path.is_file() or not to.path.exists()):
             to.write(replace(so_far, charts=charts))
 
@@ -143,7 +143,7 @@ def sweep(
             kept=kept,
             keep=keep,
             say=say,
-            **room,
+            **memory_budget,
             **side_by_side(mixers, presets),
             **request,
         )
@@ -157,23 +157,23 @@ def sweep(
 
 
 def _kept(to: Destination, *, measure: bool, resume: bool) -> Sweep | None:
-    """The sweep that is to go on; None where there is none yet.
+    """Return the interrupted sweep in the file; None if there is no file yet.
 
     Raises:
-        SpecError: there is nothing to go on with, or a file with times that nobody may want
-            to lose.
+        SpecError: the file holds no sweep, would be overwritten, or is not JSON.
+        OutputError: the file cannot be read.
     """
     path = to.path
     if resume and not measure:
-        raise SpecError("only a sweep that measures takes long enough to be resumed; add --measure")
+        raise SpecError("--resume continues a sweep that measures; add --measure")
     if resume and (path is None or to.format is not Format.JSON):
-        raise SpecError("only JSON holds all that --resume needs; give --output FILE.json")
+        raise SpecError("--resume reads a JSON file; give --output FILE.json")
     if path is None or not measure or not path.is_file():
         return None
     if not resume:
         raise SpecError(
-            f"{path} is there, and measured times are not overwritten; go on with it by "
-            "--resume, or give another file"
+            f"{path} exists, and measured times are not overwritten; add --resume to continue "
+            "it, or give another file"
         )
     try:
         return Sweep.from_json(path.read_text(encoding="utf-8"))
@@ -182,12 +182,12 @@ def _kept(to: Destination, *, measure: bool, resume: bool) -> Sweep | None:
             f"cannot read {path}: {(error.strerror or str(error)).lower()}"
         ) from error
     except ValueError:
-        raise SpecError(f"{path} holds no sweep to go on with; give another file") from None
+        raise SpecError(f"{path} holds no sweep to continue; give another file") from None
 
 
 def _tell_interrupted(result: Sweep, to: Destination) -> None:
-    where = "" if to.path is None or not result.points else f"; {to.path} has them"
-    on = ", and --resume goes on" if where and to.format is Format.JSON else ""
+    where = "" if to.path is None or not result.points else f" and saved in {to.path}"
+    on = "; add --resume to continue" if where and to.format is Format.JSON else ""
     sys.stderr.write(
         f"vitprof: {len(result.points):,} of {result.size:,} points are measured{where}{on}\n"
     )

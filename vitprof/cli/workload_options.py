@@ -1,4 +1,4 @@
-"""The options of a workload, and of others, made from their declarations, for commands."""
+"""Options of a command made from a declaration, such as that of the workload."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from vitprof.values.options import Choice, Flag, Option, Options, plain
 def takes_workload(
     *, without: Collection[str] = ()
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the workload's options, gathered as its `workload`.
+    """Return a decorator that adds the workload's options, gathered as `workload`.
 
-    Below `takes_request`, which gives it those of models and mixers. What is said of one
-    value raises SpecError, as it does in Python.
+    An invalid value raises SpecError, as it does in Python.
 
     Args:
-        without: options that the command does not take; they keep their defaults.
+        without: options that the command does not have; they keep their defaults.
     """
     unknown = {*without} - Workload.declared().keys()
     assert not unknown, unknown
@@ -38,7 +37,7 @@ def takes_workload(
 def parameters(
     owner: type[Options], panel: str, *, without: Collection[str] = ()
 ) -> dict[str, Parameter]:
-    """The declared options as those of a command, None where they are not given."""
+    """Return the declared options as options of a command, each None by default."""
     return {
         name: _parameter(owner, name, option, panel)
         for name, option in owner.declared().items()
@@ -51,7 +50,7 @@ def _parameter(owner: type[Options], name: str, option: Option, panel: str) -> P
     is_flag = isinstance(option, Flag)
     names = f": {', '.join(option.names)}" if isinstance(option, Choice) else ""
     info: Any = typer.Option(
-        *([f"--{name}"] if is_flag else []),
+        *([f"--{name.replace('_', '-')}"] if is_flag else []),
         help=option.help + names,
         metavar=option.metavar,
         show_default=False if is_flag else str(plain(default)),

@@ -1,6 +1,6 @@
-"""The tools that are laid beside the formulas, one file each.
+"""Tools whose counts are compared with the formulas, one file per tool.
 
-Importing this package imports no tool; reading a module does.
+A tool is imported when it first reads a module, not with this package.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ NAMES = (ANALYTIC, *TOOLS)
 
 
 def find_tools(names: Iterable[str]) -> list[Tool]:
-    """Return the tools of these names, in the order of the columns.
+    """Return the tools with these names, in the order of `TOOLS`.
 
-    `analytic` names the formulas, which are always there.
+    `analytic` names the formulas: it is accepted, and adds no tool.
 
     Raises:
-        SpecError: a name is unknown, or none is given.
+        SpecError: a name is unknown, or no name is given.
     """
     chosen = set(names)
     if not chosen:

@@ -1,8 +1,8 @@
-"""Conventions: what a tool counts for each kind of op, and why that is not the MACs.
+"""Conventions: rules for the difference between a tool's count of an op and the op's MACs.
 
-A convention is a table of rules, one a kind of work. A rule says by how much the tool's
-figure for an op exceeds the op's MACs, broken into named causes. A kind without a rule
-is counted as it is.
+A convention has at most one rule for each kind of work. A rule returns by how much the
+tool's count of an op exceeds the op's MACs, split by named cause. For a kind without a rule
+the tool counts the MACs.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from vitprof.formulas.work import Work
 from vitprof.values.options import Choice
 
 Causes = Mapping[str, int]
-Opinion = Callable[..., Causes]
+Rule = Callable[..., Causes]
 
-_DEVICE = Choice("where the model is built for the tools", ("meta", "cpu"))
+_DEVICE = Choice("device that the model is built on for the tools", ("meta", "cpu"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """How the running module is read; a count of ours depends on none of it.
+    """Settings under which a tool reads the torch module; the formulas depend on none of them.
 
     Attributes:
-        device: `meta`, where nothing is allocated, or `cpu`, where the model is executed.
-        train: train mode, not eval.
-        grad: with gradients.
+        device: `meta`, on which no memory is allocated, or `cpu`, on which the model is executed.
+        train: True for train mode, False for eval mode.
+        grad: True if autograd is enabled.
     """
 
     device: str = "meta"
@@ -38,7 +38,7 @@ class Setting:
         _DEVICE.read("device", self.device)
 
     def conditions(self) -> dict[str, str]:
-        """The setting in words."""
+        """Return the settings as text by name, for a report."""
         return {
             "device": self.device,
             "mode": "train" if self.train else "eval",
@@ -48,17 +48,17 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Convention:
-    """What a tool makes of each kind of op.
+    """Rules of a tool for each kind of work.
 
     Attributes:
-        rules: by kind of work, a function from the op to what the tool adds to its MACs
-            (or, negative, leaves out), by cause.
+        rules: by kind of work, a function from an op to the MACs that the tool adds to the
+            op's own, by cause; negative for MACs that it leaves out.
     """
 
-    rules: Mapping[Work, Opinion]
+    rules: Mapping[Work, Rule]
 
     def causes(self, op: Op) -> Causes:
-        """By how much the tool's figure for this op exceeds its MACs, by cause."""
+        """Return by how much the tool's count of this op exceeds its MACs, by cause if not 0."""
         rule = self.rules.get(op.work)
         found = rule(op) if rule is not None else {}
         return {cause: amount for cause, amount in found.items() if amount}

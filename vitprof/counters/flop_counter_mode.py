@@ -1,14 +1,14 @@
-"""How PyTorch reads a module: its tensors' numel, and FlopCounterMode.
+"""PyTorch as a tool: `numel` of the parameters, and FlopCounterMode.
 
-FlopCounterMode sees the kernels that run. It counts contractions alone, exactly; but of a
-fused attention only the kernels that are registered, which depends on the platform.
+FlopCounterMode sees the kernels that run. It counts contractions only, exactly; a fused
+attention is counted only if its kernel is registered, which depends on the platform.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vitprof.counters.convention import Causes, Convention, Opinion, Setting
+from vitprof.counters.convention import Causes, Convention, Rule, Setting
 from vitprof.counters.parts import each_tensor_once
 from vitprof.counters.reading import Reading, Tool
 from vitprof.counters.restored import restored
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def params(module: nn.Module) -> Reading:
-    """The sum of `numel`, a shared parameter counted once."""
+    """Return the sum of `numel`, in total and by path; a shared parameter is counted once."""
     by_path = {name: parameter.numel() for name, parameter in module.named_parameters()}
     by_path |= {
         path: sum(parameter.numel() for parameter in submodule.parameters())
@@ -30,9 +30,9 @@ def params(module: nn.Module) -> Reading:
 
 
 def macs(module: nn.Module, *inputs: Tensor) -> Reading:
-    """FlopCounterMode's FLOPs, halved: it counts 2 for each multiply-add.
+    """Return half of FlopCounterMode's FLOPs, which are 2 for each multiply-accumulate.
 
-    It reports the modules that are called; a list of modules is not.
+    Only modules that are called have a figure; a ModuleList or ModuleDict is not called.
     """
     from torch.nn import ModuleDict, ModuleList
     from torch.utils.flop_counter import FlopCounterMode
@@ -57,15 +57,15 @@ def macs(module: nn.Module, *inputs: Tensor) -> Reading:
 
 
 def convention(setting: Setting) -> Convention:
-    """PyTorch's rules: exact, but for a fused kernel that is not registered."""
-    rules: dict[Work, Opinion] = {}
+    """Return PyTorch's rules: MACs, except for a fused attention kernel that is not registered."""
+    rules: dict[Work, Rule] = {}
     if not counts_fused_attention(setting.device):
         rules[Work.FUSED_ATTENTION] = _fused_attention
     return Convention(rules)
 
 
 def counts_fused_attention(device: str) -> bool:
-    """Whether the kernel that a fused attention takes on `device` is registered."""
+    """Return True if FlopCounterMode counts the fused attention kernel of `device`."""
     import torch
 
     from vitprof.modules.mixers.attention import FusedAttention
@@ -85,7 +85,7 @@ TORCH = Tool(
     package="torch",
     params=params,
     macs=macs,
-    weighs=each_tensor_once,
+    predict_params=each_tensor_once,
     convention=convention,
     needs_data=lambda module: False,
 )

@@ -1,7 +1,7 @@
-"""How fvcore reads a module: by a trace of its forward pass.
+"""fvcore as a tool: it traces the forward pass.
 
-It counts a multiply-add of a contraction as one flop, and adds flops for norms, so its
-total has two units. An operator without a rule counts nothing.
+It counts a multiply-accumulate of a contraction as one flop and adds flops for norms, so its
+total mixes two units. An operator without a rule is counted as 0.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from vitprof.counters.convention import Causes, Convention, Opinion, Setting
+from vitprof.counters.convention import Causes, Convention, Rule, Setting
 from vitprof.counters.parts import each_tensor_once
 from vitprof.counters.reading import Reading, Tool
 from vitprof.counters.restored import restored
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def params(module: nn.Module) -> Reading:
-    """Total and per submodule and parameter, as `fvcore.nn.parameter_count` counts."""
+    """Return what `fvcore.nn.parameter_count` counts, in total and by path."""
     from fvcore.nn import parameter_count
 
     by_path = dict(parameter_count(module))
@@ -30,7 +30,7 @@ def params(module: nn.Module) -> Reading:
 
 
 def macs(module: nn.Module, *inputs: Tensor) -> Reading:
-    """Flops, of which one is a multiply-add, as `FlopCountAnalysis` counts them."""
+    """Return the flops of `FlopCountAnalysis`, in which a multiply-accumulate is one flop."""
     from fvcore.nn import FlopCountAnalysis
 
     analysis = FlopCountAnalysis(module, inputs).tracer_warnings("none")
@@ -45,14 +45,14 @@ def macs(module: nn.Module, *inputs: Tensor) -> Reading:
 
 
 def needs_data(module: nn.Module) -> bool:
-    """Whether there is a convolution, which torch's tracer cannot trace without data."""
+    """Return True if there is a convolution, which torch cannot trace on the meta device."""
     from torch.nn.modules.conv import _ConvNd
 
     return any(isinstance(submodule, _ConvNd) for submodule in module.modules())
 
 
 def convention(setting: Setting) -> Convention:
-    """fvcore's rules: norms by the element, batch norms by their mode."""
+    """Return fvcore's rules: norms by the element, batch norms by their mode."""
     rules = dict(IN_EVAL)
     if setting.train:
         rules[Work.BATCH_NORM] = _batch_norm_in_training
@@ -62,7 +62,7 @@ def convention(setting: Setting) -> Convention:
 
 
 def knows_fused_attention() -> bool:
-    """Whether this fvcore has a rule for scaled_dot_product_attention."""
+    """Return True if the installed fvcore has a rule for scaled_dot_product_attention."""
     import torch
 
     from vitprof.modules.mixers.attention import FusedAttention
@@ -89,7 +89,7 @@ def _fused_attention(op: FusedAttention) -> Causes:
     return {"fused attention has no rule": -op.macs.value}
 
 
-IN_EVAL: Mapping[Work, Opinion] = {
+IN_EVAL: Mapping[Work, Rule] = {
     Work.LAYER_NORM: _layer_norm,
     Work.BATCH_NORM: _batch_norm_in_eval,
 }
@@ -99,7 +99,7 @@ FVCORE = Tool(
     package="fvcore",
     params=params,
     macs=macs,
-    weighs=each_tensor_once,
+    predict_params=each_tensor_once,
     convention=convention,
     needs_data=needs_data,
 )

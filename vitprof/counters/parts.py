@@ -1,7 +1,7 @@
-"""A model's modules and their own parameters, as a walk over the model meets them.
+"""Modules of a model with the parameters that each holds directly, in the order of a walk.
 
-A tensor may be met more than once: under two modules (tied), or because one module stands
-in two places (shared). Whether it is then counted again is each tool's own affair.
+A walk may meet a tensor more than once: because two modules hold it (tied), or because one
+module is at two paths (shared). Each tool decides if it counts such a tensor again.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A module at a place where the walk meets it, parents first.
+    """A module at one of its paths; a walk yields parents before children.
 
     Attributes:
-        path: where it stands.
-        module: the same at every place where the same module stands.
-        tensors: elements of each parameter of its own; a tensor has the same key
-            wherever it is met.
+        path: path of the module; empty for the model.
+        module: key of the module; equal at every path of the same module.
+        tensors: number of elements of each parameter that the module holds directly; the same
+            tensor has the same key in every part.
     """
 
     path: str
@@ -33,17 +33,17 @@ class Part:
     tensors: Mapping[Any, int]
 
     def holds(self, other: Part) -> bool:
-        """Whether the other stands within this one."""
+        """Return True if the path of `other` is this path or below it."""
         return self.path == "" or other.path == self.path or other.path.startswith(f"{self.path}.")
 
 
-def parts_on_paper(tree: Layer) -> list[Part]:
-    """The modules of a formula tree, in which nothing is tied or shared."""
+def formula_parts(tree: Layer) -> list[Part]:
+    """Return the modules of a formula tree, in which nothing is tied or shared."""
     parts = []
     for node in tree.walk(fold=False):
         if isinstance(node.item, Layer):
-            raw = [child for child in node.item.children if isinstance(child, Parameter)]
-            tensors = {(node.path, op.name): op.params.value for op in raw}
+            own = [child for child in node.item.children if isinstance(child, Parameter)]
+            tensors = {(node.path, op.name): op.params.value for op in own}
             parts.append(Part(path=node.path, module=node.path, tensors=tensors))
         elif node.item.module:
             tensors = {(node.path, ""): node.item.params.value}
@@ -51,8 +51,8 @@ def parts_on_paper(tree: Layer) -> list[Part]:
     return parts
 
 
-def parts_of(module: nn.Module) -> list[Part]:
-    """The modules of a running model."""
+def module_parts(module: nn.Module) -> list[Part]:
+    """Return the modules of a torch model, shared ones at each of their paths."""
     return [
         Part(
             path=path,
@@ -64,5 +64,5 @@ def parts_of(module: nn.Module) -> list[Part]:
 
 
 def each_tensor_once(parts: Iterable[Part]) -> int:
-    """Elements of all tensors, each counted once however often it is met."""
+    """Return the number of elements of all tensors, each tensor counted once."""
     return sum({key: size for part in parts for key, size in part.tensors.items()}.values())

@@ -20,7 +20,7 @@ from vitprof.values.size import product
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-# What executing a model may cost before it has to be forced.
+# Limits above which a model is executed only with --force.
 RUN_MACS = 100_000_000_000
 RUN_BYTES = 512 * 2**20
 _EXECUTED = "executed on the CPU, since a convolution cannot be traced without data"
@@ -29,12 +29,12 @@ _EXECUTED = "executed on the CPU, since a convolution cannot be traced without d
 def read_params(
     tools: Iterable[Tool], spec: Subject, *, say: Say
 ) -> dict[str, Reading | Unavailable]:
-    """Let each tool count the model's parameters, on the meta device.
+    """Read each tool's count of the model's parameters, on the meta device.
 
     Args:
-        tools: which tools.
+        tools: tools to run.
         spec: the model.
-        say: told what is being done.
+        say: called with a line of progress.
     """
 
     def read(tool: Tool, module: nn.Module, inputs: tuple[Tensor, ...]) -> Reading | Unavailable:
@@ -46,18 +46,18 @@ def read_params(
 def read_macs(
     tools: Iterable[Tool], spec: Subject, batch: int, setting: Setting, *, force: bool, say: Say
 ) -> dict[str, Reading | Unavailable]:
-    """Let each tool count the multiply-accumulates of one forward pass.
+    """Read each tool's count of the multiply-accumulates of one forward pass.
 
-    On the meta device nothing is executed or allocated, but for a tool that fails there:
-    it executes a copy on the CPU.
+    On the meta device nothing is executed or allocated, except by a tool that fails there:
+    it executes a copy of the model on the CPU.
 
     Args:
-        tools: which tools.
+        tools: tools to run.
         spec: the model.
         batch: images at a time.
-        setting: how the model is run.
-        force: execute the model whatever that costs.
-        say: told what is being done.
+        setting: device, mode and gradients of the model.
+        force: True to execute a model above `RUN_MACS` or `RUN_BYTES`.
+        say: called with a line of progress.
     """
     excess = "" if force else _excess(spec.formula(batch))
 
@@ -66,10 +66,10 @@ def read_macs(
             return _try(partial(tool.macs, module, *inputs), module, setting)
         if excess:
             return Unavailable(excess)
-        said = _try(partial(_execute, tool, module, inputs), module, setting)
-        if setting.device == "meta" and isinstance(said, Reading):
-            return replace(said, notes=(_EXECUTED, *said.notes))
-        return said
+        reading = _try(partial(_execute, tool, module, inputs), module, setting)
+        if setting.device == "meta" and isinstance(reading, Reading):
+            return replace(reading, notes=(_EXECUTED, *reading.notes))
+        return reading
 
     return _read_each(tools, spec, batch, setting, read, say)
 
@@ -90,7 +90,7 @@ def _read_each(
         inputs = spec.inputs(batch, device="meta", dtype=torch.float32)
     except ImportError as error:
         return {tool.name: Unavailable(f"cannot be imported: {error}") for tool in tools}
-    except RuntimeError as error:  # a tensor of more bytes than 64 bits can count
+    except RuntimeError as error:  # the bytes of a tensor overflow 64 bits
         return {tool.name: Unavailable(f"torch cannot build it: {_line(error)}") for tool in tools}
     readings = {}
     for tool in tools:
@@ -107,7 +107,7 @@ def _try(
             return reading()
     except ImportError as error:
         return Unavailable(f"cannot be imported: {error}")
-    except Exception as error:  # a tool may raise anything, and only its own column goes
+    except Exception as error:  # a failing tool must not take the others with it
         return Unavailable(f"raises {type(error).__name__}: {_line(error)}")
 
 
@@ -116,7 +116,7 @@ def _line(error: Exception) -> str:
 
 
 def _execute(tool: Tool, module: nn.Module, inputs: tuple[Tensor, ...]) -> Reading:
-    """Let the tool read a copy of the module on the CPU."""
+    """Read the MACs of a copy of the module on the CPU."""
     copied, zeros = _with_data(module, inputs)
     return tool.macs(copied, *zeros)
 
@@ -124,7 +124,7 @@ def _execute(tool: Tool, module: nn.Module, inputs: tuple[Tensor, ...]) -> Readi
 def _with_data(
     module: nn.Module, inputs: tuple[Tensor, ...]
 ) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """A copy of the module and its inputs on the CPU, all zeros."""
+    """Return a copy of the module and its inputs on the CPU, filled with zeros."""
     import torch
 
     copied = copy.deepcopy(module).to_empty(device="cpu")
@@ -135,7 +135,7 @@ def _with_data(
 
 
 def _excess(tree: Layer) -> str:
-    """Why executing the model would cost too much, or nothing."""
+    """Return a sentence if executing the model exceeds a limit; empty if it does not."""
     macs, needed = tree.total(Measure.MACS), _bytes(tree)
     if macs <= RUN_MACS and needed <= RUN_BYTES:
         return ""
@@ -146,7 +146,7 @@ def _excess(tree: Layer) -> str:
 
 
 def _bytes(tree: Layer) -> int:
-    """About what a forward pass in float32 holds: the weights and the largest activations."""
+    """Estimate the bytes of a forward pass in fp32: the weights and 3 of the largest activation."""
     ops = [node.item for node in tree.walk(fold=True) if isinstance(node.item, Op)]
     largest = max(product(op.shape).value for op in ops)
     return 4 * (tree.total(Measure.PARAMS) + 3 * largest)

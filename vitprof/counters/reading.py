@@ -1,4 +1,4 @@
-"""What a counter is, and what it says of a module."""
+"""Tools that count a torch module, and their readings."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A tool's count of a running module.
+    """A tool's count of a torch module, in parameters or MACs.
 
     Attributes:
-        total: what the tool prints as its total.
-        by_path: what it says of each submodule, everything below included; a path that
-            the tool does not report is not there.
-        notes: what the tool itself says that it left out.
+        total: the total that the tool prints.
+        by_path: count of each submodule with everything below it; a path that the tool does
+            not report is missing.
+        notes: sentences on the work that the tool left out or how it was run.
     """
 
     total: int
@@ -31,7 +31,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """Why a tool gives no reading."""
+    """Reason for which a tool gives no reading."""
 
     reason: str
 
@@ -41,20 +41,20 @@ class Tool:
     """A tool that reads a module, and the rules that its readings follow.
 
     Attributes:
-        name: what it is called by, and the name of its column.
-        package: the package whose version its readings depend on.
-        params: reads the parameters of a module on any device.
-        macs: reads the multiply-accumulates of a forward pass of a module on its inputs.
-        weighs: what it counts for a model's parameters, in total.
-        convention: its rules for multiply-accumulates; where they changed between
-            releases or depend on the platform, found out by trying.
-        needs_data: whether `macs` fails for this module on the meta device.
+        name: name of the tool and of its column.
+        package: package whose version the readings depend on.
+        params: counts the parameters of a module on any device.
+        macs: counts the multiply-accumulates of a forward pass of a module on its inputs.
+        predict_params: total that the tool should report for the parameters of these parts.
+        convention: rules for multiply-accumulates; those that depend on the release or on the
+            platform are found by running the tool on a small module.
+        needs_data: True if `macs` fails for the module on the meta device.
     """
 
     name: str
     package: str
     params: Callable[[nn.Module], Reading]
     macs: Callable[..., Reading]
-    weighs: Callable[[list[Part]], int]
+    predict_params: Callable[[list[Part]], int]
     convention: Callable[[Setting], Convention]
     needs_data: Callable[[nn.Module], bool]

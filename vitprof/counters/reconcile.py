@@ -1,8 +1,8 @@
-"""Each tool's reading against its convention: what it should say, and why it does not agree.
+"""Reconciliation of a tool's reading with the formulas, by the tool's convention.
 
-The formula tree under a tool's convention predicts the tool's reading. The difference
-between the reading and the count is broken into causes; what no cause explains is news
-about the tool, or a mistake of ours, and is never passed over.
+The formula tree and the convention predict the reading. The difference between the reading and
+the count is split into causes; a remainder means that the tool changed or that a formula is
+wrong, and is always reported.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from vitprof.counters.convention import Convention
-from vitprof.counters.parts import parts_on_paper
+from vitprof.counters.parts import formula_parts
 from vitprof.counters.reading import Reading, Tool
 from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.op import Op
@@ -20,12 +20,12 @@ from vitprof.formulas.op import Op
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """One reason why a tool's total is not the count.
+    """One reason for the difference between a tool's total and the count.
 
     Attributes:
-        cause: the reason.
-        amount: by how much it raises the tool's total; negative where it lowers it.
-        paths: how much of it lies where, equal blocks folded.
+        cause: the reason, in words.
+        amount: by how much it raises the tool's total; negative if it lowers it.
+        paths: the amount by path, equal blocks folded.
     """
 
     cause: str
@@ -35,7 +35,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mismatch:
-    """A submodule of which the tool says something else than its convention predicts."""
+    """A submodule whose reading is not the one that the tool's convention predicts."""
 
     path: str
     reading: int
@@ -44,13 +44,13 @@ class Mismatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A tool's total beside the count, with every cause.
+    """Difference between a tool's total and the count, with every cause.
 
     Attributes:
         count: the formulas' total.
         reading: the tool's total.
-        causes: why the two differ; their amounts add up to `predicted - count`.
-        mismatches: submodules where the reading is not the predicted one.
+        causes: reasons for the difference; their amounts add up to `predicted - count`.
+        mismatches: submodules whose reading is not the predicted one.
     """
 
     count: int
@@ -60,22 +60,22 @@ class Difference:
 
     @property
     def predicted(self) -> int:
-        """What the tool's convention makes of the formulas."""
+        """Total that the tool's convention predicts from the formulas."""
         return self.count + sum(cause.amount for cause in self.causes)
 
     @property
     def unexplained(self) -> int:
-        """What no cause explains."""
+        """Part of the reading that no cause explains: `reading - predicted`."""
         return self.reading - self.predicted
 
     @property
     def explained(self) -> bool:
-        """Whether nothing is left, in the total and in every submodule."""
+        """True if the total and every submodule have the predicted reading."""
         return not self.unexplained and not self.mismatches
 
 
 def reconcile_macs(tree: Layer, convention: Convention, reading: Reading) -> Difference:
-    """Hold a reading of multiply-accumulates against the tool's convention."""
+    """Compare a reading of multiply-accumulates with the one that the convention predicts."""
     by_cause: dict[str, Sums[str]] = {}
     for node in tree.walk(fold=True):
         if isinstance(node.item, Op):
@@ -93,8 +93,8 @@ def reconcile_macs(tree: Layer, convention: Convention, reading: Reading) -> Dif
 
 
 def reconcile_params(tree: Layer, tool: Tool, reading: Reading) -> Difference:
-    """Hold a reading of parameters against how the tool counts tensors that it meets again."""
-    again = tool.weighs(parts_on_paper(tree)) - tree.total(Measure.PARAMS)
+    """Compare a reading of parameters with the one predicted for tied and shared tensors."""
+    again = tool.predict_params(formula_parts(tree)) - tree.total(Measure.PARAMS)
     causes = [Cause(cause="tensors met again", amount=again, paths={})] if again else []
     return _difference(tree, Measure.PARAMS, reading, causes, lambda op: op.params.value)
 
@@ -111,22 +111,22 @@ def _difference(
     for node in tree.walk(fold=False):
         if isinstance(node.item, Op):
             ops.add(node.path)
-            for path in _around(node.path):
+            for path in _ancestors(node.path):
                 predicted[path] += predict(node.item)
     return Difference(
         count=tree.total(measure),
         reading=reading.total,
         causes=tuple(sorted(causes, key=lambda cause: -abs(cause.amount))),
         mismatches=tuple(
-            Mismatch(path=path, reading=said, predicted=predicted[path])
-            for path, said in reading.by_path.items()
-            # What a tool says of a single weight of an op is part of what it says of the op.
-            if said != predicted[path] and path.rpartition(".")[0] not in ops
+            Mismatch(path=path, reading=count, predicted=predicted[path])
+            for path, count in reading.by_path.items()
+            # A tool may report single weights of an op, which are part of the op's own figure.
+            if count != predicted[path] and path.rpartition(".")[0] not in ops
         ),
     )
 
 
-def _around(path: str) -> list[str]:
-    """The path, those of all modules around it, and the model's own."""
+def _ancestors(path: str) -> list[str]:
+    """Return the path of the model (empty), of each module around `path`, and `path` itself."""
     parts = path.split(".")
     return [".".join(parts[:end]) for end in range(len(parts) + 1)]

@@ -1,4 +1,4 @@
-"""Let a tool at a module, and put everything back as it was."""
+"""Restoration of a module and of global state after a tool has read the module."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def restored(module: nn.Module, *, grad: bool = False) -> Iterator[None]:
-    """Run the body with or without gradients; restore module and process after it.
+    """Run the body with or without gradients, then restore the module and the process.
 
-    Restored, also when the body raises: each submodule's mode, hooks and buffers, torch's
-    global module hooks, random state, default dtype and device, grad mode, warning filters.
+    Restored, also if the body raises: each submodule's mode, hooks and buffers; torch's
+    global module hooks, random state, default dtype and device, grad mode; warning filters.
     """
     import torch
     from torch.nn.modules import module as torch_module
@@ -44,7 +44,7 @@ def restored(module: nn.Module, *, grad: bool = False) -> Iterator[None]:
 
 
 def _hooks(space: dict[str, Any]) -> dict[str, Any]:
-    """Registries of hooks, copied, and the flags beside them."""
+    """Return copies of the hook registries in a module's variables, and their flags."""
     return {
         name: dict(value) if isinstance(value, dict) else value
         for name, value in space.items()

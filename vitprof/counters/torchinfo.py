@@ -1,8 +1,8 @@
-"""How torchinfo reads a module: by hooks on its leaves.
+"""torchinfo as a tool: it hooks the leaf modules.
 
-For a leaf it multiplies the size of its weights and biases with the first axis of its
-output, for a convolution with the positions too. What is no module with weights it does
-not see.
+It multiplies the elements of a leaf's weights and biases by the first axis of its output, for a
+convolution also by the output positions. It counts nothing for work outside of modules with
+weights.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def params(module: nn.Module) -> Reading:
-    """Total and per submodule, as `torchinfo.summary(module)` counts them."""
+    """Return what `torchinfo.summary(module)` counts, in total and by path."""
     import torchinfo
 
     statistics = torchinfo.summary(module, verbose=0)
@@ -38,10 +38,10 @@ def params(module: nn.Module) -> Reading:
 
 
 def macs(module: nn.Module, *inputs: Tensor) -> Reading:
-    """Mult-adds, total and per leaf, as `torchinfo.summary(module, input_data=...)` does.
+    """Return the mult-adds of `torchinfo.summary(module, input_data=...)`, in total and by path.
 
-    torchinfo sums its total over leaves alone, so a module's figure is that of the
-    leaves below it.
+    torchinfo's total is a sum over leaves, so a module's figure is the sum of the leaves
+    below it.
     """
     import torchinfo
     import torchinfo.torchinfo as engine
@@ -63,7 +63,7 @@ def macs(module: nn.Module, *inputs: Tensor) -> Reading:
 
 
 def _own(path: str, info: LayerInfo) -> dict[str, int]:
-    """The parameters that a module with children lists as its own, by path."""
+    """Return the parameters that a module with children holds directly, by path."""
     from torchinfo.enums import ColumnSettings
 
     if info.is_leaf_layer:
@@ -76,7 +76,7 @@ def _own(path: str, info: LayerInfo) -> dict[str, int]:
 
 
 def _number(cell: str) -> int:
-    """A count out of a cell such as `└─1,234`."""
+    """Read a count from a cell such as `└─1,234`."""
     return int(cell.strip("├└─").replace(",", ""))
 
 
@@ -85,13 +85,13 @@ def _paths(module: nn.Module) -> dict[int, str]:
 
 
 def _ancestors(path: str) -> list[str]:
-    """The path itself, those of all modules around it, and the root's."""
+    """Return the path of the root (empty), of each module around `path`, and `path` itself."""
     parts = path.split(".") if path else []
     return [".".join(parts[:end]) for end in range(len(parts) + 1)]
 
 
 def convention(setting: Setting) -> Convention:
-    """torchinfo's rules, whatever the device and the mode."""
+    """Return torchinfo's rules, which depend neither on the device nor on the mode."""
     return Convention(
         {
             Work.LINEAR: _linear_by_tokens if counts_tokens() else _linear_by_images,
@@ -107,9 +107,9 @@ def convention(setting: Setting) -> Convention:
 
 
 def counts_tokens() -> bool:
-    """Whether this torchinfo multiplies a linear layer with its tokens.
+    """Return True if the installed torchinfo multiplies a linear layer's weights by the tokens.
 
-    The release 1.8.0 does not; its development version does, under the same number.
+    Release 1.8.0 does not; its development version does, under the same version number.
     """
     import torch
 
@@ -118,12 +118,12 @@ def counts_tokens() -> bool:
         return macs(layer, torch.empty(1, 2, 1, device="meta")).total == 2
 
 
-def weighs(parts: list[Part]) -> int:
-    """Each leaf's tensors, and of every other module what its insides leave over.
+def predict_params(parts: list[Part]) -> int:
+    """Return the parameters that torchinfo should report in total.
 
-    A module met again counts nothing. A tensor tied to two leaves counts in both; what
-    the module around them holds is then less than its leaves, and what it leaves over
-    counts nothing instead of less.
+    Each leaf counts its tensors; every other module counts its distinct tensors minus the counts
+    below it, or 0 if that is negative, as it can be if a tensor is tied to two leaves. A shared
+    module counts once.
     """
     amounts: dict[str, int] = {}
     places = {part.module: place for place, part in reversed(list(enumerate(parts)))}
@@ -165,7 +165,7 @@ TORCHINFO = Tool(
     package="torchinfo",
     params=params,
     macs=macs,
-    weighs=weighs,
+    predict_params=predict_params,
     convention=convention,
     needs_data=lambda module: False,
 )

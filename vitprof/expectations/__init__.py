@@ -1,1 +1,1 @@
-"""Counts that must hold: what is expected, files of it, and how it came out."""
+"""Counts that must hold: expectations, files of them, and their outcomes."""

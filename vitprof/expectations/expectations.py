@@ -16,14 +16,14 @@ from vitprof.values.arithmetic import derive
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A count with its formula and numbers, where one formula gives it."""
+    """A count, and its formula with numbers if a single formula gives it, else an empty string."""
 
     count: int
     formula: str = ""
 
 
 class Relation(StrEnum):
-    """How what was found has to stand to what was expected."""
+    """Required relation of the count to the expected value."""
 
     EQUAL = "="
     AT_MOST = "<="
@@ -31,15 +31,15 @@ class Relation(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
-    """A count that has to come out.
+    """A count that must hold.
 
     Attributes:
-        measure: what is counted.
+        measure: parameters or MACs.
         key: a total's name, or a layer's path.
-        relation: equal, or a budget.
-        derivation: the expected value as it was written down.
-        expected: its value.
-        line: where it stands in its file; 0 where there is none.
+        relation: equality, or at most a budget.
+        derivation: the expected value as written, a number or an expression.
+        expected: the expected value.
+        line: line in the file; 0 without a file.
     """
 
     measure: Measure
@@ -52,16 +52,16 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of an expectation.
+    """Outcome of an expectation.
 
     Attributes:
-        what: what was expected of what, `params blocks.0.mixer`.
-        relation: equal, or a budget.
-        expected: the expected value, or the sentence that has to be true.
-        found: the value, or the sentence that is.
-        formula: our formula for the row with its numbers, where it has one.
-        holds: whether it came out.
-        line: where the expectation stands in its file; 0 where there is none.
+        what: measure and key, such as `params blocks.0.mixer`.
+        relation: equality, or at most a budget.
+        expected: the expected value, or the sentence that must be true.
+        found: the value found, or the sentence that is true.
+        formula: vitprof's formula of the row with its numbers; empty without one.
+        holds: True if the expectation holds.
+        line: line of the expectation in its file; 0 without a file.
     """
 
     what: str
@@ -74,7 +74,7 @@ class Outcome:
 
     @property
     def difference(self) -> int | None:
-        """Found less expected, where both are numbers."""
+        """Found value minus the expected one; None if one of them is a sentence."""
         if isinstance(self.expected, int) and isinstance(self.found, int):
             return self.found - self.expected
         return None
@@ -88,10 +88,10 @@ def expect(
     *,
     line: int = 0,
 ) -> Expectation:
-    """An expectation from a number or a derivation.
+    """Return the expectation that a count equals, or is at most, a number or a derivation.
 
     Raises:
-        SpecError: the value is neither.
+        SpecError: the value is neither a number nor a derivation.
     """
     expected = derive(value)
     return Expectation(
@@ -105,7 +105,7 @@ def expect(
 
 
 def evaluate(tree: Layer, expectations: list[Expectation]) -> list[Outcome]:
-    """Hold a model's formulas against expectations.
+    """Compare a model's counts by formula with expectations.
 
     Raises:
         SpecError: an expectation names neither a total nor a layer.
@@ -115,7 +115,7 @@ def evaluate(tree: Layer, expectations: list[Expectation]) -> list[Outcome]:
 
 
 def counts(tree: Layer, measure: Measure) -> dict[str, Known]:
-    """Every total by name and every layer by path, equal ones folded and not."""
+    """Return every total by name and every layer by path, equal blocks folded and unfolded."""
     known = {name: Known(count) for name, count in totals(tree, measure).items()}
     for fold in (True, False):
         for node in tree.walk(fold=fold):
@@ -132,10 +132,10 @@ def counts(tree: Layer, measure: Measure) -> dict[str, Known]:
 
 
 def find(known: Mapping[str, Known], measure: Measure, key: str) -> Known:
-    """The count of the total or layer `key`.
+    """Return the count of the total or layer `key`.
 
     Raises:
-        SpecError: there is neither.
+        SpecError: there is no such total or layer.
     """
     if key in known:
         return known[key]

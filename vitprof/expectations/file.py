@@ -1,10 +1,10 @@
-"""Files of expectations: TOML, an `[[expect]]` table for each model.
+"""Files of expectations: TOML with an `[[expect]]` table for each model.
 
 [[expect]]
 name = "the lambda layer"                # for the reader
 spec = { model = "mae", mixer = "lambda" }
 max_params = 21_000_000                  # budgets
-reconciled = true                        # every tool explained to the last unit
+reconciled = true                        # every difference of a tool explained
 
 [expect.params]                          # exact: totals by name, layers by path
 layers = 20_038_848
@@ -43,25 +43,25 @@ from vitprof.request.workload import BATCH
 from vitprof.values.options import Flag, plain
 
 _HEADER = re.compile(r"\s*\[\[\s*expect\s*\]\]")
-_RECONCILED = Flag("whether every tool's reading has to be explained")
+_RECONCILED = Flag("true if every tool's reading must be explained")
 _KEYS = ("name", "spec", "params", "macs", "max_params", "max_macs", "reconciled")
 
 
 class CheckFileError(VitprofError):
-    """A file that cannot be read as expectations; the sentence names its line."""
+    """A file cannot be read as expectations; the message names the line if there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One model with what is expected of it.
+    """A model with its expectations.
 
     Attributes:
-        name: what the file calls it.
-        line: where it begins in the file.
+        name: name in the file, or a title made from the model's options.
+        line: line in the file at which it begins.
         spec: the model.
-        batch: images at a time, for its MACs.
-        expectations: the counts that have to come out.
-        reconciled: whether every tool's reading has to be explained.
+        batch: images at a time, for the MACs.
+        expectations: counts that must hold.
+        reconciled: True if every tool's reading must be explained.
     """
 
     name: str
@@ -72,15 +72,15 @@ class Case:
     reconciled: bool
 
     def evaluate(self) -> list[Outcome]:
-        """Hold the model's formulas against the expectations."""
+        """Compare the model's counts by formula with the expectations."""
         return evaluate(self.spec.formula(self.batch), list(self.expectations))
 
 
 def read_cases(path: Path) -> list[Case]:
-    """The cases of a file.
+    """Read the cases of a file.
 
     Raises:
-        CheckFileError: it cannot be read, is not TOML, or says something that cannot be.
+        CheckFileError: the file cannot be read, is not TOML, or has a wrong key or value.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -100,7 +100,9 @@ def read_cases(path: Path) -> list[Case]:
     with place.at("expect"):
         tables = document["expect"]
         if not isinstance(tables, list) or len(tables) != len(starts):
-            raise SpecError("what is expected of a model stands below a line [[expect]]")
+            raise SpecError(
+                "the expectations of each model must be a table that begins with a line [[expect]]"
+            )
     return [
         _case(replace(place, start=start, whole=False), table)
         for start, table in zip(starts, tables, strict=True)
@@ -108,7 +110,7 @@ def read_cases(path: Path) -> list[Case]:
 
 
 def first_cases(spec: Model, batch: int) -> str:
-    """The text of a file that expects what the formulas say of `spec`, for review."""
+    """Return the text of a file that expects the counts of `spec` by formula, for review."""
     tree = spec.formula(batch)
     options = {**spec.conditions(), "batch": batch}
     sizes = ", ".join(f"{name} = {_toml(plain(value))}" for name, value in options.items())
@@ -133,7 +135,7 @@ def first_cases(spec: Model, batch: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A table of the file, or the whole of it, to say where something is wrong."""
+    """A table of the file, or the whole file, in which errors are located."""
 
     path: Path
     lines: list[str]
@@ -142,7 +144,7 @@ class _Place:
 
     @contextmanager
     def at(self, key: str) -> Iterator[int]:
-        """Name the line of `key` in what goes wrong in the body."""
+        """Yield the line of `key`; turn a SpecError of the body into a CheckFileError."""
         line = self._line(key)
         try:
             yield line
@@ -150,7 +152,7 @@ class _Place:
             raise CheckFileError(f"{self.path}, line {line}: {error}") from error
 
     def within(self, section: str) -> _Place:
-        """The part of the table that begins with `[expect.section]`."""
+        """Return the part of the table that begins with `[expect.section]`."""
         heading = re.compile(rf"\s*\[\s*expect\.{section}\s*\]")
         starts = (line + 1 for line, words in self._own() if heading.match(words))
         return replace(self, start=next(starts, self.start))

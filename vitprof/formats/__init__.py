@@ -1,13 +1,16 @@
-"""How a report is written down: the formats by name, a file each.
+"""Output formats by name, one file each.
 
-A report knows none of them. Here they are given to it.
+Reports do not depend on the formats: this module sets the renderers of `Report`.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from enum import StrEnum
 from importlib import import_module
 from pathlib import PurePath
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
 from vitprof.errors import SpecError, listing, unknown
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """A way to write a report down."""
+    """Output format of a report."""
 
     TABLE = "table"
     MARKDOWN = "markdown"
@@ -32,7 +35,7 @@ class Format(StrEnum):
 
     @property
     def for_people(self) -> bool:
-        """If a person reads it, who is helped by equal blocks in one row."""
+        """True if people read it; equal blocks are then folded into one row by default."""
         return self in (Format.TABLE, Format.MARKDOWN, Format.LATEX, Format.HTML)
 
 
@@ -57,19 +60,19 @@ _RENDERERS = {
     Format.PARQUET: "parquet:render_parquet",
     Format.JUNIT: "junit:render_junit",
 }
-ANY = tuple(one for one in Format if one is not Format.JUNIT)  # of every command
+ANY = tuple(one for one in Format if one is not Format.JUNIT)  # formats of every command
 
 
 def find_format(name: str | None, file: str | None, known: tuple[Format, ...] = ANY) -> Format:
-    """The format of this name, else the one that the file's suffix asks for, else a table.
+    """Return the named format, else that of the file's suffix, else `table`.
 
     Args:
-        name: of a format.
-        file: name of a file.
-        known: formats that the command has.
+        name: name of a format; None to use the suffix.
+        file: name of the output file; None for the terminal.
+        known: formats that the command supports.
 
     Raises:
-        SpecError: there is no such format, or the suffix stands for none.
+        SpecError: the format or the suffix is unknown.
     """
     if name is not None:
         if name not in known:
@@ -81,26 +84,37 @@ def find_format(name: str | None, file: str | None, known: tuple[Format, ...] = 
     suffixes = {ending: one for ending, one in _SUFFIXES.items() if one in known}
     if suffix not in suffixes:
         raise SpecError(
-            f"the file name {file!r} does not say which format; end it in "
+            f"the suffix of the file name {file!r} is not that of a format; end it in "
             f"{listing(suffixes)}, or give --format"
         )
     return suffixes[suffix]
 
 
 def render(report: Report, format: Format) -> str | bytes:
-    """The report in a format, as the content of a file."""
+    """Return the content of a file with the report; bytes for Parquet, else text."""
     content: str | bytes = _load(_RENDERERS[format])(report)
     return content
 
 
+def columns() -> int | None:
+    """Return the width of the terminal; None, which is no limit, if stdout is not a terminal.
+
+    The environment variable COLUMNS sets it in either case.
+    """
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given):
+        return int(given)
+    return get_terminal_size().columns if sys.stdout.isatty() else None
+
+
 def plain(report: Report, width: int | None) -> str:
-    """The report as a table without colours, of so many columns; None for as many as it needs."""
+    """Return the report as plain text of at most `width` characters; None for no limit."""
     text: str = _load("table:plain")(report, width)
     return text
 
 
 def _load(reference: str) -> Any:
-    """A function of a renderer, each of which is imported when it is first used."""
+    """Import a function, given as `module:name`, of this package when it is needed."""
     module, _, name = reference.partition(":")
     return getattr(import_module(f"vitprof.formats.{module}"), name)
 
@@ -121,4 +135,8 @@ def _frame(report: Report) -> DataFrame:
     return frame
 
 
-Report.render, Report.show, Report.frame = _render, _show, _frame
+def _text(report: Report) -> str:
+    return plain(report, columns()).rstrip("\n")
+
+
+Report.render, Report.text, Report.show, Report.frame = _render, _text, _show, _frame

@@ -1,4 +1,4 @@
-"""Cells as people read them in plain text."""
+"""Cells as plain text for people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from vitprof.values.size import Size
 
 
 def text(cell: Cell, column: Column) -> str:
-    """A cell in words: counts with separators, sizes as formulas, nothing where there is none."""
+    """Return a cell as text: counts with separators, sizes as formulas, None as an empty text."""
     if isinstance(cell, Marked):
         return text(cell.cell, column)
     if isinstance(cell, Label):
@@ -21,7 +21,7 @@ def text(cell: Cell, column: Column) -> str:
 
 
 def spelled(size: Size, kind: Kind) -> str:
-    """A size with names or with numbers; nothing if it has neither name nor arithmetic."""
+    """Return a size as a formula with names or numbers; empty if it is not a closed form."""
     if not size.is_closed_form:
         return ""
     return size.numbers if kind is Kind.NUMBERS else size.formula

@@ -1,4 +1,4 @@
-"""Charts of characters that stand in a document."""
+"""Text charts within a document."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from vitprof.report.document import Charts
 
 
 def drawn(element: Charts, width: int = 80, *, colour: bool = False) -> Iterator[str]:
-    """The chart of each measure that has one, in lines of at most so many columns."""
+    """Yield the text chart of each measure that has one, at most `width` characters wide."""
     from vitprof.formats.drawing.chart import chart
 
     for measure in element.curves.measures:

@@ -1,4 +1,4 @@
-"""A report's rows as CSV: one header, one line a row, exact numbers."""
+"""Write the rows of a report as CSV: a header, one line per row, exact numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vitprof.report.base import Report
 
 
 def render_csv(report: Report) -> str:
-    """The rows; an empty cell is what there is not."""
+    """Return the rows as CSV; None is an empty cell."""
     stream, records = StringIO(), report.records()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(records.columns)

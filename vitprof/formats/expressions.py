@@ -1,4 +1,4 @@
-"""Sizes as formulas: the arithmetic that they came from, in LaTeX and in HTML."""
+"""Write sizes as formulas in LaTeX and HTML."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _HTML = {"×": " × ", "+": " + ", "-": " − ", "/": " / "}
 
 
 def latex(size: Size, *, numbers: bool = False) -> str:
-    r"""A formula in LaTeX's math mode: `B \times N \times \mathit{in}`."""
+    r"""Return a formula for LaTeX's math mode: `B \times N \times \mathit{in}`."""
     return size.spell(_latex_number if numbers else _latex_leaf, _LATEX)
 
 
 def html(size: Size, *, numbers: bool = False) -> str:
-    """A formula in HTML, names in italics."""
+    """Return a formula in HTML, with names in italics."""
     return size.spell(_number if numbers else _html_leaf, _HTML)
 
 
@@ -26,7 +26,7 @@ def _number(leaf: Size) -> str:
 
 
 def _latex_number(leaf: Size) -> str:
-    return _number(leaf).replace(",", "{,}")  # no space behind it, as there is in a list
+    return _number(leaf).replace(",", "{,}")  # in math mode, a bare comma adds a space
 
 
 def _latex_leaf(leaf: Size) -> str:

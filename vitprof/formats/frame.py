@@ -1,4 +1,4 @@
-"""A report's rows as a pandas DataFrame."""
+"""Convert the rows of a report to a pandas DataFrame."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _LARGEST = 2**63 - 1
 
 
 def render_frame(report: Report) -> pandas.DataFrame:
-    """The rows, equal to what pandas reads from the CSV.
+    """Return the rows as a DataFrame, with the values that pandas reads from the CSV.
 
-    Counts are nullable integers and truth values nullable booleans; a column with a count
-    beyond 64 bits holds Python's own.
+    Dtypes are Int64, Float64, boolean or object; a column with a count beyond 64 bits holds
+    Python integers.
     """
     records = report.records()
     frame = pandas.DataFrame(records.rows, columns=[*records.columns], dtype=object)

@@ -1,4 +1,4 @@
-"""A document as HTML, for a notebook or as a part of a page."""
+"""Write a document as HTML, for a notebook or for a part of a page."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _RIGHT, _LEFT = "text-align: right", "text-align: left"
 
 
 def render_html(report: Report) -> str:
-    """The document; each of its parts is an element of its own."""
+    """Return the document as one `div`."""
     parts = "\n".join(part for element in report.document() for part in _parts(element))
     return f'<div class="vitprof">\n{parts}\n</div>\n'
 

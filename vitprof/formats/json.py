@@ -1,4 +1,4 @@
-"""A report as JSON, the contract for other programs."""
+"""Write a report as JSON, with a versioned schema."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from vitprof.report.base import SCHEMA, Report
 
 
 def render_json(report: Report) -> str:
-    """All of it; counts are exact integers."""
+    """Return the whole report as JSON; counts are exact integers."""
     document = {"schema": SCHEMA, "command": report.command, **report.data()}
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""A check as JUnit XML, and as the workflow commands of GitHub."""
+"""Write a check as JUnit XML and as workflow commands of GitHub Actions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010fff
 
 
 def render_junit(check: Check) -> str:
-    """The outcomes: a test suite a model, a test case an expectation."""
+    """Return JUnit XML with a test suite per model and a test case per expectation."""
     root = ElementTree.Element(
         "testsuites", tests=str(len(check.outcomes)), failures=str(len(check.failures))
     )
@@ -40,7 +40,7 @@ def render_junit(check: Check) -> str:
 
 
 def workflow_commands(check: Check) -> list[str]:
-    """The failures as GitHub's workflow commands, which mark lines of the file."""
+    """Return the failures as workflow commands, which annotate lines of the file."""
     file = _escape(check.file, inside_property=True)
     return [
         f"::error file={file},line={outcome.line or case.line},"
@@ -50,7 +50,7 @@ def workflow_commands(check: Check) -> list[str]:
 
 
 def _escape(text: str, *, inside_property: bool = False) -> str:
-    """Escape a workflow command's text as GitHub asks."""
+    """Escape the text of a workflow command by GitHub's rules."""
     codes = [("%", "%25"), ("\r", "%0D"), ("\n", "%0A")]
     if inside_property:
         codes += [(":", "%3A"), (",", "%2C")]
@@ -60,5 +60,5 @@ def _escape(text: str, *, inside_property: bool = False) -> str:
 
 
 def _printable(text: str) -> str:
-    """The text without the characters that XML cannot hold."""
+    """Replace the characters that XML cannot hold."""
     return _NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", text)

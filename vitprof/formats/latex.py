@@ -1,4 +1,4 @@
-"""A document as LaTeX: tables by booktabs, formulas in math mode."""
+"""Write a document as LaTeX: tables with booktabs, formulas in math mode."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _SIGNS = {
 
 
 def render_latex(report: Report) -> str:
-    """The document, to be put into another that uses booktabs."""
+    """Return the document as a fragment of LaTeX that needs booktabs."""
     parts = [part for element in report.document() for part in _parts(element)]
     return "% needs \\usepackage{booktabs}\n" + "\n\n".join(parts) + "\n"
 
@@ -57,7 +57,7 @@ def _parts(element: Element) -> Iterator[str]:
     elif isinstance(element, Equations):
         yield "\n".join([r"\begin{verbatim}", element.text, r"\end{verbatim}"])
     else:
-        assert isinstance(element, Charts)  # which are drawn in characters: a figure is a file
+        assert isinstance(element, Charts)  # text charts are left out
 
 
 def _table(table: Table) -> str:
@@ -95,6 +95,6 @@ def _cell(cell: Cell, column: Column) -> str:
 
 
 def escape(words: str) -> str:
-    """Words as words, which LaTeX prints as they are."""
+    """Escape text so that LaTeX prints it unchanged."""
     printed = "".join(_SIGNS.get(sign, sign) for sign in words)
-    return re.sub("-(?=-)", "-{}", printed)  # no dash is made of hyphens
+    return re.sub("-(?=-)", "-{}", printed)  # keeps LaTeX from joining hyphens to a dash

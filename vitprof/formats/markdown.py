@@ -1,4 +1,4 @@
-"""A document as Markdown, with tables as GitHub has them."""
+"""Write a document as GitHub Markdown."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SIGNS = re.compile(r"[\\`*\[\]<|]|(?<!\w)_|_(?!\w)")
 
 
 def render_markdown(report: Report) -> str:
-    """The document, an empty line between any two of its parts."""
+    """Return the document as Markdown, with an empty line between its parts."""
     parts = [part for element in report.document() for part in _parts(element)]
     return "\n\n".join(parts) + "\n"
 
@@ -66,5 +66,5 @@ def _cells(table: Table, row: Row) -> list[str]:
 
 
 def _escape(words: str) -> str:
-    """Words as words: no table, emphasis, link or tag is made of them."""
+    """Escape text so that Markdown shows it unchanged."""
     return _SIGNS.sub(r"\\\g<0>", words).replace("\n", " ")

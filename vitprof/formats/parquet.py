@@ -1,4 +1,4 @@
-"""A report's rows as a Parquet file."""
+"""Write the rows of a report as a Parquet file."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from vitprof.formats.json import render_json
 from vitprof.report.base import Report
 
 _LARGEST = 2**63 - 1
-_DIGITS = 76  # the most that a decimal of Parquet has
+_DIGITS = 76  # of pyarrow's decimal256, the largest
 
 
 def render_parquet(report: Report) -> bytes:
-    """The rows as a Parquet file, with all of the report as JSON in its metadata.
+    """Return a Parquet file of the rows, with the whole report as JSON in its metadata.
 
     Counts beyond 64 bits are decimals of 76 digits, which are exact.
     """
@@ -33,7 +33,7 @@ def render_parquet(report: Report) -> bytes:
 
 
 def _array(cells: tuple[Any, ...]) -> Any:
-    """A column; counts beyond 64 bits are exact as decimals."""
+    """Return the cells as a pyarrow array; counts beyond 64 bits become decimals."""
     given = {type(cell) for cell in cells if cell is not None}
     if given == {bool}:
         return pa.array(cells, pa.bool_())

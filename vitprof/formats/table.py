@@ -1,4 +1,4 @@
-"""A document as text for a terminal: as wide as that is, with no name and no figure cut."""
+"""Write a document as text for a terminal of any width, without cutting names or numbers."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from vitprof.report.document import (
     Table,
 )
 
-_FORMULA_WIDTH = 38  # a longer formula wraps before it pushes the counts off the screen
-_NARROW_WIDTH = 12  # to which words are broken before a column goes elsewhere
-_FOLDED_WIDTH = 6  # to which names are folded before they are left out
+_FORMULA_WIDTH = 38  # a longer formula is wrapped before the table is split
+_NARROW_WIDTH = 12  # to which text is wrapped before the table is split
+_FOLDED_WIDTH = 6  # to which names are wrapped before they are left out
 _ANY_WIDTH = 10_000
-_WHOLE = (Kind.NAME, Kind.NUMBER)  # are never broken
+_WHOLE = (Kind.NAME, Kind.NUMBER)  # never wrapped
 _FILE_WIDTH = 160
 
 
 def render_table(report: Report) -> str:
-    """The document as text without colours, for a file."""
+    """Return the document as plain text for a file."""
     return plain(report, _FILE_WIDTH)
 
 
 def plain(report: Report, width: int | None) -> str:
-    """The document as text without colours, of so many columns; None for as many as it needs."""
+    """Return the document as plain text of at most `width` characters; None for no limit."""
     stream = StringIO()
     console = Console(file=stream, width=_ANY_WIDTH if width is None else width, color_system=None)
     console.print(report)
@@ -51,7 +51,7 @@ def plain(report: Report, width: int | None) -> str:
 
 
 def show(report: Report, console: Console, options: ConsoleOptions) -> RenderResult:
-    """Yield what rich prints of a report."""
+    """Yield the rich renderables of a report."""
     elements = report.document()
     for place, element in enumerate(elements):
         if place and not _goes_on(elements[place - 1], element):
@@ -60,7 +60,7 @@ def show(report: Report, console: Console, options: ConsoleOptions) -> RenderRes
 
 
 def _goes_on(before: Element, element: Element) -> bool:
-    """If no empty line stands between two elements."""
+    """True if two elements have no empty line between them."""
     entry = isinstance(before, Heading) and isinstance(element, Facts)
     return entry or (isinstance(before, Sentence) and isinstance(element, Sentence))
 
@@ -85,7 +85,7 @@ def _show(element: Element, console: Console, options: ConsoleOptions) -> Iterat
 
 
 def _grid(facts: Facts) -> RichTable:
-    """A line a name; its text wraps."""
+    """Return a grid with a row per name; the text wraps."""
     table = RichTable.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -95,7 +95,7 @@ def _grid(facts: Facts) -> RichTable:
 
 
 def _paragraphs(words: str) -> Iterator[RenderableType]:
-    """Prose without its line breaks, and equations with theirs."""
+    """Yield the paragraphs; prose is rewrapped, equations keep their line breaks."""
     for place, paragraph in enumerate(words.split("\n\n")):
         lines = paragraph.splitlines()
         prose = not any(line.startswith(" ") or "  " in line for line in lines)
@@ -104,11 +104,8 @@ def _paragraphs(words: str) -> Iterator[RenderableType]:
         yield Text(" ".join(lines) if prose else paragraph)
 
 
-# Tables
-
-
 def _tables(table: Table, options: ConsoleOptions) -> Iterator[RenderableType]:
-    """One table if it fits; else its parts, and of a part as many columns at a time as fit."""
+    """Yield one table if it fits, else one or more tables for each part of its columns."""
     if table.title:
         yield Text(table.title)
     shape = _Shape(table, options.max_width)
@@ -119,14 +116,14 @@ def _tables(table: Table, options: ConsoleOptions) -> Iterator[RenderableType]:
 
 
 class _Shape:
-    """A table, the widths of its columns, and the width that there is for it.
+    """Layout of a table: widths of its columns, and a split if they do not fit.
 
     Attributes:
         table: the table.
-        width: of the terminal, in characters.
-        natural: width of each column if nothing is broken.
-        comfortable: the same with long formulas broken.
-        least: width of each column if it is broken between words.
+        width: width of the terminal, in characters.
+        natural: width of each column without wrapping.
+        comfortable: width of each column with long formulas wrapped.
+        least: smallest width of each column, wrapped between words.
     """
 
     def __init__(self, table: Table, width: int) -> None:
@@ -146,12 +143,12 @@ class _Shape:
             self.least.append(natural if column.kind in _WHOLE else narrow)
 
     def fits(self, places: Sequence[int], widths: Sequence[int], padding: int = 1) -> bool:
-        """If a table of these columns has room, `padding` blanks more than one between them."""
+        """True if these columns fit, with `padding` + 1 blanks between them."""
         gaps = (1 + padding) * (len(places) - 1)
         return sum(widths[place] for place in places) + gaps <= self.width
 
     def groups(self) -> list[list[int]]:
-        """All columns; or part by part, of a part those that fit, behind the keys, and so on."""
+        """Return the columns of each table: all in one if they fit, else split by part."""
         columns = [*enumerate(self.table.columns)]
         everything = [place for place, _ in columns]
         if self.fits(everything, self.natural) or self.fits(everything, self.comfortable):
@@ -178,13 +175,13 @@ class _Shape:
             own = own[number:]
 
     def _has_room(self, names: Sequence[int], place: int) -> bool:
-        """If names, folded if need be, have room beside a column that is not."""
+        """True if a column fits beside key columns, whose names may be wrapped."""
         whole = [n for n in (*names, place) if self.table.columns[n].kind is Kind.NUMBER]
         folded = _FOLDED_WIDTH * (len(names) + 1 - len(whole))
         return sum(self.least[n] for n in whole) + folded + len(names) <= self.width
 
     def drawn(self, places: Sequence[int]) -> RichTable:
-        """The table of these columns; names are broken only where they alone are too wide."""
+        """Return the table of these columns; names wrap only if they alone are too wide."""
         for widths in (self.natural, self.comfortable):
             for padding in (1, 0):
                 if self.fits(places, widths, padding):
@@ -193,7 +190,7 @@ class _Shape:
         return self._drawn(places, self._squeezed(places, padding), padding)
 
     def _squeezed(self, places: Sequence[int], padding: int) -> dict[int, int]:
-        """The least widths, what is left over shared out among those who have use for it."""
+        """Return the smallest widths, with the remaining width shared by columns that need it."""
         widths = {place: self.least[place] for place in places}
         left = self.width - (1 + padding) * (len(places) - 1) - sum(widths.values())
         while left > 0:
@@ -204,7 +201,7 @@ class _Shape:
                 widths[place] += 1
             left -= len(wanting[:left])
         folded = [n for n in places if self.table.columns[n].kind is not Kind.NUMBER]
-        while left < 0:  # a single column beside its name: the name is folded
+        while left < 0:  # wrap the names, if there are any
             widest = max(folded or places, key=lambda place: widths[place])
             widths[widest] -= 1
             left += 1
@@ -240,7 +237,7 @@ def _add(made: RichTable, table: Table, row: Row, places: Sequence[int]) -> None
         if column.part != EVERY and row.cells[place] is not None
     }
     if said and not said & {*places}:
-        return  # it says something in another part alone
+        return  # all its cells are in another part
     cells = []
     for place in places:
         cell, column = row.cells[place], table.columns[place]

@@ -1,6 +1,6 @@
 """One encoder block: token mixer and MLP, with norms and residuals.
 
-Its arrangement is one of
+The arrangement is one of
 
 pre        X = X + Mixer(norm(X))             (Dosovitskiy et al. 2020, eqs. 2 and 3)
            X = X + MLP(norm(X))
@@ -12,14 +12,17 @@ single     X = X + MLP(norm(Mixer(norm(X))))  (Rao et al. 2021, GFNet)
 conv       X = X + norm(act(Mixer(X)))        (Trockman and Kolter 2022, ConvMixer)
            X = norm(MLP(X))
 
-With `layer_scale`, each branch is multiplied by a learned gain a channel before it is added
-(Touvron et al. 2021, Going Deeper with Image Transformers, eq. 4). The MLP is one of
+With `layer_scale`, each branch is multiplied by a learned gain per channel before the sum
+(Touvron et al. 2021, Going Deeper with Image Transformers, eq. 4). In training, `dropout` drops
+elements after the mixer and after each linear layer of the MLP with its activation or gate, and
+`drop_path` the branch of a sample as a whole (Huang et al. 2016, Deep Networks with Stochastic
+Depth). The MLP is one of
 
 plain      act(X W_1 + b_1) W_2 + b_2, D -> hidden -> D
 gated      (act(G) * V) W_2 + b_2, with G, V = X W_1 + b_1 of `hidden` channels each
            (Shazeer 2020, GLU Variants Improve Transformer, eq. 6, with biases)
 linear     act(X W_1 + b_1), D -> D
-none       there is none, nor its norm
+none       no MLP, and no norm for it
 """
 
 from __future__ import annotations
@@ -54,52 +57,69 @@ def activation_option(default: str) -> Any:
 
 
 def hidden_width(dim: int, mlp_ratio: Fraction) -> int:
-    """Width of an MLP, rounded down as timm does: `int(dim * mlp_ratio)`."""
+    """Return the hidden width of an MLP, rounded down as in timm: `int(dim * mlp_ratio)`."""
     return dim * mlp_ratio.numerator // mlp_ratio.denominator
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlockOptions(Options):
-    """What the blocks of a model are made of, beside their mixer."""
+    """Options of a model's blocks, except their mixer."""
 
     mlp_ratio: Fraction = ratio(
-        "4", minimum="0.001", below="1000", help="width of the MLP over the dim"
+        "4", minimum="0.001", below="1000", help="hidden width of the MLP divided by dim"
     )
     mlp: str = choice("plain", names=tuple(MLPS), help="MLP of a block")
     activation: str = activation_option("gelu")
-    block: str = choice("pre", names=BLOCKS, help="where a block has its norms and residuals")
-    norm: str = choice("layer", names=tuple(NORMS), help="norms of the blocks and before the head")
-    layer_scale: bool = flag(False, help="a learned gain a channel on each residual branch")
+    block: str = choice("pre", names=BLOCKS, help="arrangement of norms and residuals in a block")
+    norm: str = choice("layer", names=tuple(NORMS), help="norm in the blocks and before the head")
+    layer_scale: bool = flag(False, help="learned gain per channel on each residual branch")
+    dropout: Fraction = ratio(
+        "0",
+        minimum="0",
+        below="1",
+        help="rate of dropout in training: after the mixer's output projection, and in the MLP "
+        "after activation and output; not on attention weights or positions",
+    )
+    drop_path: Fraction = ratio(
+        "0",
+        minimum="0",
+        below="1",
+        help="rate of stochastic depth in training: residual branches dropped per sample, "
+        "with the same rate in every block",
+    )
 
     def of_blocks(self) -> tuple[object, ...]:
-        """What the blocks are made of, beside the width of their MLP."""
-        return (self.mlp, self.activation, self.block, self.norm, self.layer_scale)
+        """Return the options that a block's ops depend on, except the width of its MLP."""
+        return (
+            *(self.mlp, self.activation, self.block, self.norm, self.layer_scale),
+            *(self.dropout, self.drop_path),
+        )
 
     def normalise(self, run: Run, name: str, x: Tensor) -> Tensor:
-        """Run the norm of this kind on the last axis."""
+        """Run the norm that `norm` selects on the last axis."""
         return NORMS[self.norm](run, name, x)
 
     def fits(self, dim_name: str, dim: int, heads_name: str, heads: int) -> Iterator[Constraint]:
-        """Yield that the heads share out the channels, and that the MLP has any."""
+        """Yield the rules that heads divide the dim and that the MLP has a hidden channel."""
         yield divides(dim_name, dim, heads_name, heads)
         if self.mlp in ("plain", "gated"):
             yield Constraint(
                 hidden_width(dim, self.mlp_ratio) >= 1,
                 lambda: (
-                    f"mlp ratio {float(self.mlp_ratio)} leaves the MLP no channel of {dim}; "
-                    f"give a ratio of at least 1/{dim}"
+                    f"mlp ratio {float(self.mlp_ratio)} gives the MLP of dim {dim} no hidden "
+                    f"channel; give a ratio of at least 1/{dim}"
                 ),
             )
 
 
 @dataclass(slots=True, kw_only=True)
 class Block:
-    """A block at the given sizes; nobody changes one.
+    """A block at the given sizes; immutable by convention.
 
     Attributes:
         sizes: N, D and heads.
         mixer: its token mixer.
-        options: what else it is made of.
+        options: its other options.
     """
 
     sizes: MixerSizes
@@ -108,7 +128,7 @@ class Block:
 
     @property
     def hidden(self) -> int:
-        """Width of the MLP."""
+        """Hidden width of the MLP."""
         return hidden_width(self.sizes.dim.value, self.options.mlp_ratio)
 
     def forward(self, run: Run, x: Tensor) -> Tensor:
@@ -152,13 +172,18 @@ class Block:
         return self.options.normalise(run, f"norm{place}", x)
 
     def _add(self, run: Run, place: int, x: Tensor, branch: Tensor) -> Tensor:
-        """The residual, with the branch in its scale."""
+        """Add the branch, with layer scale and drop path if there are any, to the residual."""
         if self.options.layer_scale:
             branch = run.layer_scale(f"ls{place}", branch)
+        if self.options.drop_path:
+            branch = run.drop_path(f"drop_path{place}", branch)
         return run.add(f"residual{place}", x, branch)
 
     def _act(self, run: Run, x: Tensor) -> Tensor:
         return run.activation("act", self.options.activation, x)
+
+    def _drop(self, run: Run, name: str, x: Tensor) -> Tensor:
+        return run.dropout(name, x) if self.options.dropout else x
 
     def _mixer(self, run: Run, x: Tensor) -> Tensor:
         def mixer(x: Tensor) -> Tensor:
@@ -168,25 +193,30 @@ class Block:
         y = run.layer("mixer", self.mixer.type(), mixer, x)
         run.check_alike(x, y, "forward")
         run.mixer = ""
-        return y
+        return self._drop(run, "proj_drop", y)
 
     def _mlp(self, run: Run, x: Tensor) -> Tensor:
         kind = self.options.mlp
         return run.layer("mlp", MLPS[kind], partial(_MLPS[kind], self, run), x)
 
     def _plain(self, run: Run, x: Tensor) -> Tensor:
-        hidden = self._act(run, run.linear("fc1", x, Size(self.hidden, "hidden")))
-        return run.linear("fc2", hidden, self.sizes.dim)
+        H = Size(self.hidden, "hidden")
+        y = self._drop(run, "drop1", self._act(run, run.linear("fc1", x, H)))
+        y = run.linear("fc2", y, self.sizes.dim)
+        return self._drop(run, "drop2", y)
 
     def _gated(self, run: Run, x: Tensor) -> Tensor:
         H = Size(self.hidden, "hidden")
         gate, value = run.linear("fc1", x, 2 * H).split((H, H), -1)
         gated = run.multiply("gate", self._act(run, gate), value)
         del gate, value
-        return run.linear("fc2", gated, self.sizes.dim)
+        gated = self._drop(run, "drop1", gated)
+        y = run.linear("fc2", gated, self.sizes.dim)
+        del gated
+        return self._drop(run, "drop2", y)
 
     def _linear(self, run: Run, x: Tensor) -> Tensor:
-        return self._act(run, run.linear("fc1", x, self.sizes.dim))
+        return self._drop(run, "drop1", self._act(run, run.linear("fc1", x, self.sizes.dim)))
 
 
 _ARRANGEMENTS = {

@@ -1,4 +1,4 @@
-"""What models of images share: patches on a grid, and where they lie."""
+"""Base class of image models: options, patches on a grid and their positions."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ POSITIONS = ("learned", "fixed", "none")
 
 
 def image_size_option(default: int) -> Any:
-    """Declare the height of an image, and its width if that is no other."""
+    """Declare the height of an image, which is also its width if it is square."""
     return whole(
         default,
         symbol="image",
-        help="side of the square image in pixels, or its height",
+        help="height of the image in pixels, and its width if image width is 0",
         grows=4_096,
         multiple_of="patch_size",
         unit="pixels",
@@ -42,18 +42,16 @@ def patch_size_option(default: int) -> Any:
 
 
 def pos_embed_option(default: str) -> Any:
-    """Declare what is added to the tokens to say where they lie."""
-    return choice(
-        default, names=POSITIONS, help="positions added to the tokens: a table of parameters"
-    )
+    """Declare the position embedding that is added to the tokens."""
+    return choice(default, names=POSITIONS, help="position embedding added to the tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageModel(Model):
-    """A model of images, which are cut into patches.
+    """A model of images that are cut into patches.
 
-    Positions are a table of parameters, trained or fixed; fixed ones are sines and cosines of
-    both axes, for which the width has to be divisible by 4.
+    Positions are a table of parameters, trained or fixed. Fixed ones are sines and cosines of
+    both axes, for which `dim` has to be divisible by 4.
     """
 
     image_size: int = image_size_option(224)
@@ -64,7 +62,7 @@ class ImageModel(Model):
     patch_size: int = patch_size_option(16)
     patch_bias: bool = flag(True, help="bias of the patch embedding")
     pos_embed: str = pos_embed_option("learned")
-    pos_embed_token: bool = flag(True, help="positions of the class token and its like, too")
+    pos_embed_token: bool = flag(True, help="position embedding for the prefix tokens too")
     final_norm: bool = flag(True, help="a norm after the last block")
 
     def constraints(self) -> Iterator[Constraint]:
@@ -75,17 +73,17 @@ class ImageModel(Model):
 
     @derived
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of patches."""
+        """Rows and columns of patches, as numbers."""
         return self.image_size // self.patch_size, self.width // self.patch_size
 
     @property
     def width(self) -> int:
-        """Columns of pixels."""
+        """Width of an image, in pixels."""
         return self.image_width or self.image_size
 
     @derived
     def patches(self) -> int:
-        """Patches of an image."""
+        """Number of patches of an image."""
         rows, columns = self.grid
         return rows * columns
 
@@ -96,33 +94,33 @@ class ImageModel(Model):
 
     @property
     def has_positions(self) -> bool:
-        """Whether anything says where the patches lie."""
+        """True if positions are added to the tokens."""
         return self.pos_embed != "none"
 
     def table(self, run: Run, name: str, tokens: Size, dim: Size) -> Tensor:
-        """The positions of that many tokens: (1, tokens, dim)."""
+        """Return the parameter with the positions of the tokens: (1, tokens, dim)."""
         return run.parameter(name, ONE, tokens, dim, trained=self.pos_embed == "learned")
 
     @derived
     def sides(self) -> tuple[Size, Size]:
-        """Rows and columns of patches, by name."""
+        """Rows and columns of patches, as named sizes."""
         rows, columns = self.grid
         return Size(rows, "rows"), Size(columns, "columns")
 
     @derived
     def pixels(self) -> Size:
-        """Numbers of a patch."""
+        """Elements of a patch: patch × patch × channels."""
         p = self.size("patch_size")
         return product((p, p, self.size("channels")))
 
     def patchify(self, image: Tensor) -> Tensor:
-        """Images cut into patches, row by row: (B, patches, patch × patch × channels)."""
+        """Cut images into patches, row by row: (B, patches, patch × patch × channels)."""
         (B, C, _, _), (rows, columns), p = image.shape, self.sides, self.size("patch_size")
         grid = image.reshape(B, C, rows, p, columns, p).permute(0, 2, 4, 3, 5, 1)
         return grid.reshape(B, Size(self.patches, "patches"), self.pixels)
 
     def sines_fit(self, dim_name: str, dim: int, heads: int) -> Iterator[Constraint]:
-        """Yield that fixed positions share out the channels."""
+        """Yield the rule that 4 divides `dim` if positions are fixed."""
         if self.pos_embed == "fixed":
             yield Constraint(dim % 4 == 0, lambda: _not_by_four(dim_name, dim, heads))
 
@@ -131,6 +129,6 @@ def _not_by_four(name: str, dim: int, heads: int) -> str:
     step = lcm(4, heads)
     near = [n for n in (dim // step * step, (dim // step + 1) * step) if n]
     return (
-        f"{name} {dim} is not divisible by 4, as the sines and cosines of two axes need; with "
+        f"{name} {dim} is not divisible by 4, which sines and cosines of two axes need; with "
         f"these heads {name} can be {listing(near)}"
     )

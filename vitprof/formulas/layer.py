@@ -1,4 +1,4 @@
-"""Layers: the tree of ops, with the paths that the torch model has."""
+"""Layers: the tree of ops, with the module paths of the torch model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vitprof.values.size import Size
 
 
 class Measure(Enum):
-    """What of an op is counted."""
+    """A counted property of an op."""
 
     PARAMS = "params"
     MACS = "macs"
@@ -27,23 +27,24 @@ class Measure(Enum):
 
 @dataclass(slots=True)
 class Layer:
-    """A module with its ops and layers; like an op, nobody changes one.
+    """A module with its ops and layers; immutable by convention, as an op is.
 
     Attributes:
         name: last part of the path; empty for the model itself.
         type: class name of the torch module.
-        children: what it holds, in the order of the torch module.
-        repeat: how many equal layers stand side by side, counted up from `name`.
+        children: its ops and layers, in the order of the torch module.
+        repeat: number of equal layers in a module list, numbered from `name`; None if it is
+            a single layer.
     """
 
     name: str
     type: str
     children: tuple[Layer | Op, ...]
     repeat: Size | None = None
-    _total: dict[object, int] | None = None  # of equal layers, which can be in many models
+    _total: dict[object, int] | None = None  # a cache, since many models can share equal layers
 
     def total(self, measure: Measure) -> int:
-        """The count of this layer and all below it, times its repeats."""
+        """Return the count of this layer and all below it, times its repeats."""
         if self.repeat is None:
             return self.of_one(measure)
         totals = self._total
@@ -54,12 +55,12 @@ class Layer:
         return totals[measure.of]
 
     def of_one(self, measure: Measure) -> int:
-        """The count of one of the equal layers and all below it."""
+        """Return the count of one of the equal layers and all below it."""
         count, of, contractions = 0, measure.of, measure is Measure.MACS
         for child in self.children:
             if isinstance(child, Layer):
                 count += child.total(measure)
-            elif not contractions or child.contracts:  # the others have no MACs
+            elif not contractions or child.contracts:  # only contractions have MACs
                 count += of(child).value
         return count
 
@@ -67,12 +68,12 @@ class Layer:
         """Yield this layer and all below it, parents first.
 
         Args:
-            fold: yield equal layers once, named `0-11`, with their number.
+            fold: yield equal layers once, named `0-11`, with their number as `repeat`.
         """
         yield from _walk(self, parent="", level=0, repeat=1, fold=fold)
 
     def uncounted(self) -> Counter[str]:
-        """Elements of work outside contractions, by kind."""
+        """Return the elements of work outside contractions, by kind of work."""
         total: Counter[str] = Counter()
         for node in self.walk(fold=True):
             if isinstance(node.item, Op):
@@ -81,7 +82,7 @@ class Layer:
         return total
 
     def fft_flops(self) -> int:
-        """What the Fourier transforms take by the usual figure, which no count includes."""
+        """Return the FLOPs of the Fourier transforms, which no count includes; see `FFT.flops`."""
         return sum(
             node.item.flops.value * node.repeat
             for node in self.walk(fold=True)
@@ -94,10 +95,10 @@ class Node:
     """A layer or an op at its place in the tree.
 
     Attributes:
-        path: path from the root, that of the torch submodule; `blocks.0-11.norm1`
-            where equal layers are folded.
+        path: path from the root, equal to that of the torch submodule; `blocks.0-11.norm1`
+            if equal layers are folded.
         level: depth below the root, which is 0.
-        repeat: how many equal ones this node stands for.
+        repeat: number of equal layers or ops that the node represents.
         item: the layer or op itself.
     """
 
@@ -108,7 +109,7 @@ class Node:
 
     @property
     def paths(self) -> list[str]:
-        """The paths of all the torch modules that this node stands for."""
+        """Paths of all torch modules that the node represents."""
         paths = [""]
         for part in self.path.split("."):
             first, _, last = part.partition("-")
@@ -139,5 +140,5 @@ def _names(layer: Layer, *, fold: bool) -> list[tuple[str, int]]:
 
 
 def join(parent: str, name: str) -> str:
-    """The path of what is called `name` below `parent`."""
+    """Return the path of `name` below `parent`."""
     return f"{parent}.{name}" if parent else name

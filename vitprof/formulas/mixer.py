@@ -1,4 +1,4 @@
-"""What a token mixer is: its options, its formula, and where its torch module lives."""
+"""Base class of token mixers: options, formula and the reference to the torch module."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from vitprof.values.size import Size
 
 @dataclass(slots=True)
 class MixerSizes:
-    """The sizes that a mixer works at, whatever the batch; nobody changes them.
+    """Sizes that a mixer works at, for any batch; immutable by convention.
 
     Attributes:
         tokens: N, tokens of an image.
         dim: D, channels of a token.
         heads: h, with D divisible by h.
-        grid: rows and columns where the tokens are the patches of an image and no other.
-        scattered: why there is no grid, to follow "because".
+        grid: rows and columns if the tokens are exactly the patches of an image, else None.
+        scattered: reason for having no grid, to follow "because" in a sentence.
         head_dim: d = D / h, channels of a head.
     """
 
@@ -43,17 +43,16 @@ class MixerSizes:
 class Mixer(Options):
     """A token mixer: (B, N, D) to (B, N, D), mixing along N.
 
-    A mixer is a frozen dataclass: its fields are the options it adds to the
-    model's, its `forward` the paper's equations as ops.
+    A mixer is a frozen dataclass: its fields are the options that it adds to those of the
+    model, and its `forward` is the paper's equations as ops.
 
     Attributes:
-        name: what it is called by.
+        name: its name on the command line and in `MIXERS`.
         aliases: other names for it.
-        summary: one line that says what it does.
-        source: the paper, with its equation.
-        module: `package.module:Class` of the torch module, imported when a running
-            model is asked for.
-        on_grid: mixes neighbours on a grid of rows and columns, and is nothing without.
+        summary: description in one line.
+        source: the paper, with the equation.
+        module: `package.module:Class` of the torch module, imported only to build it.
+        on_grid: True if it mixes neighbours on a grid of rows and columns.
     """
 
     name: ClassVar[str]
@@ -65,11 +64,11 @@ class Mixer(Options):
 
     @property
     def needs_grid(self) -> bool:
-        """Whether it is nothing without a grid, with these options."""
+        """True if it needs a grid with these options."""
         return self.on_grid
 
     def admits(self, sizes: MixerSizes) -> Iterator[Constraint]:
-        """Yield what holds of the sizes that the mixer is defined at."""
+        """Yield the rules for the sizes at which the mixer is defined."""
         if self.needs_grid:
             yield Constraint(
                 sizes.grid is not None,
@@ -83,14 +82,14 @@ class Mixer(Options):
     def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
         """Run the mixer's ops on (B, N, D), line by line and named as in the torch module.
 
-        A variable holds its tensor for as long as the module's holds it.
+        A variable has to hold its tensor as long as the variable of the torch module does.
 
         Raises:
             FormulaError: two ops do not fit together.
         """
 
     def formula(self, sizes: MixerSizes, batch: Size) -> Layer:
-        """The mixer's ops under the name `mixer`."""
+        """Return the mixer's ops on (B, N, D) as a tree with the name `mixer`."""
         shape = (batch, sizes.tokens, sizes.dim)
         forward = partial(self._forward, sizes)
         return count("mixer", self.type(), forward, shape, checked=self.checked)
@@ -100,13 +99,13 @@ class Mixer(Options):
 
     @classmethod
     def type(cls) -> str:
-        """Class name of the torch module."""
+        """Return the class name of the torch module."""
         return cls.module.partition(":")[2]
 
     def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
-        """Keyword arguments that construct the torch module.
+        """Return the keyword arguments of the torch module's constructor.
 
-        By default `dim`, `heads` and the options by name; a module that needs the number of
-        tokens or their grid adds it.
+        These are `dim`, `heads` and the options by name. A mixer whose module needs the number
+        of tokens or their grid overrides this method.
         """
         return {"dim": sizes.dim.value, "heads": sizes.heads.value, **self.values()}

@@ -1,4 +1,4 @@
-"""What a model is: its options, its formula, and where its torch module lives."""
+"""Base class of models: options, formula and the reference to the torch module."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def dim_option(default: int, of: str, symbol: str = "D", heads: str = "heads") -> Any:
-    """Declare a width, which the option `heads` shares out."""
+    """Declare a width, which the option named `heads` has to divide."""
     return whole(default, symbol=symbol, help=f"channels of {of}", grows=4_096, multiple_of=heads)
 
 
@@ -39,21 +39,21 @@ def depth_option(default: int, of: str, symbol: str = "depth") -> Any:
 
 def heads_option(default: int, of: str) -> Any:
     """Declare a number of heads."""
-    return whole(default, symbol="heads", help=f"heads of the mixers of {of}")
+    return whole(default, symbol="heads", help=f"heads of each mixer of {of}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model(BlockOptions):
-    """A model that a token mixer is put into.
+    """A model whose blocks have a token mixer.
 
     Attributes:
-        name: what it is called by.
-        summary: one line that says what it is.
-        source: where it comes from.
-        module: `package.module:Class` of the torch module, constructed from the
-            model and imported when a running one is asked for.
+        name: its name on the command line and in `MODELS`.
+        summary: description in one line.
+        source: the paper.
+        module: `package.module:Class` of the torch module, whose constructor takes the model;
+            imported only to build it.
         mixer: the token mixer of every block, with its options.
-        preset: the published configuration that it was made from, if it was.
+        preset: name of the published configuration that it comes from, or empty.
     """
 
     name: ClassVar[str]
@@ -69,41 +69,41 @@ class Model(BlockOptions):
             yield from stage.block.mixer.admits(stage.block.sizes)
 
     def every_constraint(self) -> Iterator[Constraint]:
-        """Yield the mixer's own rules, and then those of the model."""
+        """Yield the rules of the mixer, then those of the model."""
         yield from self.mixer.constraints()
         yield from self.constraints()
 
     @property
     def variant(self) -> str:
-        """What it is called among models that differ in their mixer."""
+        """Name in a comparison of models that differ in their mixer."""
         return self.mixer.name
 
     @property
     def needs_grid(self) -> bool:
-        """If it is defined only where its tokens are the patches of an image and no other."""
+        """True if its mixer needs tokens that are exactly the patches of an image."""
         return self.mixer.needs_grid
 
     def options(self) -> dict[str, Option]:
-        """Every option of it, its own and the mixer's."""
+        """Return the declarations of the model's and the mixer's options, by name."""
         return {**self.declared(), **self.mixer.declared()}
 
     def at(self, values: Mapping[str, object]) -> Self:
-        """A copy with other values of some options; those that it has not are no matter to it.
+        """Return a copy with other values of some options; unknown names are ignored.
 
         Raises:
-            SpecError: there is no such configuration.
+            SpecError: a value is not allowed, or two values do not fit.
         """
-        own, mixers = self._shared_out(values)
+        own, mixers = self._split_values(values)
         return replace(self, **own, mixer=replace(self.mixer, **mixers) if mixers else self.mixer)
 
     def placed(self, values: Mapping[str, object]) -> Self:
-        """The same with arrays as values, or of what follows from some; see `substitute`."""
-        own, mixers = self._shared_out(values)
+        """Return a copy with arrays as options or derived properties; see `substitute`."""
+        own, mixers = self._split_values(values)
         derived = {name: value for name, value in values.items() if name not in {**own, **mixers}}
         return self.substitute(**own, **derived, mixer=self.mixer.substitute(**mixers))
 
-    def _shared_out(self, values: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The values of its own options, and of the mixer's."""
+    def _split_values(self, values: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Split values into those of the model's own options and those of the mixer's."""
         own, mixers = self.declared(), self.mixer.declared()
         return (
             {name: value for name, value in values.items() if name in own},
@@ -112,35 +112,40 @@ class Model(BlockOptions):
 
     @property
     def classifies(self) -> bool:
-        """Whether it returns a logit for each class."""
+        """True if the model returns a logit per class."""
         return False
 
     @abstractmethod
     def input(self, batch: Size) -> Shape:
-        """Shape of the tensor that the torch module takes."""
+        """Return the shape of the torch module's input."""
 
     @derived
     @abstractmethod
     def stages(self) -> tuple[Stage, ...]:
-        """The stages of equal blocks, such as encoder and decoder."""
+        """Stages of equal blocks, such as encoder and decoder."""
 
     def stage(self, name: str, depth: Size, sizes: MixerSizes) -> Stage:
-        """A stage of this model's blocks at the given sizes."""
+        """Return a stage of this model's blocks at the given sizes."""
         return Stage(
             name=name, depth=depth, block=Block(sizes=sizes, mixer=self.mixer, options=self)
         )
 
     @abstractmethod
     def forward(self, run: Run, x: Tensor) -> Tensor:
-        """Run the model's ops on its input, line by line and with the variables of the torch
-        module, and return what it returns first."""
+        """Run the model's ops on its input and return the first output.
+
+        Lines and variables are those of the torch module's forward.
+
+        Raises:
+            FormulaError: two ops do not fit together.
+        """
 
     @abstractmethod
     def loss(self, run: Run, y: Tensor) -> Tensor:
-        """Run what a training step makes of the model's output."""
+        """Run the loss of a training step on the model's output."""
 
     def formula(self, batch: int = 1) -> Layer:
-        """The whole model's ops on `batch` images, paths as in the torch module.
+        """Return the model's ops on `batch` images as a tree, with the torch module's paths.
 
         Raises:
             FormulaError: two ops do not fit together.
@@ -149,7 +154,7 @@ class Model(BlockOptions):
         return count("", self._type, self.forward, shape, checked=numbers)
 
     def program(self, batch: int = 1) -> Program:
-        """The forward pass on `batch` images and its loss, call by call.
+        """Return the calls of the forward pass on `batch` images and of its loss, in order.
 
         Raises:
             FormulaError: two ops do not fit together.
@@ -161,25 +166,25 @@ class Model(BlockOptions):
         return self.module.partition(":")[2]
 
     def input_shape(self, batch: int = 1) -> tuple[int, ...]:
-        """Shape of the tensor that the torch module takes, as numbers."""
+        """Return the shape of the torch module's input, as numbers."""
         return tuple(size.value for size in self.input(Size(batch, "B")))
 
     def build(self, *, device: str, dtype: torch.dtype) -> nn.Module:
-        """The torch module on a device; on `meta` it allocates nothing."""
-        # By name, as `module` is: what is on paper knows nothing of what runs.
+        """Build the torch module on a device; on `meta` it allocates nothing."""
+        # Imported by name, since formulas must not depend on torch.
         module: nn.Module = import_module("vitprof.modules.build").build(
             self, device=device, dtype=dtype
         )
         return module
 
     def inputs(self, batch: int, *, device: str, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
-        """Random images, or tokens, for the torch module."""
+        """Return random images, or tokens, for the torch module."""
         import torch
 
         return (torch.randn(self.input_shape(batch), device=device, dtype=dtype),)
 
     def conditions(self) -> dict[str, Value]:
-        """Every choice that a count depends on: model, mixer and their options."""
+        """Return every choice that a count depends on: model, mixer and their options."""
         return {
             **({"preset": self.preset} if self.preset else {}),
             "model": self.name,

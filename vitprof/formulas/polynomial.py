@@ -1,4 +1,4 @@
-"""A formula as a polynomial: the same ops evaluated on SymPy's symbols."""
+"""Counts as polynomials: the ops of a formula evaluated on SymPy symbols."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def mixer_polynomials(mixer: Mixer) -> dict[Measure, str]:
-    """A mixer's counts for B images in B, N, D, heads and its own options' symbols.
+    """Return a mixer's counts for B images in B, N, D, heads and the symbols of its options.
 
     On a grid, N is rows times columns.
     """
@@ -31,16 +31,16 @@ def mixer_polynomials(mixer: Mixer) -> dict[Measure, str]:
         heads=Size(heads),
         grid=(Size(rows), Size(columns)),
     )
-    # A grid that a mixer needs is one of N tokens.
+    # The rows × columns of the grid are the N tokens.
     return _polynomials(
         symbolic.formula(sizes, Size(B)), {head_dim: D / heads}, {rows * columns: N}
     )
 
 
 def model_polynomials(model: Model) -> dict[Measure, str]:
-    """A model's counts for one image in the symbols of its widths, depths and tokens.
+    """Return a model's counts for one image in the symbols of its widths, depths and tokens.
 
-    Heads drop out where they only share out channels; ratios keep their values.
+    Heads cancel if they only divide the channels; ratios keep their values.
     """
     symbols = _own_symbols(model)
     widths = {
@@ -55,7 +55,7 @@ def model_polynomials(model: Model) -> dict[Measure, str]:
         symbols[dim] = symbols[heads] * share
     derived = {name: _symbols(name)[0] for name in ("patches", "kept") if hasattr(model, name)}
     rows, columns = _symbols("rows", "columns")
-    derived["grid"] = None if "tokens" in symbols else (rows, columns)  # N tokens have none
+    derived["grid"] = None if "tokens" in symbols else (rows, columns)  # N alone gives no grid
     formula = model.substitute(**symbols, **derived).formula()
     areas = {rows * columns: derived["patches"]} if "patches" in derived else {}
     return _polynomials(formula, back, areas)
@@ -66,17 +66,17 @@ def _polynomials(
 ) -> dict[Measure, str]:
     from sympy import expand, floor
 
-    def even(count: Any) -> Any:  # what formulas divide, they divide without a rest
-        return expand(count).replace(floor, lambda share: share)
+    def exact(count: Any) -> Any:  # every floor division in a formula is exact
+        return expand(count).replace(floor, lambda quotient: quotient)
 
     def polynomial(measure: Measure) -> Any:
-        return expand(expand(even(layer.of_one(measure)).subs(back)).subs(areas))
+        return expand(expand(exact(layer.of_one(measure)).subs(back)).subs(areas))
 
     return {measure: _spell(polynomial(measure)) for measure in Measure}
 
 
 def _own_symbols(options: Options) -> dict[str, Any]:
-    """A symbol for each option that has one, decoder heads apart from the encoder's."""
+    """Return a symbol for each option that has one; decoder heads get another than heads."""
     return {
         name: _symbols(name if name.endswith("heads") else option.symbol.replace(" ", "_"))[0]
         for name, option in options.declared().items()
@@ -91,6 +91,6 @@ def _symbols(*names: str) -> tuple[Any, ...]:
 
 
 def _spell(expression: object) -> str:
-    """Write a SymPy expression as formulas are written here: `4 × D² + 4 × D`."""
+    """Return a SymPy expression in the notation of formulas: `4 × D² + 4 × D`."""
     powers = re.sub(r"\*\*(\d+)", lambda power: power[1].translate(_SUPERSCRIPTS), str(expression))
     return powers.replace("*", " × ").replace("/", " / ")

@@ -1,11 +1,10 @@
-"""A forward pass as data: its calls in order, and how long each tensor is held.
+"""A forward pass as data: its calls in order, and the lifetime of each tensor.
 
-A program is what a formula leaves behind when it has run once on tensors that know only
-their shapes. Nothing in it depends on a device, a dtype or a way to train: those are the
-business of whoever reads it.
+A program records one run of a formula on shapes. It depends neither on a device nor on a
+dtype nor on the training setup: its readers add those.
 
-Tensors are numbers. `Release` says that no variable of the forward pass holds a tensor any
-longer, which is when Python would let go of it.
+Tensors are numbered. `Release` marks the point at which no variable of the forward pass
+holds a tensor any longer, so that Python frees it.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from vitprof.values.size import Size
 
 @dataclass(slots=True)
 class Call:
-    """An op that runs.
+    """A call of an op.
 
     Attributes:
-        op: its facts.
-        reads: the tensors that it is given.
-        write: the tensor that it makes.
+        op: the op, with its counts.
+        reads: numbers of the input tensors.
+        write: number of the output tensor.
     """
 
     op: Op
@@ -36,14 +35,14 @@ class Call:
 
 @dataclass(slots=True)
 class Move:
-    """A line that does no arithmetic: a view, a copy, a cast; a method of torch's tensors.
+    """A call of a tensor method without arithmetic: a view, a copy or a cast.
 
     Attributes:
-        method: its name in torch.
-        arguments: what it is given, tensors apart.
-        reads: the tensors that it is given.
-        shapes: of what it makes.
-        writes: the tensors that it makes.
+        method: name of the method in torch.
+        arguments: arguments other than tensors.
+        reads: numbers of the input tensors.
+        shapes: shapes of the output tensors.
+        writes: numbers of the output tensors.
     """
 
     method: str
@@ -55,19 +54,19 @@ class Move:
 
 @dataclass(slots=True)
 class Release:
-    """The end of the last variable that holds a tensor."""
+    """The end of the last variable that holds the tensor of this number."""
 
     tensor: int
 
 
 @dataclass(slots=True)
 class Module:
-    """What a submodule does.
+    """The calls of a submodule.
 
     Attributes:
         name: last part of its path.
         type: class name of the torch module.
-        body: what it does.
+        body: its entries, in order.
     """
 
     name: str
@@ -77,12 +76,12 @@ class Module:
 
 @dataclass(slots=True)
 class Block:
-    """What a block does, which activation checkpointing does again in the backward pass.
+    """The calls of a block, which activation checkpointing runs again in the backward pass.
 
     Attributes:
-        body: what it does.
-        read: its input.
-        write: its output.
+        body: its entries, in order.
+        read: number of its input tensor.
+        write: number of its output tensor.
     """
 
     body: list[Entry]
@@ -92,15 +91,15 @@ class Block:
 
 @dataclass(slots=True)
 class Repeat:
-    """A module list of equal modules, each of which reads what the one before has written.
+    """A module list of equal modules, each of which reads the output of the one before.
 
     Attributes:
         name: last part of its path.
         type: class name of the torch modules in it.
-        times: how many they are.
-        body: what one of them does.
-        read: the first one's input.
-        write: the last one's output.
+        times: number of modules.
+        body: entries of one of them, in order.
+        read: number of the input tensor of the first.
+        write: number of the output tensor of the last.
     """
 
     name: str
@@ -120,11 +119,11 @@ class Program:
 
     Attributes:
         type: class name of the torch module.
-        inputs: shapes of the tensors that it is given, by their numbers.
-        body: what it does.
-        output: what it returns first.
-        loss: what a step makes of the output.
-        result: the loss.
+        inputs: shapes of the input tensors, by number.
+        body: entries of the forward pass, in order.
+        output: number of the first output tensor.
+        loss: entries of the loss, in order.
+        result: number of the loss tensor.
     """
 
     type: str
@@ -135,12 +134,12 @@ class Program:
     result: int
 
     def tree(self) -> Layer:
-        """The ops as a tree of layers, to be counted."""
+        """Return the ops of the forward pass as a tree of layers."""
         return tree("", self.type, self.body)
 
 
 def tree(name: str, type: str, body: Sequence[Entry], repeat: Size | None = None) -> Layer:
-    """The ops of a module as a tree, its own parameters after its submodules."""
+    """Return the ops of a module as a tree, its own parameters after its submodules."""
     children: list[Layer | Op] = []
     parameters: list[Op] = []
     _add(body, children, parameters)

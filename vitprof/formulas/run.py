@@ -1,13 +1,13 @@
-"""What a formula runs on: the forward pass on paper, op by op.
+"""Runs of a formula: a forward pass on shapes, op by op.
 
-A formula is a forward pass written down with ops in place of torch's functions, line by
-line as in the torch module and with the same variables:
+A formula is a forward pass with ops in place of torch's functions, line by line as in the
+torch module and with the same variables:
 
     a = run.softmax("weights", run.matmul("scores", run.scale("scale", q), k.mT), dim=-1)
 
-Each op has the name of the submodule that computes it, takes tensors on paper, and infers
-from their shapes what it costs and what it writes. A `Run` notes the ops down as a tree; a
-`vitprof.formulas.trace.Tracer` also what is called with which tensors, as a program.
+Each op has the name of the submodule that computes it, takes tensors that have only a shape,
+and infers its counts and its output shape. A `Run` records the ops as a tree; a
+`vitprof.formulas.trace.Tracer` also records each call with its tensors, as a program.
 """
 
 from __future__ import annotations
@@ -58,16 +58,16 @@ ACTIVATIONS: dict[str, tuple[Work, str]] = {  # the kind of work, and the class 
 
 @lru_cache(32)
 def _counted(on: Hashable) -> list[Layer]:
-    """What has been counted last, by all that it depends on: one layer, or none yet."""
+    """Return the cached layer of a key: a list of one layer, or empty before the first count."""
     return []
 
 
 class Run:
-    """Takes a forward pass op by op, and notes its ops down as a tree.
+    """Records the ops of a forward pass as a tree.
 
     Attributes:
-        checked: whether sizes are numbers, and compared.
-        mixer: name of the mixer whose formula runs, for sentences.
+        checked: True if sizes are numbers, which are then compared.
+        mixer: name of the mixer whose formula runs, for error sentences.
     """
 
     def __init__(self, *, checked: bool = True) -> None:
@@ -76,7 +76,7 @@ class Run:
         self._children: list[Layer | Op] = []
         self._parameters: list[Op] = []
 
-    if not TYPE_CHECKING:  # which would then let any word pass
+    if not TYPE_CHECKING:  # mypy would then accept any name
 
         def __getattr__(self, name: str) -> NoReturn:
             words = [word for word in vars(Run) if not word.startswith("_")]
@@ -104,13 +104,13 @@ class Run:
         """A convolution: (B, in, *positions) to (B, out, *positions).
 
         Args:
-            name: of the submodule.
-            x: the images.
-            outputs: channels that it writes.
-            kernel: its length along each axis of positions.
-            positions: those of what it writes; without, as many as it reads, by padding.
-            groups: of channels that are convolved apart; as many as channels for a depthwise one.
-            bias: a number for each output channel.
+            name: name of the submodule.
+            x: the input, (B, in, *positions).
+            outputs: output channels.
+            kernel: kernel size along each axis of positions.
+            positions: output positions; by default as many as the input has, by padding.
+            groups: groups of channels; as many as channels for a depthwise convolution.
+            bias: True if there is a bias per output channel.
         """
         batch, channels, *axes = x.shape
         if len(kernel) != len(axes):
@@ -143,13 +143,13 @@ class Run:
         return self._call(MatMul(name, lead, rows, inner, cols), (*lead, rows, cols), left, right)
 
     def attention(self, name: str, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """softmax(Q K^T / sqrt(d)) V in one kernel: (..., queries, d) and (..., keys, d)."""
+        """softmax(Q K^T / sqrt(d)) V in one kernel: q (..., queries, d), k and v (..., keys, d)."""
         *lead, queries, d = q.shape
         keys = k.shape[-2]
         if not (alike((*lead, keys, d), k.shape) and alike(k.shape, v.shape)):
             raise FormulaError(
                 f"{self.place(name)} reads queries {spell(q.shape)}, keys {spell(k.shape)} and "
-                f"values {spell(v.shape)}, which may differ in queries and keys alone"
+                f"values {spell(v.shape)}, which can differ only in the number of queries and keys"
             )
         return self._call(FusedAttention(name, tuple(lead), queries, keys, d), q.shape, q, k, v)
 
@@ -160,11 +160,11 @@ class Run:
         return self._call(LayerNorm(name, x.shape[:-1], x.shape[-1], bias), x.shape, x)
 
     def rms_norm(self, name: str, x: Tensor) -> Tensor:
-        """The last axis over its root mean square."""
+        """The last axis divided by its root mean square."""
         return self._call(RMSNorm(name, x.shape[:-1], x.shape[-1]), x.shape, x)
 
     def affine(self, name: str, x: Tensor) -> Tensor:
-        """A gain and a bias a channel, no statistics."""
+        """A gain and a bias per channel, without statistics."""
         return self._call(Affine(name, x.shape[:-1], x.shape[-1]), x.shape, x)
 
     def token_batch_norm(self, name: str, x: Tensor) -> Tensor:
@@ -177,46 +177,46 @@ class Run:
         return self._call(BatchNorm(name, rows, channels, tuple(positions)), x.shape, x)
 
     def layer_scale(self, name: str, x: Tensor) -> Tensor:
-        """A gain a channel."""
+        """A gain per channel."""
         return self._call(LayerScale(name, x.shape[:-1], x.shape[-1]), x.shape, x)
 
-    # Work on each element
+    # Elementwise work
 
     def softmax(self, name: str, x: Tensor, dim: int) -> Tensor:
-        """A softmax along an axis, by a module."""
+        """A softmax along an axis, by a submodule."""
         own = len(x.shape)
         if not -own <= dim < own:
             raise FormulaError(f"{self.place(name)} has no axis {dim} of {spell(x.shape)}")
         return self._element(name, Work.SOFTMAX, "Softmax", x)
 
     def activation(self, name: str, work: str, x: Tensor) -> Tensor:
-        """GELU, ReLU and the like, by a module; `work` is one of `ACTIVATIONS`."""
+        """An activation such as GELU, by a submodule; `work` is a key of `ACTIVATIONS`."""
         if work not in ACTIVATIONS:
             raise FormulaError(f"{self.place(name)}: {unknown('activation', work, ACTIVATIONS)}")
         return self._element(name, *ACTIVATIONS[work], x)
 
     def avg_pool(self, name: str, x: Tensor) -> Tensor:
-        """The mean of neighbours: (B, C, rows, columns) to the same, by a module."""
+        """The mean of neighbours: (B, C, rows, columns) to the same, by a submodule."""
         return self._element(name, Work.AVERAGE_POOL, "AvgPool2d", x)
 
     def elu(self, name: str, x: Tensor) -> Tensor:
-        """ELU, inline."""
+        """ELU, without a submodule."""
         return self._element(name, Work.ELU, "", x)
 
     def exp(self, name: str, x: Tensor) -> Tensor:
-        """An exponential, inline."""
+        """An exponential, without a submodule."""
         return self._element(name, Work.EXP, "", x)
 
     def square(self, name: str, x: Tensor) -> Tensor:
-        """A square, inline."""
+        """A square, without a submodule."""
         return self._element(name, Work.SQUARE, "", x)
 
     def scale(self, name: str, x: Tensor) -> Tensor:
-        """A product with, or a quotient by, a constant."""
+        """A product with a constant, or a quotient by one."""
         return self._element(name, Work.SCALE, "", x)
 
     def add(self, name: str, *terms: Tensor) -> Tensor:
-        """A sum of two tensors, or of one and a constant."""
+        """A sum of two tensors, or of one tensor and a constant."""
         return self._join(name, Work.ADD, terms)
 
     def subtract(self, name: str, x: Tensor, y: Tensor) -> Tensor:
@@ -236,8 +236,18 @@ class Run:
         return self._join(name, Work.COMPLEX_MULTIPLY, (x, y))
 
     def subtract_from_identity(self, name: str, x: Tensor) -> Tensor:
-        """A multiple of the identity matrix, less x: (..., n, n)."""
+        """A multiple of the identity matrix minus x: (..., n, n)."""
         return self._element(name, Work.SUBTRACT_FROM_IDENTITY, "", x)
+
+    # Random numbers, in training
+
+    def dropout(self, name: str, x: Tensor) -> Tensor:
+        """Dropout of single elements, by a submodule; in evaluation x itself."""
+        return self._element(name, Work.DROPOUT, "Dropout", x)
+
+    def drop_path(self, name: str, x: Tensor) -> Tensor:
+        """Dropout of samples of a branch (B, N, D), by a submodule; in evaluation x itself."""
+        return self._element(name, Work.DROP_PATH, "DropPath", x)
 
     # Reductions
 
@@ -250,20 +260,24 @@ class Run:
         return self._reduce(name, Work.MEAN, x, (dim,), keepdim=keepdim)
 
     def maximum(self, name: str, x: Tensor, *dims: int) -> Tensor:
-        """The greatest numbers along some axes, which stay with length 1; takes no gradient."""
+        """The maximum along some axes, which stay with length 1; without gradient."""
         return self._reduce(name, Work.MAXIMUM, x, dims, keepdim=True)
 
     def greatest_column_sum(self, name: str, x: Tensor) -> Tensor:
-        """The greatest sum of a column of each matrix, as 1 x 1; takes no gradient."""
+        """The maximum of the column sums of each matrix, as 1 x 1; without gradient."""
         return self._reduce(name, Work.GREATEST_COLUMN_SUM, x, (-2, -1), keepdim=True)
 
     def segment_mean(self, name: str, x: Tensor, segments: Size) -> Tensor:
-        """Means of segments of the last axis, by adaptive average pooling: (B, C, N)."""
-        out = (*x.shape[:-1], segments)
+        """Means of segments of the tokens: (B, N, D) to (B, segments, D).
+
+        The last N mod segments have one token more than the others.
+        """
+        B, _, D = x.shape
+        out = (B, segments, D)
         return self._call(Elementwise(name, Work.SEGMENT_MEAN, x.shape, out), out, x)
 
     def l2_norm(self, name: str, x: Tensor) -> Tensor:
-        """x over its length along the last axis."""
+        """x divided by its L2 norm along the last axis."""
         return self._element(name, Work.L2_NORM, "", x)
 
     # Fourier transforms
@@ -278,7 +292,7 @@ class Run:
         """The transform of real images (B, rows, columns, D) along rows and columns.
 
         Args:
-            name: of the submodule.
+            name: name of the submodule.
             x: the images.
             frequencies: columns of the spectrum, columns // 2 + 1.
         """
@@ -287,7 +301,7 @@ class Run:
         return self._call(op, op.out, x)
 
     def irfft2(self, name: str, x: Tensor, columns: Size, like: Tensor) -> Tensor:
-        """The real images of a spectrum, in the dtype of `like`."""
+        """The real images (B, rows, columns, D) of a spectrum, in the dtype of `like`."""
         B, rows, _, D = x.shape
         op = FFT(name, "InverseHalfFFT2", (B, D), (rows, columns), (B, rows, columns, D))
         return self._call(op, op.out, x, like)
@@ -299,35 +313,35 @@ class Run:
         return self._call(Elementwise(name, Work.CROSS_ENTROPY, logits.shape, ()), (), logits)
 
     def squared_error(self, name: str, x: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-        """The mean over the last axis of squared differences, and of that where the mask is 1."""
+        """The mean squared error over the last axis, averaged over the places with mask 1."""
         op = Elementwise(name, Work.SQUARED_ERROR, x.shape, ())
         return self._call(op, (), x, target, mask)
 
     def mean_of_all(self, name: str, x: Tensor) -> Tensor:
-        """The mean of all numbers of a tensor."""
+        """The mean of all elements of a tensor."""
         dims = tuple(range(len(x.shape)))
         return self._call(Elementwise(name, Work.MEAN, x.shape, (), dims), (), x)
 
     # Tensors
 
     def parameter(self, name: str, *shape: Size, trained: bool = True) -> Tensor:
-        """A parameter that no layer owns."""
+        """A parameter that the module itself owns."""
         parameter = Parameter(name, shape, trained)
         self._parameters.append(parameter)
         return self._hold(parameter)
 
     def buffer(self, name: str, *shape: Size, dtype: str = "float") -> Tensor:
-        """Numbers that a module holds and no optimizer changes."""
+        """A buffer of the module."""
         buffer = Buffer(name, shape, dtype)
         self._children.append(buffer)
         return self._hold(buffer)
 
     def rand(self, *shape: Size) -> Tensor:
-        """Random numbers, fp32."""
+        """Random numbers in fp32."""
         return Tensor(self, shape)
 
     def cat(self, parts: Sequence[Tensor], dim: int, whole: Size) -> Tensor:
-        """Tensors put together along an axis, which is then `whole` long."""
+        """A concatenation along an axis, whose length is then `whole`."""
         first = parts[0].shape
         dim = dim % len(first)
         shape = (*first[:dim], whole, *first[dim + 1 :])
@@ -351,7 +365,7 @@ class Run:
     # Modules
 
     def layer(self, name: str, type: str, forward: Forward[Made], *inputs: Tensor) -> Made:
-        """Run `forward` on the inputs as a submodule; `type` is the torch class."""
+        """Run `forward` on the inputs as a submodule; `type` is its torch class."""
         outside = self._children, self._parameters
         self._children, self._parameters = [], []
         made = forward(*inputs)
@@ -372,16 +386,15 @@ class Run:
         forward: Forward[Tensor],
         key: Callable[[Tensor], Hashable] = lambda x: None,
     ) -> Iterator[Forward[Tensor]]:
-        """Yield, for a loop over a ModuleList, what stands for its `times` equal modules.
+        """Yield one forward that represents all modules of a ModuleList, for a loop over it.
 
         Args:
-            name: of the list.
-            times: how many modules it has.
+            name: name of the list.
+            times: number of modules.
             type: their torch class.
-            forward: what one of them does.
-            key: of its input, makes all that the count of one depends on, under which it is
-                kept: a sweep counts a decoder once that is the same at every point. None if
-                that cannot be told.
+            forward: the forward of one of them.
+            key: returns a cache key for an input, with all values that the count of a module
+                depends on, so that a sweep counts equal modules once; None for no cache.
         """
 
         def block(x: Tensor) -> Tensor:
@@ -400,7 +413,7 @@ class Run:
         yield block
 
     def check_alike(self, x: Tensor, y: Tensor, name: str) -> None:
-        """Raise FormulaError unless what reads `x` makes a tensor of the same shape."""
+        """Raise FormulaError if the output `y` has another shape than the input `x`."""
         if x.shape != y.shape and not alike(x.shape, y.shape):
             raise FormulaError(
                 f"{self.place(name)} makes {spell(y.shape)} of {spell(x.shape)}; it has to return "
@@ -408,18 +421,18 @@ class Run:
             )
 
     def tree(self, name: str, type: str, repeat: Size | None = None) -> Layer:
-        """What has been noted, a module's own parameters after its submodules."""
+        """Return the recorded ops, a module's own parameters after its submodules."""
         return Layer(name, type, (*self._children, *self._parameters), repeat)
 
     def place(self, name: str = "") -> str:
-        """Say where the forward pass is: an op of a mixer."""
+        """Return the place in the forward pass for an error sentence: an op of a mixer."""
         whose = f"mixer {self.mixer}" if self.mixer else "the model"
         return f"{name} of {whose}" if name else whose
 
-    # What the words above are made of
+    # Helpers of the ops above
 
     def _call(self, op: Op, shape: Shape, x: Tensor, *others: Tensor) -> Tensor:
-        """Note an op down, and return what it writes."""
+        """Record an op, and return its output."""
         self._children.append(op)
         return x if shape is x.shape else Tensor(self, shape)
 
@@ -451,7 +464,7 @@ class Run:
         return self._call(Elementwise(name, work, x.shape, out, reduced), out, x)
 
     def input(self, shape: Shape) -> Tensor:
-        """A tensor that is there before the pass."""
+        """Return an input of the forward pass."""
         return Tensor(self, shape)
 
 
@@ -463,14 +476,14 @@ def count(
     *,
     checked: bool = True,
 ) -> Layer:
-    """The ops of a forward pass as a tree.
+    """Return the ops of a forward pass as a tree.
 
     Args:
-        name: of the module.
-        type: class of the torch module.
-        forward: the pass.
-        shape: of its input.
-        checked: whether sizes are numbers, and compared.
+        name: name of the module.
+        type: class name of the torch module.
+        forward: the forward pass.
+        shape: shape of its input.
+        checked: True if sizes are numbers, which are then compared.
 
     Raises:
         FormulaError: two ops do not fit together.

@@ -1,4 +1,4 @@
-"""A stage: equal blocks one after the other, with sizes and a mixer of their own."""
+"""A stage: a sequence of equal blocks, with the sizes and the mixer of that stage."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from vitprof.values.size import Size
 
 @dataclass(slots=True, kw_only=True)
 class Stage:
-    """Equal blocks of a model; nobody changes them.
+    """A sequence of equal blocks of a model; immutable by convention.
 
     Attributes:
-        name: of the module list that holds them; empty where the block is the model itself.
-        depth: how many they are.
+        name: name of their module list; empty if the block is the model itself.
+        depth: number of blocks.
         block: one of them.
     """
 
@@ -27,21 +27,21 @@ class Stage:
     block: Block
 
     def blocks(self, run: Run) -> Iterator[Forward[Tensor]]:
-        """Yield, for a loop over the module list, what stands for its equal blocks."""
+        """Yield one forward that represents all blocks, for a loop over the module list."""
         forward = partial(self.block.forward, run)
         return run.blocks(self.name, self.depth, "Block", forward, self._key)
 
     def _key(self, x: Tensor) -> Hashable:
-        """All that a count of the blocks depends on; None if x is not what they are made for."""
+        """Return all values that the blocks' count depends on; None if x is not (B, N, D)."""
         block, (B, *axes) = self.block, x.shape
         sizes = block.sizes
         if axes != [sizes.tokens, sizes.dim]:
             return None
-        whole = (B, self.depth, sizes.tokens, sizes.dim, sizes.heads, *(sizes.grid or ()))
+        sizes_of_all = (B, self.depth, sizes.tokens, sizes.dim, sizes.heads, *(sizes.grid or ()))
         return (
             block.mixer,
             block.hidden,
             block.options.of_blocks(),
-            *[size.value for size in whole],
-            *[size.name for size in whole],
+            *[size.value for size in sizes_of_all],
+            *[size.name for size in sizes_of_all],
         )

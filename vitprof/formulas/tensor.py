@@ -1,10 +1,10 @@
-"""Tensors on paper: shapes of named sizes, moved with torch's own words.
+"""Tensors of a formula: shapes of named sizes, with the tensor methods of torch.
 
     q, k, v = qkv.reshape(B, N, 3, h, d).permute(2, 0, 3, 1, 4).unbind(0)
 
-A size keeps the name that it was given: `reshape` takes sizes, not -1. What does not fit is
-refused in a sentence with both sizes and their names. Sizes that are arrays or symbols belong
-to a formula that has been checked at numbers, and are not compared.
+A size keeps its name: `reshape` takes sizes, not -1. Shapes that do not fit raise FormulaError
+with both sizes and their names. Sizes that are arrays or symbols are not compared, since their
+formula has been checked with numbers.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from vitprof.values.size import ONE, Size, as_size, product
 
 
 class ForwardPass(Protocol):
-    """What a tensor asks of the forward pass that it belongs to."""
+    """The part of a forward pass that its tensors use."""
 
     checked: bool
 
     def place(self, name: str = "") -> str:
-        """Where the forward pass is, for a sentence."""
+        """Return the place in the forward pass, for an error sentence."""
 
 
 class Tensor:
-    """A tensor of which nothing is known but its shape.
+    """A tensor that has only a shape.
 
     Attributes:
         run: the forward pass that it belongs to.
@@ -40,13 +40,13 @@ class Tensor:
         self.run = run
         self.shape = shape
 
-    # Views, and copies where there is none
+    # Views, or copies if no view is possible
 
     def reshape(self, *sizes: Size | int) -> Tensor:
-        """The same numbers in the same order, on other axes."""
+        """Return the same elements in the same order, in another shape."""
         shape = named(sizes)
         if self.run.checked:
-            own = wanted = 1  # spelled out, since every count asks dozens of times
+            own = wanted = 1  # a loop, since every count gets here dozens of times
             for size in self.shape:
                 own *= size.value
             for size in shape:
@@ -56,25 +56,25 @@ class Tensor:
         return Tensor(self.run, shape)
 
     def flatten(self, start: int, end: int = -1) -> Tensor:
-        """Some neighbouring axes as one."""
+        """Merge neighbouring axes."""
         axes = self.shape
         start, end = self._axis(start), self._axis(end)
         return self.reshape(*axes[:start], product(axes[start : end + 1]), *axes[end + 1 :])
 
     def unflatten(self, dim: int, sizes: Sequence[Size | int]) -> Tensor:
-        """One axis as several."""
+        """Split an axis into several axes."""
         dim = self._axis(dim)
         return self.reshape(*self.shape[:dim], *sizes, *self.shape[dim + 1 :])
 
     def permute(self, *dims: int) -> Tensor:
-        """The axes in another order."""
+        """Return the axes in another order."""
         axes = self.shape
         if len({*dims}) != len(axes):
             raise self.refusal(f"permute to {dims}", f"has {len(axes)} axes")
         return Tensor(self.run, tuple([axes[dim] for dim in dims]))
 
     def transpose(self, one: int, other: int) -> Tensor:
-        """Two axes in each other's place."""
+        """Exchange two axes."""
         axes = [*self.shape]
         try:
             axes[one], axes[other] = axes[other], axes[one]
@@ -84,23 +84,23 @@ class Tensor:
 
     @property
     def mT(self) -> Tensor:  # noqa: N802
-        """Each matrix transposed, under torch's name."""
+        """The transpose of each matrix, as in torch."""
         return self.transpose(-2, -1)
 
     def unsqueeze(self, dim: int) -> Tensor:
-        """One more axis, of length 1."""
+        """Insert an axis of length 1."""
         dim = dim if dim >= 0 else dim + len(self.shape) + 1
         return Tensor(self.run, (*self.shape[:dim], ONE, *self.shape[dim:]))
 
     def squeeze(self, dim: int) -> Tensor:
-        """One axis less, which has length 1."""
+        """Remove an axis of length 1."""
         dim = self._axis(dim)
         if not single(self.shape[dim]):
             raise self.refusal(f"squeeze axis {dim}", "is longer than 1 there")
         return Tensor(self.run, (*self.shape[:dim], *self.shape[dim + 1 :]))
 
     def expand(self, *sizes: Size | int) -> Tensor:
-        """Axes of length 1 repeated, and others put in front."""
+        """Expand axes of length 1, and add axes in front."""
         shape, place = named(sizes), len(sizes)
         for own in reversed(self.shape):
             place -= 1
@@ -112,13 +112,13 @@ class Tensor:
     # Parts
 
     def unbind(self, dim: int = 0) -> tuple[Tensor, ...]:
-        """The parts along an axis, which goes."""
+        """Return the slices along an axis, without that axis."""
         dim = self._axis(dim)
         shape = (*self.shape[:dim], *self.shape[dim + 1 :])
         return (Tensor(self.run, shape),) * self.shape[dim].value
 
     def split(self, sizes: Sequence[Size], dim: int = 0) -> tuple[Tensor, ...]:
-        """The parts of given lengths along an axis."""
+        """Split an axis into parts of the given lengths."""
         dim = self._axis(dim)
         if self.run.checked and sum([size.value for size in sizes]) != self.shape[dim].value:
             raise self.refusal(f"split axis {dim} into {spell(sizes)}", "is not as long there")
@@ -126,7 +126,7 @@ class Tensor:
         return tuple([Tensor(self.run, (*before, size, *after)) for size in sizes])
 
     def narrow(self, dim: int, start: Size | int, length: Size) -> Tensor:
-        """A part along an axis; all of it is the tensor by another name."""
+        """Return a range of an axis; the whole range is an alias of the tensor."""
         axes, dim = self.shape, self._axis(dim)
         first = start.value if isinstance(start, Size) else start
         if self.run.checked and first + length.value > axes[dim].value:
@@ -137,13 +137,13 @@ class Tensor:
         return Tensor(self.run, (*axes[:dim], length, *axes[dim + 1 :]))
 
     def select(self, dim: int, index: int) -> Tensor:
-        """One place of an axis, which goes."""
+        """Return one index of an axis, without that axis."""
         dim = self._axis(dim)
         shape = (*self.shape[:dim], *self.shape[dim + 1 :])
         return Tensor(self.run, shape)
 
     def __getitem__(self, places: tuple[slice | int, ...]) -> Tensor:
-        """`x[:, :kept]`, `x[:, 1:]`, `x[:, 0]`: `narrow` and `select`, axis by axis."""
+        """Index by slices and integers, axis by axis: `x[:, :kept]`, `x[:, 1:]`, `x[:, 0]`."""
         part, dim = self, 0
         for place in places:
             if isinstance(place, int):
@@ -157,7 +157,7 @@ class Tensor:
         return part
 
     def unfold(self, dim: int, size: Size) -> Tensor:
-        """All windows of a length along an axis, each a place of it; what they see goes last."""
+        """Return all windows of a length along an axis; their elements become the last axis."""
         dim = self._axis(dim)
         windows = self.shape[dim] - size + 1
         shape = (*self.shape[:dim], windows, *self.shape[dim + 1 :], size)
@@ -166,50 +166,50 @@ class Tensor:
     # Copies
 
     def contiguous(self) -> Tensor:
-        """The numbers in their order in memory; a copy where they are not."""
+        """Return a contiguous tensor; a copy if it is not contiguous."""
         return self
 
     def clone(self) -> Tensor:
-        """A copy, the numbers in their order in memory."""
+        """Return a contiguous copy."""
         return self
 
     def flip(self, dim: int) -> Tensor:
-        """A copy with an axis from its end to its begin."""
+        """Return a copy with an axis reversed."""
         return self
 
     def to(self, dtype: str) -> Tensor:
-        """The same in another dtype; `float` is that of the weights."""
+        """Cast to another dtype; `float` is the dtype of the weights."""
         return self
 
     def exact(self) -> Tensor:
-        """The same in fp32, if it has fewer bits."""
+        """Cast to fp32 if the dtype has fewer bits."""
         return self
 
     def view_as_complex(self) -> Tensor:
-        """The pairs along the last axis as complex numbers."""
+        """Return the pairs along the last axis as complex numbers."""
         return Tensor(self.run, self.shape[:-1])
 
     def detach(self) -> Tensor:
-        """The same memory, without a gradient."""
+        """Return the same memory without gradient."""
         return self
 
-    # Places
+    # Indices and masks
 
     def argsort(self, dim: int) -> Tensor:
-        """The places of an axis in the order of their numbers, as int64."""
+        """Return the indices that sort an axis, as int64."""
         return self
 
     def ge(self, number: Size) -> Tensor:
-        """Where a number is not less, as bool."""
+        """Compare each element with a number, `>=`, as bool."""
         return self
 
     def gather(self, dim: int, index: Tensor) -> Tensor:
-        """The numbers at given places of an axis."""
+        """Return the elements at the given indices of an axis."""
         return Tensor(self.run, index.shape)
 
-    def index(self, places: Tensor) -> Tensor:
-        """`x[places]`: what lies at places of the first axis."""
-        return Tensor(self.run, (*places.shape, *self.shape[1:]))
+    def index(self, indices: Tensor) -> Tensor:
+        """Return `x[indices]`, by indices of the first axis."""
+        return Tensor(self.run, (*indices.shape, *self.shape[1:]))
 
     def _axis(self, dim: int) -> int:
         own = len(self.shape)
@@ -218,17 +218,17 @@ class Tensor:
         return dim % own
 
     def refusal(self, what: str, why: str) -> FormulaError:
-        """Say that something cannot be done with this tensor."""
+        """Return the error that an operation does not fit this tensor."""
         return FormulaError(f"{self.run.place()} cannot {what}: {spell(self.shape)} {why}")
 
 
 def single(size: Size) -> bool:
-    """Whether a size is known to be 1."""
+    """True if a size is known to be 1."""
     return size is ONE or (type(size.value) is int and size.value == 1)
 
 
 def fits(one: Size, other: Size) -> bool:
-    """Whether two sizes are equal, as far as they are numbers."""
+    """True if two sizes are equal, or one of them is not a number."""
     left, right = one.value, other.value
     return (
         left is right
@@ -239,12 +239,12 @@ def fits(one: Size, other: Size) -> bool:
 
 
 def alike(one: Sequence[Size], other: Sequence[Size]) -> bool:
-    """Whether two shapes are equal, as far as they are numbers."""
+    """True if two shapes are equal, as far as their sizes are numbers."""
     return len(one) == len(other) and all(map(fits, one, other))
 
 
 def named(sizes: tuple[Size | int, ...]) -> Shape:
-    """Sizes, of which some are bare numbers, as a shape."""
+    """Return sizes and plain integers as a shape."""
     for size in sizes:
         if size.__class__ is not Size:
             return tuple([as_size(size) for size in sizes])
@@ -252,19 +252,19 @@ def named(sizes: tuple[Size | int, ...]) -> Shape:
 
 
 def spell(shape: Sequence[Size]) -> str:
-    """A shape for a sentence, names and numbers: `(B 3, N 50, 3 × D 192)`."""
+    """Return a shape for a sentence, with names and numbers: `(B 3, N 50, 3 × D 192)`."""
     return f"({', '.join(map(spell_size, shape))})"
 
 
 def spell_size(size: Size) -> str:
-    """A size for a sentence: `D 64`."""
+    """Return a size for a sentence: `D 64`."""
     return f"{size.formula} {size.value}" if size.name or size.operator else str(size.value)
 
 
 def broadcast(one: Tensor, other: Tensor, name: str) -> Shape:
-    """The shape of what an op makes of two tensors element by element.
+    """Return the output shape of an elementwise op on two tensors.
 
-    An axis of length 1, or one that is not there, takes the other's length and name.
+    An axis of length 1, or a missing one, takes the other's length and name.
 
     Raises:
         FormulaError: two lengths differ, and neither is 1.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.op import Op, Parameter
 
-HEADLINES = {Measure.PARAMS: "all", Measure.MACS: "macs"}  # what the rows add up to
+HEADLINES = {Measure.PARAMS: "all", Measure.MACS: "macs"}  # name of the total of all rows
 
 
 def totals(tree: Layer, measure: Measure) -> dict[str, int]:
-    """Parameters by who owns them and whether they are trained, or MACs and FLOPs."""
+    """Return totals by name: parameters by owner and by trainable or fixed, or MACs and FLOPs."""
     if measure is Measure.MACS:
         macs = tree.total(measure)
         return {"macs": macs, "flops": 2 * macs}

@@ -1,4 +1,4 @@
-"""From a formula to its program: the calls, the moves, and how long each variable holds."""
+"""Record a formula as a program: calls, moves and the lifetime of each tensor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vitprof.values.size import Size
 
 
 class Traced(Tensor):
-    """A tensor with a number, whose moves and the end of whose last variable are noted down."""
+    """A numbered tensor, whose moves and whose release are recorded."""
 
     __slots__ = ("number",)
     run: Tracer
@@ -27,16 +27,16 @@ class Traced(Tensor):
         self.run.entries.append(Release(self.number))
 
 
-def _noted(word: str) -> Callable[..., Any]:
-    """A method of tensors that notes down what it does."""
-    method = getattr(Tensor, word)
+def _recorded(method_name: str) -> Callable[..., Any]:
+    """Return the tensor method of this name, extended to record each call."""
+    method = getattr(Tensor, method_name)
 
     def move(x: Traced, *arguments: Any) -> Traced | tuple[Traced, ...]:
         made = method(x, *arguments)
         others = [argument for argument in arguments if isinstance(argument, Tensor)]
         own = tuple([argument for argument in arguments if not isinstance(argument, Tensor)])
-        parts = x.run.note_move(
-            word, own, (x, *others), made if isinstance(made, tuple) else (made,)
+        parts = x.run.record_move(
+            method_name, own, (x, *others), made if isinstance(made, tuple) else (made,)
         )
         return parts if isinstance(made, tuple) else parts[0]
 
@@ -48,15 +48,15 @@ for _word in (
     *("narrow", "select", "unfold", "contiguous", "clone", "flip", "to", "exact", "detach"),
     *("view_as_complex", "argsort", "ge", "gather", "index"),
 ):
-    setattr(Traced, _word, _noted(_word))
+    setattr(Traced, _word, _recorded(_word))
 
 
 class Tracer(Run):
-    """Notes a forward pass down as a program.
+    """Records a forward pass as a program.
 
     Attributes:
-        entries: what the module that runs has done until now.
-        tensors: how many there are.
+        entries: entries of the running module, until now.
+        tensors: number of tensors, until now.
     """
 
     def __init__(self) -> None:
@@ -68,19 +68,19 @@ class Tracer(Run):
         return Traced(self, shape)
 
     def rand(self, *shape: Size) -> Tensor:
-        return self.note_move("rand", (), (), (super().rand(*shape),))[0]
+        return self.record_move("rand", (), (), (super().rand(*shape),))[0]
 
     def cat(self, parts: Sequence[Tensor], dim: int, whole: Size) -> Tensor:
-        return self.note_move("cat", (dim,), parts, (super().cat(parts, dim, whole),))[0]
+        return self.record_move("cat", (dim,), parts, (super().cat(parts, dim, whole),))[0]
 
-    def note_move(
+    def record_move(
         self,
         method: str,
         arguments: tuple[Any, ...],
         reads: Sequence[Tensor],
         made: Sequence[Tensor],
     ) -> tuple[Traced, ...]:
-        """Note a line that does no arithmetic, and return what it makes."""
+        """Record a call without arithmetic, and return its outputs."""
         shapes = tuple([y.shape for y in made])
         parts = tuple([Traced(self, shape) for shape in shapes])
         self.entries.append(Move(method, arguments, _numbers(reads), shapes, _numbers(parts)))
@@ -130,13 +130,13 @@ def trace(
     loss: Callable[[Run, Tensor], Tensor],
     shape: Shape,
 ) -> Program:
-    """The program of a forward pass and of the loss after it.
+    """Return the program of a forward pass and of its loss.
 
     Args:
-        type: class of the torch module.
-        forward: the pass.
-        loss: what a training step makes of its output.
-        shape: of its input.
+        type: class name of the torch module.
+        forward: the forward pass.
+        loss: the loss of its output.
+        shape: shape of its input.
 
     Raises:
         FormulaError: two ops do not fit together.
@@ -148,7 +148,7 @@ def trace(
     made = loss(run, y)
     (output, result), inputs = _numbers((y, made)), {x.number: shape}
     del y
-    entries, run.entries = run.entries, []  # what is noted from here on is of no interest
+    entries, run.entries = run.entries, []  # releases after the loss are not part of the program
     return Program(type, inputs, body, output, entries, result)
 
 

@@ -1,6 +1,6 @@
-"""The kinds of work that an op can do: one closed vocabulary.
+"""Kinds of work of an op: one closed vocabulary.
 
-Counts, tools' conventions and memory rules all dispatch on these words.
+Counts, conventions of tools and memory rules are selected by these names.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from vitprof.errors import unknown
 
 
 class Work(StrEnum):
-    """A kind of work; `Work("gelu")` finds one by its word.
+    """A kind of work; `Work("gelu")` returns one by its name.
 
     Raises:
-        SpecError: there is no such word; the sentence names the nearest one.
+        SpecError: there is no such kind; the sentence suggests the nearest one.
     """
 
     # Contractions, the only work with MACs
@@ -59,12 +59,16 @@ class Work(StrEnum):
     AVERAGE_POOL = "average pool"
     L2_NORM = "l2 norm"
 
+    # Random numbers, in training
+    DROPOUT = "dropout"
+    DROP_PATH = "drop path"
+
     # Transforms and losses
     FFT = "fft"
     CROSS_ENTROPY = "cross entropy"
     SQUARED_ERROR = "squared error"
 
-    # Numbers that a module holds
+    # Tensors that a module holds
     PARAMETER = "parameter"
     BUFFER = "buffer"
 

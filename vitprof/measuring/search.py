@@ -1,9 +1,9 @@
 """The largest batch that fits, by trial.
 
-A trial says whether one batch fits. A strategy chooses the next batch to try: it keeps the
-largest that fitted and the smallest that did not, and each batch it asks for lies strictly
-between the two. So it ends whatever the trials say, also where what fits is not monotone,
-and the largest batch it finds is one that was tried and fitted.
+A trial runs one batch to see if it fits. A strategy chooses the next batch to try: it keeps the
+largest that fitted and the smallest that did not, and each batch that it asks for is strictly
+between the two. So the search always ends, even if a larger batch fits where a smaller one did
+not, and its result is a batch that was tried and fitted.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from vitprof.errors import VitprofError
 
 START, MAX_BATCH = 512, 65_536
 MARGIN_PERCENT = 95
-_FIRST_WIDTH = 64  # the first step from a prediction p is p / 64: at most 5 trials if it is right
+_FIRST_WIDTH = 64  # first step from a prediction p is p / 64: at most 5 trials if p is right
 
 
 class TrialError(VitprofError):
-    """A trial that failed for another reason than memory, which ends the search."""
+    """A trial failed for another reason than memory, which ends the search."""
 
 
 class TrialTimeoutError(VitprofError):
-    """A trial that was stopped at its time limit, which ends the search."""
+    """A trial was stopped at its time limit, which ends the search."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """Whether a batch fits.
+    """Outcome of running a batch.
 
     Attributes:
         batch: images at a time.
-        fits: whether the steps ran through and their peak is within the budget.
-        peak_bytes: the most memory held at once; None where memory ran out before the end.
-        seconds: time of the last step; None likewise.
-        reason: why it does not fit; empty where it does.
+        fits: True if all steps ran and their peak memory is within the budget.
+        peak_bytes: peak memory in bytes; None if memory ran out.
+        seconds: time of the last step; None if memory ran out.
+        reason: reason why the batch does not fit; empty if it fits.
     """
 
     batch: int
@@ -48,12 +48,12 @@ class Trial:
 
     @property
     def line(self) -> str:
-        """The trial as a line of a log: `batch_size=512 => NG`."""
+        """The trial as a line of the log: `batch_size=512 => NG`."""
         return f"batch_size={self.batch} => {'OK' if self.fits else 'NG'}"
 
 
 class Stopped(StrEnum):
-    """Why a search ended."""
+    """Reason for the end of a search."""
 
     BRACKETED = "bracketed"
     CAP = "cap"
@@ -64,16 +64,16 @@ class Stopped(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """What a search found.
+    """Result of a search.
 
     Attributes:
         strategy: `bisect` or `predict`.
-        start: the first batch.
-        most: the cap on the batch.
-        budget_bytes: the memory that a batch may take.
-        trials: in the order in which they were made.
-        stopped: why the search ended.
-        detail: more about that, such as what was timed out; mostly empty.
+        start: the first batch that was tried.
+        most: the largest batch that may be tried.
+        budget_bytes: memory that a batch may take, in bytes.
+        trials: the trials, in the order in which they were run.
+        stopped: reason for the end of the search.
+        detail: sentence on the trial that timed out; empty otherwise.
     """
 
     strategy: str
@@ -86,25 +86,25 @@ class Search:
 
     @property
     def largest(self) -> int | None:
-        """The largest batch that was tried and fitted; None where none did."""
+        """The largest batch that was tried and fitted; None if none fitted."""
         return max((trial.batch for trial in self.trials if trial.fits), default=None)
 
     @property
     def recommended(self) -> int | None:
-        """The largest batch less a margin: 95 % of it, rounded down, and 1 at least."""
+        """95 % of the largest batch, rounded down, at least 1; None if no batch fitted."""
         return None if self.largest is None else max(1, self.largest * MARGIN_PERCENT // 100)
 
     @property
     def complete(self) -> bool:
-        """Whether the search came to its own end."""
+        """True if the search ended by itself, not by a timeout or an interrupt."""
         return self.stopped not in (Stopped.TIMEOUT, Stopped.INTERRUPTED)
 
     @property
     def why(self) -> str:
-        """Why the search ended, in a sentence."""
+        """Sentence on why the search ended."""
         sentences = {
             Stopped.BRACKETED: f"{self.largest} fits and {(self.largest or 0) + 1} does not",
-            Stopped.CAP: f"{self.most} fits, and no more than that was to be tried",
+            Stopped.CAP: f"{self.most} fits, and it is the largest batch allowed",
             Stopped.NONE: "not even 1 fits",
             Stopped.TIMEOUT: "a trial took too long",
             Stopped.INTERRUPTED: "interrupted; a larger batch may fit",
@@ -113,7 +113,7 @@ class Search:
 
 
 TryBatch = Callable[[int], Trial]
-Strategy = Generator[int, bool, None]  # yields a batch to try, is sent whether it fits
+Strategy = Generator[int, bool, None]  # yields a batch to try, is sent True if it fits
 
 
 def search(
@@ -128,18 +128,18 @@ def search(
     """Search for the largest batch that fits.
 
     Args:
-        try_batch: makes the trial of a batch.
-        strategy: `bisect`, which halves or doubles from `start` until one fits and one
-            does not, and bisects between them; or `predict`, which takes `start` for the
-            likely answer and steps away from it by doubling widths before it bisects.
-        start: the first batch to try; one above `most` is lowered to it.
-        most: the cap on the batch.
-        budget_bytes: the memory that a batch may take, for the record.
-        tell: is told each trial as it ends.
+        try_batch: runs the trial of a batch.
+        strategy: `bisect`, which halves or doubles from `start` until one batch fits and one
+            does not, and bisects between them; or `predict`, which takes `start` as the
+            likely answer and moves away from it in steps that double before it bisects.
+        start: the first batch to try; reduced to `most` if it is larger.
+        most: the largest batch that may be tried.
+        budget_bytes: memory that a batch may take, in bytes; recorded in the result.
+        tell: called with each trial when it ends.
 
     Returns:
-        What was found; also where the search was interrupted (KeyboardInterrupt), or a
-        trial timed out (TrialTimeoutError).
+        The result; also if the search was interrupted (KeyboardInterrupt), or if a trial
+        timed out (TrialTimeoutError).
 
     Raises:
         TrialError: a trial failed for another reason than memory.
@@ -172,7 +172,7 @@ def search(
 def _follow(
     strategy: Strategy, try_batch: TryBatch, trials: list[Trial], tell: Callable[[Trial], None]
 ) -> None:
-    """Try what the strategy asks for until it asks no more."""
+    """Run the trials that the strategy asks for until it ends."""
     batch = next(strategy)
     while True:
         trial = try_batch(batch)
@@ -197,7 +197,7 @@ def bisect(start: int, most: int) -> Strategy:
 
 
 def predict(prediction: int, most: int) -> Strategy:
-    """Step away from the prediction by doubling widths until it is bracketed; then bisect."""
+    """Move from the prediction in steps that double until it is bracketed; then bisect."""
     widths = (max(1, prediction // _FIRST_WIDTH) << step for step in count())
 
     def beside(batch: int, fits: bool) -> int:
@@ -212,8 +212,8 @@ STRATEGIES: dict[str, Callable[[int, int], Strategy]] = {"bisect": bisect, "pred
 def _bracket(start: int, most: int, move: Callable[[int, bool], int]) -> Strategy:
     """Move from `start` until the answer is between two trials; then bisect.
 
-    `fits` and `fails` begin outside the range, where nothing is tried: 0 is taken to fit,
-    and one more than `most` not to.
+    `fits` and `fails` begin outside the range, without a trial: 0 is assumed to fit, and
+    `most + 1` not to fit.
     """
     fits, fails, batch = 0, most + 1, start
     while fails - fits > 1:

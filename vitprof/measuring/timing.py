@@ -1,4 +1,4 @@
-"""MeasuredModel times: calls take turns until the spread of each is small."""
+"""Measured times: calls take turns until the spread of each is small."""
 
 from __future__ import annotations
 
@@ -15,39 +15,37 @@ from vitprof.values.options import Options, ratio, whole
 if TYPE_CHECKING:
     import torch
 
-TURN = 0.2  # least seconds of one call's turn
+TURN = 0.2  # minimum seconds of one call's turn
 MIN_TURNS = 3
 _SIDES = (512, 1024, 2048, 4096, 8192)
-_LONG = 0.05  # seconds of a product, after which a larger one is no faster
+_LONG = 0.05  # seconds of a product; a larger one has no higher throughput
 
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol(Options):
-    """How long is measured."""
+    """Conditions of a time measurement."""
 
-    threads: int = whole(
-        0, minimum=0, maximum=4096, help="threads of the CPU; 0 takes as many as PyTorch does"
-    )
+    threads: int = whole(0, minimum=0, maximum=4096, help="CPU threads; 0 for PyTorch's default")
     spread: Fraction = ratio(
         "0.05",
         minimum="0.001",
         below="10",
-        help="interquartile range over median that is small enough",
+        help="interquartile range over median at which measuring ends",
     )
-    budget: int = whole(60, maximum=86_400, help="seconds after which no further turn begins")
+    budget: int = whole(60, maximum=86_400, help="seconds after which no new turn begins")
 
     def __str__(self) -> str:
         return (
-            f"all take turns of at least {TURN:g} s, each of one measured call or more after "
-            f"one that is not measured; at least {MIN_TURNS} turns, until the interquartile "
-            f"range of each is at most {float(self.spread):g} of its median or {self.budget} s "
-            "are over; the device is synchronised before and after"
+            f"all take turns of at least {TURN:g} s, each of one call that is not measured and at "
+            f"least one that is; at least {MIN_TURNS} turns, until the interquartile range of "
+            f"each is at most {float(self.spread):g} of its median or {self.budget} s have "
+            "passed; the device is synchronised before and after"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds of one call, measured several times; at least twice."""
+    """Measured times of one call, in seconds; at least two."""
 
     samples: tuple[float, ...]
 
@@ -59,12 +57,12 @@ class Timing:
 
     @property
     def median(self) -> float:
-        """The median, in seconds."""
+        """Median, in seconds."""
         return self.quartiles[1]
 
     @property
     def spread(self) -> float:
-        """The interquartile range over the median."""
+        """Interquartile range over median, a ratio."""
         lower, median, upper = self.quartiles
         return (upper - lower) / median
 
@@ -74,8 +72,8 @@ class MatrixProduct:
     """The fastest product of two square matrices.
 
     Attributes:
-        side: rows and columns of each.
-        seconds: the median time of one product.
+        side: rows, and columns, of each matrix.
+        seconds: median time of one product.
     """
 
     side: int
@@ -83,7 +81,7 @@ class MatrixProduct:
 
     @property
     def macs_per_second(self) -> float:
-        """Multiply-accumulates in a second."""
+        """Multiply-accumulates per second."""
         return self.side**3 / self.seconds
 
 
@@ -94,13 +92,16 @@ def take_turns(
     say: Say,
     clock: Callable[[], float] | None = None,
 ) -> dict[str, Timing]:
-    """Time calls, all of them in every turn, so that a slow minute slows them all.
+    """Time calls, each of them in every turn, so that a slow phase of the machine affects all.
 
     Args:
-        calls: what to time, by name.
-        protocol: how long.
-        say: told what is being done.
-        clock: seconds; None takes PyTorch's, which waits for the device first.
+        calls: functions to time, by name.
+        protocol: threads, and when to stop.
+        say: called with a line of progress.
+        clock: returns seconds; None for PyTorch's timer, which synchronises the device first.
+
+    Returns:
+        Times in seconds, by name.
     """
     from torch.utils.benchmark import Timer, timer
 
@@ -128,7 +129,10 @@ def take_turns(
 def fastest_product(
     device: torch.device, dtype: torch.dtype, protocol: Protocol, *, say: Say
 ) -> MatrixProduct:
-    """The fastest of products of square matrices, ever larger until one takes long."""
+    """Return the product of square matrices with the highest throughput in MACs per second.
+
+    Sizes grow until one product takes longer than `_LONG` seconds.
+    """
     import torch
     from torch.utils.benchmark import Timer
 

@@ -1,13 +1,14 @@
-"""Trials of a batch, each in a process of its own, so that one that dies leaves nothing behind.
+"""Trials of a batch, each in a new process, so that a crash frees all memory.
 
-The process is `python -m vitprof.running.trial`: a request as JSON on stdin, an answer as
-JSON in the last line of stdout, and one of the exit codes below.
+The process is `python -m vitprof.running.trial`. It reads a request as JSON from stdin, writes
+an answer as JSON in the last line of stdout, and ends with one of the exit codes below.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -25,17 +26,18 @@ if TYPE_CHECKING:
 
 RAN, OUT_OF_MEMORY, FAILED = 0, 3, 4  # exit codes of a trial's process
 _COMMAND = (sys.executable, "-P", "-m", "vitprof.running.trial")
-_MOST_WORDS = 300  # of a message, in characters
+_MAX_CHARACTERS = 300  # of a message
+_ASSERTION = re.compile(r"\[enforce fail [^]]*\] (err == 0\. )?")  # stands before the sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """A device to make trials on.
+    """A device to run trials on.
 
     Attributes:
         type: `cpu` or `cuda`.
-        name: what it calls itself; empty where that is not known.
-        memory_bytes: its memory that is free; 0 where there is no such device.
+        name: product name; empty if it is not known.
+        memory_bytes: free memory in bytes; 0 if there is no such device.
     """
 
     type: str
@@ -45,16 +47,16 @@ class Device:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trials:
-    """Makes the trial of any batch: real steps of a model, in a new process.
+    """Callable that runs the trial of a batch: real steps of a model, in a new process.
 
     Attributes:
-        model: what is trained or run.
-        workload: how; its batch is replaced by the one to try.
+        model: the model.
+        workload: how it is trained or run; its batch is replaced by the one to try.
         device: `cpu` or `cuda`.
-        budget_bytes: the memory that a batch may take.
-        limited: whether the device has more than that and is to be kept from giving it.
+        budget_bytes: memory that a batch may take, in bytes.
+        limited: True if the process is limited to about the budget, since the device has more.
         timeout: seconds after which a trial is stopped.
-        command: the process, for tests.
+        command: command of the process; tests replace it.
     """
 
     model: Model
@@ -66,11 +68,11 @@ class Trials:
     command: tuple[str, ...] = _COMMAND
 
     def __call__(self, batch: int) -> Trial:
-        """Try a batch.
+        """Run the trial of a batch.
 
         Raises:
-            TrialError: it failed, and not for want of memory.
-            TrialTimeoutError: it took longer than the time limit.
+            TrialError: it failed for another reason than memory.
+            TrialTimeoutError: it took longer than `timeout`.
         """
         values = {**self.workload.values(), "batch": batch}
         request = {
@@ -101,19 +103,22 @@ class Trials:
                 reason=f"its peak is {Bytes(above)} above the budget" if above > 0 else "",
             )
         if ended.returncode == OUT_OF_MEMORY:
-            return Trial(batch=batch, fits=False, reason=_short(answer["error"]))
+            first, _, _ = _ASSERTION.sub("", str(answer["error"])).partition(". ")
+            return Trial(batch=batch, fits=False, reason=_short(first))
         if ended.returncode == -signal.SIGKILL:
-            return Trial(batch=batch, fits=False, reason="killed, as where memory runs out")
+            return Trial(batch=batch, fits=False, reason="killed, as when memory runs out")
         if ended.returncode == -signal.SIGABRT and "std::bad_alloc" in ended.stderr:
             return Trial(batch=batch, fits=False, reason="std::bad_alloc")
         raise TrialError(f"the trial of batch {batch} failed: {_failure(ended, answer)}")
 
 
 def probe(device: str, *, timeout: float, command: tuple[str, ...] = _COMMAND) -> Device:
-    """Ask what device there is, in a process of its own: asking takes memory of the GPU.
+    """Return the device's name and free memory, read in a new process.
+
+    The query itself takes memory on a GPU, which the process frees when it ends.
 
     Raises:
-        TrialError: it cannot be asked.
+        TrialError: the device does not answer, or the query fails.
     """
     try:
         ended = _run(command, {"task": "probe", "device": device}, timeout)
@@ -121,17 +126,17 @@ def probe(device: str, *, timeout: float, command: tuple[str, ...] = _COMMAND) -
         raise TrialError(f"the device {device} did not answer in {timeout:g} s") from None
     answer = _answer(ended)
     if ended.returncode != RAN:
-        raise TrialError(f"the device {device} cannot be asked: {_failure(ended, answer)}")
+        raise TrialError(f"the device {device} cannot be queried: {_failure(ended, answer)}")
     return Device(type=device, name=answer["name"], memory_bytes=answer["memory_bytes"])
 
 
 def _run(
     command: tuple[str, ...], request: Mapping[str, object], timeout: float
 ) -> subprocess.CompletedProcess[str]:
-    """Run a trial's process; it is killed on a timeout, an interrupt, or where this one dies.
+    """Run a trial's process; it is killed on a timeout, an interrupt, or if this process dies.
 
-    It has a session of its own, so that Ctrl-C in the terminal reaches this process alone,
-    and one end of a pipe, whose other end closes when this process ends in any way.
+    It has a separate session, so that Ctrl-C in the terminal reaches only this process, and the
+    read end of a pipe, whose write end closes when this process ends for any reason.
     """
     ours, theirs = os.pipe()[::-1]
     try:
@@ -153,7 +158,7 @@ def _run(
 
 
 def _answer(ended: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    """The process's answer; empty where it died before it could give one."""
+    """Return the answer of a process; empty if it died before it wrote one."""
     try:
         answer = json.loads(ended.stdout.splitlines()[-1])
     except (IndexError, ValueError):
@@ -162,7 +167,7 @@ def _answer(ended: subprocess.CompletedProcess[str]) -> dict[str, Any]:
 
 
 def _failure(ended: subprocess.CompletedProcess[str], answer: Mapping[str, Any]) -> str:
-    """Why a process failed: its own words, else its last, else how it ended."""
+    """Return why a process failed: its error, its signal, its last line or its exit code."""
     if "error" in answer:
         return _short(answer["error"])
     if ended.returncode < 0:
@@ -171,6 +176,6 @@ def _failure(ended: subprocess.CompletedProcess[str], answer: Mapping[str, Any])
 
 
 def _short(message: str) -> str:
-    """A message in one line that can be read."""
+    """Return a message as one line, cut to `_MAX_CHARACTERS` characters."""
     line = " ".join(message.split())
-    return line if len(line) <= _MOST_WORDS else f"{line[:_MOST_WORDS]} ..."
+    return line if len(line) <= _MAX_CHARACTERS else f"{line[:_MAX_CHARACTERS]} ..."

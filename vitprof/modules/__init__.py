@@ -1,1 +1,1 @@
-"""The models running: ordinary torch modules whose paths are those of the formulas."""
+"""The models as ordinary torch modules, with the same module paths as the formulas."""

@@ -1,4 +1,4 @@
-"""From a validated model to a running torch module."""
+"""Build the torch module of a validated model."""
 
 from __future__ import annotations
 

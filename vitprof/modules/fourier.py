@@ -1,6 +1,6 @@
-"""Discrete Fourier transforms as modules, so that every counter can name them.
+"""Discrete Fourier transforms as modules, so that every tool can list them.
 
-They compute in fp32 at least: PyTorch has none of bf16, and of fp16 only on cards.
+They compute in fp32 at least: PyTorch has none in bf16, and in fp16 only on a GPU.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from torch import Tensor, nn
 
 
 def exact(x: Tensor) -> Tensor:
-    """The tensor in fp32, or as it is where it has no fewer bits."""
+    """Cast a tensor to fp32 if its dtype has fewer bits."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class RealPartFFT2(nn.Module):
-    """The real part of the transform over the last two axes."""
+    """The real part of the transform over the last two axes: (B, N, D) to the same."""
 
     def forward(self, x_BND: Tensor) -> Tensor:
         return torch.fft.fft2(exact(x_BND)).real.to(x_BND.dtype)
 
 
 class HalfFFT2(nn.Module):
-    """The transform over rows and columns, divided by the root of their number.
+    """The transform of (B, rows, columns, D) over rows and columns, with orthonormal scaling.
 
-    That of real numbers is symmetric, so only columns // 2 + 1 of its columns are there.
+    The spectrum of real numbers is symmetric, so the output has only columns // 2 + 1 columns.
     """
 
     def forward(self, x_BRCD: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ class HalfFFT2(nn.Module):
 
 
 class InverseHalfFFT2(nn.Module):
-    """The real numbers on a grid that `HalfFFT2` transforms into this."""
+    """The inverse of `HalfFFT2`, with real output in a given dtype."""
 
     def __init__(self, rows: int, columns: int) -> None:
         super().__init__()

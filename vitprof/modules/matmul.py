@@ -1,4 +1,4 @@
-"""A product of two activations as a module, so that every counter can name it."""
+"""A product of two activations as a module, so that every tool can list it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class MatMul(nn.Module):
-    """`left @ right`, batched over the leading axes, which must be equal."""
+    """`left @ right`, batched over equal leading axes."""
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         return left @ right

@@ -1,4 +1,4 @@
-"""Norms and scales of channels, which PyTorch has not or has for another layout."""
+"""Norms and scales of channels that PyTorch lacks, or has only for another layout."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Affine(nn.Module):
-    """A gain and a bias for each channel, in place of a norm (ResMLP)."""
+    """A gain and a bias per channel, in place of a norm (ResMLP)."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class TokenBatchNorm(nn.BatchNorm1d):
 
 
 class LayerScale(nn.Module):
-    """A gain for each channel of a residual branch, small at first (CaiT)."""
+    """A gain per channel of a residual branch, initialised with 1e-4 (CaiT)."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

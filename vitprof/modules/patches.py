@@ -1,4 +1,4 @@
-"""Images as patches, and where the patches lie."""
+"""Patches of images, and position embeddings."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def patchify(image_BCHW: Tensor, patch_size: int) -> Tensor:
 def make_positions(
     kind: str, grid: tuple[int, int], dim: int, *, prefix_tokens: int
 ) -> nn.Parameter | None:
-    """A table of positions, `learned` or `fixed`; None for `none`.
+    """Return a position embedding; None if `kind` is `none`.
 
     Args:
-        kind: which.
+        kind: `learned`, `fixed` or `none`.
         grid: rows and columns of patches.
         dim: channels.
-        prefix_tokens: tokens before the patches that have positions, too.
+        prefix_tokens: number of prefix tokens that have positions too.
 
     Returns:
         (1, prefix_tokens + rows * columns, dim)
@@ -41,16 +41,16 @@ def make_positions(
 
 
 def sincos_positions(grid: tuple[int, int], dim: int, *, prefix_tokens: int = 1) -> Tensor:
-    """Sines and cosines of a grid's two coordinates (He et al. 2021).
+    """Return sines and cosines of a grid's two coordinates (He et al. 2021).
 
-    A quarter of the channels each for sine and cosine of the column and of the row,
-    at wavelengths from 2 pi to 10000 * 2 pi (Vaswani et al. 2017, section 3.5).
-    Tokens that lie nowhere, the class token, come first with zeros.
+    Sine and cosine of the column and of the row have a quarter of the channels each, at
+    wavelengths from 2 pi to 10000 * 2 pi (Vaswani et al. 2017, section 3.5). Prefix tokens
+    come first, with zeros.
 
     Args:
         grid: rows and columns of patches.
         dim: channels, divisible by 4.
-        prefix_tokens: tokens before the patches, whose positions are zeros.
+        prefix_tokens: number of tokens before the patches.
 
     Returns:
         (1, prefix_tokens + rows * columns, dim)
@@ -62,9 +62,9 @@ def sincos_positions(grid: tuple[int, int], dim: int, *, prefix_tokens: int = 1)
     return torch.cat([torch.zeros(prefix_tokens, dim), table])[None].to(torch.get_default_dtype())
 
 
-def _waves(places: int, dim: int) -> Tensor:
-    """Sines and cosines of the places along an axis: (places, dim / 2)."""
+def _waves(positions: int, dim: int) -> Tensor:
+    """Return sines and cosines of the positions along an axis: (positions, dim / 2)."""
     quarter = dim // 4
     frequency = 10000 ** -(torch.arange(quarter, dtype=torch.float32) / quarter)
-    angle = torch.arange(places)[:, None] * frequency
+    angle = torch.arange(positions)[:, None] * frequency
     return torch.cat([angle.sin(), angle.cos()], dim=1)

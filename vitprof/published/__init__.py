@@ -1,4 +1,4 @@
-"""Published configurations, one file a family, and the registry that names them."""
+"""Published configurations, one file per family, and their registry."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def find_preset(name: str) -> Preset:
     """Return the preset of this name.
 
     Raises:
-        SpecError: there is none.
+        SpecError: there is no preset of this name.
     """
     if name not in PRESETS:
         near = get_close_matches(name, PRESETS, n=3)

@@ -1,4 +1,4 @@
-"""Published figures, and how whoever published them counted."""
+"""Published counts, and the way in which their publishers counted."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Counting:
     """One way to count a model.
 
     Attributes:
-        says: what is counted.
-        of: the count of a formula tree.
+        says: description of the counted work.
+        of: returns the count of a formula tree.
     """
 
     says: str
@@ -33,16 +33,16 @@ class Counting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A figure as it was published.
+    """A count as it was published.
 
     Attributes:
         measure: parameters or MACs.
-        printed: its digits and unit, `86,567,656` or `17.58 G`.
+        printed: its digits and unit prefix, `86,567,656` or `17.58 G`.
         source: paper and table, or library and file.
-        counting: how it was counted, a key of `COUNTINGS`.
-        layer: the layer whose count it holds, with `beside`; the whole model without.
-        beside: derivation of what it counts that is not in that layer.
-        note: what is wrong with it, or what it leaves out.
+        counting: its way of counting, a key of `COUNTINGS`.
+        layer: name of the child of the model that is counted; the whole model if empty.
+        beside: arithmetic for the part of the figure that is not in that layer.
+        note: an error in it, or work that it leaves out.
     """
 
     measure: Measure
@@ -54,7 +54,7 @@ class Figure:
     note: str = ""
 
     def counted(self, model: Model) -> int:
-        """What our formulas give for `model`, counted as the figure was."""
+        """Return the count of `model` by our formulas, counted as the figure was."""
         tree = model.formula()
         if self.layer:
             tree = next(
@@ -65,13 +65,13 @@ class Figure:
         return COUNTINGS[self.counting].of(tree) + derive(self.beside)
 
     def agrees(self, model: Model) -> bool:
-        """Whether that is the figure, within half a unit of its last digit."""
+        """True if that count equals the figure within half a unit of its last digit."""
         digits, _, unit = self.printed.replace(",", "").partition(" ")
         step = Fraction(_UNITS[unit], 10 ** len(digits.partition(".")[2]))
         return abs(self.counted(model) - Fraction(digits) * _UNITS[unit]) <= step / 2
 
 
-def _by(convention: Convention) -> Callable[[Layer], int]:
+def _total_by(convention: Convention) -> Callable[[Layer], int]:
     def total(tree: Layer) -> int:
         return sum(
             (node.item.macs.value + sum(convention.causes(node.item).values())) * node.repeat
@@ -82,16 +82,16 @@ def _by(convention: Convention) -> Callable[[Layer], int]:
     return total
 
 
-def _headless(tree: Layer) -> int:
+def _without_heads(tree: Layer) -> int:
     heads = (item for item in tree.children if isinstance(item, Op) and item.type == "Linear")
     return tree.total(Measure.PARAMS) - sum(head.params.value for head in heads)
 
 
-def _unseen(op: MatMul) -> Mapping[str, int]:
+def _matmul_without_rule(op: MatMul) -> Mapping[str, int]:
     return {"fused attention has no rule": -op.macs.value}
 
 
-def _depthwise_unseen(op: Conv) -> Mapping[str, int]:
+def _depthwise_without_rule(op: Conv) -> Mapping[str, int]:
     return {"padding 'same' has no rule": -op.macs.value if op.inputs.value == 1 else 0}
 
 
@@ -100,28 +100,29 @@ COUNTINGS: Mapping[str, Counting] = {
     "trained": Counting(
         "trained parameters", lambda tree: totals(tree, Measure.PARAMS)["trainable"]
     ),
-    "headless": Counting("parameters without the head's", _headless),
-    "contractions": Counting("MACs of contractions", _by(Convention({}))),
+    "headless": Counting("parameters without the head's", _without_heads),
+    "contractions": Counting("MACs of contractions", _total_by(Convention({}))),
     "flops": Counting("FLOPs, 2 × MACs", lambda tree: 2 * tree.total(Measure.MACS)),
     "fvcore": Counting(
-        "fvcore's: MACs, 5 an element of a LayerNorm, 2 of a BatchNorm", _by(Convention(IN_EVAL))
+        "fvcore's: MACs, 5 per element of a LayerNorm, 2 of a BatchNorm",
+        _total_by(Convention(IN_EVAL)),
     ),
     "fvcore, fused": Counting(
         "fvcore's without the products of attention, for whose fused kernel it has no rule",
-        _by(Convention({**IN_EVAL, Work.MATMUL: _unseen})),
+        _total_by(Convention({**IN_EVAL, Work.MATMUL: _matmul_without_rule})),
     ),
     "fvcore, depthwise": Counting(
         "fvcore's without the depthwise convolutions, for whose padding it has no rule",
-        _by(Convention({**IN_EVAL, Work.CONV: _depthwise_unseen})),
+        _total_by(Convention({**IN_EVAL, Work.CONV: _depthwise_without_rule})),
     ),
 }
 
 
 def params(printed: str, source: str, counting: str = "parameters", **more: str) -> Figure:
-    """A published number of parameters."""
+    """Return a published number of parameters."""
     return Figure(measure=Measure.PARAMS, printed=printed, source=source, counting=counting, **more)
 
 
 def macs(printed: str, source: str, counting: str = "contractions", **more: str) -> Figure:
-    """A published number of multiply-accumulates, or of FLOPs."""
+    """Return a published number of MACs, or of FLOPs."""
     return Figure(measure=Measure.MACS, printed=printed, source=source, counting=counting, **more)

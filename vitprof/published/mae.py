@@ -12,7 +12,7 @@ _PRINTED = "facebookresearch/mae, models_mae.py, its parameters added up"
 
 
 def presets() -> Iterator[Preset]:
-    """All of them: a decoder of width 512, 8 deep, with 16 heads, on each encoder."""
+    """Yield the presets; every decoder has width 512, 8 blocks and 16 heads."""
     for name, patch, (dim, depth, heads), figures in (
         (
             "mae-b-16",

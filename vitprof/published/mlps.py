@@ -21,12 +21,12 @@ _IMAGENET: dict[str, object] = {
 
 
 def _shape(dim: int, depth: int) -> dict[str, object]:
-    """A width and a depth, with heads of 64 channels for a mixer that has any."""
+    """Return a width and a depth, with 64 channels per head for mixers that use heads."""
     return {"dim": dim, "depth": depth, "heads": dim // 64}
 
 
 def presets() -> Iterator[Preset]:
-    """All of them."""
+    """Yield the presets."""
     yield from _mixer()
     yield from _resmlp()
     yield from _gmlp()
@@ -45,7 +45,7 @@ def presets() -> Iterator[Preset]:
         },
         source="Yu et al. 2022, MetaFormer Is Actually What You Need for Vision, section 3",
         note="PoolFormer's block at one resolution, in the shape of ViT-S/16; PoolFormer itself "
-        "is a pyramid of four, with GroupNorm, and of this shape nothing was published",
+        "is a pyramid of four, with GroupNorm, and no count of this shape is published",
     )
 
 
@@ -222,8 +222,9 @@ def _fourier() -> Iterator[Preset]:
             figures=(
                 (macs(giga, GFNET),) if wrong else (params(million, GFNET), macs(giga, GFNET))
             ),
-            note="Fourier transforms and filters are no contractions, and the published FLOPs have "
-            "them not either" + ("; the README prints 7 M parameters for 7.5 M" if wrong else ""),
+            note="Fourier transforms and filters are no contractions, and the published FLOPs "
+            "leave them out too"
+            + ("; the README prints 7 M parameters for 7.5 M" if wrong else ""),
         )
     yield Preset(
         name="fnet-b-16",
@@ -237,6 +238,6 @@ def _fourier() -> Iterator[Preset]:
             "final_norm": False,
         },
         source="Lee-Thorp et al. 2021, FNet: Mixing Tokens with Fourier Transforms, section 3",
-        note="FNet's layer in the shape of ViT-B/16; the paper is on language, and of a vision "
-        "model nothing was published",
+        note="FNet's layer in the shape of ViT-B/16; the paper is on language, and no "
+        "count of a vision model is published",
     )

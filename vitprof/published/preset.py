@@ -1,4 +1,4 @@
-"""What a preset is: a published configuration, its source and its published figures."""
+"""Presets: published configurations with their sources and published figures."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from vitprof.published.figures import Figure
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """A published configuration to start from.
+    """A published configuration of a model.
 
     Attributes:
-        name: what it is called by.
-        model: the name of its model.
-        mixer: the name of its token mixer.
-        options: values of the model's and the mixer's options that are not as usual.
+        name: its name on the command line and in `PRESETS`.
+        model: name of its model.
+        mixer: name of its token mixer.
+        options: values of the model's and the mixer's options other than the defaults.
         source: the paper, or the library.
-        figures: what was published of its counts.
-        note: where the published model differs from what is built here.
+        figures: its published counts.
+        note: differences between the published model and the one built here.
     """
 
     name: str

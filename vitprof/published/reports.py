@@ -1,4 +1,4 @@
-"""The reports that vitprof's first counts come from, whose sums of layers it reproduces."""
+"""Configurations of reports whose sums over layers vitprof reproduces."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from vitprof.published.preset import Preset
 
 
 def presets() -> Iterator[Preset]:
-    """All of them."""
+    """Yield the presets."""
     yield Preset(
         name="mae-report",
         model="mae",

@@ -1,4 +1,4 @@
-"""Where several presets' figures come from."""
+"""Sources that several presets share."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ TIMM_CSV = "timm, results/benchmark-infer-amp-nchw-pt112-cu113-rtx3090.csv"
 
 
 def timm(name: str) -> str:
-    """The parameters of a model of timm, added up."""
+    """Return the source of a parameter count: the sum over a model of timm."""
     return f"timm 1.0.31, {name}, its parameters added up"

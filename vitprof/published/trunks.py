@@ -1,9 +1,9 @@
 """The trunks of XCiT (El-Nouby et al. 2021) and CaiT (Touvron et al. 2021).
 
-Each is the stack of layers on the patches. What stands before and after it in the whole model
-is not built: XCiT's stem of convolutions and its Fourier features of positions, the class
-token, the two layers of class attention, the norm and the head. The figures of the whole
-models are checked with the parameters of all that, derived by hand.
+A trunk is the stack of layers on the patches. The other parts of the whole model are not built:
+XCiT's stem of convolutions and its Fourier features of positions, the class token, the two
+layers of class attention, the norm and the head. The figures of the whole models are checked
+with the parameters of these parts added, derived by hand.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _TRUNK: dict[str, object] = {
 _CLASS_PART = (  # token, two layers of class attention, norm, head
     "{D} + 2*(12*{D}**2 + 15*{D}) + 2*{D} + 1000*{D} + 1000"
 )
-_XCIT_STEM = (  # four convolutions of stride 2 with their norms, and the Fourier features' map
+_XCIT_STEM = (  # four convolutions of stride 2 with their norms, and the map of Fourier features
     "27*{e} + 9*{e}*{q} + 9*{q}*{h} + 9*{h}*{D} + 2*({e} + {q} + {h} + {D}) + 65*{D}"
 )
 _CAIT_STEM = "768*{D} + {D} + 196*{D}"  # patch embedding and positions
 
 
 def presets() -> Iterator[Preset]:
-    """All of them."""
+    """Yield the presets."""
     for size, dim, depth, heads, count in (
         ("nano-12", 128, 12, 4, "3,053,224"),
         ("tiny-12", 192, 12, 4, "6,716,272"),

@@ -24,6 +24,7 @@ _IMAGENET: dict[str, object] = {
     "channels": 3,
     "classes": 1000,
     "activation": "gelu",
+    "final_norm_tokens": "all",
 }
 _TI, _S, _B = (192, 12, 3), (384, 12, 6), (768, 12, 12)
 _L, _H = (1024, 24, 16), (1280, 32, 16)
@@ -51,26 +52,22 @@ def _vit(
     )
 
 
-def _csv(printed: str, patch: int, dim: int) -> Figure:
-    """What fvcore counts of timm's model, whose last norm goes over the patches too."""
-    patches = (224 // patch) ** 2
-    return macs(printed, TIMM_CSV, "fvcore", beside=f"5*{patches}*{dim}")
+def _csv(printed: str) -> Figure:
+    return macs(printed, TIMM_CSV, "fvcore")
 
 
-def _card(printed: str, name: str, patch: int, dim: int) -> Figure:
-    patches = (224 // patch) ** 2
+def _model_card(printed: str, name: str) -> Figure:
     return macs(
         printed,
         f"timm's model card of {name}",
         "fvcore, fused",
-        beside=f"5*{patches}*{dim}",
         note="the products of attention are not counted, since fvcore has no rule for the "
         "fused kernel",
     )
 
 
 def presets() -> Iterator[Preset]:
-    """All of them."""
+    """Yield the presets."""
     yield _vit(
         "vit-ti-16",
         16,
@@ -80,8 +77,8 @@ def presets() -> Iterator[Preset]:
             params("5,717,416", timm("vit_tiny_patch16_224")),
             params("5.5 M", SCALING, "headless"),
             macs("2.5 G", SCALING, "flops"),
-            _csv("1.26 G", 16, 192),
-            _card("1.1 G", "vit_tiny_patch16_224", 16, 192),
+            _csv("1.26 G"),
+            _model_card("1.1 G", "vit_tiny_patch16_224"),
         ),
     )
     yield _vit(
@@ -93,8 +90,8 @@ def presets() -> Iterator[Preset]:
             params("22,050,664", timm("vit_small_patch16_224")),
             params("22 M", SCALING, "headless"),
             macs("9.2 G", SCALING, "flops"),
-            _csv("4.61 G", 16, 384),
-            _card("4.3 G", "vit_small_patch16_224", 16, 384),
+            _csv("4.61 G"),
+            _model_card("4.3 G", "vit_small_patch16_224"),
         ),
     )
     yield _vit(
@@ -105,7 +102,7 @@ def presets() -> Iterator[Preset]:
         (
             params("22,878,952", timm("vit_small_patch32_224")),
             macs("2.3 G", SCALING, "flops"),
-            _csv("1.15 G", 32, 384),
+            _csv("1.15 G"),
         ),
     )
     yield _vit(
@@ -117,8 +114,8 @@ def presets() -> Iterator[Preset]:
             params("86,567,656", TORCHVISION),
             params("86 M", VIT, "headless"),
             macs("17.6 G", TORCHVISION),
-            _csv("17.58 G", 16, 768),
-            _card("16.9 G", "vit_base_patch16_224", 16, 768),
+            _csv("17.58 G"),
+            _model_card("16.9 G", "vit_base_patch16_224"),
         ),
     )
     yield _vit(
@@ -129,7 +126,7 @@ def presets() -> Iterator[Preset]:
         (
             params("88,224,232", TORCHVISION),
             macs("4.4 G", TORCHVISION),
-            _csv("4.41 G", 32, 768),
+            _csv("4.41 G"),
         ),
     )
     yield _vit(
@@ -141,8 +138,8 @@ def presets() -> Iterator[Preset]:
             params("304,326,632", TORCHVISION),
             params("303 M", SCALING, "headless"),
             macs("61.6 G", TORCHVISION),
-            _csv("61.6 G", 16, 1024),
-            _card("59.7 G", "vit_large_patch16_224", 16, 1024),
+            _csv("61.6 G"),
+            _model_card("59.7 G", "vit_large_patch16_224"),
         ),
         note="the paper's table 1 prints 307 M parameters, which no head and no resolution gives",
     )
@@ -154,7 +151,7 @@ def presets() -> Iterator[Preset]:
         (
             params("306,535,400", TORCHVISION),
             macs("15.4 G", TORCHVISION),
-            _csv("15.39 G", 32, 1024),
+            _csv("15.39 G"),
         ),
     )
     yield _vit(
@@ -166,7 +163,7 @@ def presets() -> Iterator[Preset]:
             params("632,045,800", TORCHVISION),
             params("632 M", VIT),
             macs("167.3 G", TORCHVISION),
-            _csv("167.4 G", 14, 1280),
+            _csv("167.4 G"),
         ),
     )
     attention_pooling = (
@@ -181,7 +178,7 @@ def presets() -> Iterator[Preset]:
         (
             params("1,012,611,432", timm("vit_giant_patch14_224")),
             params("1011 M", SCALING, "headless"),
-            _csv("267.18 G", 14, 1408),
+            _csv("267.18 G"),
         ),
         note=attention_pooling,
         mlp_ratio="48/11",
@@ -194,7 +191,7 @@ def presets() -> Iterator[Preset]:
         (
             params("1,844,440,680", timm("vit_gigantic_patch14_224")),
             params("1843 M", SCALING, "headless"),
-            _csv("483.95 G", 14, 1664),
+            _csv("483.95 G"),
         ),
         note=attention_pooling,
         mlp_ratio="64/13",
@@ -216,7 +213,7 @@ def _deit() -> Iterator[Preset]:
             16,
             shape,
             DEIT,
-            (params(count, timm(f"deit_{name}_patch16_224")), _csv(csv, 16, shape[0])),
+            (params(count, timm(f"deit_{name}_patch16_224")), _csv(csv)),
             note=same,
         )
     for size, shape, count, csv in (
@@ -230,7 +227,7 @@ def _deit() -> Iterator[Preset]:
             16,
             shape,
             "Touvron et al. 2020, Training data-efficient image transformers, section 4",
-            (params(count, timm(f"deit_{name}_distilled_patch16_224")), _csv(csv, 16, shape[0])),
+            (params(count, timm(f"deit_{name}_distilled_patch16_224")), _csv(csv)),
             distillation=True,
         )
 
@@ -245,7 +242,7 @@ def _deit3() -> Iterator[Preset]:
     ):
         figures = [params(count, timm(f"deit3_{name}_224"))]
         figures += [params(printed, DEIT3)] if printed else []
-        figures += [_csv(csv, patch, shape[0])] if csv else []
+        figures += [_csv(csv)] if csv else []
         figures += [macs(readme, DEIT3)] if readme else []
         yield _vit(
             f"deit3-{size}",

@@ -1,1 +1,1 @@
-"""Reports as plain data, and one file a format."""
+"""Reports of the commands as plain data, one file each."""

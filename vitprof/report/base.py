@@ -1,4 +1,4 @@
-"""What every report is: a document for people, records and data for programs."""
+"""Base class of all reports: a document for people, records and data for programs."""
 
 from __future__ import annotations
 
@@ -16,63 +16,63 @@ SCHEMA = "vitprof/2"
 
 
 class Report(ABC):
-    """What a command found out, as plain data.
+    """Result of a command, as plain data.
 
-    It knows no format: `vitprof.formats` knows reports, and gives them the one function by
-    which they show themselves.
+    A report does not depend on the formats: `vitprof.formats` sets `render`, `show` and `frame`.
 
     Attributes:
-        command: name of the command that finds this out.
+        command: name of the command that makes this report.
     """
 
     command: str
     render: ClassVar[Callable[[Report, str], str]]
+    text: ClassVar[Callable[[Report], str]]
     show: ClassVar[Callable[[Report, Console, ConsoleOptions], RenderResult]]
     frame: ClassVar[Callable[[Report], DataFrame]]
 
     @property
     def complaint(self) -> str:
-        """What of it does not hold, in a sentence; empty where all does."""
+        """Sentence on what does not hold; empty if everything holds."""
         return ""
 
     @abstractmethod
     def document(self) -> Document:
-        """What it says to people."""
+        """Return the headings, tables and sentences for people."""
 
     @abstractmethod
     def records(self) -> Records:
-        """Its rows, for programs."""
+        """Return the rows for programs, as in CSV."""
 
     @abstractmethod
     def data(self) -> dict[str, object]:
-        """All of it, for programs, as JSON can hold it."""
+        """Return the whole report for programs, in types that JSON supports."""
 
     def to_csv(self) -> str:
-        """Its rows as CSV: one header, one line a row, exact numbers."""
+        """Return the rows as CSV: a header, one line per row, exact numbers."""
         return self.render("csv")
 
     def to_json(self) -> str:
-        """All of it as JSON."""
+        """Return the whole report as JSON."""
         return self.render("json")
 
     def to_markdown(self) -> str:
-        """What it says as Markdown."""
+        """Return the document as Markdown."""
         return self.render("markdown")
 
     def to_latex(self) -> str:
-        """What it says as LaTeX, its tables by booktabs."""
+        """Return the document as LaTeX, with tables that need booktabs."""
         return self.render("latex")
 
     def to_html(self) -> str:
-        """What it says as HTML."""
+        """Return the document as HTML."""
         return self.render("html")
 
     def to_frame(self) -> DataFrame:
-        """Its rows as a pandas DataFrame, equal to what the CSV holds."""
+        """Return the rows as a pandas DataFrame, equal to the CSV."""
         return self.frame()
 
     def __str__(self) -> str:
-        return self.render("table")
+        return self.text()
 
     def _repr_html_(self) -> str:
         return self.render("html")

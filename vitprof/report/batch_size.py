@@ -1,10 +1,11 @@
-"""The largest batch that fits, by trial or predicted."""
+"""Reports of the largest batch that fits, found by trial or predicted."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 
+from vitprof.cuda.versions import spell
 from vitprof.measuring.search import MARGIN_PERCENT, Search, Stopped, Trial
 from vitprof.measuring.trials import Device
 from vitprof.report.base import Report
@@ -20,7 +21,8 @@ from vitprof.report.document import (
     Row,
     Table,
 )
-from vitprof.report.memory import Gpu
+from vitprof.report.memory import GpuMemory
+from vitprof.request.budget import Budget, budget_record
 from vitprof.request.specs import described
 from vitprof.values.amounts import Bytes
 from vitprof.values.options import Value, pairs, plain
@@ -33,15 +35,15 @@ PREDICTED = (
 
 @dataclass(frozen=True, kw_only=True)
 class TriedBatch(Report):
-    """The largest batch by trial, with the conditions under which it holds.
+    """Largest batch found by trial, with its conditions.
 
     Attributes:
         spec: model, mixer, and every size.
-        workload: how the model was trained or run.
-        device: where.
-        versions: of every package that had a part in it.
-        convention: what a peak is and what fits, in a sentence.
-        search: every trial, and what follows from them.
+        workload: settings of the step, without the batch.
+        device: device of the trials.
+        versions: version of every package involved, by name.
+        convention: sentence that defines the peak and when a batch fits.
+        search: every trial and the result.
     """
 
     command = "batch-size"
@@ -54,17 +56,17 @@ class TriedBatch(Report):
 
     @property
     def batch(self) -> int | None:
-        """The largest batch that was tried and fitted; None where none did."""
+        """Largest batch that was tried and fits; None if none does."""
         return self.search.largest
 
     @property
     def margin(self) -> str:
-        """What is recommended, in a sentence."""
+        """Sentence on how the recommended batch follows from the largest."""
         return f"{MARGIN_PERCENT} % of the largest that fitted, rounded down, and 1 at least"
 
     @property
     def interrupted(self) -> bool:
-        """If the user ended the search."""
+        """True if the user interrupted the search."""
         return self.search.stopped is Stopped.INTERRUPTED
 
     @property
@@ -99,13 +101,13 @@ class TriedBatch(Report):
         }
 
     def records(self) -> Records:
-        """A row a trial."""
+        """Return one row per trial."""
         columns = tuple(field.name for field in fields(Trial))
         rows = (tuple(asdict(trial).values()) for trial in self.search.trials)
         return Records(columns, tuple(rows))
 
     def data(self) -> dict[str, object]:
-        """All of it; sizes of memory are bytes, times are seconds."""
+        """Return the whole report; memory is in bytes, time in seconds."""
         search = self.search
         return {
             "spec": {name: plain(value) for name, value in self.spec.items()},
@@ -142,122 +144,158 @@ def _number(batch: int | None) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """What a step of a batch takes.
+    """Memory of a step at one batch.
 
     Attributes:
-        batch: images.
-        peak_bytes: by formula.
-        traced_bytes: by a trace; None without one.
-        agrees: if the formula, read as the trace runs, gives the same in each phase.
-        gpu: what a GPU holds of it; None without a trace.
+        batch: images per step.
+        peak_bytes: peak memory of the tensors, by formula.
+        traced_bytes: peak memory of a trace; None without one.
+        agrees: True if formula and trace agree in every phase; None without a trace.
+        gpu: memory on the GPU; None without a GPU.
     """
 
     batch: int
     peak_bytes: int
     traced_bytes: int | None
     agrees: bool | None
-    gpu: Gpu | None
+    gpu: GpuMemory | None
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the budget has to hold: all of it on a GPU, else that of the tensors."""
+        return self.peak_bytes if self.gpu is None else self.gpu.total
 
     def record(self) -> dict[str, object]:
-        """All of it by name, in bytes."""
+        """Return all fields by name; memory is in bytes."""
         return {**asdict(self), "gpu": self.gpu and self.gpu.record()}
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictedBatch(Report):
-    """The largest batch without a device, with the conditions under which it holds.
+    """Largest batch predicted without a device, with its conditions.
 
     Attributes:
         spec: model, mixer, and every size.
-        workload: how the model would be trained or run.
-        versions: of every package that had a part in it.
-        budget_bytes: the memory that a step may take.
-        largest: what the largest batch that fits takes; None where not even one image fits.
-        next: what one image more takes, which is over the budget.
-        on_gpu: the largest batch with all that a GPU adds; None without a trace.
+        workload: settings of the step, without the batch.
+        versions: version of every package involved, by name.
+        budget: memory, or a GPU with all that it adds.
+        largest: memory at the largest batch that fits; None if not even one image fits.
+        next: memory with one image more, which is over the budget; None if the cap on the batch
+            was reached, so that more may fit.
+        by_tensors: largest batch of which the tensors alone fit, by formula.
     """
 
     command = "batch-size"
     spec: Mapping[str, Value]
     workload: Mapping[str, Value]
     versions: Mapping[str, str]
-    budget_bytes: int
+    budget: Budget
     largest: Fit | None
-    next: Fit
-    on_gpu: int | None
+    next: Fit | None
+    by_tensors: int
 
     @property
     def batch(self) -> int | None:
-        """The largest batch that fits by formula; None where not even one image does."""
+        """Largest batch that fits; None if not even one image fits."""
         return None if self.largest is None else self.largest.batch
 
     @property
+    def capped(self) -> bool:
+        """True if the cap on the batch was reached, so that more may fit."""
+        return self.next is None
+
+    @property
+    def fits(self) -> tuple[Fit, ...]:
+        """Largest batch that fits, and the next, as far as there are these."""
+        return tuple(fit for fit in (self.largest, self.next) if fit is not None)
+
+    @property
     def confirmed(self) -> bool | None:
-        """If the formula agrees with a trace of both batches; None without one."""
-        if self.next.agrees is None:
+        """True if the formula agrees with the traces of both batches; None without a trace."""
+        if any(fit.agrees is None for fit in self.fits):
             return None
-        return self.next.agrees and (self.largest is None or self.largest.agrees is True)
+        return all(fit.agrees for fit in self.fits)
 
     @property
     def complaint(self) -> str:
         if self.confirmed is False:
-            return "formula and trace differ, and have to be equal; please report it"
-        if self.largest is None:
-            needed, there = Bytes(self.next.peak_bytes), Bytes(self.budget_bytes)
-            return f"not even 1 image fits: it takes {needed}, and there are {there}"
+            return "formula and trace differ but have to be equal; please report this bug"
+        if self.largest is None and self.next is not None:
+            return (
+                f"not even 1 image fits: it takes {Bytes(self.next.bytes)}, and the budget is "
+                f"{Bytes(self.budget.bytes)}"
+            )
         return ""
 
     def document(self) -> Document:
         title = Heading(f"Largest batch of {described(self.spec)}, predicted")
+        more = " or more: the cap on the batch is reached" if self.capped else ""
         lines = {
-            "largest": _number(self.batch),
-            "budget": str(Bytes(self.budget_bytes)),
-            "formula": self._both(lambda fit: fit.peak_bytes),
+            "largest": _number(self.batch) + more,
+            "budget": self.budget.name,
         }
+        if self.budget.platform is not None:
+            lines["on the GPU"] = self._both(lambda fit: fit.bytes)
+            lines["tensors"] = f"by formula {self._both(lambda fit: fit.peak_bytes)}"
+            lines["tensors alone"] = f"of {_number(self.by_tensors)} would fit"
+        else:
+            lines["formula"] = self._both(lambda fit: fit.peak_bytes)
         if self.confirmed is not None:
-            says = "the same by its rules" if self.confirmed else "OTHERWISE"
+            says = "agrees" if self.confirmed else "DIFFERS"
             lines["trace"] = f"{says}: {self._both(lambda fit: fit.traced_bytes or 0)}"
-        if self.next.gpu is not None:
-            fits = f"{self.on_gpu:,} fits; " if self.on_gpu else ""
-            lines["on a GPU"] = fits + self._both(lambda fit: fit.gpu.total if fit.gpu else 0)
         conditions = {
             "workload": pairs(self.workload),
             "spec": pairs(self.spec),
             "versions": pairs(self.versions),
-            "convention": PREDICTED,
+            "convention": self.convention,
         }
         return (title, Facts(lines | conditions))
 
+    @property
+    def convention(self) -> str:
+        """What has to fit, in a sentence."""
+        if self.budget.platform is None:
+            return PREDICTED
+        platform = self.budget.platform
+        return (
+            "what has to fit is what PyTorch's allocator reserves, cuBLAS workspaces among it, and "
+            f"the CUDA context ({platform.gpu.context_source}), with the kernels of torch "
+            f"{spell(platform.torch)}; memory of the GPU: {platform.gpu.memory_source}"
+        )
+
     def _both(self, size: Callable[[Fit], int]) -> str:
-        fits = f"{self.largest.batch:,} takes {Bytes(size(self.largest))}, " if self.largest else ""
-        return f"{fits}{self.next.batch:,} would take {Bytes(size(self.next))}"
+        said = []
+        for fit in self.fits:
+            verb = "would take" if fit is self.next else "takes"
+            said.append(f"{fit.batch:,} {verb} {Bytes(size(fit))}")
+        return ", ".join(said)
 
     def records(self) -> Records:
-        """A row a batch: the largest that fits, and the next."""
+        """Return one row per batch: the largest that fits, and the next."""
         columns = ("batch", "fits", "peak_bytes", "traced_bytes", "agrees", "gpu_bytes")
-        fits = [(self.largest, True)] if self.largest else []
         return Records(
             columns,
             tuple(
                 (
-                    *(fit.batch, fitting, fit.peak_bytes, fit.traced_bytes, fit.agrees),
-                    None if fit.gpu is None else fit.gpu.total,
+                    *(fit.batch, fit is not self.next, fit.peak_bytes, fit.traced_bytes),
+                    *(fit.agrees, None if fit.gpu is None else fit.gpu.total),
                 )
-                for fit, fitting in (*fits, (self.next, False))
+                for fit in self.fits
             ),
         )
 
     def data(self) -> dict[str, object]:
-        """All of it; sizes of memory are bytes."""
+        """Return the whole report; memory is in bytes."""
         return {
             "spec": {name: plain(value) for name, value in self.spec.items()},
             "workload": {name: plain(value) for name, value in self.workload.items()},
             "versions": dict(self.versions),
-            "convention": PREDICTED,
-            "budget_bytes": self.budget_bytes,
+            "convention": self.convention,
+            **budget_record(self.budget),
             "predicted": self.batch or 0,
+            "capped": self.capped,
+            "by_tensors": self.by_tensors,
             "confirmed": self.confirmed,
-            "on_gpu": self.on_gpu,
             "largest": self.largest and self.largest.record(),
-            "next": self.next.record(),
+            "next": self.next and self.next.record(),
         }

@@ -1,4 +1,4 @@
-"""MeasuredModel speeds of models."""
+"""Report of the measured speed of models."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from vitprof.report.document import (
     Row,
     Table,
 )
+from vitprof.request.budget import Budget, budget_record
 from vitprof.values.amounts import Bytes, Figure, Seconds, Share, figure
 from vitprof.values.options import Value, pairs, plain
 
@@ -28,15 +29,15 @@ FORWARD, TRAINING = "forward", "training step"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """How fast one model makes one kind of step.
+    """Speed of one model in one kind of step.
 
     Attributes:
-        timing: seconds of a step.
-        images: in a step.
-        macs: multiply-accumulates of a step by the formula; None where it has none.
-        first: median seconds of the step of the first model.
-        peak: multiply-accumulates in a second of a matrix product.
-        peak_bytes: what the step allocates at most; None where that cannot be measured.
+        timing: measured seconds of a step.
+        images: images per step.
+        macs: MACs of a step by formula; None for a training step.
+        first: median seconds of the same step of the first model.
+        peak: MACs per second of the fastest matrix product.
+        peak_bytes: measured peak memory of the step; None on the CPU.
     """
 
     timing: Timing
@@ -48,26 +49,26 @@ class Speed:
 
     @property
     def images_per_second(self) -> float:
-        """Images in a second, at the median."""
+        """Images per second, at the median time."""
         return self.images / self.timing.median
 
     @property
     def ratio(self) -> float:
-        """The median over that of the first model."""
+        """Median time relative to the first model."""
         return self.timing.median / self.first
 
     @property
     def macs_per_second(self) -> float | None:
-        """Multiply-accumulates in a second, at the median."""
+        """MACs per second, at the median time; None for a training step."""
         return None if self.macs is None else self.macs / self.timing.median
 
     @property
     def share(self) -> float | None:
-        """Multiply-accumulates in a second over those of a matrix product."""
+        """MACs per second relative to the matrix product; None for a training step."""
         return None if self.macs_per_second is None else self.macs_per_second / self.peak
 
     def record(self) -> dict[str, float | int | None]:
-        """All of it by name, in seconds, bytes and counts; None is what there is not."""
+        """Return all figures by name, in seconds, bytes and MACs; None if not available."""
         lower, median, upper = self.timing.quartiles
         return {
             "median_seconds": median,
@@ -85,16 +86,16 @@ class Speed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredModel:
-    """One model.
+    """One measured model.
 
     Attributes:
-        name: what it is called by: its mixer, its preset, or the name that it was given.
+        name: its mixer, its preset, or the name given to it.
         spec: model, mixer, and every size.
-        params: parameters.
-        macs: multiply-accumulates of a forward pass of the batch.
-        peak_bytes: what a training step holds at most, by formula.
-        largest: the largest batch that trains within the budget, by formula; None without one.
-        speeds: of `forward` and `training step`.
+        params: number of parameters.
+        macs: MACs of a forward pass of the batch.
+        peak_bytes: peak memory of a training step, by formula.
+        largest: largest training batch within the budget, by formula; None without a budget.
+        speeds: speed by kind of step, `forward` and `training step`.
     """
 
     name: str
@@ -108,19 +109,19 @@ class MeasuredModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Benchmark(Report):
-    """Models measured in turn.
+    """Models measured in turns.
 
     Attributes:
-        model: the model's name; of several kinds, all their names.
-        workload: batch, dtype, optimizer and what else a step depends on.
-        conditions: device, threads and what else the times depend on.
-        versions: of every package that had a part in it.
-        protocol: how it was measured, in a sentence.
-        bound: the spread that was to be reached.
-        peak: the matrix product that the speeds are compared with.
-        budget_bytes: the memory that the largest batch is predicted for; None without one.
-        mixers: one a model, the first being what the others are compared with.
-        unavailable: why something is not measured.
+        model: name of the model; several names joined by `and`.
+        workload: batch, dtype, optimizer and other settings of the step.
+        conditions: device, threads and other conditions of the times.
+        versions: version of every package involved, by name.
+        protocol: sentence on how it was measured.
+        bound: spread to reach, the interquartile range over the median.
+        peak: fastest matrix product, which the speeds are compared with.
+        budget: memory, or GPU, of the largest batch; None without one.
+        mixers: the models; the first is the baseline.
+        unavailable: reasons for missing measurements, by name.
     """
 
     command = "bench"
@@ -131,13 +132,13 @@ class Benchmark(Report):
     protocol: str
     bound: float
     peak: MatrixProduct
-    budget_bytes: int | None
+    budget: Budget | None
     mixers: tuple[MeasuredModel, ...]
     unavailable: Mapping[str, str]
 
     @property
     def unsettled(self) -> dict[str, float]:
-        """The spreads that are larger than they were to be, by what was measured."""
+        """Spreads above `bound`, by model and kind of step."""
         return {
             f"{measured.name}, {phase}": speed.timing.spread
             for measured in self.mixers
@@ -158,9 +159,9 @@ class Benchmark(Report):
         yield Row(("forward MACs", *(measured.macs for measured in mixers)))
         sizes = (Bytes(measured.peak_bytes) for measured in mixers)
         yield Row(("training memory, predicted", *sizes))
-        if self.budget_bytes is not None:
+        if self.budget is not None:
             batches = (measured.largest or 0 for measured in mixers)
-            yield Row((f"largest batch in {Bytes(self.budget_bytes)}", *batches))
+            yield Row((f"largest batch {self.budget.title}", *batches))
         for phase in mixers[0].speeds:
             yield Row((phase, *(None for _ in mixers)), strong=True)
             columns = [self._cells(measured.speeds[phase]) for measured in mixers]
@@ -185,7 +186,7 @@ class Benchmark(Report):
         return cells
 
     def _facts(self) -> dict[str, str]:
-        """What the times depend on."""
+        """Return the conditions of the times, as named lines."""
         side, peak = self.peak.side, self.peak.macs_per_second / 1e9
         facts = {
             "matrix product": f"{figure(peak)} GMAC/s, of {side:,} × {side:,} matrices in "
@@ -205,7 +206,7 @@ class Benchmark(Report):
         }
 
     def _specs(self) -> dict[str, str]:
-        """What all the models have in common, and what each has of its own."""
+        """Return the options that all models share, and those of each model that differ."""
         specs = [measured.spec.items() for measured in self.mixers]
         shared = {name: value for name, value in specs[0] if all((name, value) in s for s in specs)}
         own = {
@@ -219,7 +220,7 @@ class Benchmark(Report):
         return {"spec": pairs(shared), **{name: pairs(spec) for name, spec in own.items() if spec}}
 
     def records(self) -> Records:
-        """A row a model and kind of step."""
+        """Return one row per model and kind of step."""
         rows = [
             {
                 "name": measured.name,
@@ -248,7 +249,7 @@ class Benchmark(Report):
             "settled": not self.unsettled,
             "unsettled": self.unsettled,
             "matrix_product": {**asdict(self.peak), "macs_per_second": self.peak.macs_per_second},
-            "budget_bytes": self.budget_bytes,
+            **budget_record(self.budget),
             "mixers": [
                 {
                     "name": measured.name,

@@ -1,4 +1,4 @@
-"""Models and mixers to choose from, with their formulas."""
+"""Reports of the available models and mixers, with their formulas."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _COLUMNS = ("name", "aliases", "summary", "source", "params", "macs", "options")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One model or mixer to choose.
+    """One available model or mixer.
 
     Attributes:
-        name: what it is called by.
-        aliases: other names for it.
-        summary: one line that says what it is.
+        name: its name.
+        aliases: other names.
+        summary: description in one line.
         source: the paper.
-        params: parameters, as a polynomial.
-        macs: multiply-accumulates, as a polynomial.
-        options: its own options and their defaults.
+        params: number of parameters, as a polynomial.
+        macs: MACs, as a polynomial.
+        options: defaults of its options, by name.
     """
 
     name: str
@@ -35,19 +35,19 @@ class Entry:
     options: Mapping[str, Plain]
 
     def record(self) -> tuple[str, ...]:
-        """All of it as text."""
+        """Return all fields as text, in the order of the columns."""
         texts = (self.name, ", ".join(self.aliases), self.summary, self.source)
         return (*texts, self.params, self.macs, pairs(self.options))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Catalogue(Report):
-    """All models, or all mixers.
+    """List of all models or all mixers.
 
     Attributes:
         command: `models` or `mixers`.
-        symbols: what the symbols in their formulas mean.
-        entries: one a model or mixer.
+        symbols: legend of the symbols in the formulas.
+        entries: one per model or mixer.
     """
 
     command: str
@@ -77,17 +77,17 @@ class Catalogue(Report):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Portrait(Report):
-    """All about one mixer.
+class MixerDetails(Report):
+    """Details of one mixer.
 
     Attributes:
-        entry: what the catalogue says of it.
-        symbols: what the symbols in its formulas mean.
-        equations: the paper's, as the formula's file has them.
-        explained: what each of its options is, by name.
-        needs_grid: if it is defined on a grid of patches alone.
-        readings: verdict on each tool's count of it in one encoder layer; empty without tools.
-        spec: that encoder layer.
+        entry: its entry in the list.
+        symbols: legend of the symbols in the formulas.
+        equations: equations of the paper.
+        explained: description of each option, by name.
+        needs_grid: True if it is only defined on a grid of patches.
+        readings: verdict on the count of each tool in one encoder layer; empty without tools.
+        spec: options of that encoder layer.
     """
 
     command = "mixers"

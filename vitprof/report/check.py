@@ -1,4 +1,4 @@
-"""Outcomes of a file of expectations."""
+"""Report of the outcomes of a check file."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseResult:
-    """One model's outcomes.
+    """Outcomes of one model.
 
     Attributes:
-        name: what the file calls the model.
-        line: line of the file in which its table begins.
-        outcomes: one an expectation: of parameters, then of MACs, each with its budget last.
+        name: name of the model in the file.
+        line: line of the file at which its table begins.
+        outcomes: one per expectation: parameters, then MACs, each with its budget last.
     """
 
     name: str
@@ -47,12 +47,12 @@ class CaseResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Check(Report):
-    """All outcomes of a file.
+    """Outcomes of a check file.
 
     Attributes:
-        file: the file.
-        cases: one a model.
-        listed: if its document lists what holds, too.
+        file: name of the file.
+        cases: one per model.
+        listed: True if the document lists all outcomes, not only failures.
     """
 
     command = "check"
@@ -62,12 +62,12 @@ class Check(Report):
 
     @property
     def outcomes(self) -> list[tuple[CaseResult, Outcome]]:
-        """Every outcome with its case."""
+        """Every outcome, with its case."""
         return [(case, outcome) for case in self.cases for outcome in case.outcomes]
 
     @property
     def failures(self) -> list[tuple[CaseResult, Outcome]]:
-        """The outcomes of what does not hold."""
+        """Outcomes that do not hold, each with its case."""
         return [(case, outcome) for case, outcome in self.outcomes if not outcome.holds]
 
     @property
@@ -76,14 +76,14 @@ class Check(Report):
 
     @property
     def summary(self) -> str:
-        """How many hold, in a sentence."""
+        """Sentence on the number of expectations that hold."""
         number, failed = len(self.outcomes), len(self.failures)
         return f"{number - failed} of {number} expectations hold" + (
             f", {failed} do not" if failed else ""
         )
 
     def only_failures(self) -> Check:
-        """The same without a list of what holds."""
+        """Return a copy whose document lists only failures."""
         return replace(self, listed=False)
 
     def document(self) -> Document:
@@ -144,7 +144,7 @@ class Check(Report):
 
 
 def describe(outcome: Outcome) -> str:
-    """A failure in a sentence: expected, found, difference and the row's formula."""
+    """Return a failure as a sentence: expected, found, difference and formula of the row."""
     relation = "" if outcome.relation == "=" else f"{outcome.relation} "
     words = f"{outcome.what}: expected {relation}{_shown(outcome.expected)}"
     words += f", found {_shown(outcome.found)}"

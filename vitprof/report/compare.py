@@ -1,4 +1,4 @@
-"""Models side by side, and from where on one is cheaper than another."""
+"""Report of the costs of several models, and of the crossovers between them."""
 
 from __future__ import annotations
 
@@ -24,23 +24,24 @@ from vitprof.report.document import (
     Table,
 )
 from vitprof.report.quantities import QUANTITIES, shown
-from vitprof.values.amounts import Bytes, Times
+from vitprof.request.budget import Budget, budget_record
+from vitprof.values.amounts import Times
 from vitprof.values.options import Plain, Value, label_of, pairs, plain
 
-_SHOWN = 3  # stretches that a sentence has room for
+_SHOWN = 3  # stretches listed in a sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One of the models.
+    """One of the compared models.
 
     Attributes:
-        name: what it is called by.
+        name: name of the model.
         spec: model, mixer, and every size.
-        amounts: by measure: `params` and `macs`, `memory` in bytes, `batch` in images, `time`
-            in seconds.
-        ratios: of each amount to the first model's; None where that is 0.
-        timing: the times that the median is of; None where none was taken.
+        amounts: costs by measure: `params`, `macs`, `memory` in bytes, `batch` in images,
+            `time` in seconds.
+        ratios: each amount relative to the first model's; None if that is 0.
+        timing: measured seconds of a step; None if not measured.
     """
 
     name: str
@@ -52,12 +53,12 @@ class Side:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerCosts:
-    """A layer that does not cost all models the same.
+    """A layer whose costs differ between the models.
 
     Attributes:
-        path: of the layer, equal ones folded.
-        counts: what it costs by measure, `params` and `macs`, and by model; None where a
-            model has no such layer.
+        path: path of the layer, equal layers folded.
+        counts: counts by measure, `params` and `macs`, then by model; None if the model does
+            not have the layer.
     """
 
     path: str
@@ -66,13 +67,13 @@ class LayerCosts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostedStretch:
-    """A stretch of sizes where one model is cheaper.
+    """A range of sizes in which one model is cheaper.
 
     Attributes:
-        first: the first of them.
-        last: the last of them.
-        cost: what the cheaper one costs at the first.
-        other: what the dearer one costs there.
+        first: smallest size.
+        last: largest size.
+        cost: cost of the cheaper model at the smallest size.
+        other: cost of the other model there.
     """
 
     first: int
@@ -83,19 +84,19 @@ class CostedStretch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crossover:
-    """From where on a model is cheaper than the first.
+    """Sizes at which a model is cheaper than the first model.
 
     Attributes:
-        name: the model's.
-        than: the first model's.
-        measure: in what: `params`, `macs` or `memory`.
-        option: along which option.
-        unit: what that counts: tokens, pixels.
-        first: the first value that was searched, the least at which both are defined.
-        last: the last one.
-        squares: whether only square numbers were searched, as one of the two needs a grid.
-        cheaper: where it costs less.
-        dearer: where it costs more; where neither, both cost the same.
+        name: name of the model.
+        than: name of the first model.
+        measure: compared cost: `params`, `macs` or `memory`.
+        option: option along which the search went.
+        unit: unit of the option, such as tokens or pixels.
+        first: smallest value searched, at which both models are defined.
+        last: largest value searched.
+        squares: True if only square numbers were searched, since a mixer needs a grid.
+        cheaper: ranges in which the model costs less.
+        dearer: ranges in which it costs more; elsewhere both cost the same.
     """
 
     name: str
@@ -111,7 +112,7 @@ class Crossover:
 
     @property
     def sentence(self) -> str:
-        """What a reader wants to know of it."""
+        """The crossovers in one sentence."""
         pair, what = f"{self.name} is {{}} than {self.than}", QUANTITIES[self.measure].title
         everywhere = f"from {self._said(f'{self.first:,}', f'{self.last:,}')}"
         if not self.cheaper and not self.dearer:
@@ -135,7 +136,7 @@ class Crossover:
         return (span.first, span.last) == (self.first, self.last)
 
     def _where(self, spans: tuple[CostedStretch, ...]) -> str:
-        """The stretches in words; of many, the first and the last."""
+        """Return the ranges in words; only the first and last of many."""
         if len(spans) <= _SHOWN:
             return listing(map(self._one, spans), "and")
         between = f"in {len(spans) - 2} stretches after that"
@@ -154,7 +155,7 @@ class Crossover:
         return f"from {self._said(first, last)}"
 
     def _said(self, *ends: str) -> str:
-        """`402 tokens`, `1 to 65,536 tokens`, `image size 64`."""
+        """Return values with their option, such as `402 tokens` or `image size 64`."""
         values, label = " to ".join(ends), label_of(self.option)
         return f"{values} {label}" if self.unit == self.option else f"{label} {values}"
 
@@ -165,28 +166,28 @@ class Crossover:
         return f"{costs[0]:,} against {costs[1]:,}{unit}{place}"
 
     def record(self) -> dict[str, object]:
-        """All of it by name, for other programs."""
+        """Return all fields by name, with the sentence."""
         return {**asdict(self), "sentence": self.sentence}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison(Report):
-    """Models side by side.
+    """Comparison of several models.
 
     Attributes:
-        spec: what all of them have in common: model, mixer, sizes.
-        workload: how they are trained or run.
-        conditions: device, threads and what else measured times depend on.
-        versions: of every package that had a part in it.
-        convention: what is counted, in a sentence.
-        protocol: how times were measured, in a sentence; empty where none were.
-        bound: the spread of times that was to be reached.
-        budget_bytes: the memory that the largest batch is within; None without one.
-        measures: what they are compared by, in order.
-        sides: the models; the first is what the others are compared with.
-        layers: the layers that are not equal; empty where they were not asked for.
-        crossovers: from where on each is cheaper than the first, measure by measure.
-        unsearched: why no crossover was looked for, by model.
+        spec: options that all models share.
+        workload: settings of the step.
+        conditions: device, threads and other conditions of measured times.
+        versions: version of every package involved, by name.
+        convention: sentence on what is counted.
+        protocol: sentence on how times were measured; empty if they were not.
+        bound: spread to reach, the interquartile range over the median.
+        budget: memory, or GPU, of the largest batch; None without one.
+        measures: compared measures, in order.
+        sides: the models; the first is the baseline.
+        layers: layers whose costs differ; empty if not requested.
+        crossovers: crossovers of each model with the first, by measure.
+        unsearched: reasons for a search that was not done, by model.
     """
 
     command = "compare"
@@ -197,7 +198,7 @@ class Comparison(Report):
     convention: str
     protocol: str
     bound: float
-    budget_bytes: int | None
+    budget: Budget | None
     measures: tuple[str, ...]
     sides: tuple[Side, ...]
     layers: tuple[LayerCosts, ...]
@@ -206,12 +207,12 @@ class Comparison(Report):
 
     @property
     def unsettled(self) -> dict[str, float]:
-        """The spreads of times that are larger than they were to be, by model."""
+        """Spreads of times above `bound`, by model."""
         spreads = {side.name: side.timing.spread for side in self.sides if side.timing}
         return {name: spread for name, spread in spreads.items() if spread > self.bound}
 
     def own(self, side: Side) -> dict[str, Value]:
-        """What a model has besides what all have in common."""
+        """Return the options of a model that are not shared by all."""
         return {name: value for name, value in side.spec.items() if name not in self.spec}
 
     def document(self) -> Document:
@@ -226,8 +227,8 @@ class Comparison(Report):
         columns = [Column("", part=EVERY, key=True)]
         for part, measure in enumerate(self.measures):
             title = QUANTITIES[measure].title
-            if measure == "batch" and self.budget_bytes is not None:
-                title += f" in {Bytes(self.budget_bytes)}"
+            if measure == "batch" and self.budget is not None:
+                title += f" {self.budget.title}"
             columns += [Column(title, Kind.NUMBER, part), Column("", Kind.NUMBER, part, faint=True)]
         rows = []
         for side in self.sides:
@@ -240,7 +241,7 @@ class Comparison(Report):
         return Table(tuple(columns), tuple(rows))
 
     def _layers(self) -> Iterator[Element]:
-        """The layers that differ, a table a measure."""
+        """Yield a table of the layers that differ for each measure."""
         for measure in self.layers[0].counts if self.layers else ():
             title = f"{QUANTITIES[measure].title} that differ"
             columns = [Column(title, part=EVERY, key=True)]
@@ -260,7 +261,7 @@ class Comparison(Report):
             above.append(layer.path)
 
     def _facts(self) -> dict[str, str]:
-        """The conditions that the amounts depend on."""
+        """Return the conditions of the amounts, as named lines."""
         own = {side.name: pairs(self.own(side)) for side in self.sides}
         lines = {"ratios": f"× is over {self.sides[0].name}", "spec": pairs(self.spec)}
         lines |= {name: text for name, text in own.items() if text and text != f"mixer {name}"}
@@ -275,15 +276,14 @@ class Comparison(Report):
         on_grid = dict.fromkeys(one.name for one in self.crossovers if one.squares)
         if on_grid:
             lines["crossovers"] = (
-                f"of {listing(on_grid, 'and')} at square numbers of tokens alone, where there is "
-                "a grid"
+                f"of {listing(on_grid, 'and')} only at square numbers of tokens, which form a grid"
             )
         return lines | {"versions": pairs(self.versions), "convention": self.convention}
 
     def records(self) -> Records:
-        """A line a model and, if they were asked for, a line a layer that differs.
+        """Return one row per model and, if requested, one per layer that differs.
 
-        The path of a whole model is empty, and so is what a line does not have.
+        The path of a whole model is empty; values that a row does not have are None.
         """
         ratios = [f"{measure}_ratio" for measure in self.measures]
         columns = [name for pair in zip(self.measures, ratios, strict=True) for name in pair]
@@ -309,7 +309,7 @@ class Comparison(Report):
             "convention": self.convention,
             "protocol": self.protocol,
             "unsettled": self.unsettled,
-            "budget_bytes": self.budget_bytes,
+            **budget_record(self.budget),
             "measures": list(self.measures),
             "models": [
                 {

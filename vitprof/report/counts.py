@@ -1,4 +1,4 @@
-"""Parameters or multiply-accumulates of a model, layer by layer, beside what the tools say."""
+"""Report of the parameters or MACs of a model, layer by layer, beside other tools."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ _COUNTS, _FORMULAS = range(2)  # parts of the table
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Row:
-    """One layer of a report.
+    """One row of a report: a layer, or several equal ones.
 
     Attributes:
-        path: the torch submodule's path, `blocks.0-11.norm1` where equal ones are folded.
-        name: what the row is called below its parent.
-        level: how deep below the model it lies, from 1.
+        path: path of the torch submodule, such as `blocks.0-11.norm1` for folded layers.
+        name: name below its parent.
+        level: depth below the model, from 1.
         type: class of the torch module.
-        repeat: how many equal layers the row stands for.
-        size: the count of one of them, the first, with its arithmetic.
-        count: the count of all of them.
-        counters: what each tool says of all of them; None where it says nothing.
-        leaf: if no other row lies below; the counts of the leaves add up to the total.
+        repeat: number of equal layers in the row.
+        size: count of the first of them, with its formula.
+        count: count of all of them.
+        counters: count of each tool for all of them; None if the tool gives none.
+        leaf: True if no row is below it; the counts of the leaves add up to the total.
     """
 
     path: str
@@ -58,54 +58,54 @@ class Row:
     leaf: bool
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Row) and self._said() == other._said()
+        return isinstance(other, Row) and self._values() == other._values()
 
-    def _said(self) -> tuple[object, ...]:
-        """All of it, the size by what it reads: sizes themselves are equal by identity."""
+    def _values(self) -> tuple[object, ...]:
+        """Return the values to compare; a Size itself is only equal to itself."""
         size = (self.formula, self.numbers, self.each)
         return (self.label, self.type, size, self.count, self.counters, self.leaf)
 
     @property
     def each(self) -> int:
-        """The count of one of the equal layers."""
+        """Count of one of the equal layers."""
         return self.size.value
 
     @property
     def formula(self) -> str:
-        """The closed form, with names; empty for a row that sums others."""
+        """Closed form with names; empty for a row that sums others."""
         return self.size.formula if self.size.is_closed_form else ""
 
     @property
     def numbers(self) -> str:
-        """The same with numbers put in."""
+        """The formula with numbers instead of names."""
         return self.size.numbers if self.formula else ""
 
     @property
     def label(self) -> Label:
-        """Its name in a table."""
+        """Cell that names the row in a table."""
         return Label(self.name, self.path, self.level - 1, self.repeat)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counts(Report):
-    """Counts of a model, with the conditions under which they hold.
+    """Counts of a model, with their conditions.
 
     Attributes:
         command: `params` or `macs`.
         spec: model, mixer, and every size.
-        conditions: dtype, mode and what else the readings depend on.
-        versions: of every package that had a part in it.
-        convention: what is counted, in a sentence.
-        totals: the formulas' totals by name.
-        headline: the name of the total that the rows add up to.
-        not_counted: elements of work that is in no total, by kind.
-        fft_flops: what the Fourier transforms among it take by the usual figure.
-        counters: each tool's total.
-        differences: why each tool's total is what it is.
-        unavailable: why a tool gives none.
-        notes: what a tool itself says that it left out, by tool.
-        tree: rows and the rows that sum them, parents first.
-        explains: if its document lists every cause of every difference.
+        conditions: dtype, mode and other conditions of the tools' counts.
+        versions: version of every package involved, by name.
+        convention: sentence on what is counted.
+        totals: totals by formula, by name.
+        headline: name of the total that the leaves add up to.
+        not_counted: elements of element-wise work that no total includes, by kind.
+        fft_flops: FLOPs of the Fourier transforms, 5 n ⌈log2 n⌉ each, in no total.
+        counters: total of each tool.
+        differences: explained difference of each tool's total from the count.
+        unavailable: reason if a tool gives no count, by tool.
+        notes: warnings of a tool about operations that it does not count, by tool.
+        tree: leaves and the rows that sum them, parents first.
+        explains: True if the document lists every cause of every difference.
     """
 
     command: str
@@ -126,22 +126,22 @@ class Counts(Report):
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """The leaves; their counts add up to `total`."""
+        """Leaves of the tree, whose counts add up to `total`."""
         return tuple(row for row in self.tree if row.leaf)
 
     @property
     def total(self) -> int:
-        """The total that the rows add up to: all parameters, or all MACs."""
+        """Total of the leaves: all parameters, or all MACs."""
         return self.totals[self.headline]
 
     @property
     def tools(self) -> tuple[str, ...]:
-        """All tools that were asked, those that give nothing last."""
+        """Requested tools, those without a count last."""
         return (*self.counters, *self.unavailable)
 
     @property
     def explained(self) -> bool:
-        """If every tool's reading follows to the last unit from its convention."""
+        """True if every tool's count follows exactly from its convention."""
         return all(difference.explained for difference in self.differences.values())
 
     @property
@@ -149,10 +149,10 @@ class Counts(Report):
         tools = [tool for tool, found in self.differences.items() if not found.explained]
         if not tools:
             return ""
-        return f"the reading of {listing(tools, 'and')} is not explained; --why lists the causes"
+        return f"the count of {listing(tools, 'and')} is not explained; --why lists the causes"
 
     def why(self) -> Explanation:
-        """Every cause of every difference, path by path."""
+        """Return a report of every cause of every difference, path by path."""
         return Explanation(self.command, self.differences)
 
     def document(self) -> Document:
@@ -189,7 +189,7 @@ class Counts(Report):
         return Table(tuple(columns), tuple(rows), tuple(totals))
 
     def _said(self, readings: Mapping[str, int | None], count: int) -> list[Cell]:
-        """What each tool says of a count, marked if it differs; n/a if it cannot."""
+        """Return a cell per tool: its count, marked if it differs, or n/a if it cannot run."""
         cells: list[Cell] = []
         for tool in self.tools:
             reading = readings.get(tool)
@@ -200,7 +200,7 @@ class Counts(Report):
         return cells
 
     def _facts(self) -> dict[str, str]:
-        """What is in no total, and the conditions."""
+        """Return the verdicts, work that no total includes, and the conditions, as named lines."""
         lines = {tool: verdict(difference) for tool, difference in self.differences.items()}
         if self.not_counted:
             counts = (f"{label_of(name)} {n:,}" for name, n in self.not_counted.items())
@@ -267,7 +267,7 @@ def _record(difference: Difference) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class Explanation(Report):
-    """The causes of a report's differences, path by path."""
+    """Causes of the differences between tools and formulas, path by path."""
 
     command: str
     differences: Mapping[str, Difference]

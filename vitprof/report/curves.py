@@ -1,4 +1,4 @@
-"""Curves of a sweep: its points, and where the curves cross."""
+"""Curves of a sweep: its points and crossovers."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from vitprof.values.options import Plain, label_of
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One configuration.
+    """One configuration of a sweep.
 
     Attributes:
-        curve: the mixer's or preset's name.
-        at: the swept options' values, in their order.
-        values: by measure: `params` and `macs`, `memory` in bytes, `batch` in images, `time`
-            in seconds; None where there is none.
-        reason: why there is none: "dim 100 is not divisible by 8 heads; ...".
+        curve: name of the mixer or preset.
+        at: values of the swept options, in their order.
+        values: costs by measure: `params`, `macs`, `memory` in bytes, `batch` in images,
+            `time` in seconds; None if there is no value.
+        reason: reason for a missing value, "dim 100 is not divisible by 8 heads; ...".
     """
 
     curve: str
@@ -32,15 +32,14 @@ class Crossover:
     """Value of an option from which on one curve is cheaper than another.
 
     Attributes:
-        measure: in what.
-        option: along which.
-        cheaper: the curve that is cheaper from there on.
-        than: the one that it is cheaper than.
-        at: the smallest value at which it is cheaper and was not just below; None where it
-            is nowhere in the range.
-        searched: the ends of the range.
-        fixed: the values of the other swept options.
-        value: what `cheaper` costs there; None where it is nowhere.
+        measure: compared cost.
+        option: option along which the search went.
+        cheaper: curve that is cheaper from this value on.
+        than: curve that it is compared with.
+        at: smallest value of a range in which it is cheaper; None if there is no such range.
+        searched: smallest and largest value searched.
+        fixed: values of the other swept options.
+        value: cost of `cheaper` at this value; None if `at` is None.
     """
 
     measure: str
@@ -55,15 +54,15 @@ class Crossover:
 
 @dataclass(frozen=True, kw_only=True)
 class Curves:
-    """All that a chart of a sweep shows.
+    """Data of a chart of a sweep.
 
     Attributes:
-        workload: how the models would be trained or run; empty if nothing depends on it.
-        axes: the swept options and their values.
-        units: what some of them count: pixels, tokens.
+        workload: settings of the step; empty if no measure depends on them.
+        axes: values of the swept options, by name.
+        units: units of options that have one, such as pixels or tokens.
         curves: names of the mixers or presets.
-        measures: what is known of each point, in order.
-        points: curve by curve, the last axis first; fewer if a sweep was interrupted.
+        measures: measures of each point, in order.
+        points: points by curve, the last axis fastest; fewer if a sweep was interrupted.
         crossovers: values from which on one curve is cheaper than another.
     """
 
@@ -76,12 +75,12 @@ class Curves:
     crossovers: tuple[Crossover, ...]
 
     def label_of_measure(self, measure: str) -> str:
-        """What a table and an axis of a measure are called."""
+        """Return the title of a measure's table and axis."""
         if measure == "memory" and self.workload.get("inference"):
             return "peak memory of a forward pass"
         return QUANTITIES[measure].label
 
     def label_of_option(self, option: str) -> str:
-        """What the axis of an option is called, with the unit."""
+        """Return the title of an option's axis, with the unit."""
         unit = self.units.get(option, option)
         return label_of(option) + ("" if unit == option else f" ({unit})")

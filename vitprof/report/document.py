@@ -1,7 +1,7 @@
-"""What a report says, once for all formats: headings, tables, facts, sentences, equations.
+"""Elements of a document that all formats share: headings, tables, facts, sentences, equations.
 
-A cell is plain data; how it is written is each format's own affair: an int with separators or
-without, a `Size` as a formula in text, in LaTeX, in HTML.
+A cell is plain data, and each format decides how to write it: an int with or without
+separators, a `Size` as a formula in text, LaTeX or HTML.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ Scalar = str | int | float | Amount | Size | None
 
 
 class Kind(Enum):
-    """What a column holds, which says how it is aligned and whether it may be broken."""
+    """Content of a column, which determines its alignment and line breaks."""
 
-    NAME = "name"  # left, never broken
-    TEXT = "text"  # left, broken between words
-    NUMBER = "number"  # right, never broken
-    FORMULA = "formula"  # sizes by name, broken between words
-    NUMBERS = "numbers"  # the same sizes with numbers put in
+    NAME = "name"  # left, never wrapped
+    TEXT = "text"  # left, wrapped between words
+    NUMBER = "number"  # right, never wrapped
+    FORMULA = "formula"  # sizes with names, wrapped between words
+    NUMBERS = "numbers"  # sizes with numbers, wrapped between words
 
 
-EVERY = -1  # part of a key that begins all parts
+EVERY = -1  # part of a key column that is repeated in every part
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,11 @@ class Column:
     """A column of a table.
 
     Attributes:
-        title: what heads it.
-        kind: what it holds.
-        part: columns of one part stay together if the table is too wide for its place.
-        key: begins its part, or all of them, anew in each table that it is shown in.
-        faint: beside the point.
+        title: header of the column.
+        kind: kind of its content.
+        part: columns of one part stay together if a wide table is split.
+        key: repeat the column at the start of each table that a split makes of its part.
+        faint: show the column dimmed.
     """
 
     title: str
@@ -51,13 +51,13 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """The name of a row that lies within others.
+    """Name of a row in a tree of rows.
 
     Attributes:
-        name: what it is called below its parent.
-        path: what it is called by itself.
-        level: how deep it lies, from 0.
-        repeat: how many equal ones it stands for.
+        name: name below its parent.
+        path: full name.
+        level: depth in the tree, from 0.
+        repeat: number of equal rows that it represents.
     """
 
     name: str
@@ -67,13 +67,13 @@ class Label:
 
     @property
     def folded(self) -> bool:
-        """If its name, such as `blocks.0-11`, says that it stands for several."""
+        """True if it represents several rows and its own name shows that, such as `0-11`."""
         return self.repeat > 1 and "-" in self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """A cell that a reader is to notice: it is not what the others are."""
+    """A highlighted cell, since its value differs from the expected one."""
 
     cell: Scalar
 
@@ -86,9 +86,9 @@ class Row:
     """A row of a table.
 
     Attributes:
-        cells: one a column.
-        strong: it sums others, or is what matters.
-        alarm: it says that something is wrong.
+        cells: one per column.
+        strong: show the row in bold.
+        alarm: show the row as an error.
     """
 
     cells: tuple[Cell, ...]
@@ -98,13 +98,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table.
+    """A table with a header.
 
     Attributes:
-        columns: with what heads them.
-        rows: of cells.
-        totals: rows that stand apart below.
-        title: a line above it; empty for none.
+        columns: columns with their titles.
+        rows: rows of cells.
+        totals: rows below a line at the end.
+        title: line above the table; empty for none.
     """
 
     columns: tuple[Column, ...]
@@ -115,7 +115,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A heading, with a remark behind it."""
+    """A heading, followed by a remark."""
 
     text: str
     remark: str = ""
@@ -123,20 +123,20 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Named lines, such as the conditions that figures depend on."""
+    """Named lines of text, such as the conditions of the figures."""
 
     lines: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence.
+    """A line of text.
 
     Attributes:
-        text: it.
-        strong: it is what matters.
-        alarm: it says that something is wrong.
-        faint: beside the point.
+        text: the text.
+        strong: show it in bold.
+        alarm: show it as an error.
+        faint: show it dimmed.
     """
 
     text: str
@@ -147,14 +147,14 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Equations:
-    """Paragraphs of prose, and of equations with their line breaks."""
+    """Paragraphs of prose and of equations; equations keep their line breaks."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Charts:
-    """The curves of a sweep, a chart of characters a measure."""
+    """The curves of a sweep, drawn as one text chart per measure."""
 
     curves: Curves
 
@@ -165,11 +165,11 @@ Document = tuple[Element, ...]
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Rows for programs: exact numbers, no layout.
+    """Rows for programs, with exact numbers and without layout.
 
     Attributes:
-        columns: their names.
-        rows: one value a column; None where there is none.
+        columns: names of the columns.
+        rows: one value per column; None if there is no value.
     """
 
     columns: tuple[str, ...]

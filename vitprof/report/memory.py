@@ -1,4 +1,4 @@
-"""What a step holds in memory, layer by layer and at its peak."""
+"""Report of the memory of a step, layer by layer and at its peak."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ from vitprof.report.document import (
     Table,
 )
 from vitprof.report.document import Row as TableRow
+from vitprof.request.budget import Budget, budget_record
 from vitprof.request.specs import described
-from vitprof.values.amounts import Bytes
+from vitprof.values.amounts import Bytes, Signed
 from vitprof.values.options import Value, pairs, plain
 from vitprof.values.size import Size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Held:
-    """Tensors that are held at the peak.
+    """Tensors that are alive at the peak.
 
     Attributes:
-        kind: what they are for: parameters, gradients, saved, temporaries, ...
-        path: the layer that they belong to; empty for those of the whole model.
-        size: their bytes, with their arithmetic unless many are summed.
+        kind: their purpose: parameters, gradients, saved, temporaries, ...
+        path: path of their layer; empty for those of the whole model.
+        size: their bytes, with a formula unless several are summed.
     """
 
     kind: str
@@ -46,11 +47,11 @@ class Held:
 
     @property
     def bytes(self) -> int:
-        """How many bytes they take."""
+        """Size of the tensors in bytes."""
         return self.size.value
 
     def record(self) -> dict[str, object]:
-        """All of it by name."""
+        """Return all fields by name; sizes are in bytes."""
         closed = self.size.is_closed_form
         return {
             "kind": self.kind,
@@ -63,12 +64,12 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhasePeak:
-    """The most that is held at once in a phase.
+    """Peak memory of a phase.
 
     Attributes:
-        bytes: how many.
-        layer: the path of the layer that runs at that instant.
-        by_kind: the same bytes by what they are for.
+        bytes: peak memory in bytes.
+        layer: path of the layer that runs at the peak.
+        by_kind: the same bytes by the purpose of the tensors.
     """
 
     bytes: int
@@ -77,48 +78,152 @@ class PhasePeak:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gpu:
-    """What a GPU holds of it, in bytes.
+class GpuMemory:
+    """Memory of a step on a named GPU, in bytes.
 
     Attributes:
-        allocated: tensors in blocks of 512 bytes, at the peak.
-        reserved: the segments that PyTorch's allocator takes for them.
-        workspaces: what cuBLAS takes for itself.
-        context: what the driver takes for a process.
+        name: the GPU.
+        torch: version of PyTorch whose kernels run.
+        allocated: `torch.cuda.max_memory_allocated` of each phase.
+        reserved: `torch.cuda.max_memory_reserved`, with caches released where the GPU is short.
+        context: CUDA context with the kernels of a step loaded.
+        context_source: who has measured that.
+        convolution: path of a convolution whose workspace, which cuDNN alone knows, may raise
+            the peak; empty if none can.
+        workspace: bytes by which it may at most.
     """
 
-    allocated: int
+    name: str
+    torch: str
+    allocated: Mapping[str, int]
     reserved: int
-    workspaces: int
     context: int
+    context_source: str
+    convolution: str = ""
+    workspace: int = 0
 
     @property
     def total(self) -> int:
-        """What the driver shows."""
-        return self.reserved + self.workspaces + self.context
+        """Bytes that the driver reports for the process."""
+        return self.reserved + self.context
 
     @property
     def sentence(self) -> str:
-        """All of it in words."""
+        """The total and its parts, in words."""
+        phases = ", ".join(f"{name} {Bytes(size)}" for name, size in self.allocated.items())
+        words = (
+            f"{Bytes(self.total)} on {self.name} with torch {self.torch}: {Bytes(self.reserved)} "
+            f"reserved for {phases}; CUDA context {Bytes(self.context)} ({self.context_source})"
+        )
+        if self.convolution:
+            words += (
+                f"; the workspace of {self.convolution} is cuDNN's choice and may raise the peak "
+                f"by up to {Bytes(self.workspace)}"
+            )
+        return words
+
+    def record(self) -> dict[str, object]:
+        """Return all fields by name; sizes are in bytes."""
+        return {**asdict(self), "allocated": dict(self.allocated), "total": self.total}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredMemory:
+    """Memory of a step as it was measured on the GPU of this machine, in bytes.
+
+    Attributes:
+        device: name of the GPU.
+        torch: version of PyTorch.
+        cuda: version of CUDA.
+        before: allocated before the model was built: cuBLAS workspaces.
+        allocated: `torch.cuda.max_memory_allocated` of each phase.
+        reserved: `torch.cuda.max_memory_reserved`.
+        beside: used beyond what PyTorch reserved: the CUDA context, and other processes.
+    """
+
+    device: str
+    torch: str
+    cuda: str
+    before: int
+    allocated: Mapping[str, int]
+    reserved: int
+    beside: int
+
+    def sentence(self, predicted: GpuMemory | None) -> str:
+        """The measured peaks, each beside the predicted one if there is one."""
+        said = []
+        for name, size in self.allocated.items():
+            words = f"{name} {Bytes(size)}"
+            if predicted is not None:
+                words += f" ({Signed(predicted.allocated[name] - size)} bytes predicted)"
+            said.append(words)
         return (
-            f"{Bytes(self.total)}: segments {Bytes(self.reserved)} for tensors of "
-            f"{Bytes(self.allocated)} in blocks of 512 bytes, cuBLAS workspaces "
-            f"{Bytes(self.workspaces)}, CUDA context {Bytes(self.context)}"
+            f"{', '.join(said)}; reserved {Bytes(self.reserved)}, beside it "
+            f"{Bytes(self.beside)}; on {self.device} with torch {self.torch}, CUDA {self.cuda}"
         )
 
-    def record(self) -> dict[str, int]:
-        """All of it by name."""
-        return {**asdict(self), "total": self.total}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A change of the workload that makes a step fit.
+
+    Attributes:
+        option: what to give, as words of the command line.
+        bytes: memory that the step then takes.
+    """
+
+    option: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """Fit of a step in a budget, and changes that would make it fit.
+
+    Attributes:
+        budget: memory, or a GPU.
+        takes: bytes that the step takes of it.
+        changes: ways to make it fit; empty if it does, or if there is none.
+    """
+
+    budget: Budget
+    takes: int
+    changes: tuple[Change, ...]
+
+    @property
+    def left(self) -> int:
+        """Bytes that are left; negative if they are lacking."""
+        return self.budget.bytes - self.takes
+
+    @property
+    def sentence(self) -> str:
+        """How much is left or lacking, and the way out."""
+        if self.left >= 0:
+            return f"yes: {Bytes(self.left)} are left of {self.budget.name}"
+        words = f"no: {Bytes(-self.left)} are lacking of {self.budget.name}"
+        if not self.changes:
+            return f"{words}; not even one image fits, also with checkpointing and autocast"
+        ways = (f"{change.option} ({Bytes(change.bytes)})" for change in self.changes)
+        return f"{words}; what fits: {', '.join(ways)}"
+
+    def record(self) -> dict[str, object]:
+        """Return all fields by name; sizes are in bytes."""
+        return {
+            **budget_record(self.budget),
+            "takes": self.takes,
+            "left": self.left,
+            "changes": [asdict(change) for change in self.changes],
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beside:
-    """A trace of the step beside the formula, which is then read as fake tensors run.
+    """Comparison of the formula with a trace of the step on fake tensors.
 
     Attributes:
-        traced: the peak of each phase, traced.
-        formula: the same by formula; they have to be equal.
-        apart: by how many bytes eager PyTorch holds more, or less, by phase and by why.
+        traced: peak bytes of the trace, by phase.
+        formula: peak bytes of the formula by the rules of the trace; has to be equal.
+        apart: bytes that eager PyTorch holds more than the trace, by phase and reason.
     """
 
     traced: Mapping[str, int]
@@ -127,22 +232,22 @@ class Beside:
 
     @property
     def peak_bytes(self) -> int:
-        """The highest peak, traced."""
+        """Highest traced peak, in bytes."""
         return max(self.traced.values())
 
     @property
     def complaint(self) -> str:
-        """Sentence to print if formula and trace differ; empty if they agree."""
+        """Sentence on where formula and trace differ; empty if they agree."""
         for phase, traced in self.traced.items():
             if self.formula[phase] != traced:
                 return (
                     f"in the {phase} phase the formula says {self.formula[phase]:,} bytes and the "
-                    f"trace {traced:,}, which have to be equal; please report it"
+                    f"trace {traced:,}, which have to be equal; please report this bug"
                 )
         return ""
 
     def sentence(self, phase: str) -> str:
-        """How far eager PyTorch is from the trace at the peak of a phase, and why."""
+        """Return how far eager PyTorch is from the trace at the peak of a phase, with reasons."""
         apart, held = self.apart[phase], Bytes(self.traced[phase])
         if not apart:
             return f"{held} on fake tensors, the same to the byte"
@@ -157,7 +262,7 @@ class Beside:
         )
 
     def record(self) -> dict[str, object]:
-        """All of it by name."""
+        """Return all fields by name; sizes are in bytes."""
         return {
             "peak_bytes": self.peak_bytes,
             "phases": dict(self.traced),
@@ -168,19 +273,21 @@ class Beside:
 
 @dataclass(frozen=True, kw_only=True)
 class Memory(Report):
-    """What a step holds, with the conditions under which it holds.
+    """Memory of a step, with its conditions.
 
     Attributes:
         spec: model, mixer, and every size.
-        workload: how the model is trained or run.
-        versions: of every package that had a part in it.
-        convention: what is counted, in a sentence.
-        phases: the peak of each phase: forward, backward, optimizer.
-        kept: bytes that are kept for the backward pass when the forward pass is over.
-        held: what is held at the highest peak; the bytes add up to it.
-        beside: a trace beside the formula; None if nothing was traced.
-        gpu: what a GPU holds; None if nothing was traced, or on a CPU.
-        tree: what each layer keeps for the backward pass, and the rows that sum it.
+        workload: settings of the step.
+        versions: version of every package involved, by name.
+        convention: sentence on what is counted.
+        phases: peak of each phase: forward, backward, optimizer.
+        kept: bytes saved for the backward pass at the end of the forward pass.
+        held: tensors alive at the highest peak; their bytes add up to it.
+        beside: comparison with a trace; None without a trace.
+        gpu: memory on a GPU; None without a GPU.
+        room: whether the step fits a budget; None without a budget.
+        measured: memory of the step on the GPU of this machine; None if it was not measured.
+        tree: bytes that each layer saves for the backward pass, and the rows that sum them.
     """
 
     command = "memory"
@@ -192,22 +299,24 @@ class Memory(Report):
     kept: int
     held: tuple[Held, ...]
     beside: Beside | None
-    gpu: Gpu | None
+    gpu: GpuMemory | None
+    room: Room | None
+    measured: MeasuredMemory | None
     tree: tuple[Row, ...]
 
     @property
     def phase(self) -> str:
-        """The phase with the highest peak."""
+        """Name of the phase with the highest peak."""
         return max(self.phases, key=lambda phase: self.phases[phase].bytes)
 
     @property
     def peak(self) -> PhasePeak:
-        """The highest peak."""
+        """Highest peak of all phases."""
         return self.phases[self.phase]
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """The leaves; their bytes add up to what is kept."""
+        """Leaves of the tree, whose bytes add up to `kept`."""
         return tuple(row for row in self.tree if row.leaf)
 
     @property
@@ -216,7 +325,7 @@ class Memory(Report):
 
     @property
     def totals(self) -> dict[str, int | str]:
-        """The highest peak, where it is, and its parts."""
+        """Highest peak in bytes, its phase and layer, and its parts."""
         return {
             "peak_bytes": self.peak.bytes,
             "phase": self.phase,
@@ -269,7 +378,7 @@ class Memory(Report):
         return Table(columns, tuple(rows), (total,))
 
     def _facts(self) -> dict[str, str]:
-        """The peaks, what a trace and a GPU say, and the conditions."""
+        """Return the peaks, the trace, the GPU and the conditions, as named lines."""
         phases = (f"{name} {Bytes(peak.bytes)}" for name, peak in self.phases.items())
         lines = {
             "peak": f"{Bytes(self.peak.bytes)}, {self._place()}",
@@ -277,7 +386,11 @@ class Memory(Report):
             "trace": self._trace(),
         }
         if self.gpu is not None:
-            lines["on a GPU"] = self.gpu.sentence
+            lines["on the GPU"] = self.gpu.sentence
+        if self.measured is not None:
+            lines["measured"] = self.measured.sentence(self.gpu)
+        if self.room is not None:
+            lines["fits"] = self.room.sentence
         return lines | {
             "workload": pairs(self.workload),
             "spec": pairs(self.spec),
@@ -322,6 +435,8 @@ class Memory(Report):
             },
             "trace": self.beside and self.beside.record(),
             "gpu": self.gpu and self.gpu.record(),
+            "fits": self.room and self.room.record(),
+            "measured": self.measured and asdict(self.measured),
             "held": [held.record() for held in self.held],
             "rows": [dict(zip(records.columns, row, strict=True)) for row in records.rows],
         }

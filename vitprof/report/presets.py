@@ -1,4 +1,4 @@
-"""Presets with their counts, and their published figures beside them."""
+"""Reports of the presets, with their counts and published figures."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class PresetEntry:
     """One preset.
 
     Attributes:
-        name: what it is called by.
-        model: the name of its model.
-        mixer: the name of its mixer.
-        params: all its parameters.
-        macs: its MACs for one image.
-        source: the paper, or the library.
+        name: name of the preset.
+        model: name of its model.
+        mixer: name of its mixer.
+        params: number of all parameters.
+        macs: MACs for one image.
+        source: paper or library.
     """
 
     name: str
@@ -45,7 +45,7 @@ class PresetEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Presets(Report):
-    """All presets, in the order of their families."""
+    """List of all presets, in the order of their families."""
 
     command = "presets"
     entries: tuple[PresetEntry, ...]
@@ -76,17 +76,17 @@ class Presets(Report):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedFigure:
-    """A published figure beside ours.
+    """A published figure beside the count of vitprof.
 
     Attributes:
-        measure: params or macs.
-        printed: as it was printed.
-        counted: what our formulas give, counted as whoever published it counted.
-        agrees: if that is the figure, to the last digit printed.
-        counting: how it was counted.
-        source: where it was published.
-        beside: derivation of what it counts and the preset has not; empty for nothing.
-        note: what is wrong with it, or what it leaves out.
+        measure: `params` or `macs`.
+        printed: the figure as printed.
+        counted: count by formula, by the counting rule of the source.
+        agrees: True if the count rounds to the figure, to the last digit printed.
+        counting: counting rule of the source.
+        source: publication of the figure.
+        beside: derivation of parts that the preset does not build; empty if there are none.
+        note: errors or omissions of the figure.
     """
 
     measure: str
@@ -100,14 +100,14 @@ class PublishedFigure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PresetPortrait(Report):
-    """All about one preset.
+class PresetDetails(Report):
+    """Details of one preset.
 
     Attributes:
-        entry: what the list says of it.
+        entry: its entry in the list.
         spec: every option.
-        figures: the published ones.
-        note: where the published model differs from what is built here.
+        figures: published figures.
+        note: differences between the published model and the preset.
     """
 
     command = "presets"
@@ -138,7 +138,7 @@ class PresetPortrait(Report):
         return (*parts, Facts({"spec": pairs(self.spec)}))
 
     def records(self) -> Records:
-        """A row a published figure."""
+        """Return one row per published figure."""
         columns = ("preset", *(field.name for field in fields(PublishedFigure)))
         rows = ((self.entry.name, *asdict(figure).values()) for figure in self.figures)
         return Records(columns, tuple(rows))

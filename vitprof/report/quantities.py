@@ -1,4 +1,4 @@
-"""Quantities that models are compared by, each with its title and the label of its axis."""
+"""Measures of a model's cost, with the titles of their columns and axes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from vitprof.values.amounts import Bytes, Seconds
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """Something that a model costs.
+    """Titles of one measure.
 
     Attributes:
-        title: what heads a column of it.
-        label: what an axis of it is called; its ticks bear the unit.
+        title: title of a column.
+        label: title of an axis, whose ticks carry the unit.
     """
 
     title: str
@@ -31,7 +31,7 @@ QUANTITIES: Mapping[str, Quantity] = {
 
 
 def shown(amount: int | float, measure: str) -> int | Seconds:
-    """An amount as people write it, with its unit."""
+    """Return an amount of a measure as a cell, with its unit."""
     if isinstance(amount, float):
         return Seconds(amount)
     return Bytes(amount) if measure == "memory" else amount

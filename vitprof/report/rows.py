@@ -1,4 +1,4 @@
-"""From a formula tree and the tools' readings to the rows of a report."""
+"""Make the rows of a report from a tree of formulas and the counts of the tools."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from vitprof.formulas.op import Op
 from vitprof.report.counts import Row
 from vitprof.values.size import Size
 
-Count = Callable[[Node], tuple[Size, int]]  # of one, with a formula where it has one; of all
+Count = Callable[[Node], tuple[Size, int]]  # size of one layer, and count of all equal ones
 
 
 def counted(measure: Measure) -> Count:
-    """What is counted of each layer and op."""
+    """Return a function that counts a measure of a layer or op."""
 
     def count(node: Node) -> tuple[Size, int]:
         item = node.item
@@ -35,14 +35,15 @@ def rows(
     fold: bool,
     levels: int | None,
 ) -> tuple[Row, ...]:
-    """The rows that have a count, or that a tool gives one, and the rows that sum them.
+    """Return the rows that have a count by formula or tool, and the rows that sum them.
 
     Args:
         tree: the model's formulas.
-        count: what is counted of one layer or op.
-        readings: of the tools that have one.
-        fold: show equal layers once.
-        levels: how deep below the model; a layer at the last level stands for all it holds.
+        count: counts one layer or op.
+        readings: counts of the tools, by tool.
+        fold: show equal layers in one row.
+        levels: levels of layers to show; None for all. A layer at the last level includes
+            everything below it.
     """
     nodes = [node for node in tree.walk(fold=fold) if node.level > 0]
     summed = _summed([_row(node, count, readings) for node in nodes])
@@ -54,13 +55,13 @@ def rows(
 def kept_rows(
     tree: Layer, kept: Mapping[str, Size], *, fold: bool, levels: int | None
 ) -> tuple[Row, ...]:
-    """The rows of what each layer keeps for the backward pass, in bytes.
+    """Return the rows of the bytes that each layer saves for the backward pass.
 
     Args:
         tree: the model's formulas.
-        kept: bytes by path.
-        fold: show equal layers once.
-        levels: how deep below the model.
+        kept: saved bytes by path.
+        fold: show equal layers in one row.
+        levels: levels of layers to show; None for all.
     """
     within: Counter[str] = Counter()
     for path, size in kept.items():
@@ -77,7 +78,7 @@ def kept_rows(
 
 
 def _elsewhere(path: str, size: Size) -> Row:
-    """What is kept by no layer: the indices of a gather, a loss outside the model."""
+    """Return a row for bytes outside all layers, such as the indices of a gather or the loss."""
     return Row(
         path=path,
         name=path,
@@ -107,7 +108,7 @@ def _row(node: Node, count: Count, readings: Mapping[str, Reading]) -> Row:
 
 
 def _with_leaves(shown: list[Row]) -> list[Row]:
-    """Mark the rows below which there is no other."""
+    """Mark the rows without rows below them as leaves."""
     pairs = zip_longest(shown, shown[1:])
     return [replace(row, leaf=below is None or below.level <= row.level) for row, below in pairs]
 
@@ -118,7 +119,7 @@ def _said(reading: Reading, node: Node) -> int | None:
 
 
 def _summed(made: list[Row]) -> list[Row]:
-    """Where a tool skips a container, the sum of what it says of the layers in it."""
+    """Fill in the counts of containers that a tool skips, as the sum of their children."""
     summed = list(made)
     for place in reversed(range(len(summed))):
         row = summed[place]
@@ -132,7 +133,7 @@ def _summed(made: list[Row]) -> list[Row]:
 
 
 def _joined(kept: list[Row]) -> list[Row]:
-    """Where a row would sum a single other one, one row in place of the two."""
+    """Merge each row that has a single child with that child."""
     joined: list[Row] = []
     for row in reversed(kept):
         if not row.leaf and len(_children([row, *joined], 0)) == 1:

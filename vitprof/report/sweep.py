@@ -1,4 +1,4 @@
-"""Costs of configurations over ranges of options."""
+"""Report of the costs of models over ranges of options."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ _IN = {"params": "parameters", "macs": "MACs"}
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep(Curves, Report):
-    """Costs of configurations, curve by curve.
+    """Costs of models over ranges of options, curve by curve.
 
     Attributes:
-        spec: the model and every size that all points share.
-        versions: of every package that had a part in it.
-        convention: what is counted, in a sentence.
-        own: what one curve has besides the shared spec, by curve.
-        conditions: device, threads and what else measured times depend on.
-        charts: if its document has a chart of each measure.
+        spec: options that all points share.
+        versions: version of every package involved, by name.
+        convention: sentence on what is counted.
+        own: options of a curve besides the shared ones, by curve.
+        conditions: device, threads and other conditions of measured times.
+        charts: True if the document has a chart of each measure.
     """
 
     command = "sweep"
@@ -58,7 +58,7 @@ class Sweep(Curves, Report):
 
     @property
     def size(self) -> int:
-        """How many points there are when all are done."""
+        """Number of points of a complete sweep."""
         return len(self.curves) * prod(len(values) for values in self.axes.values())
 
     def data(self) -> dict[str, object]:
@@ -67,10 +67,10 @@ class Sweep(Curves, Report):
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The sweep that `to_json` wrote.
+        """Read a sweep that `to_json` wrote.
 
         Raises:
-            ValueError: the text is none.
+            ValueError: the text is not a sweep.
         """
         document: Any = json.loads(text)
         if not isinstance(document, dict) or (
@@ -92,7 +92,7 @@ class Sweep(Curves, Report):
             raise ValueError("no sweep") from error
 
     def records(self) -> Records:
-        """A row a point: the curve, the axes, the measures with units, and a reason."""
+        """Return one row per point: curve, swept options, measures and reason."""
         measures = (column(measure) for measure in self.measures)
         rows = (
             (
@@ -113,7 +113,7 @@ class Sweep(Curves, Report):
         return (Heading(title), *tables, *self._crossovers(), Facts(self.facts()), *charts)
 
     def _table(self, measure: str) -> Table:
-        """One measure: a row a combination of the axes, a column a curve."""
+        """Return the table of a measure: a row per combination of options, a column per curve."""
         keys = [Column(label_of(name), Kind.NUMBER, EVERY, key=True) for name in self.axes]
         curves = [Column(curve, Kind.NUMBER) for curve in self.curves]
         values = {(one.curve, *one.at.values()): one.values.get(measure) for one in self.points}
@@ -129,7 +129,7 @@ class Sweep(Curves, Report):
         return Table((*keys, *curves), tuple(rows), title=self.label_of_measure(measure))
 
     def _crossovers(self) -> Iterator[Table]:
-        """A row a pair of curves, if one is cheaper somewhere, a column a measure."""
+        """Yield the table of crossovers, if any: a row per pair of curves, a column per measure."""
         found: dict[tuple[Cell, ...], dict[str, list[str]]] = {}
         for crossover in self.crossovers:
             if crossover.at is not None:
@@ -157,7 +157,7 @@ class Sweep(Curves, Report):
         yield Table(tuple(columns), tuple(rows))
 
     def facts(self) -> dict[str, str]:
-        """What is not there, and the conditions."""
+        """Return the missing points and the conditions, as named lines."""
         lines = dict(self._gaps())
         if len(self.points) < self.size:
             lines["interrupted"] = f"after {len(self.points):,} of {self.size:,} points"
@@ -178,5 +178,5 @@ class Sweep(Curves, Report):
 
 
 def column(measure: str) -> str:
-    """A measure's name with its unit, as a column is called."""
+    """Return the column name of a measure, with its unit."""
     return {"memory": "memory_bytes", "time": "time_seconds"}.get(measure, measure)

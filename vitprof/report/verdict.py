@@ -1,4 +1,4 @@
-"""Sentences on why a tool's total is what it is."""
+"""Explain in words why a tool's total differs from the count."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vitprof.values.amounts import Signed
 
 
 def verdict(difference: Difference) -> str:
-    """How far a reading is from the count, and for which causes, in a line."""
+    """Return the difference of a tool's total from the count and its causes, in one line."""
     apart = Signed(difference.reading - difference.count)
     if difference.explained and len(difference.causes) == 1:
         return f"{apart}: {difference.causes[0].cause}"
@@ -26,7 +26,7 @@ def verdict(difference: Difference) -> str:
 
 
 def why(differences: Mapping[str, Difference]) -> list[tuple[str, str, str, Signed | None]]:
-    """Each cause with its amount, and path by path: (tool, cause, path, amount)."""
+    """Return each cause, in total and by path, as (tool, cause, path, amount)."""
     lines: list[tuple[str, str, str, Signed | None]] = []
     for tool, difference in differences.items():
         for cause in difference.causes:

@@ -1,1 +1,1 @@
-"""What is asked for: a model, a workload, a GPU, what is laid side by side."""
+"""Requests: a model, a workload, a GPU, the models of a comparison."""

@@ -1,4 +1,4 @@
-"""What is laid side by side: a model with each of several mixers, or published configurations."""
+"""Models of a comparison: one model with each of several mixers, or several presets."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from vitprof.request.specs import specify
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A model with a mixer, whose sizes are yet to be given.
+    """A model with a mixer, before its options are given.
 
     Attributes:
-        label: what it is called.
-        model: the model's type.
-        mixer: the mixer's type.
-        preset: the published configuration that it starts from, if any.
-        others: options that it leaves to the other candidates' mixers.
+        label: its name in the comparison.
+        model: class of the model.
+        mixer: class of the mixer.
+        preset: the published configuration that it starts from; None without one.
+        others: options that only the other candidates' mixers have.
     """
 
     label: str
@@ -32,10 +32,10 @@ class Candidate:
     others: frozenset[str]
 
     def specify(self, options: Mapping[str, object]) -> Model:
-        """The model with those of the options that are not the others' alone.
+        """Return the model with these options, except those that only other candidates have.
 
         Raises:
-            SpecError: it has no such option, or there is no such configuration.
+            SpecError: it has no such option, or a value is not allowed.
         """
         own = {name: value for name, value in options.items() if name not in self.others}
         if self.preset is not None:
@@ -51,24 +51,25 @@ def lay_out(
     models: Mapping[str, Model] | None,
     options: Mapping[str, object],
 ) -> dict[str, Model]:
-    """The models that are laid side by side, by their labels.
+    """Return the models to compare, by label.
 
     Args:
         model: a model's name.
-        mixer: the one mixer; of presets, that of all of them.
-        mixers: names of several; each takes those of the options that it has.
+        mixer: a single mixer's name; with presets, the mixer of each of them.
+        mixers: names of several mixers; each takes the options that it has.
         presets: names of published configurations.
-        models: whole models, in place of all others.
-        options: the models' and the mixers' options.
+        models: models that are already built, instead of all other arguments.
+        options: options of the models and the mixers, by field name.
 
     Raises:
-        SpecError: there is no such model, mixer, preset or option, or they are named in two ways.
+        SpecError: there is no such model, mixer, preset or option, or arguments exclude each
+            other.
     """
     if models is None:
         found = candidates(model, mixer, mixers, presets, options)
         return {one.label: one.specify(options) for one in found}
     if model is not None or mixer is not None or mixers or presets or options:
-        raise SpecError("the models are given whole; leave out model, mixers and options")
+        raise SpecError("the models are already built; leave out model, mixers and options")
     return {**models}
 
 
@@ -79,11 +80,11 @@ def candidates(
     presets: Iterable[str] | None,
     options: Mapping[str, object],
 ) -> list[Candidate]:
-    """What is laid side by side: of mixers, of presets, or the one mixer; see `lay_out`."""
+    """Return the candidates for several mixers, for presets, or for one mixer; see `lay_out`."""
     if mixers is not None and presets is not None:
-        raise SpecError("mixers and presets each say what is laid side by side; give one of them")
+        raise SpecError("mixers and presets exclude each other; give one of the two")
     if mixers is not None and mixer is not None:
-        raise SpecError("mixer is one, mixers are several; give one of the two")
+        raise SpecError("mixer and mixers exclude each other; give one of the two")
     if presets is None:
         one = None if mixer is None else [mixer]
         return with_mixers(model, one if mixers is None else mixers, options)
@@ -95,13 +96,14 @@ def candidates(
 def with_mixers(
     model: str | None, mixers: Iterable[str] | None, options: Mapping[str, object]
 ) -> list[Candidate]:
-    """A model with each of the mixers, labelled by the mixer.
+    """Return a candidate for each of the mixers, labelled by the mixer.
 
     Args:
-        model: the model's name, as `specify` takes it.
-        mixers: names; one that comes twice is taken once. None takes the preset's own, and
-            `attn` without one.
-        options: what is given, of which `preset` and `tokens` say which model is usual.
+        model: the model's name; None for the model of the preset, or without one `layer` if
+            `tokens` is an option, else `mae`.
+        mixers: names; duplicates are dropped. None for the mixer of the preset, or `attn`
+            without one.
+        options: given options, of which `preset` and `tokens` decide the defaults.
 
     Raises:
         SpecError: there is no such model, mixer or preset, or no mixer is named.
@@ -123,11 +125,11 @@ def with_mixers(
 
 
 def of_presets(names: Iterable[str], mixer: str | None = None) -> list[Candidate]:
-    """Published configurations, labelled by their names.
+    """Return a candidate for each preset, labelled by its name.
 
     Args:
-        names: of presets; one that comes twice is taken once.
-        mixer: the mixer of all of them; None leaves each its own.
+        names: names of presets; duplicates are dropped.
+        mixer: the mixer of all of them; None for each preset's own.
 
     Raises:
         SpecError: there is no such preset or mixer, or no preset is named.

@@ -1,4 +1,4 @@
-"""From names and values, wherever they were given, to a validated model."""
+"""Validated models from names and option values."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def specify(
     """Build a model from names and option values.
 
     Args:
-        model: a model's name, or a model, which is returned as it is; None takes that of
-            the preset, `layer` where `tokens` is given, and `mae` otherwise.
-        mixer: a mixer's name; None takes that of the preset, and `attn` without one.
-        options: values of the model's and the mixer's options, by field name; and under
-            `preset` the name of a published configuration, which the others change.
+        model: a model's name, or a model, which is returned unchanged; None for the model of
+            the preset, or without one `layer` if `tokens` is given, else `mae`.
+        mixer: a mixer's name; None for the mixer of the preset, or `attn` without one.
+        options: values of the model's and the mixer's options, by field name; `preset` is the
+            name of a published configuration, whose values the other options replace.
 
     Raises:
         SpecError: a name is unknown, the model or the mixer has no such option, or a
@@ -37,7 +37,7 @@ def specify(
     if isinstance(model, Model):
         if given or mixer is not None:
             raise SpecError(
-                f"the model is given whole, so {listing([*given, 'mixer'])} cannot change it; "
+                f"the model is already built, so {listing([*given, 'mixer'])} cannot change it; "
                 "give its name instead"
             )
         return model
@@ -53,7 +53,7 @@ def specify(
 def _from_preset(
     name: object, model: str | None, mixer: str | None, given: Mapping[str, object]
 ) -> Model:
-    """What a preset stands for, changed by what is given; of another mixer, in its place."""
+    """Build the model of a preset, with options or the mixer replaced by those given."""
     from vitprof.published import find_preset
 
     if not isinstance(name, str):
@@ -110,6 +110,6 @@ def _owners(name: str, types: Mapping[str, type[Options]]) -> list[str]:
 
 
 def described(conditions: Mapping[str, object]) -> str:
-    """The model with these conditions, in words for a title."""
+    """Return a title for the model that has these conditions."""
     own = f"{conditions['model']} with {conditions['mixer']}"
     return f"{conditions['preset']}, {own}" if "preset" in conditions else own

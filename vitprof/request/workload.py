@@ -1,44 +1,62 @@
-"""How a model is trained or run: everything that memory and time depend on besides it."""
+"""Workloads: batch, dtype, optimizer and other conditions of a step besides the model."""
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 from vitprof.values.options import Constraint, Options, Whole, choice, flag, whole
 
 DTYPES = {"fp32": 4, "bf16": 2, "fp16": 2}  # name -> bytes of an element
 DEVICES = ("cuda", "cpu")
-OPTIMIZERS = ("sgd", "momentum", "adam", "adamw")
+OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "lamb")
 KERNELS = ("foreach", "fused", "loop")
+BUCKETS = ("none", "buckets", "view")
 BATCH = Whole("images at a time", maximum=1_000_000_000, grows=1_024)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workload(Options):
-    """One step of training, or of inference, on a batch of images.
+    """A training step, or an inference step, on a batch of images.
 
-    A training step is a forward pass, a backward pass and a step of the optimizer, the
-    gradients dropped before the next forward pass (`zero_grad(set_to_none=True)`).
+    A training step is a forward pass, a backward pass and an optimizer step; the gradients
+    are freed before the next forward pass (`zero_grad(set_to_none=True)`) unless they are kept.
+    With gradient accumulation, the forward and backward pass are those of the last batch.
     """
 
     device: str = choice(
-        "cuda", names=DEVICES, help="whose kernels, and whose autocast, the step runs with"
+        "cuda", names=DEVICES, help="device whose kernels and autocast the step uses"
     )
     batch: int = whole(1, maximum=BATCH.maximum, help=BATCH.help)
-    dtype: str = choice("fp32", names=tuple(DTYPES), help="of weights and activations")
+    dtype: str = choice("fp32", names=tuple(DTYPES), help="dtype of weights and activations")
     autocast: bool = flag(
-        False, help="weights in fp32, contractions in --dtype (mixed precision by autocast)"
+        False, help="mixed precision by autocast: weights in fp32, contractions in --dtype"
     )
-    optimizer: str = choice("adamw", names=OPTIMIZERS, help="what updates the weights")
+    optimizer: str = choice("adamw", names=OPTIMIZERS, help="optimizer of a training step")
     kernel: str = choice(
-        "foreach", names=KERNELS, help="how the optimizer goes through the tensors"
+        "foreach", names=KERNELS, help="implementation of the optimizer in PyTorch"
     )
     checkpoint: bool = flag(
-        False, help="keep only each block's input, and run the block again in the backward pass"
+        False, help="activation checkpointing of each block: recompute it in the backward pass"
     )
-    inference: bool = flag(False, help="a forward pass in eval mode, without gradients")
+    accumulate: int = whole(
+        1,
+        maximum=10_000,
+        help="batches whose gradients are added up in a step; the last is reported",
+    )
+    keep_gradients: bool = flag(
+        False, help="keep gradients between steps: zero_grad(set_to_none=False)"
+    )
+    clip: bool = flag(False, help="clip gradients by their total norm: clip_grad_norm_")
+    ddp: str = choice(
+        "none",
+        names=BUCKETS,
+        help="gradient buckets of DistributedDataParallel, beside the gradients or as their memory",
+    )
+    inference: bool = flag(
+        False, help="a forward pass in eval mode, without gradients, instead of a training step"
+    )
 
     def constraints(self) -> Iterator[Constraint]:
         yield Constraint(
@@ -49,20 +67,67 @@ class Workload(Options):
             not (self.inference and self.checkpoint),
             lambda: "inference keeps nothing to checkpoint; give one of the two",
         )
+        of_gradients = {
+            "keep gradients": self.keep_gradients,
+            f"accumulate {self.accumulate}": self.accumulate > 1,
+            f"ddp {self.ddp}": self.ddp != "none",
+            "clip": self.clip,
+        }
+        yield Constraint(
+            not (self.inference and any(of_gradients.values())),
+            lambda: (
+                f"inference has no gradients, which {_first(of_gradients)} is about; "
+                "give one of the two"
+            ),
+        )
+        yield Constraint(
+            not (self.ddp == "view" and self.keep_gradients),
+            lambda: (
+                "ddp view keeps the memory of gradients in its buckets; leave out keep gradients"
+            ),
+        )
+        yield Constraint(
+            self.optimizer != "lamb" or self.kernel == "loop",
+            lambda: (
+                f"kernel {self.kernel} is none of lamb, which updates parameter by parameter; "
+                "give kernel loop"
+            ),
+        )
+
+    @property
+    def adds_gradients(self) -> bool:
+        """True if the last batch of a step finds gradients, and adds its own in place."""
+        return self.keep_gradients or self.accumulate > 1
+
+    def as_inference(self) -> Self:
+        """Return the same in inference, without what only training has."""
+        return replace(
+            self,
+            inference=True,
+            checkpoint=False,
+            keep_gradients=False,
+            accumulate=1,
+            clip=False,
+            ddp="none",
+        )
+
+
+def _first(given: dict[str, bool]) -> str:
+    return next(name for name, there in given.items() if there)
 
 
 def take_workload(
     workload: Workload | None, options: dict[str, object], *, without: Container[str] = ()
 ) -> Workload:
-    """The workload that is given, else one of the options that are its own.
+    """Return `workload`, or build one from the options that a workload has.
 
     Args:
-        workload: None makes one.
-        options: by name; those of a workload that is made are taken out.
-        without: options that are left where they are.
+        workload: the workload; None to build one.
+        options: values by name; the options of a workload that is built are removed.
+        without: options that stay in `options`.
 
     Raises:
-        SpecError: a value is wrong.
+        SpecError: a value is not allowed.
     """
     if workload is not None:
         return workload
@@ -72,13 +137,13 @@ def take_workload(
 
 
 def place_of(device: str | None, workload: Workload, *, measured: bool) -> tuple[str, Workload]:
-    """The device that models are on, and the workload on it.
+    """Return the device that the models are on, and the workload with the type of that device.
 
     Args:
-        device: `cpu`, `cuda` or `cuda:1`; None for the CPU if something is measured there, and
-            for that of the workload if not.
-        workload: how models are trained or run.
-        measured: if steps are run.
+        device: `cpu`, `cuda` or `cuda:1`; None for the CPU if steps are run, else for the
+            device of the workload.
+        workload: how the models are trained or run.
+        measured: True if steps are run.
 
     Raises:
         SpecError: there is no such device.

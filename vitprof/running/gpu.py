@@ -2,8 +2,8 @@
 
 A build of PyTorch without CUDA cannot run autograd on fake tensors of a card. So they are
 tensors of the CPU, and what a card does otherwise is put in by name: the fused attention
-kernels (flash for two bytes an element, efficient for four), the fused kernel of RMSNorm, and
-the operations that autocast computes in fp32 on a card but not on a CPU.
+kernels (flash for two bytes an element, efficient for four), the fused kernels of RMSNorm and
+dropout, and the operations that autocast computes in fp32 on a card but not on a CPU.
 """
 
 from __future__ import annotations
@@ -53,7 +53,25 @@ class GpuKernels(TorchFunctionMode):
             args = (args[0].float(), *args[1:])
         if func is functional.rms_norm:
             return _FusedRMSNorm.apply(args[0], (kwargs or {})["weight"])
+        if func is functional.dropout and (kwargs or {})["training"]:
+            return _NativeDropout.apply(args[0])
         return func(*args, **(kwargs or {}))
+
+
+class _NativeDropout(Function):
+    """The kernel's tensors: it keeps a mask of one byte an element."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        mask = torch.empty_like(x, dtype=torch.bool)
+        y = torch.empty_like(x)
+        ctx.save_for_backward(mask)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (mask,) = ctx.saved_tensors
+        return gradients[0].new_empty(mask.shape)
 
 
 class _FusedRMSNorm(Function):

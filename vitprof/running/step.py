@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from vitprof.allocation.buckets import buckets
 from vitprof.modules.block import Block
+from vitprof.modules.drop_path import DropPath
+from vitprof.running.lamb import Lamb
 
 if TYPE_CHECKING:
     from vitprof.request.workload import Workload
@@ -29,6 +32,9 @@ def _unwatched(name: str) -> AbstractContextManager[None]:
 
 class Step:
     """A model with its optimizer and its inputs on a device; calling it makes one step.
+
+    With DistributedDataParallel's buckets no process group is started: the step makes the same
+    tensors and copies gradients into them, of every batch, but reduces nothing.
 
     Args:
         model: what is trained or run.
@@ -56,6 +62,8 @@ class Step:
         self.dtype = DTYPES[workload.dtype]
         weights = torch.float32 if workload.autocast else self.dtype
         self.module = model.build(device=device, dtype=weights).train(not workload.inference)
+        if workload.ddp != "none":
+            _fill_buckets(self.module, view=workload.ddp == "view")
         self.inputs = model.inputs(workload.batch, device=device, dtype=weights)
         self.labels = torch.zeros(workload.batch, dtype=torch.int64, device=device)
         self.optimizer = None if workload.inference else optimizer(self.module, workload)
@@ -66,7 +74,7 @@ class Step:
                         checkpoint,
                         submodule.forward,
                         use_reentrant=False,
-                        preserve_rng_state=False,  # there is nothing random in a block
+                        preserve_rng_state=_draws(submodule),
                         context_fn=lambda: (nullcontext(), around()),
                     )
 
@@ -76,13 +84,18 @@ class Step:
             with phase("forward"), torch.no_grad():
                 self.forward()
             return
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=not self.workload.keep_gradients)
+        for _ in range(self.workload.accumulate - 1):
+            self.forward().backward()
         with phase("forward"):
             loss = self.forward()
         with phase("backward"):
             loss.backward()
         del loss
         with phase("optimizer"):
+            if self.workload.clip:
+                foreach = self.workload.kernel != "loop"
+                nn.utils.clip_grad_norm_(self.module.parameters(), 1.0, foreach=foreach)
             self.optimizer.step()
 
     def forward(self) -> Tensor:
@@ -100,9 +113,16 @@ class Step:
         return loss
 
 
+def _draws(block: nn.Module) -> bool:
+    """Return True if a block draws random numbers, which its recomputation has to draw again."""
+    return any(isinstance(part, nn.Dropout | DropPath) for part in block.modules())
+
+
 def optimizer(module: nn.Module, workload: Workload) -> torch.optim.Optimizer:
     """The workload's optimizer of the trained parameters."""
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    trained = _trained(module)
+    if workload.optimizer == "lamb":
+        return Lamb(trained, lr=1e-3)
     make: dict[str, Callable[..., torch.optim.Optimizer]] = {
         "sgd": partial(torch.optim.SGD, lr=1e-3),
         "momentum": partial(torch.optim.SGD, lr=1e-3, momentum=0.9),
@@ -111,3 +131,33 @@ def optimizer(module: nn.Module, workload: Workload) -> torch.optim.Optimizer:
     }
     kernel = workload.kernel
     return make[workload.optimizer](trained, foreach=kernel == "foreach", fused=kernel == "fused")
+
+
+def _trained(module: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
+def _fill_buckets(module: nn.Module, *, view: bool) -> None:
+    """Have gradients copied into buckets when they are ready.
+
+    Args:
+        module: the model.
+        view: let the gradients be views of the buckets from then on.
+    """
+    trained = _trained(module)
+    for places in buckets([parameter.nbytes for parameter in trained]):
+        own = [trained[place] for place in places]
+        bucket = torch.zeros(
+            sum(one.numel() for one in own), dtype=own[0].dtype, device=own[0].device
+        )
+        parts = bucket.split([one.numel() for one in own])
+        for parameter, part in zip(own, parts, strict=True):
+            copy = partial(_copy, part.view_as(parameter), view=view)
+            parameter.register_post_accumulate_grad_hook(copy)
+
+
+def _copy(part: Tensor, parameter: Tensor, *, view: bool) -> None:
+    assert parameter.grad is not None
+    part.copy_(parameter.grad)
+    if view:
+        parameter.grad = part

@@ -1,1 +1,1 @@
-"""What costs over ranges of options: axes, points, arrays, and where two costs cross."""
+"""Costs over ranges of options: axes, points, arrays, and crossovers of two costs."""

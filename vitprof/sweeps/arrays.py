@@ -1,12 +1,12 @@
-"""The formulas on NumPy arrays: very many configurations in one evaluation.
+"""Formulas on NumPy arrays: many configurations in one evaluation.
 
-A formula adds, multiplies and divides whatever its sizes are. Here they are arrays with one
-element a configuration, and each count is as exact as one alone.
+A formula adds, multiplies and divides its sizes. Here each size is an array with one element
+per configuration, and each count is exactly the one of a single evaluation.
 
-Some formulas do more with an option than calculate: 0 stands for a default, tokens that are a
-square have a grid, a branch is taken. So 0, 1 and squares are evaluated apart. Where a formula
-asks a question of many numbers at once, which `Integers` refuse to answer, or where it gives a
-configuration another count than alone, the values of an option are taken one by one.
+Some formulas also branch on an option: 0 selects a default, a square number of tokens has a
+grid. So 0, 1 and squares are evaluated separately. If a formula takes the truth value of many
+numbers, which `Integers` refuse, or if a count differs from that of a single evaluation, the
+values of an option are evaluated one by one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from vitprof.sweeps.points import options_of, read_axes
 from vitprof.values.options import Whole
 from vitprof.values.size import Size
 
-_AT_ONCE = 65_536  # configurations; all sizes of a formula on so many take some ten MB
+_AT_ONCE = 65_536  # configurations in one evaluation, about 10 MB of arrays
 
 Counts = np.ma.MaskedArray[Any, np.dtype[Any]]
 Values = Mapping[str, Any]  # by option: a number, or Integers or Fractions
@@ -39,14 +39,14 @@ def counts(model: Model, axes: Mapping[str, object], measure: Measure) -> Counts
     """Count the parameters or MACs of a model at every combination of options' values.
 
     Args:
-        model: has the options that are on no axis.
+        model: a model, whose values are used for options without an axis.
         axes: ranges or ascending values by option, of the model, its mixer, or `batch`.
-        measure: what is counted.
+        measure: parameters or MACs.
 
     Returns:
-        A masked array with an axis an option, in their order. Masked is what is no
-        configuration: a dim that is not divisible by the heads, or the like. Elements are
-        `int64`, or Python's integers (`object`) where one of the counts does not fit.
+        A masked array with one axis per option, in their order. Invalid configurations are
+        masked, such as a dim that is not divisible by the heads. Elements are `int64`, or
+        Python integers (dtype `object`) if a count overflows 64 bits.
 
     Raises:
         SpecError: there is no such option, or it does not allow one of the values.
@@ -60,7 +60,7 @@ def counts(model: Model, axes: Mapping[str, object], measure: Measure) -> Counts
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """Some of the values of an axis, and where they lie in the result."""
+    """A subset of the values of an axis, and their indices in the result."""
 
     name: str
     values: tuple[Number, ...]
@@ -70,7 +70,7 @@ class _Axis:
         return _Axis(self.name, tuple(self.values[one] for one in which), self.places[[*which]])
 
     def array(self, which: Array) -> Integers | Fractions:
-        """The values at these places of it."""
+        """Return the values at these indices."""
         own = self.values
         if all(isinstance(value, int) for value in own):
             return Integers.of([int(value) for value in own])[which]
@@ -79,7 +79,12 @@ class _Axis:
 
 @dataclass(slots=True)
 class _Found:
-    """The result, as far as it is known."""
+    """The result, filled in step by step.
+
+    Attributes:
+        counts: count of each configuration.
+        defined: True for each configuration whose count is known.
+    """
 
     counts: Array
     defined: Mask
@@ -89,7 +94,7 @@ class _Found:
         return cls(np.zeros(shape, np.int64), np.zeros(shape, np.bool_))
 
     def set(self, places: tuple[Array, ...], counts: Any) -> None:
-        """Note counts of configurations that there are."""
+        """Store counts of valid configurations."""
         fits = counts.dtype != object if isinstance(counts, np.ndarray) else abs(counts) < FITS
         if not fits:
             self.counts = self.counts.astype(object)
@@ -103,7 +108,7 @@ def _counts_tokens(model: Model, option: str) -> bool:
 
 
 def _alike(axis: Axis, *, squares: bool) -> list[_Axis]:
-    """The values of an axis in groups that a formula treats alike: 0, 1, squares, others."""
+    """Group the values of an axis that a formula treats alike: 0, 1, squares, others."""
     groups: dict[object, list[int]] = {}
     for place, value in enumerate(axis.values):
         square = squares and isqrt(int(value)) ** 2 == value
@@ -114,7 +119,7 @@ def _alike(axis: Axis, *, squares: bool) -> list[_Axis]:
 
 
 def _fill(model: Model, axes: list[_Axis], measure: Measure, found: _Found) -> None:
-    """Find the counts at every combination of the axes' values."""
+    """Fill in the counts at every combination of the axes' values."""
     if _evaluates(model, axes, measure, found):
         return
     fixed = _to_fix(model, axes, measure)
@@ -125,7 +130,7 @@ def _fill(model: Model, axes: list[_Axis], measure: Measure, found: _Found) -> N
 def _evaluates(
     model: Model, axes: list[_Axis], measure: Measure, found: _Found | None = None
 ) -> bool:
-    """Evaluate the formula on all of it and note what is found; say whether that can be done."""
+    """Evaluate the formula on all combinations and store the counts; False if it cannot be done."""
     loose = any(len(axis.values) > 1 for axis in axes)
     for which in _chunks(axes):
         try:
@@ -149,7 +154,7 @@ def _evaluates(
 def _as_alone(
     model: Model, axes: list[_Axis], which: tuple[Array, ...], measure: Measure, counts: Any
 ) -> bool:
-    """Whether configurations at the ends of each axis have the same counts alone."""
+    """Return True if configurations at the ends of each axis have the same counts one by one."""
     ends = {int(end) for one in which for end in (one.argmin(), one.argmax())}
     counts = np.broadcast_to(counts, which[0].shape)
     return all(
@@ -160,7 +165,7 @@ def _as_alone(
 
 
 def _to_fix(model: Model, axes: list[_Axis], measure: Measure) -> int:
-    """The axis whose values are to be taken one by one: one that suffices, or the shortest."""
+    """Return the index of the axis to take value by value: one that suffices, or the shortest."""
     loose = [place for place, axis in enumerate(axes) if len(axis.values) > 1]
     loose.sort(key=lambda place: len(axes[place].values))
     few = [axis.some(sorted({0, len(axis.values) // 2, len(axis.values) - 1})) for axis in axes]
@@ -172,12 +177,12 @@ def _to_fix(model: Model, axes: list[_Axis], measure: Measure) -> int:
 
 
 def _with_one(axes: list[_Axis], place: int, one: int) -> list[_Axis]:
-    """The axes with only one of the values of one of them."""
+    """Return the axes with the axis at `place` reduced to its value at `one`."""
     return [*axes[:place], axes[place].some([one]), *axes[place + 1 :]]
 
 
 def _chunks(axes: list[_Axis]) -> Iterator[tuple[Array, ...]]:
-    """The indices into each axis of all combinations, so many at once."""
+    """Yield the indices into each axis of all combinations, `_AT_ONCE` at a time."""
     number = prod(len(axis.values) for axis in axes)
     for start in range(0, number, _AT_ONCE):
         yield _indices(axes, np.arange(start, min(start + _AT_ONCE, number)))
@@ -189,7 +194,7 @@ def _indices(axes: list[_Axis], combinations: Array) -> tuple[Array, ...]:
 
 
 def _values(axes: list[_Axis], which: tuple[Array, ...]) -> dict[str, Any]:
-    """By option: a number where there is one for all, else as many as there are in `which`."""
+    """Return by option a number if it is the same for all, else an array as long as `which`."""
     return {
         axis.name: axis.values[int(one) if np.ndim(one) == 0 else 0]
         if len(axis.values) == 1 or np.ndim(one) == 0
@@ -199,7 +204,7 @@ def _values(axes: list[_Axis], which: tuple[Array, ...]) -> dict[str, Any]:
 
 
 def _evaluate(model: Model, values: Values, measure: Measure) -> tuple[Any, Any]:
-    """Which configurations there are, and the counts of those."""
+    """Return which configurations are valid, and the counts of those."""
     defined = _defined(_placed(model, values))
     if not np.any(defined):
         return False, 0
@@ -214,7 +219,7 @@ def _evaluate(model: Model, values: Values, measure: Measure) -> tuple[Any, Any]
 
 
 def _placed(model: Model, values: Values) -> Model:
-    """The model with the values, which nothing has checked."""
+    """Return the model with these values, without validation."""
     own = {name: value for name, value in values.items() if name != "batch"}
     for name, value in own.items():
         if isinstance(value, Integers) and _counts_tokens(model, name):
@@ -223,7 +228,7 @@ def _placed(model: Model, values: Values) -> Model:
 
 
 def _grid(tokens: Integers) -> tuple[Size, Size] | None:
-    """Rows and columns of tokens that are all squares, or of which none is."""
+    """Return rows and columns if the tokens are squares, else None; all are squares or none is."""
     sides = [isqrt(number) for number in tokens.values.tolist()]
     if sides[0] ** 2 != tokens.values[0]:
         return None
@@ -232,10 +237,13 @@ def _grid(tokens: Integers) -> tuple[Size, Size] | None:
 
 
 def _defined(model: Model) -> Any:
-    """Where all rules hold: a bool, or an array; later rules make sense where earlier hold."""
+    """Return a mask of the configurations at which all constraints hold, or one bool for all.
+
+    Constraints are read in order, and the rest is skipped once no configuration is left.
+    """
     defined: Any = True
-    for rule in model.every_constraint():
-        defined = defined & np.asarray(rule.holds)
+    for constraint in model.every_constraint():
+        defined = defined & np.asarray(constraint.holds)
         if not np.any(defined):
             return False
     return defined if np.ndim(defined) else bool(defined)

@@ -18,11 +18,11 @@ _NUMBER = re.compile(r"\d{1,30}(\.\d{1,30})?")
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """The values that an option takes in a sweep.
+    """Values of an option in a sweep.
 
     Attributes:
-        name: the option.
-        values: ascending, each once.
+        name: field name of the option.
+        values: in strictly ascending order.
     """
 
     name: str
@@ -30,24 +30,24 @@ class Axis:
 
 
 def is_range(value: object) -> bool:
-    """Whether a value given for an option, or a word, is several."""
+    """Return True if a value given for an option, or a word, is a range or a list of values."""
     return isinstance(value, (tuple, list, range)) or (
         isinstance(value, str) and (":" in value or "," in value or not value.strip())
     )
 
 
 def read_axis(name: str, given: object, option: Option, *, most: int | None = None) -> Axis:
-    """Read the values of an option, ends inclusive where they are hit.
+    """Read the values of an option; the last value of a range is included if a step reaches it.
 
     Args:
         name: the option's field name.
-        given: a range in words, values, or one value.
-        option: what the option allows.
-        most: how many values there may be; None for any number.
+        given: a range as a string, values, or one value.
+        option: the option's declaration.
+        most: maximum number of values; None for no limit.
 
     Raises:
-        SpecError: it is no range, an empty or a reversed one, or one of more than `most`
-            values; the option is no number, or does not allow one of the values.
+        SpecError: `given` is not a range, is empty or reversed, or has more than `most`
+            values; the option is not a number, or does not allow one of the values.
     """
     if not isinstance(option, (Whole, Ratio)):
         raise SpecError(_no_number(name, option))
@@ -56,7 +56,7 @@ def read_axis(name: str, given: object, option: Option, *, most: int | None = No
         values.append(option.read(name, _as_read(value)))
         if len(values) > 1 and values[-1] <= values[-2]:
             raise SpecError(
-                f"the values of {label_of(name)} do not ascend: {values[-1]} comes after "
+                f"the values of {label_of(name)} must ascend, but {values[-1]} comes after "
                 f"{values[-2]}; give them in order, each once"
             )
         if most is not None and len(values) > most:
@@ -68,7 +68,7 @@ def read_axis(name: str, given: object, option: Option, *, most: int | None = No
 
 def _no_number(name: str, option: Choice | Flag) -> str:
     return (
-        f"{label_of(name)} is no number and cannot be swept; give one value, {option.bounds()}, "
+        f"{label_of(name)} is not a number and cannot be swept; give one value, {option.bounds()}, "
         "and sweep another option"
     )
 
@@ -82,7 +82,7 @@ def _several(name: str, given: object, most: int | None) -> Iterable[object]:
 
 
 def _part(name: str, part: str, most: int | None) -> Iterable[object]:
-    """The values of one part of a list: of a range, or the one that it is."""
+    """Return the values of one part of a list, which is a range or a single value."""
     if ":" not in part:
         if not part:
             raise SpecError(f"the values of {label_of(name)} have a comma too many; give {FORMS}")
@@ -90,8 +90,8 @@ def _part(name: str, part: str, most: int | None) -> Iterable[object]:
     words = part.split(":")
     if len(words) != 3 or not words[2]:
         raise SpecError(
-            f"{label_of(name)} {part!r} is no range; give a first and a last value and what lies "
-            f"between two, as in {words[0] or 1}:{words[1] or 1024}:x2 or +64"
+            f"{label_of(name)} {part!r} is not a range; give a first value, a last value and "
+            f"a factor or step, as in {words[0] or 1}:{words[1] or 1024}:x2 or +64"
         )
     first, last = _number(name, part, words[0]), _number(name, part, words[1])
     by_factor = words[2][0] in "x×*"
@@ -104,12 +104,12 @@ def _part(name: str, part: str, most: int | None) -> Iterable[object]:
     if by_factor:
         if by <= 1 or not first:
             raise SpecError(
-                f"{label_of(name)} {part!r} never gets on; "
+                f"{label_of(name)} {part!r} never ends; "
                 + ("give a factor above 1, as in x2" if first else "begin above 0, or give a step")
             )
         return _products(first, last, by)
     if not by:
-        raise SpecError(f"{label_of(name)} {part!r} never gets on; give a step above 0, as in +64")
+        raise SpecError(f"{label_of(name)} {part!r} never ends; give a step above 0, as in +64")
     number = int((last - first) / by) + 1
     if most is not None and number > most:
         raise _too_many(name, f"{number:,}", most)
@@ -119,7 +119,7 @@ def _part(name: str, part: str, most: int | None) -> Iterable[object]:
 def _number(name: str, part: str, word: str) -> Fraction:
     if not _NUMBER.fullmatch(word):
         raise SpecError(
-            f"{label_of(name)} {part!r} is no range: {word!r} is not a number; give {FORMS}"
+            f"{label_of(name)} {part!r} is not a range: {word!r} is not a number; give {FORMS}"
         )
     return Fraction(word)
 
@@ -131,19 +131,19 @@ def _products(first: Fraction, last: Fraction, factor: Fraction) -> Iterator[Fra
 
 
 def _as_read(value: object) -> object:
-    """A value of a range as an option reads it, which knows no fraction that is whole."""
+    """Return a value of a range in the form that `Option.read` takes: an int or a decimal."""
     if not isinstance(value, Fraction):
         return value
     return value.numerator if value.denominator == 1 else str(_decimal(value))
 
 
 def _decimal(value: Fraction) -> Fraction | float:
-    """A fraction as people write it, where a float is the same."""
+    """Return a fraction as a float if its decimal form is exact, else unchanged."""
     return float(value) if Fraction(str(float(value))) == value else value
 
 
 def _too_many(name: str, number: str, most: int) -> SpecError:
     return SpecError(
         f"the range of {label_of(name)} has {number} values, and --max-points is {most:,}; "
-        "give a coarser range, or more points"
+        "give a coarser range or a larger --max-points"
     )

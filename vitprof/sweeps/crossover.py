@@ -1,4 +1,4 @@
-"""From where on one model is cheaper than another, found exactly from the formulas."""
+"""Crossovers: sizes from which one model is cheaper than another, exactly by formula."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from vitprof.sweeps.points import options_of
 from vitprof.sweeps.stretches import Stretch, stretches
 from vitprof.values.options import Whole, label_of
 
-EXACT = ("params", "macs", "memory")  # the measures that have crossovers
+EXACT = ("params", "macs", "memory")  # measures in which crossovers are found
 
-# Of options that costs are not known to grow with, each value is looked at.
+# Largest size by default along an option with which costs may fall: each value is tried.
 _OTHERWISE = 1_024
-# In the tokens of a bare layer nothing is rounded, so that as many differences grow too.
+# Orders of differences that grow with the tokens of a single layer, where nothing is rounded.
 _SMOOTH = {"params": 2, "macs": 2, "memory": 1}
-_ROUNDED = FusedAttention  # but for the memory of this
+_ROUNDED = FusedAttention  # its memory is rounded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretches:
-    """Where one model is cheaper than another, and where it is dearer.
+    """Sizes at which one model costs less, and more, than another.
 
     Attributes:
-        first: the first size at which both are defined.
-        last: the last one in the range.
-        squares: whether only square numbers were looked at, since one needs a grid.
-        cheaper: where it costs less, strictly.
-        dearer: where it costs more.
+        first: the first size that was compared.
+        last: the last size that was compared.
+        squares: True if only square numbers were compared, since a model needs a grid.
+        cheaper: sizes at which the model costs strictly less.
+        dearer: sizes at which it costs strictly more.
     """
 
     first: int
@@ -47,21 +47,21 @@ class Stretches:
 
 
 def default_option(model: Model) -> str:
-    """Along what a reader would look for crossovers of this model."""
+    """Return the option along which crossovers of this model are searched by default."""
     numbers = {name: one for name, one in options_of(model).items() if isinstance(one, Whole)}
     return next(name for name, one in numbers.items() if one.unit and one.grows)
 
 
 def default_end(kind: Whole) -> int:
-    """How far to look along an option if nobody says."""
+    """Return the largest size to search along an option by default."""
     return kind.grows or _OTHERWISE
 
 
 def check_option(models: Sequence[Model], option: str) -> Whole:
-    """The declaration of an option along which to look, a whole number of one of the models.
+    """Return the declaration of an option along which crossovers can be searched.
 
     Raises:
-        SpecError: it is none.
+        SpecError: none of the models has the option, or it is not a whole number.
     """
     known = {name: kind for model in models for name, kind in options_of(model).items()}
     kind = known.get(option)
@@ -69,9 +69,9 @@ def check_option(models: Sequence[Model], option: str) -> Whole:
         return kind
     numbers = [name for name in known if isinstance(known[name], Whole)]
     if kind is None:
-        raise unknown("option to look along named", option, numbers)
+        raise unknown("option to search along named", option, numbers)
     raise SpecError(
-        f"{label_of(option)} is no whole number; crossovers can be looked for along "
+        f"{label_of(option)} is not a whole number; crossovers can be searched along "
         f"{listing(map(label_of, numbers))}"
     )
 
@@ -86,19 +86,19 @@ def find(
     last: int | None = None,
     measures: Sequence[str] = EXACT,
 ) -> dict[str, Stretches]:
-    """Find where `model` is cheaper than another, by measure.
+    """Find the sizes at which `model` costs less, and more, than another, by measure.
 
     Args:
-        model: the one.
-        than: the other.
+        model: the model.
+        than: the model that it is compared with.
         workload: how both are trained or run.
-        option: along which option, a whole number that one of the two has.
-        first: where to begin; None for the option's least value.
-        last: how far to look; None for `default_end`.
-        measures: in what, of `EXACT`.
+        option: a whole-number option of at least one of the two.
+        first: the first size; None for the option's minimum.
+        last: the last size; None for `default_end`.
+        measures: measures to compare, from `EXACT`.
 
     Raises:
-        SpecError: neither has the option, or nowhere in the range are both defined.
+        SpecError: neither model has the option, or both are defined at no size of the range.
     """
     kind = check_option((model, than), option)
     low = kind.minimum if first is None else max(first, kind.minimum)
@@ -123,10 +123,10 @@ def find(
 
 
 def _that_run(sizes: Sequence[int], *models: _Costs) -> Sequence[int]:
-    """The sizes without the first, if a step cannot be made there, as of one token alone.
+    """Return the sizes, without the first if a model cannot run there, as with a single token.
 
     Raises:
-        SpecError: it can be made nowhere.
+        SpecError: there is no other size.
     """
     for size in sizes[:1]:
         try:
@@ -140,14 +140,14 @@ def _that_run(sizes: Sequence[int], *models: _Costs) -> Sequence[int]:
 
 
 def smoothness(model: Model, measure: str) -> int:
-    """How many differences of a bare layer's cost grow with the tokens, apart from a grid."""
+    """Return the order up to which differences of a layer's cost grow with the tokens."""
     items = (node.item for node in model.formula().walk(fold=True))
     rounded = measure == "memory" and any(isinstance(item, _ROUNDED) for item in items)
     return 0 if rounded else _SMOOTH[measure]
 
 
 class _Costs:
-    """What a model costs along an option, each size evaluated once."""
+    """Costs of a model along an option, each size evaluated once."""
 
     def __init__(
         self, model: Model, workload: Workload, measure: str, option: str, kind: Whole
@@ -155,7 +155,7 @@ class _Costs:
         self.smooth = smoothness(model, measure)
         self.growing = 0 if kind.grows else None
         self.at = cache(lambda size: cost(model, workload, measure, option, size))
-        # At a square number of tokens there is a grid, with which a formula can be another.
+        # A square number of tokens has a grid, on which a mixer may have another formula.
         self.scattered = cache(
             lambda size: _cost(model.substitute(grid=None, **{option: size}), workload, measure)
         )
@@ -166,7 +166,7 @@ def _search(one: _Costs, other: _Costs, sizes: Sequence[int]) -> list[Stretch]:
 
 
 def _search_tokens(one: _Costs, other: _Costs, sizes: Sequence[int]) -> list[Stretch]:
-    """Search all numbers of tokens as if there were no grid, and the square ones with it."""
+    """Search all numbers of tokens without a grid, and the square ones with it."""
     grids = _squares(sizes[0], sizes[-1])
     smooth = min(one.smooth, other.smooth)
     anywhere = stretches(one.scattered, other.scattered, sizes, growing=smooth)
@@ -184,7 +184,7 @@ def _search_tokens(one: _Costs, other: _Costs, sizes: Sequence[int]) -> list[Str
 
 
 def _between(stretch: Stretch, grids: Sequence[int]) -> Iterator[Stretch]:
-    """What of a stretch lies between the numbers of tokens that have a grid."""
+    """Yield the parts of a stretch between the numbers of tokens that have a grid."""
     inside = [grid for grid in grids if stretch.first <= grid <= stretch.last]
     for before, after in pairwise((stretch.first - 1, *inside, stretch.last + 1)):
         if after - before > 1:
@@ -192,10 +192,17 @@ def _between(stretch: Stretch, grids: Sequence[int]) -> Iterator[Stretch]:
 
 
 def cost(model: Model, workload: Workload, measure: str, option: str, value: int) -> int:
-    """What a model costs at a value of an option; `measure` is one of `EXACT`.
+    """Return the cost of a model at a value of an option, in elements, MACs or bytes.
+
+    Args:
+        model: the model.
+        workload: how it is trained or run.
+        measure: one of `EXACT`.
+        option: an option of the model, or `batch`.
+        value: the option's value.
 
     Raises:
-        SpecError: the model is not defined there.
+        SpecError: the model is not defined at the value.
     """
     step = replace(workload, batch=value) if option == "batch" else workload
     return _cost(model.at({option: value}), step, measure)
@@ -216,9 +223,9 @@ def _sizes(
     *,
     squares: bool,
 ) -> Sequence[int]:
-    """The values at which all models are defined.
+    """Return the values from `low` to `high` at which all models are defined.
 
-    A mixer that needs no grid is defined from some number of tokens on.
+    A mixer without a grid is defined from some number of tokens on, which is bisected for.
     """
 
     def refusal(value: int) -> str:
@@ -245,7 +252,7 @@ def _sizes(
         names = listing(dict.fromkeys(model.variant for model in models), "and")
         why = f": at {high:,}, {refusal(high)}" if low <= high else ""
         raise SpecError(
-            f"there is nothing from {label_of(option)} {low:,} to {high:,} at which {names} are "
+            f"there is no size from {label_of(option)} {low:,} to {high:,} at which {names} are "
             f"defined{why}"
         )
     return sizes

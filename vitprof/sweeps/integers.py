@@ -1,4 +1,4 @@
-"""Integers of any size in arrays: 64 bits where all results fit, Python's where one may not."""
+"""Arrays of exact integers: int64 if every result fits, Python integers if one may not."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
 
-FITS = 2**63  # what is less in magnitude is within 64 bits
+FITS = 2**63  # a smaller magnitude fits int64
 
 
 class Integers:
-    """Whole numbers, one a configuration, that a formula can calculate with.
+    """Whole numbers, one per configuration, with the arithmetic that formulas use.
 
-    None is larger in magnitude than `bound`, an exact Python int that every operation works
-    out beforehand: only where a result might not fit 64 bits is it made of Python's integers.
-    There is no truth in such numbers, so that no formula takes a branch for all by mistake.
+    `bound` is an exact Python int that no magnitude exceeds. Every operation computes the bound
+    of its result first, and uses Python integers only if the result might overflow 64 bits.
+    `bool()` raises TypeError, so that a formula cannot take one branch for all by mistake.
     """
 
     __slots__ = ("bound", "values")
@@ -34,7 +34,7 @@ class Integers:
 
     @classmethod
     def of(cls, numbers: Sequence[int]) -> Integers:
-        """The numbers, of any size."""
+        """Build an array from numbers of any magnitude."""
         bound = max(map(abs, numbers), default=0)
         return cls(np.array(numbers, np.int64 if bound < FITS else object), bound)
 
@@ -101,7 +101,7 @@ class Integers:
 
 
 class Fractions:
-    """Exact fractions, one a configuration, for what a formula does with a ratio."""
+    """Exact fractions, one per configuration, with the arithmetic that formulas use on a ratio."""
 
     __slots__ = ("denominator", "numerator")
 
@@ -111,7 +111,7 @@ class Fractions:
 
     @classmethod
     def of(cls, numbers: Sequence[Fraction]) -> Fractions:
-        """The fractions, in lowest terms."""
+        """Build an array from fractions."""
         return cls(
             Integers.of([number.numerator for number in numbers]),
             Integers.of([number.denominator for number in numbers]),
@@ -127,7 +127,7 @@ class Fractions:
 def _made(
     operation: Callable[[Any, Any], Any], left: Integers | int, right: Integers | int, bound: int
 ) -> Integers:
-    """The result, of which no element is larger in magnitude than `bound`."""
+    """Apply an operation whose result has no magnitude above `bound`."""
     if max(bound, _bound(left), _bound(right)) < FITS:
         return Integers(operation(_raw(left), _raw(right)), bound)
     values = operation(_objects(left), _objects(right))
@@ -135,10 +135,10 @@ def _made(
 
 
 def _least(divisor: Integers | int) -> int:
-    """The least magnitude of a divisor.
+    """Return the least magnitude of a divisor.
 
     Raises:
-        ZeroDivisionError: it is zero.
+        ZeroDivisionError: an element is zero.
     """
     least = int(np.min(np.abs(_raw(divisor))))
     if not least:

@@ -1,4 +1,4 @@
-"""The points of a sweep: every combination of the values of its axes, on every curve."""
+"""Points of a sweep: every combination of the values of its axes, on every curve."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_POINTS = 10_000
 
 
 def options_of(model: Model) -> dict[str, Option]:
-    """Every option that a sweep of this model can be along, and its other ones."""
+    """Return every option of a model and its mixer, and `batch`, by name."""
     return {**model.options(), "batch": BATCH}
 
 
@@ -29,9 +29,9 @@ def read_axes(
     """Read the ranges of options that one of the models has.
 
     Args:
-        models: one a curve.
+        models: one model per curve.
         given: ranges by option.
-        most: how many points there may be, on all curves; None for any number.
+        most: maximum number of points on all curves; None for no limit.
 
     Raises:
         SpecError: no model has an option of that name, a range cannot be read, or there are
@@ -48,37 +48,37 @@ def read_axes(
 
 
 def check_number(axes: Sequence[Axis], curves: int, most: int | None) -> None:
-    """Raise SpecError where there are more points than `most`."""
+    """Raise SpecError if the curves have more than `most` points in total."""
     lengths = [len(axis.values) for axis in axes]
     if most is not None and curves * prod(lengths) > most:
         sizes = " × ".join(map(str, [*lengths, curves] if curves > 1 else lengths))
         raise SpecError(
             f"the grid has {sizes} = {curves * prod(lengths):,} points, and --max-points is "
-            f"{most:,}; give coarser ranges, or more points"
+            f"{most:,}; give coarser ranges or a larger --max-points"
         )
 
 
 def places(axes: Sequence[Axis]) -> Iterator[Place]:
-    """Every combination of the axes' values, the last axis first."""
+    """Yield every combination of the axes' values; the last axis changes fastest."""
     names = [axis.name for axis in axes]
     for values in product(*(axis.values for axis in axes)):
         yield dict(zip(names, values, strict=True))
 
 
 def step_at(workload: Workload, place: Mapping[str, Any]) -> Workload:
-    """The workload with the batch of a place, if that has one."""
+    """Return the workload with the batch of a place, if the place has one."""
     return replace(workload, batch=place["batch"]) if "batch" in place else workload
 
 
 def first_defined(specify: Callable[[Place], Model], axes: Sequence[Axis]) -> Model:
-    """The model at the first place that there is one at.
+    """Return the model at the first place at which it is defined.
 
     Args:
-        specify: makes the model of a place, or raises SpecError.
-        axes: the ranges.
+        specify: builds the model of a place, or raises SpecError.
+        axes: the axes of the sweep.
 
     Raises:
-        SpecError: there is none anywhere; says why of the first place.
+        SpecError: the model is defined at no place; the error is that of the first place.
     """
     refusal = None
     for place in places(axes):

@@ -1,17 +1,18 @@
-"""From where on one cost lies below another: found exactly, in whole numbers.
+"""Exact search for the sizes at which one cost is below another.
 
-Every size of a range is answered for, and few are looked at. Over the sizes a to b,
+The result holds for every size of a range, but few sizes are evaluated. Over the sizes a to b,
 
     cost(a) <= cost <= cost(b)                        if the cost grows,
     first step <= every step <= last step             if its steps from size to size grow too,
 
-and so on for the steps of the steps. Where the most that one cost can be is less than the
-least that the other can be, it is cheaper all the way; where neither can be said, the sizes
-are halved, if need be down to a single one.
+and so on for the steps of the steps. If the upper bound of one cost is below the lower bound
+of the other, it is cheaper at all these sizes; if the bounds decide neither way, the sizes are
+halved, down to a single one if necessary.
 
-A count of multiply-accumulates is a polynomial in the tokens without negative terms: it, its
-steps and theirs grow. A peak of memory is the most of several such polynomials: it and its
-steps grow. Where something is rounded, as the patches that a masked encoder keeps, it grows.
+A count of MACs is a polynomial in the tokens without negative terms: it, its steps and the
+steps of the steps grow. A peak memory is the maximum of several such polynomials: it and its
+steps grow. If something is rounded, as the patches that a masked encoder keeps, only the cost
+itself grows.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Line = list[int]  # c0 + c1 t + c2 t (t - 1) / 2, t steps after the first size
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Sizes one after the other, from the first to the last."""
+    """Consecutive sizes, from `first` to `last`, both included."""
 
     first: int
     last: int
@@ -36,19 +37,20 @@ class Stretch:
 def stretches(
     cost: Cost, other: Cost, sizes: Sequence[int], *, growing: int | None
 ) -> list[Stretch]:
-    """Where `cost` is less than `other`: all such sizes, in as few stretches as there are.
+    """Return all sizes at which `cost` is less than `other`, as the fewest stretches.
 
     Args:
-        cost: what a size costs; asked several times of some sizes.
-        other: what it is compared with.
-        sizes: in ascending order.
-        growing: what is known of both costs from the second size on: 0, they never fall; 1,
-            nor do their steps from size to size; 2, nor do the steps of the steps; for 1 and 2
-            the sizes are equally far apart. None, nothing is known, and all are looked at.
+        cost: returns the cost of a size; may be called several times for the same size.
+        other: returns the cost that it is compared with.
+        sizes: sizes in ascending order.
+        growing: order up to which both costs are known to grow from the second size on: 0 if the
+            costs never fall; 1 if their steps from size to size never fall either; 2 if the steps
+            of the steps never fall either. 1 and 2 require equally spaced sizes. None if nothing
+            is known, so that every size is evaluated.
     """
     found: list[tuple[int, int]] = []
     places = range(len(sizes))
-    # At a size of 1 copies become views, so that what grows begins at the second.
+    # At a size of 1 copies become views, so costs are known to grow from the second size on only.
     left = [part for part in (places[1:], places[:1]) if part]
     while left:
         part = left.pop()
@@ -64,7 +66,7 @@ def stretches(
 
 
 def _less(cost: Cost, other: Cost, sizes: Sequence[int], growing: int | None) -> bool | None:
-    """Whether `cost` is the less all the way, or nowhere; None where that is not known."""
+    """Return True if `cost` is less at all sizes, False if at none, None if it is undecided."""
     if len(sizes) == 1:
         return cost(sizes[0]) < other(sizes[0])
     if growing is None:
@@ -82,14 +84,14 @@ def _less(cost: Cost, other: Cost, sizes: Sequence[int], growing: int | None) ->
 
 
 def _bounds(cost: Cost, sizes: Sequence[int], order: int) -> tuple[Line, Line] | None:
-    """The least and the most that a cost can be; None where it does not grow so."""
+    """Return the lower and the upper bound of a cost; None if its differences do not grow."""
     line = _differences([cost(size) for size in sizes[: order + 1]])
     *_, last = _differences([cost(size) for size in sizes[len(sizes) - order - 1 :]])
     return (line, [*line[:-1], last]) if line[-1] <= last else None
 
 
 def _differences(costs: list[int]) -> Line:
-    """The first cost, the first step, the first step of the steps."""
+    """Return the first cost, the first step, the first step of the steps, and so on."""
     line = []
     while costs:
         line.append(costs[0])
@@ -98,7 +100,7 @@ def _differences(costs: list[int]) -> Line:
 
 
 def _least(line: Line, other: Line, steps: int) -> int:
-    """The least of `other` less `line`, from the first size to so many steps after it."""
+    """Return the minimum of `other` minus `line` from the first size to `steps` steps after it."""
     level, slope, bend = [b - a for a, b in zip(line, other, strict=True)] + [0] * (3 - len(line))
     ends = [0, steps]
     if bend > 0:  # it falls as long as its next step, slope + bend t, is below 0

@@ -1,1 +1,1 @@
-"""Numbers that know their names: sizes, options, bytes."""
+"""Named sizes, options and amounts with units."""

@@ -1,17 +1,17 @@
-"""Amounts with a unit: exact or measured numbers that say how people write them."""
+"""Exact or measured numbers with a unit, whose `str` is the text in a report."""
 
 from __future__ import annotations
 
 
 class Amount:
-    """A number with a unit, in a cell of a report."""
+    """A number with a unit in a cell of a report."""
 
     def __str__(self) -> str:
         raise NotImplementedError
 
 
 class Bytes(int, Amount):
-    """Memory: `10.50 GiB`, `512.0 MiB`, and below one MiB in bytes."""
+    """Memory: `10.50 GiB`, `512.0 MiB`, and below 1 MiB `1,024 bytes`."""
 
     def __str__(self) -> str:
         if self >= 1024**3:
@@ -29,7 +29,7 @@ class Signed(int, Amount):
 
 
 class Seconds(float, Amount):
-    """A time in the unit that suits it: `1.25 s`, `20.0 ms`."""
+    """A time, given in seconds: `1.25 s`, `20.0 ms`, `50.0 µs`."""
 
     def __str__(self) -> str:
         unit, number = ("s", float(self)) if self >= 1 else ("ms", 1e3 * self)
@@ -46,19 +46,19 @@ class Times(float, Amount):
 
 
 class Figure(float, Amount):
-    """A measured number, in three digits or so."""
+    """A measured number, in about three digits."""
 
     def __str__(self) -> str:
         return figure(float(self))
 
 
 class Share(float, Amount):
-    """A part of a whole: `35.2%`."""
+    """A fraction of a whole, in percent: `35.2%`."""
 
     def __str__(self) -> str:
         return f"{float(self):.1%}"
 
 
 def figure(number: float) -> str:
-    """A number in three digits, and more before the point."""
+    """Format a number in three digits, with all digits before the decimal point."""
     return f"{number:,.{2 if number < 10 else 1 if number < 100 else 0}f}"

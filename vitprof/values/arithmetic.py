@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from vitprof.errors import SpecError
 
-_LARGEST = 10**30  # no count comes near; a slip in a power would take for ever
+_LARGEST = 10**30  # far above any count; a mistyped power could run for hours
 _ARITHMETIC = re.compile(r"[\d_+\-*/() ]+", re.ASCII)
 _OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
     ast.Add: operator.add,
@@ -21,20 +21,20 @@ _OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
 
 
 def derive(value: object) -> int:
-    """The value of a whole number or of a derivation such as `128*512 + 512`.
+    """Return the value of a whole number or of a derivation such as `128*512 + 512`.
 
     A derivation is arithmetic on whole numbers with + - * // ** and parentheses; it is
-    parsed, never evaluated as code. The sign × stands for * too.
+    parsed, never evaluated as code. The sign × means *.
 
     Raises:
-        SpecError: it is neither.
+        SpecError: the value is neither.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         if abs(value) > _LARGEST:
-            raise SpecError("a number of more than 30 digits is no count; give a whole number")
+            raise SpecError("a count cannot have more than 30 digits; give a smaller whole number")
         return value
     if not isinstance(value, str):
-        raise SpecError(f"{value!r} is no count; give a whole number or a derivation in quotes")
+        raise SpecError(f"{value!r} is not a count; give a whole number or a derivation in quotes")
     try:
         text = value.replace("×", "*").strip()
         if not _ARITHMETIC.fullmatch(text):
@@ -42,7 +42,7 @@ def derive(value: object) -> int:
         return _compute(ast.parse(text, mode="eval").body)
     except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError):
         rule = "give whole numbers with + - * // ** and parentheses"
-        raise SpecError(f"{_short(value)!r} is no derivation; {rule}") from None
+        raise SpecError(f"{_short(value)!r} is not a derivation; {rule}") from None
 
 
 def _short(text: str) -> str:

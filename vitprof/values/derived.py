@@ -1,4 +1,4 @@
-"""Properties that follow from an object that nobody changes."""
+"""Properties that are computed once, for objects that do not change."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ Value = TypeVar("Value")
 class derived(Generic[Value]):  # noqa: N801
     """A property that is computed once.
 
-    As `functools.cached_property`, which until Python 3.12 takes a lock that costs more than
-    what most of these compute.
+    It replaces `functools.cached_property`, which before Python 3.12 takes a lock that costs
+    more time than most of these properties.
     """
 
     def __init__(self, compute: Callable[[Any], Value]) -> None:

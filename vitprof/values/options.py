@@ -1,9 +1,8 @@
-"""The options of models and mixers: declared once, validated wherever they come from.
+"""Options of models and mixers: declared once, validated in one place.
 
 A model or a mixer is a frozen dataclass whose fields are declared with `whole`,
-`ratio`, `choice` or `flag`. The same declaration reads a value given in Python, a
-word from the command line or an entry of a file, checks it, and provides the
-command line's help.
+`ratio`, `choice` or `flag`. The same declaration reads and checks a value from Python,
+the command line or a file, and provides the help of the command line.
 """
 
 from __future__ import annotations
@@ -30,15 +29,15 @@ class Whole:
     """A whole number between two bounds.
 
     Attributes:
-        help: what it is, for the command line.
-        symbol: what it is called in formulas.
-        minimum: the least.
-        maximum: the greatest.
-        odd: it has to be odd.
-        grows: every cost grows with it, however formulas round: how far one would look along
-            it. 0 if that is not known.
-        multiple_of: the option that has to divide it.
-        unit: what it counts, `tokens` or `pixels`.
+        help: description for the command line.
+        symbol: name in formulas.
+        minimum: least value.
+        maximum: greatest value.
+        odd: True if the value has to be odd.
+        grows: upper end of a search along this option, if every cost grows with it in spite
+            of rounding; 0 if that is not known.
+        multiple_of: name of the option that has to divide it.
+        unit: unit of the number, `tokens` or `pixels`.
     """
 
     help: str
@@ -67,14 +66,14 @@ class Whole:
         return number
 
     def bounds(self) -> str:
-        """Say which numbers are allowed."""
+        """Describe the allowed numbers."""
         kind = "an odd number" if self.odd else "a whole number"
         return f"{kind} from {self.minimum} to {self.maximum}"
 
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """An exact fraction, so that no count ever passes through a float."""
+    """An exact fraction, so that no count passes through a float."""
 
     help: str
     minimum: Fraction
@@ -82,11 +81,11 @@ class Ratio:
     metavar: ClassVar[str] = "RATIO"
 
     def read(self, name: str, value: object) -> Fraction:
-        """Return `value` as the fraction that its decimal notation denotes."""
+        """Return `value` as the exact fraction of its decimal notation, or raise SpecError."""
         given = f"{label_of(name)} {_shown(value)}"
         try:
             text = str(value)
-            # An exponent of more digits than these would be computed for ever.
+            # Fraction would compute a power with so many digits for hours; `below` is refused.
             number = self.below if _HUGE_EXPONENT.search(text) else Fraction(text)
         except (ValueError, ZeroDivisionError):
             raise SpecError(f"{given} is not a number; give {self.bounds()}") from None
@@ -95,7 +94,7 @@ class Ratio:
         return number
 
     def bounds(self) -> str:
-        """Say which numbers are allowed."""
+        """Describe the allowed numbers."""
         return f"a number from {self.minimum} to below {self.below}"
 
 
@@ -114,7 +113,7 @@ class Choice:
         return str(value)
 
     def bounds(self) -> str:
-        """Say which names are allowed."""
+        """List the allowed names."""
         return listing(self.names)
 
 
@@ -132,7 +131,7 @@ class Flag:
         return value
 
     def bounds(self) -> str:
-        """Say which values are allowed."""
+        """List the allowed values."""
         return "true or false"
 
 
@@ -150,14 +149,14 @@ def whole(
     grows: int = 0,
     multiple_of: str = "",
     unit: str = "",
-) -> Any:  # a dataclass field stands where its value's type is declared
-    """Declare a whole number with a default; for the rest, see `Whole`."""
+) -> Any:  # Any, since the field is annotated with the type of its value
+    """Declare a whole number with a default; `Whole` explains the arguments."""
     option = Whole(help, symbol, minimum, maximum, odd, grows, multiple_of, unit)
     return _declare(default, option)
 
 
 def ratio(default: str, *, help: str, minimum: str, below: str) -> Any:
-    """Declare an exact fraction; default and bounds are decimal notation."""
+    """Declare an exact fraction; default and bounds are in decimal notation."""
     return _declare(Fraction(default), Ratio(help, Fraction(minimum), Fraction(below)))
 
 
@@ -176,7 +175,7 @@ def _declare(default: object, option: Option) -> Any:
 
 
 def _shown(value: object) -> str:
-    """The value in words, shortened; Python refuses to spell an int of thousands of digits."""
+    """Return the value as short text; Python cannot print an int of thousands of digits."""
     try:
         text = str(value)
     except ValueError:
@@ -185,7 +184,7 @@ def _shown(value: object) -> str:
 
 
 def plain(value: Value | Plain) -> Plain:
-    """An option's value as JSON and people write it."""
+    """Return an option's value for JSON: a fraction as int or exact float, else as `"1/3"`."""
     if not isinstance(value, Fraction):
         return value
     if value.denominator == 1:
@@ -194,22 +193,22 @@ def plain(value: Value | Plain) -> Plain:
 
 
 def pairs(values: Mapping[str, Value] | Mapping[str, Plain]) -> str:
-    """Names and values in a line, as people write them."""
+    """Return names and values in one line: `image size 224, patch size 16`."""
     return ", ".join(f"{label_of(name)} {plain(value)}" for name, value in values.items())
 
 
 def label_of(name: str) -> str:
-    """Spell a field's name as in a sentence."""
+    """Return a field's name for a sentence: `image size`."""
     return name.replace("_", " ")
 
 
 @dataclass(slots=True)
 class Constraint:
-    """What must hold between values; nobody changes it.
+    """A rule between values; immutable by convention.
 
     Attributes:
-        holds: whether it does; of options that are arrays, for each of their elements.
-        sentence: says the values, the rule and the way out, where it does not.
+        holds: True if the rule holds; an array of bools if options are arrays.
+        sentence: returns the error sentence: the values, the rule and the way out.
     """
 
     holds: Any
@@ -224,7 +223,7 @@ class Options:
         SpecError: a value is not what its field allows, or two values do not fit.
     """
 
-    checked: ClassVar[bool] = True  # a copy with arrays or symbols is not
+    checked: ClassVar[bool] = True  # False for a copy with arrays or symbols
 
     def __post_init__(self) -> None:
         own = vars(self)
@@ -234,7 +233,7 @@ class Options:
         self.check()
 
     def constraints(self) -> Iterator[Constraint]:
-        """Yield what holds between fields, each rule defined where those before it hold."""
+        """Yield the rules between fields; a rule may assume that those before it hold."""
         return iter(())
 
     def check(self) -> None:
@@ -246,7 +245,7 @@ class Options:
     @classmethod
     @cache
     def declared(cls) -> dict[str, Option]:
-        """Map each field that is an option to its declaration, inherited ones last."""
+        """Map each option's name to its declaration, inherited options last."""
         own = cls.__annotations__
         declared = [field for field in fields(cls) if "option" in field.metadata]
         declared.sort(key=lambda field: field.name not in own)
@@ -255,12 +254,12 @@ class Options:
     @classmethod
     @cache
     def _defaults(cls) -> tuple[tuple[str, Option, Any], ...]:
-        """Each option with its default, which is a value that has been read."""
+        """Return name, declaration and default of each option; a default needs no reading."""
         defaults = {field.name: field.default for field in fields(cls)}
         return tuple((name, option, defaults[name]) for name, option in cls.declared().items())
 
     def size(self, name: str) -> Size:
-        """The option `name` under its symbol, for use in a formula; each time the same size."""
+        """Return the option `name` as a size under its symbol; each time the same object."""
         own, key = vars(self), f"_{name}"
         size = own.get(key)
         if size is None:
@@ -273,9 +272,9 @@ class Options:
         return {name: one.symbol for name, one in cls.declared().items() if isinstance(one, Whole)}
 
     def substitute(self, **values: object) -> Self:
-        """A copy with options, or what follows from them, replaced by arrays or symbols.
+        """Return a copy with options or derived properties replaced by arrays or symbols.
 
-        Nothing is checked, and what was derived from the old values is derived anew.
+        Nothing is checked, and derived properties are computed again from the new values.
         """
         copied = object.__new__(type(self))
         own = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -283,16 +282,16 @@ class Options:
         return copied
 
     def values(self) -> dict[str, Value]:
-        """Map each option to its value, in order."""
+        """Map each option's name to its value, in order."""
         return {name: getattr(self, name) for name in self.declared()}
 
 
 def divides(
     whole_name: str, whole_value: int, part_name: str, part_value: int, *, beside: int = 0
 ) -> Constraint:
-    """The rule that `part` divides `whole`; its sentence names the values that would do.
+    """Return the rule that `part` divides `whole`; its sentence lists the possible parts.
 
-    They divide what `part` has to divide `beside` it, too.
+    They divide `beside` too, another value that `part` has to divide; 0 if there is none.
     """
 
     def sentence() -> str:

@@ -1,7 +1,7 @@
-"""Named sizes: plain arithmetic that can also be read.
+"""Named sizes: numbers that keep the arithmetic that they come from.
 
-A `Size` is a number with a name. Adding and multiplying sizes gives sizes that
-remember how they came about, so that one line of arithmetic has three readings:
+A `Size` is a number with a name. Sums and products of sizes keep their operands, so that
+one line of arithmetic gives the formula, the formula with numbers, and the value:
 
     >>> B, N = Size(100, "B"), Size(50, "N")
     >>> macs = B * N * (Size(64, "in") + 1)
@@ -12,22 +12,21 @@ remember how they came about, so that one line of arithmetic has three readings:
     >>> macs.value
     325000
 
-The value may be anything that adds and multiplies like an int: a NumPy array
-evaluates a formula on many configurations at once, a SymPy symbol yields it as a
-polynomial.
+The value can be of any type that adds and multiplies like an int: a NumPy array
+evaluates a formula on many configurations at once, a SymPy symbol gives a polynomial.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-_bare = object.__new__  # without a call of __init__, since every count makes hundreds
-_BINDING = {"+": 1, "-": 1, "×": 2, "/": 2}
-_SIGNS = {sign: f" {sign} " for sign in _BINDING}
+_bare = object.__new__  # skips __init__, since every count makes hundreds of sizes
+_PRECEDENCE = {"+": 1, "-": 1, "×": 2, "/": 2}
+_SIGNS = {sign: f" {sign} " for sign in _PRECEDENCE}
 
 
 class Size:
-    """A number that knows its name or the arithmetic that it came from."""
+    """A number with its name or with the arithmetic that it comes from."""
 
     __slots__ = ("_operands", "name", "operator", "value")
     _operands: tuple[Size, ...]
@@ -38,7 +37,7 @@ class Size:
         self.operator = ""
 
     def named(self, name: str) -> Size:
-        """The same number under a name of its own, its arithmetic hidden."""
+        """Return the same number under a name, without its arithmetic."""
         made = _bare(Size)
         made.value, made.name, made.operator = self.value, name, ""
         return made
@@ -75,31 +74,31 @@ class Size:
 
     @property
     def formula(self) -> str:
-        """The arithmetic, with names: `B × N × in × out`; of a leaf, its name or number."""
+        """Arithmetic with names, `B × N × in × out`; of a leaf, its name or number."""
         return self.spell(lambda leaf: leaf.name or str(leaf.value))
 
     @property
     def numbers(self) -> str:
-        """The arithmetic, with numbers put in: `100 × 50 × 64 × 192`."""
+        """Arithmetic with numbers: `100 × 50 × 64 × 192`."""
         return self.spell(lambda leaf: str(leaf.value))
 
     @property
     def is_closed_form(self) -> bool:
-        """If it has a name or arithmetic to show, and is no bare number."""
+        """True if the size has a name or arithmetic, and is not only a number."""
         return bool(self.operator or self.name)
 
     def spell(
         self,
         leaf: Callable[[Size], str],
         signs: Mapping[str, str] = _SIGNS,
-        binding: int = 0,
+        precedence: int = 0,
     ) -> str:
-        """The arithmetic in a notation.
+        """Return the arithmetic in a notation.
 
         Args:
-            leaf: writes a number or its name.
-            signs: how + - × / are written.
-            binding: of the operator around it, which says if it stands in parentheses.
+            leaf: returns the text of a leaf, its name or its number.
+            signs: text of each of + - × /.
+            precedence: of the operator around it; parentheses are set if it is higher.
         """
         if not self.operator:
             return leaf(self)
@@ -107,27 +106,27 @@ class Size:
         if self.operator == "×":
             operands = tuple([size for size in operands if size is not ONE]) or (ONE,)
             if len(operands) == 1:
-                return operands[0].spell(leaf, signs, binding)
-        own = _BINDING[self.operator]
-        # A right operand that binds equally was grouped by whoever wrote the formula.
+                return operands[0].spell(leaf, signs, precedence)
+        own = _PRECEDENCE[self.operator]
+        # A right operand of equal precedence had parentheses in the formula's code.
         grouped = own if self.operator == "+" else own + 1
         first, *others = operands
         words = [first.spell(leaf, signs, own)]
         words += [other.spell(leaf, signs, grouped) for other in others]
         text = signs[self.operator].join(words)
-        return f"({text})" if own < binding else text
+        return f"({text})" if own < precedence else text
 
     def __repr__(self) -> str:
         return f"Size({self.formula} = {self.value})"
 
 
-ONE = Size(1)  # the literal: a product does not spell it out
+ONE = Size(1)  # the literal, which a product does not show
 ZERO = Size(0)
 _LITERALS = {1: ONE, **{number: Size(number) for number in range(2, 17)}}
 
 
 def product(sizes: tuple[Size, ...]) -> Size:
-    """Multiply sizes from left to right; of none, that is 1."""
+    """Multiply sizes from left to right; 1 if there are none."""
     value = 1
     for size in sizes:
         value = value * size.value
@@ -142,7 +141,7 @@ def _made(value: int, operator: str, operands: tuple[Size, ...]) -> Size:
 
 
 def as_size(value: Size | int) -> Size:
-    """The size itself, or a number as one without a name."""
+    """Return a size as it is, or a number as a size without a name."""
     if isinstance(value, Size):
         return value
     return _LITERALS.get(value) or Size(value)

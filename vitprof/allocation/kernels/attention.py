@@ -6,6 +6,15 @@ from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.views import Grads, permuted
 from vitprof.allocation.strides import Ints
+from vitprof.allocation.timeline import BYTES
+from vitprof.cuda.attention import (
+    Kernel,
+    backward_scratch,
+    kernel_of,
+    log_sum_rows,
+    random_states,
+)
+from vitprof.cuda.platform import Platform
 from vitprof.formulas.op import Shape
 from vitprof.values.size import Size
 
@@ -19,6 +28,8 @@ def fused_attention(m: Eager, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """
     if m.on_gpu:
         q, k, v = m.lower(q), m.lower(k), m.lower(v)
+        if m.platform is not None:
+            return _on(m.platform, m, q, k, v)
         return _efficient(m, q, k, v) if q.dtype == "fp32" else _flash(m, q, k, v)
     v, k, q = m.lower(v), m.lower(k), m.lower(q)
     node = m.node(q, k, v)
@@ -75,6 +86,41 @@ def _flash(m: Eager, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
     def back(grads: Grads, saved: Grads) -> list[Tensor]:
         return [m.like(one) for one in saved[:3]]
+
+    return m.made(y, node, (q, k, v), back)
+
+
+def _on(platform: Platform, m: Eager, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """The kernel that a named GPU takes, with what it takes for itself."""
+    node = m.node(q, k, v)
+    m.save(node, q, k, v)
+    B, h, N, d = q.shape
+    bits = 8 * BYTES[q.dtype]
+    kernel = kernel_of(platform, bits=bits, head_dim=d)
+    by_tokens = kernel is Kernel.EFFICIENT
+    y = _by_tokens(m, q.sizes, q.dtype) if by_tokens else m.like(q)
+    rows = log_sum_rows(kernel, N)
+    keeps = node is not None or not by_tokens
+    log_sum = [m.new((*q.sizes[:2], Size(rows)), "fp32")] if keeps else []
+    states = [m.new((Size(size),), "bool") for size in random_states(kernel)]
+    m.free(y, *log_sum, *states)
+    m.save(node, y, *log_sum, *states)
+    shapes = (q.sizes, k.sizes, v.sizes)
+
+    def back(grads: Grads, saved: Grads) -> list[Tensor]:
+        dtype = grads[0].dtype
+        delta = []
+        if by_tokens:  # the gradient times the output, summed along the head dim and turned
+            product = m.new(q.sizes, "fp32")
+            delta = [m.new(q.sizes[:-1], "fp32"), m.new(q.sizes[:-1], "fp32")]
+            m.free(product, delta[0])
+            made = [_by_tokens(m, sizes, dtype) for sizes in shapes]
+        else:
+            made = [m.like(one) for one in saved[:3]]
+        scratch = backward_scratch(kernel, heads=B * h, queries=N, head_dim=d, bits=bits)
+        own = [m.new((Size(size),), "bool") for size in (scratch[1:] if by_tokens else scratch)]
+        m.free(*made, *delta[1:], *own)
+        return made
 
     return m.made(y, node, (q, k, v), back)
 

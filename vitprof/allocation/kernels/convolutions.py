@@ -36,9 +36,12 @@ def conv(m: Eager, x: Tensor, weight: Tensor, bias: Tensor | None, out: Shape) -
             made.append(
                 m.new(own, dtype, _strides(own, last=last and place < 2)) if wanted else None
             )
+        m.may_take_workspace(saved[0], grads[0], saved[1])
         return made
 
-    return m.made(m.new(out, x.dtype, _strides(out, last=last)), node, inputs, back)
+    y = m.new(out, x.dtype, _strides(out, last=last))
+    m.may_take_workspace(x, y, weight)
+    return m.made(y, node, inputs, back)
 
 
 def _strides(sizes: Shape, *, last: bool) -> Ints | None:

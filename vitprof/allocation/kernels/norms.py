@@ -16,22 +16,28 @@ from vitprof.allocation.strides import (
     suggests_channels_last,
 )
 from vitprof.allocation.timeline import BYTES
+from vitprof.cuda.norms import layer_norm_partials
 from vitprof.errors import SpecError
-from vitprof.values.size import ONE, product
+from vitprof.values.size import ONE, Size, product
 
 
 def softmax(m: Eager, x: Tensor) -> Tensor:
     """`_softmax` keeps its output; in order, as is its gradient. By autocast on a GPU in fp32."""
-    x = m.exact(x)
+    dtype = m.widened(x) if x.dtype == "fp16" else x.dtype  # whose kernel reads 16 bits
+    if dtype == x.dtype:
+        x = m.exact(x)
+        dtype = x.dtype
     node = m.node(x)
-    y = m.new(x.sizes, x.dtype)
+    y = m.new(x.sizes, dtype)
     m.free(y, *m.copies(x))
     m.save(node, y)
-    sizes = x.sizes
+    sizes, own = x.sizes, x.dtype
 
     def back(grads: Grads, saved: Grads) -> list[Tensor]:
-        made = m.new(sizes, grads[0].dtype)
-        m.free(made, *m.copies(grads[0]))
+        # SoftMax.cu, `softmax_backward_cuda_out`, makes the product of gradient and output first.
+        product_of_both = [] if m.platform is None else [m.like(grads[0])]
+        made = m.new(sizes, own)
+        m.free(made, *m.copies(grads[0]), *product_of_both)
         return [made]
 
     return m.made(y, node, (x,), back)
@@ -60,10 +66,24 @@ def layer_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tens
             of_x = m.new(sizes, g.dtype, lies)
         of_own = [m.new(own, weight.dtype) for _ in inputs[1:]]
         copies += m.copies(g) + m.buffers(2 * own[0].value * BYTES[saved[0].dtype])
+        if m.platform is not None:
+            _sum_partials(m, product(sizes[:-1]).value, weight)
         m.free(*copies, *of_own, *([of_x] if of_x is not None else []))
         return [of_x, *of_own]
 
     return m.made(y, node, inputs, back)
+
+
+def _sum_partials(m: Eager, rows: int, weight: Tensor) -> None:
+    """What a GPU takes to sum the gradients of gain and bias over very many rows."""
+    assert m.platform is not None
+    columns = weight.shape[0]
+    partial = layer_norm_partials(m.platform.gpu, rows, columns)
+    if partial:
+        partials = [m.new((Size(partial), Size(columns)), weight.dtype) for _ in range(2)]
+        for one in partials:
+            m.reduction(one, (0,))
+        m.free(*partials)
 
 
 def _of_statistics(m: Eager, x: Tensor, weight: Tensor) -> str:

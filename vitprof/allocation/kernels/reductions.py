@@ -7,18 +7,20 @@ from collections.abc import Sequence
 from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.elementwise import at_least, divide
-from vitprof.allocation.kernels.views import Grads, expanded
-from vitprof.allocation.strides import Ints, suggests_channels_last
+from vitprof.allocation.kernels.views import Grads, cat, expanded, reshape, split
 from vitprof.formulas.op import Shape
 from vitprof.values.size import ONE, Size
 
 
 def total(m: Eager, x: Tensor, out: Shape, dims: Sequence[int]) -> Tensor:
     """`sum`, in fp32 by autocast on a GPU; its gradient is repeated, which takes no memory."""
-    x = m.exact(x)
+    dtype = m.widened(x)
+    if dtype == x.dtype:
+        x = m.exact(x)
+        dtype = x.dtype
     node = m.node(x)
     sizes = x.sizes
-    y = m.summed(x, out, dims)
+    y = m.summed(x, out, dims, dtype)
     return m.made(y, node, (x,), lambda g, kept: [repeated(m, g[0], sizes, dims)])
 
 
@@ -30,7 +32,10 @@ def mean(m: Eager, x: Tensor, out: Shape, dims: Sequence[int]) -> Tensor:
     def back(grads: Grads, saved: Grads) -> list[Tensor]:
         return [m.with_scalar(repeated(m, grads[0], sizes, dims))]
 
-    return m.made(averaged(m, x, out, x.dtype), node, (x,), back)
+    y = averaged(m, x, out, x.dtype)
+    m.reduction(x, dims)
+    m.free(y)
+    return m.made(y, node, (x,), back)
 
 
 def averaged(m: Eager, x: Tensor, out: Shape, dtype: str) -> Tensor:
@@ -61,7 +66,10 @@ def repeated(m: Eager, x: Tensor, sizes: Shape, dims: Sequence[int]) -> Tensor:
 def maximum(m: Eager, x: Tensor, out: Shape) -> Tensor:
     """`amax` of what takes no gradient."""
     y = m.new(out, x.dtype)
-    m.free(x)
+    reduced = [dim for dim, size in enumerate(out) if size.value != x.shape[dim]]
+    if len(out) == len(x.shape):
+        m.reduction(x, reduced)
+    m.free(x, y)
     return y
 
 
@@ -77,6 +85,8 @@ def length(m: Eager, x: Tensor) -> Tensor:
     node = m.node(x)
     m.save(node, x)  # in the order of the names
     y = m.new((*x.sizes[:-1], ONE), dtype)
+    m.reduction(x, (len(x.sizes) - 1,), result=dtype)
+    m.free(y)
     m.save(node, y)
 
     def back(grads: Grads, saved: Grads) -> list[Tensor]:
@@ -101,23 +111,20 @@ def l2_norm(m: Eager, x: Tensor) -> Tensor:
 
 
 def segment_mean(m: Eager, x: Tensor, out: Shape) -> Tensor:
-    """`adaptive_avg_pool1d` keeps its input; to a single segment it is a mean."""
-    B, C, N = x.sizes
-    image = (x.shape[0], x.shape[1], 1, x.shape[2])
-    lies = (*x.strides[:2], x.shape[2] * x.strides[2], x.strides[2])
-    by_channels = suggests_channels_last(image, lies)
-    if out[-1].value == 1:
-        y = mean(m, x, out, (2,))
-        # By channels it is laid out anew, whose gradient begins with zeros.
-        anew = m.see(y, out, y.strides)
-        return m.viewed(anew, y, lambda g, kept: [m.new(out, g[0].dtype)]) if by_channels else y
-    node = m.node(x)
-    m.save(node, x)
+    """Means of views of equal segments; if some are longer, two means are put together."""
+    (B, N, D), M = x.sizes, out[1]
+    length = N // M
+    rest = N.value % M.value
+    if not rest:
+        return _means(m, x, M, length)
+    longer = Size(rest, "longer segments")
+    shorter = M - longer
+    shapes = ((B, shorter * length, D), (B, longer * (length + 1), D))
+    first, last = split(m, x, shapes)
+    means = _means(m, first, shorter, length), _means(m, last, longer, length + 1)
+    return cat(m, means, out)
 
-    def strides(axis: Size) -> Ints | None:
-        return (C.value * axis.value, 1, C.value) if by_channels else None
 
-    def back(grads: Grads, saved: Grads) -> list[Tensor]:
-        return [m.new((B, C, N), grads[0].dtype, strides(N))]
-
-    return m.made(m.new(out, x.dtype, strides(out[-1])), node, (x,), back)
+def _means(m: Eager, x: Tensor, segments: Size, length: Size) -> Tensor:
+    B, _, D = x.sizes
+    return mean(m, reshape(m, x, (B, segments, length, D)), (B, segments, D), (2,))

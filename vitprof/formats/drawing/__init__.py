@@ -1,1 +1,1 @@
-"""Charts and figures of a sweep: characters for a terminal, pictures for a paper."""
+"""Text charts of a sweep for a terminal, and figures for a paper."""

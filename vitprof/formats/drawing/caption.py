@@ -1,4 +1,4 @@
-"""What stands below a figure: the configuration, and what cannot be seen in the curves."""
+"""Caption of a figure: the configuration, missing points and versions."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _MOST_REASON = 120  # characters
 
 
 def caption_of(sweep: Sweep, measures: Sequence[str], marked: bool) -> str:
-    """The sentences below the panels of these measures; `marked` is whether rings are drawn."""
+    """Return the caption for panels of these measures; `marked` is True if rings are drawn."""
     return " ".join(f"{sentence}." for sentence in _sentences(sweep, measures, marked))
 
 
 def _sentences(sweep: Sweep, measures: Sequence[str], marked: bool) -> Iterator[str]:
     timed = "time" in measures
     for values in (sweep.spec, sweep.workload, sweep.conditions if timed else {}):
-        told = _told(values)
-        if told:
-            yield told[0].upper() + told[1:]
+        words = _words(values)
+        if words:
+            yield words[0].upper() + words[1:]
     for curve, own in sweep.own.items():
-        if _told(own):
-            yield f"Of {curve}: {_told(own)}"
+        if _words(own):
+            yield f"Of {curve}: {_words(own)}"
     if marked:
         option = label_of(option_along(sweep.axes))
         yield (
@@ -39,13 +39,13 @@ def _sentences(sweep: Sweep, measures: Sequence[str], marked: bool) -> Iterator[
         yield f"Without a value: {'; '.join(gaps)}"
     if len(sweep.points) < sweep.size:
         yield f"Interrupted after {len(sweep.points):,} of {sweep.size:,} points"
-    # Counts follow from the formulas alone; times depend on everything that is installed.
+    # Counts depend on vitprof alone, times on every installed package.
     names = sweep.versions if timed else {"vitprof": sweep.versions["vitprof"]}
     yield f"Made by {pairs(names)}"
 
 
-def _told(values: Mapping[str, Plain]) -> str:
-    """Names and values; of what is on the name alone, and nothing of what is off or 0."""
+def _words(values: Mapping[str, Plain]) -> str:
+    """Return names and values; only the name of a set flag, and nothing if off, 0 or empty."""
     on = (
         label_of(name) if value is True else pairs({name: value})
         for name, value in values.items()
@@ -55,7 +55,7 @@ def _told(values: Mapping[str, Plain]) -> str:
 
 
 def _gaps(sweep: Sweep, measures: Sequence[str]) -> Iterator[str]:
-    """At how many points a curve is not drawn, and the first reason."""
+    """Yield the number of missing points of each curve, with the first reason."""
     for curve in sweep.curves:
         points = [point for point in sweep.points if point.curve == curve]
         empty = [

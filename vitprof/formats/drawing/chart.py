@@ -1,4 +1,4 @@
-"""The curves of a sweep as a chart of characters for a terminal, drawn by plotext."""
+"""Draw a sweep as a text chart for a terminal, with plotext."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ _COLUMNS_A_TICK = 9
 _LINES_A_TICK = 3
 _MOST_MARKS = 16  # on a curve
 _MARKS = "ox+*#@%&abcdefghijklmnpqrstuvwyz"
-# The terminal's own colours, so that its theme sees to the contrast.
+# The named colours of the terminal, whose theme provides the contrast.
 _HUES = ("blue", "orange", "green", "magenta", "cyan", "red")
 
 
 def chart(sweep: Curves, measure: str, width: int, colour: bool) -> str:
-    """One measure of a sweep, a curve a mixer, in lines of at most so many columns.
+    """Return the text chart of one measure, with a curve per mixer.
 
-    A curve is a line of dots, and marks of its own upon it at its points. There is no chart,
-    and the text is empty, where no option has two values, the measure is known at one only, or
-    there are more curves than marks.
+    A curve is a line of dots with a different mark at its points. The text is empty if no
+    option has two numeric values, the measure has values at fewer than two of them, or there
+    are more curves than marks.
 
     Args:
-        sweep: the points.
-        measure: what is drawn: `macs`, `memory` and so on.
-        width: columns; at least 40 are taken.
-        colour: whether curves differ in their colour too, by escape sequences.
+        sweep: curves and points.
+        measure: measure to draw, such as `macs` or `memory`.
+        width: width in characters; 40 if less.
+        colour: colour the curves by escape sequences.
     """
     option = option_of(sweep.axes)
     few = number_of_curves(sweep.axes, len(sweep.curves)) <= len(_MARKS)
@@ -59,7 +59,7 @@ def chart(sweep: Curves, measure: str, width: int, colour: bool) -> str:
             *wrap(sweep.label_of_measure(measure) + _note(up), width),
             *_panel(curves, across, up, width),
             (sweep.label_of_option(option) + _note(across)).center(width).rstrip(),
-            *_keys(curves, width),
+            *_legend(curves, width),
         ]
     )
     lines = (text if colour else plotext.uncolorize(text)).splitlines()
@@ -69,7 +69,7 @@ def chart(sweep: Curves, measure: str, width: int, colour: bool) -> str:
 def _panel(curves: Sequence[Curve], across: Scale, up: Scale, width: int) -> list[str]:
     with _figure() as figure:
         figure.plot_size(width, _LINES)
-        figure.theme("simple")  # the frame in the terminal's own colours
+        figure.theme("simple")  # a frame in the default colours
         for axis, scale in (("x", across), ("y", up)):
             ruler = figure.ruler(axis)
             ruler.lim(0, 1)
@@ -80,7 +80,7 @@ def _panel(curves: Sequence[Curve], across: Scale, up: Scale, width: int) -> lis
                 figure.draw(
                     figure.signal(x, y, marker=plotext.marker("braille", _hue(curve))).lines()
                 )
-        for number, curve in enumerate(curves):  # above every line
+        for number, curve in enumerate(curves):  # drawn over all lines
             x, y = _places(curve.known[:: -(-len(curve.known) // _MOST_MARKS)], across, up)
             figure.draw(figure.signal(x, y, marker=plotext.marker(_MARKS[number], _hue(curve))))
         return [line.rstrip() for line in str(figure.build()).splitlines()]
@@ -88,7 +88,7 @@ def _panel(curves: Sequence[Curve], across: Scale, up: Scale, width: int) -> lis
 
 @contextmanager
 def _figure() -> Iterator[Any]:
-    """The one figure that plotext has, empty, and as wide as it is told, not as the terminal is."""
+    """Provide the global figure of plotext, empty and not limited to the size of the terminal."""
     plotext.figure.clear()
     plotext.terminal.limit(False, False)
     try:
@@ -104,8 +104,8 @@ def _places(
     return [across.place(at) for at, _ in points], [up.place(value) for _, value in points]
 
 
-def _keys(curves: Sequence[Curve], width: int) -> Iterator[str]:
-    """Which mark is which curve, in as many lines as it takes."""
+def _legend(curves: Sequence[Curve], width: int) -> Iterator[str]:
+    """Yield the lines of the legend."""
     line, columns = "", 0
     for number, curve in enumerate(curves):
         wide = len(curve.name) + 2

@@ -1,4 +1,4 @@
-"""The curves of a sweep: what a chart and a figure draw, along which option, in which words."""
+"""Curves of a sweep for text charts and figures."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Curve:
     """One measure of one mixer or preset along the swept option.
 
     Attributes:
-        name: the mixer or preset, and the other swept options where they differ.
-        of: the mixer's or preset's place among those of the sweep.
-        variant: which combination of the other swept options' values it is.
-        variants: how many combinations there are.
-        points: the option's values, ascending, and the measure; None where it has none.
-        crossovers: where it becomes cheaper than another.
+        name: mixer or preset, with the other swept options that have several values.
+        of: index of the mixer or preset in the sweep.
+        variant: index of the combination of the other swept options' values.
+        variants: number of combinations.
+        points: values of the option, ascending, each with the measure; None if it has none.
+        crossovers: crossovers at which the curve becomes cheaper than another.
     """
 
     name: str
@@ -43,12 +43,12 @@ class Curve:
 
     @property
     def known(self) -> list[tuple[float, float]]:
-        """The points that have a value."""
+        """Points that have a value."""
         return [(at, value) for at, value in self.points if value is not None]
 
     @property
     def runs(self) -> list[list[tuple[float, float]]]:
-        """The same, apart where a point between them has no value."""
+        """Points that have a value, split at points without one."""
         grouped = groupby(self.points, key=lambda point: point[1] is not None)
         return [
             [(at, value) for at, value in run if value is not None]
@@ -58,7 +58,7 @@ class Curve:
 
 
 def option_of(axes: Mapping[str, Sequence[Plain]]) -> str | None:
-    """The option that the curves go along: the numeric one of most values, of two or more."""
+    """Return the numeric option with the most values for the x axis; None if none has two."""
     lengths = {
         name: len({_number(value) for value in values})
         for name, values in axes.items()
@@ -69,10 +69,10 @@ def option_of(axes: Mapping[str, Sequence[Plain]]) -> str | None:
 
 
 def curves_of(sweep: Curves, measure: str) -> list[Curve]:
-    """The curves of a measure, in the sweep's order; none of them without a point.
+    """Return the curves of a measure that have a point, in the order of the sweep.
 
     Raises:
-        SpecError: no option has two values to draw along.
+        SpecError: no option has two numeric values.
     """
     option = option_along(sweep.axes)
     others = {name: values for name, values in sweep.axes.items() if name != option}
@@ -102,38 +102,38 @@ def curves_of(sweep: Curves, measure: str) -> list[Curve]:
 
 
 def number_of_curves(axes: Mapping[str, Sequence[Plain]], curves: int) -> int:
-    """How many curves there are of so many mixers or presets, one option being along them."""
+    """Return the number of curves of a sweep with `curves` mixers or presets."""
     option = option_of(axes)
     return curves * prod(len(values) for name, values in axes.items() if name != option)
 
 
 def _name(curve: str, others: Mapping[str, Sequence[Plain]], values: Sequence[Plain]) -> str:
-    """The curve's name, with the other swept options where they have several values."""
+    """Return the name of a curve, with the other swept options that have several values."""
     fixed = zip(others, values, strict=True)
-    told = pairs({name: value for name, value in fixed if len(others[name]) > 1})
-    return f"{curve}, {told}" if told else curve
+    words = pairs({name: value for name, value in fixed if len(others[name]) > 1})
+    return f"{curve}, {words}" if words else curve
 
 
 def option_along(axes: Mapping[str, Sequence[Plain]]) -> str:
-    """As `option_of`, where there has to be one.
+    """Return `option_of(axes)`, or raise if there is none.
 
     Raises:
-        SpecError: no option has two values or more that are numbers.
+        SpecError: no option has two numeric values.
     """
     option = option_of(axes)
     if option is None:
         given = pairs({name: values[0] for name, values in axes.items()}) or "nothing swept"
         raise SpecError(
-            f"there is no curve through one point ({given}); "
-            "sweep an option over two numbers or more, such as --tokens 64:4096:x2"
+            f"a curve needs two points, and there is one ({given}); "
+            "sweep an option over two or more numbers, such as --tokens 64:4096:x2"
         )
     return option
 
 
 def crossed(curve: Curve) -> list[tuple[int, int, str]]:
-    """Where the curve becomes the cheaper one: at, what it costs there, and than which.
+    """Return the crossovers of a curve as (value of the option, cost, other curve).
 
-    One that was cheaper from the low end of the range on crosses nothing.
+    A curve that is cheaper from the start of the range has no crossover there.
     """
     first, last = curve.points[0][0], curve.points[-1][0]
     return [
@@ -145,7 +145,7 @@ def crossed(curve: Curve) -> list[tuple[int, int, str]]:
 
 
 def unit_of(measure: str) -> Unit:
-    """How a measure's numbers are written."""
+    """Return the unit of a measure."""
     return _UNITS.get(measure, COUNT)
 
 

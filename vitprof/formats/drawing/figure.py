@@ -1,12 +1,12 @@
-"""A sweep's figure, composed and written by matplotlib.
+"""Draw the figure of a sweep with matplotlib.
 
-The palette is that of Okabe and Ito ("Color Universal Design", 2008), which people with any
-of the usual colour blindnesses can tell apart, without its yellow, which fades on white.
-A mixer has a colour, a mark and dashes of its own, so the figure can be read in grey.
+The palette is that of Okabe and Ito ("Color Universal Design", 2008), which is safe for
+colour-blind readers, without its yellow, which has too little contrast on white. Mixers also
+differ in marks and dashes, so the figure can be read in grey.
 
 The same sweep gives the same bytes on every machine: text is set in the DejaVu Sans that
-matplotlib ships, as outlines in SVG, every length follows from its metrics, and neither a
-date nor the reader's settings go in. All lengths are in points.
+matplotlib ships, as outlines in SVG, and neither a date nor the user's settings of matplotlib
+are used. All lengths are in points.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from vitprof.formats.drawing.curves import (
     option_along,
     unit_of,
 )
-from vitprof.formats.drawing.labels import Box, Segment, beside, spread
+from vitprof.formats.drawing.labels import Box, Segment, place_label, spread
 from vitprof.formats.drawing.scale import Scale, scale_of_measure, scale_of_option, show_value
 
 if TYPE_CHECKING:
@@ -43,24 +43,24 @@ if TYPE_CHECKING:
 
     from vitprof.report.sweep import Sweep
 
-COLUMN = 3.5 * 72  # a column of a paper, and the width of one panel
+COLUMN = 3.5 * 72  # width of a paper's column, and of one panel
 _HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKS = "os^DvPX*"
 _DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1.6), (1.2, 1.2), (5, 1.5, 1.2, 1.5))
 _INK, _FAINT = "#262626", "#DDDDDD"
-_TEXT, _LABEL = 7.0, 8.0  # sizes of type
-_LEADING = 1.3  # a line of text, over its size
-_DROP = 0.36  # of the size, from the middle of a line of text to its baseline
+_TEXT, _LABEL = 7.0, 8.0  # font sizes
+_LEADING = 1.3  # line height over font size
+_DROP = 0.36  # from the middle of a line to its baseline, over font size
 _FONT = ["DejaVu Sans"]
 _TICK, _TICK_PAD = 3.0, 2.5
-_STYLE: dict[Any, Any] = {  # keys that matplotlib's own type lists by name
+_STYLE: dict[Any, Any] = {  # matplotlib types the keys as literals
     "font.family": _FONT,
     "font.size": _TEXT,
     "text.color": _INK,
-    "text.parse_math": False,  # a dollar in a name is a dollar
+    "text.parse_math": False,  # dollar signs are not math
     "svg.fonttype": "path",
     "svg.hashsalt": "vitprof",
-    "pdf.fonttype": 42,  # TrueType, which publishers ask for
+    "pdf.fonttype": 42,  # TrueType, as publishers require
     "axes.edgecolor": _INK,
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
@@ -74,24 +74,24 @@ for _axis in ("xtick", "ytick"):
     _STYLE |= {f"{_axis}.major.width": 0.6}
 _DPI = 300
 _EDGE = 5.0  # around the figure
-_PAD = 3.0  # between a text and what it belongs to
+_PAD = 3.0  # between a text and its element
 _GAP = 14.0  # between panels
 _PANEL_HEIGHT = 150.0
-_TO_NAME = 9.0  # from the axes to the names of the curves
-_MOST_NAMED = 0.34  # of a panel's width that the names may take; more stand in a key
+_TO_NAME = 9.0  # between the axes and the names of the curves
+_MOST_NAMED = 0.34  # share of a panel's width for names; longer names go to a legend
 _MOST_MARKS = 10  # on a curve
-_MARK = 4.4  # across
+_MARK = 4.4  # width of a mark
 _RING = 3.6  # the radius of the ring around a crossover
-_CROWD = 60.0  # between rings: nearer than that, a line says which number is whose
-_POINTER = 6.0  # how long that line is, at least
-_SAMPLE, _KEY_GAP = 28.0, 12.0  # a line in the key, and what is between two entries
+_CROWD = 60.0  # distance of rings below which a line connects each to its number
+_POINTER = 6.0  # smallest length of that line
+_SAMPLE, _LEGEND_GAP = 28.0, 12.0  # width of a line in the legend, and gap between entries
 
 
 def figure_file(sweep: Sweep, measures: Sequence[str], width: float, format: str) -> bytes:
-    """The figure as a PNG, SVG or PDF, `width` inches wide; 0 lets the panels say.
+    """Return the figure as a PNG, SVG or PDF, `width` inches wide; 0 for the default width.
 
     Raises:
-        SpecError: there is nothing to draw.
+        SpecError: fewer than two places have a value.
     """
     unstamped: dict[str, dict[str, str | None]] = {
         "png": {"Software": None},
@@ -108,7 +108,7 @@ def figure_file(sweep: Sweep, measures: Sequence[str], width: float, format: str
 
 @contextmanager
 def style() -> Iterator[None]:
-    """matplotlib as it comes, with this module's settings; afterwards as it was."""
+    """Use the defaults of matplotlib with the settings of this module, and restore them."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
@@ -117,7 +117,7 @@ def style() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Panel:
-    """One measure: its curves, and its axes."""
+    """Panel of one measure: its curves and the scales of its axes."""
 
     measure: str
     label: str
@@ -127,22 +127,22 @@ class _Panel:
 
     @property
     def room_left(self) -> float:
-        """What the names of the ticks and of the axis take."""
+        """Width of the labels of the y axis."""
         ticks = max(_width_of(name) for name in self.up.ticks.values())
         return _LABEL * _LEADING + _PAD + ticks + _TICK + _TICK_PAD
 
     @property
     def room_right(self) -> float:
-        """What the names of the curves take."""
+        """Width of the names of the curves."""
         return _TO_NAME + max(_width_of(curve.name) for curve in self.curves)
 
     @property
     def names_height(self) -> float:
-        """What the names of the curves take, one above the other."""
+        """Height of the names of the curves, one above the other."""
         return len(self.curves) * _TEXT * _LEADING
 
     def point(self, box: Box, at: float, value: float) -> tuple[float, float]:
-        """Where a point is when the panel's axes are the edges of the box."""
+        """Return the position of a point if the axes fill the box."""
         return (
             box.left + self.across.place(at) * (box.right - box.left),
             box.bottom + self.up.place(value) * (box.top - box.bottom),
@@ -150,10 +150,10 @@ class _Panel:
 
 
 def compose(sweep: Sweep, measures: Sequence[str], width: float = 0) -> Figure:
-    """The figure, to be made and written within `style`; `width` is in inches.
+    """Return the figure, `width` inches wide; call it and save the figure within `style`.
 
     Raises:
-        SpecError: there is nothing to draw.
+        SpecError: fewer than two places have a value.
     """
     panels = _panels(sweep, measures)
     columns = min(len(panels), 1 if 0 < width * 72 < 1.5 * COLUMN else 2)
@@ -167,13 +167,13 @@ def compose(sweep: Sweep, measures: Sequence[str], width: float = 0) -> Figure:
         panel.names_height <= _PANEL_HEIGHT for panel in panels
     )
     right = right if named else _PAD
-    keys = [] if named else _key_lines(panels, inside)
+    keys = [] if named else _legend_lines(panels, inside)
     marked = any(crossed(curve) for panel in panels for curve in panel.curves)
     caption = _wrapped(caption_of(sweep, measures, marked), inside)
-    # From the bottom up: the caption, the key, and rows of panels, their axes' names below.
+    # From the bottom up: the caption, the legend, and rows of panels.
     line = _TEXT * _LEADING
-    key_bottom = _EDGE + len(caption) * line + 2 * _PAD
-    bottom = key_bottom + (len(keys) * line + 2 * _PAD if keys else 0)
+    legend_bottom = _EDGE + len(caption) * line + 2 * _PAD
+    bottom = legend_bottom + (len(keys) * line + 2 * _PAD if keys else 0)
     below = _TICK + _TICK_PAD + line + _PAD + _LABEL
     row = below + _PANEL_HEIGHT + _GAP
     rows = ceil(len(panels) / columns)
@@ -187,20 +187,20 @@ def compose(sweep: Sweep, measures: Sequence[str], width: float = 0) -> Figure:
         _draw_panel(figure, panel, box, left, over, named)
     for number, entries in enumerate(reversed(keys)):
         for x, curve in entries:
-            _draw_key(figure, curve, _EDGE + x, key_bottom + (number + 0.5) * line)
+            _draw_legend_entry(figure, curve, _EDGE + x, legend_bottom + (number + 0.5) * line)
     for number, words in enumerate(reversed(caption)):
         _write(figure, _EDGE, _EDGE + (number + 0.25) * line, words)
     return figure
 
 
 def _panels(sweep: Sweep, measures: Sequence[str]) -> list[_Panel]:
-    """One a measure that has a curve, all with the same axis across."""
+    """Return a panel per measure that has a curve, all with the same x axis."""
     curves = {measure: curves_of(sweep, measure) for measure in measures}
     places = sorted({at for drawn in curves.values() for curve in drawn for at, _ in curve.known})
     if len(places) < 2:
         raise SpecError(
-            f"there is nothing to draw: {listing(measures, 'and')} have a value at "
-            f"{len(places)} of the points; sweep values at which more mixers are defined"
+            f"a figure needs values at two points, and {listing(measures, 'and')} have "
+            f"{len(places)}; sweep values at which more mixers are defined"
         )
     return [
         _Panel(
@@ -220,7 +220,7 @@ def _panels(sweep: Sweep, measures: Sequence[str]) -> list[_Panel]:
 def _draw_panel(
     figure: Figure, panel: _Panel, box: Box, left: float, over: str, named: bool
 ) -> None:
-    """Axes within the box, their names below and `left` of it, the curves and what is on them."""
+    """Draw the axes in the box, their titles below and left of it, the curves and crossovers."""
     axes = _axes(figure, panel, box)
     for place, curve in enumerate(panel.curves):
         _draw_curve(axes, curve, place / len(panel.curves))
@@ -269,7 +269,7 @@ def _axes(figure: Figure, panel: _Panel, box: Box) -> Axes:
 
 
 def _draw_curve(axes: Axes, curve: Curve, shift: float) -> None:
-    """Of many points some bear a mark, and not the same ones as those of the other curves."""
+    """Draw a curve; `shift`, from 0 to 1, moves its marks off those of the other curves."""
     step = ceil(len(curve.points) / _MOST_MARKS)
     axes.plot(
         [at for at, _ in curve.points],
@@ -281,7 +281,7 @@ def _draw_curve(axes: Axes, curve: Curve, shift: float) -> None:
 
 
 def _look(curve: Curve) -> dict[str, Any]:
-    """Colour and mark are the mixer's; what else was swept changes the dashes."""
+    """Return the style of a curve: colour and mark by mixer, dashes by the other options."""
     hue = _HUES[curve.of % len(_HUES)]
     dashes = _DASHES[(curve.variant if curve.variants > 1 else curve.of) % len(_DASHES)]
     mark = _MARKS[curve.of % len(_MARKS)]
@@ -299,7 +299,7 @@ def _look(curve: Curve) -> dict[str, Any]:
 
 
 def _name_curves(figure: Figure, panel: _Panel, box: Box) -> None:
-    """Each name stands right of the axes, at the height of its curve's end or near it."""
+    """Write the name of each curve to the right of the axes, near the end of the curve."""
     ends = [panel.point(box, *curve.known[-1]) for curve in panel.curves]
     half = _TEXT * _LEADING / 2
     heights = spread([y for _, y in ends], 2 * half, box.bottom + half, box.top - half)
@@ -310,7 +310,7 @@ def _name_curves(figure: Figure, panel: _Panel, box: Box) -> None:
 
 
 def _mark_crossings(figure: Figure, axes: Axes, panel: _Panel, box: Box) -> None:
-    """A ring around each, and the option's value beside it, clear of curves and marks."""
+    """Draw a ring around each crossover, labelled with the value of the option."""
     found = sorted({(at, value) for curve in panel.curves for at, value, _ in crossed(curve)})
     places = [[panel.point(box, *point) for point in curve.known] for curve in panel.curves]
     segments = [(*start, *end) for curve in places for start, end in pairwise(curve)]
@@ -332,7 +332,7 @@ def _mark_crossings(figure: Figure, axes: Axes, panel: _Panel, box: Box) -> None
         word = show_value(at)
         crowd = [panel.point(box, *point) for point in found if point != (at, value)]
         crowded = any(abs(x - to_x) + abs(y - to_y) < _CROWD for to_x, to_y in crowd)
-        place = beside(
+        place = place_label(
             x,
             y,
             clear=_RING + (_POINTER if crowded else 0),
@@ -348,7 +348,7 @@ def _mark_crossings(figure: Figure, axes: Axes, panel: _Panel, box: Box) -> None
 
 
 def _point_at(figure: Figure, word: Box, x: float, y: float) -> None:
-    """A line from a word to the ring around a point, where there is room for one."""
+    """Draw a line from a label to the ring around its point, if they are far enough apart."""
     from_x = min(max(x, word.left), word.right)
     from_y = min(max(y, word.bottom), word.top)
     away = ((from_x - x) ** 2 + (from_y - y) ** 2) ** 0.5
@@ -363,18 +363,18 @@ def _around(place: tuple[float, float], radius: float) -> Box:
     return Box(x - radius, y - radius, x + radius, y + radius)
 
 
-def _key_lines(panels: Sequence[_Panel], width: float) -> list[list[tuple[float, Curve]]]:
-    """The curves of all panels, each once, in lines and columns, with where each begins."""
+def _legend_lines(panels: Sequence[_Panel], width: float) -> list[list[tuple[float, Curve]]]:
+    """Return the lines of the legend: each curve once, with its x position."""
     curves = list({curve.name: curve for panel in panels for curve in panel.curves}.values())
-    wide = _SAMPLE + _PAD + max(_width_of(curve.name) for curve in curves) + _KEY_GAP
-    columns = max(1, int((width + _KEY_GAP) / wide))
+    wide = _SAMPLE + _PAD + max(_width_of(curve.name) for curve in curves) + _LEGEND_GAP
+    columns = max(1, int((width + _LEGEND_GAP) / wide))
     return [
         [(number * wide, curve) for number, curve in enumerate(curves[first : first + columns])]
         for first in range(0, len(curves), columns)
     ]
 
 
-def _draw_key(figure: Figure, curve: Curve, x: float, y: float) -> None:
+def _draw_legend_entry(figure: Figure, curve: Curve, x: float, y: float) -> None:
     ends = [x / 72, (x + _SAMPLE / 2) / 72, (x + _SAMPLE) / 72]
     figure.add_artist(
         Line2D(ends, [y / 72] * 3, transform=figure.dpi_scale_trans, markevery=[1], **_look(curve))
@@ -389,7 +389,7 @@ def _draw_line(figure: Figure, segment: Segment, colour: str, width: float) -> N
 
 
 def _write(figure: Figure, x: float, y: float, words: str, **how: Any) -> None:
-    """Text on a baseline."""
+    """Write text on a baseline at a position in points."""
     across = figure.dpi_scale_trans
     how = {"verticalalignment": "baseline", "fontsize": _TEXT, **how}
     figure.text(x / 72, y / 72, words, transform=across, **how)
@@ -402,7 +402,7 @@ def _width_of(words: str, size: float = _TEXT) -> float:
 
 
 def _wrapped(text: str, width: float) -> list[str]:
-    """The text in lines that are no wider, broken at blanks."""
+    """Wrap the text at blanks to lines of at most `width`."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()

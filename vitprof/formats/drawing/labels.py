@@ -1,6 +1,6 @@
-"""Where words can stand in a picture: clear of one another and of the lines.
+"""Place labels in a figure so that they overlap neither each other nor the lines.
 
-All lengths are in the same unit, say points, with y upwards.
+All lengths have the same unit, such as points; y points upwards.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Segment = tuple[float, float, float, float]  # from x, y to x, y
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """An upright rectangle."""
+    """An axis-aligned rectangle."""
 
     left: float
     bottom: float
@@ -24,7 +24,7 @@ class Box:
     top: float
 
     def meets(self, other: Box) -> bool:
-        """Whether the two have a part in common."""
+        """True if the two overlap."""
         return (
             self.left < other.right
             and other.left < self.right
@@ -33,7 +33,7 @@ class Box:
         )
 
     def holds(self, other: Box) -> bool:
-        """Whether the other is within this one."""
+        """True if the other box is within this one."""
         return (
             self.left <= other.left
             and other.right <= self.right
@@ -42,9 +42,9 @@ class Box:
         )
 
     def cut_by(self, segment: Segment) -> bool:
-        """Whether the segment has a part within."""
+        """True if the segment passes through the box."""
         x, y, to_x, to_y = segment
-        first, last = 0.0, 1.0  # the share of the segment that is not yet ruled out
+        first, last = 0.0, 1.0  # the part of the segment that may be inside
         for start, way, low, high in (
             (x, to_x - x, self.left, self.right),
             (y, to_y - y, self.bottom, self.top),
@@ -59,10 +59,10 @@ class Box:
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Heights at least `gap` apart, in the order of the wanted ones and as near as can be.
+    """Return heights at least `gap` apart, in the order of the wanted ones and close to them.
 
-    Neighbours that are too close become a group around the mean of what they want. All are
-    between `low` and `high`, which have to be far enough apart for them.
+    Neighbours that are too close become a group around the mean of their wanted heights. All
+    are between `low` and `high`, which have to be far enough apart.
     """
     order = sorted(range(len(wanted)), key=wanted.__getitem__)
     groups: list[list[int]] = []
@@ -89,7 +89,7 @@ def _centre(wanted: Sequence[float], gap: float, low: float, high: float) -> flo
     return min(max(sum(wanted) / len(wanted), low + half), high - half)
 
 
-def beside(
+def place_label(
     x: float,
     y: float,
     *,
@@ -100,26 +100,26 @@ def beside(
     boxes: Iterable[Box],
     segments: Iterable[Segment],
 ) -> Box:
-    """The box for a word near a point, on the free place that is nearest.
+    """Return the box of a label at the nearest free place around a point.
 
     Args:
-        x: of the point.
-        y: of the point.
-        clear: how far around the point nothing may stand.
-        width: of the word.
-        height: of the word.
-        within: what it may not leave.
-        boxes: what it may not cover.
-        segments: lines that may not go through it.
+        x: x of the point.
+        y: y of the point.
+        clear: distance around the point to keep free.
+        width: width of the label.
+        height: height of the label.
+        within: box that has to contain the label.
+        boxes: boxes that the label may not overlap.
+        segments: lines that may not pass through the label.
 
     Returns:
-        A free place; where there is none near, the one with the fewest lines through it.
+        A free place; if there is none, the one with the fewest overlaps.
     """
     boxes, segments = list(boxes), list(segments)
     best, fewest = None, 0
     for distance in _DISTANCES:
         for right, up in _DIRECTIONS:
-            # Diagonally, the corner of the word is what has to stay clear.
+            # Diagonally, the corner of the label has to keep the distance.
             away = (clear + distance) * (0.71 if right and up else 1)
             middle_x, middle_y = x + right * (away + width / 2), y + up * (away + height / 2)
             box = Box(

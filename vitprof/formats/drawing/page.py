@@ -1,4 +1,4 @@
-"""A figure as a page for a browser, with its data below as a table."""
+"""Web page of a figure, with a table of its data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ td.number, th.number { text-align: right; }
 
 
 def page(sweep: Sweep, measures: Sequence[str], svg: str) -> str:
-    """The page; `svg` is the file of the figure, and its drawing becomes part of the page."""
+    """Return the page as HTML; `svg` is the content of the figure's SVG file."""
     over = ", ".join(sweep.label_of_option(option) for option in sweep.axes)
     title = escape(f"{' and '.join(sweep.label_of_measure(name) for name in measures)} over {over}")
     drawing = svg[svg.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{title}"', 1)

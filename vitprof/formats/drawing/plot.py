@@ -1,4 +1,4 @@
-"""The curves of a sweep as a figure for a paper: PNG, SVG, PDF, or a page with its data."""
+"""Draw a sweep as a figure for a paper: PNG, SVG, PDF, or an HTML page with the data."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from vitprof.report.sweep import Sweep
 
 MOST_CURVES = 32  # in a panel
-MOST_VARIANTS = 8  # of one mixer: beyond these, dashes would come a second time
+MOST_VARIANTS = 8  # of one mixer; more would repeat the dashes
 
 
 class Picture(StrEnum):
-    """A way to write a figure down."""
+    """File format of a figure."""
 
     PNG = "png"
     SVG = "svg"
@@ -31,45 +31,47 @@ class Picture(StrEnum):
 
 
 def find_picture(file: str, axes: Mapping[str, Sequence[Plain]], curves: int) -> Picture:
-    """The format that the file's suffix asks for, for a sweep that can be drawn.
+    """Return the format of the file's suffix, and check that the sweep can be drawn.
 
     Args:
-        file: the file's name.
-        axes: the swept options and their values.
-        curves: how many mixers or presets there are.
+        file: name of the file.
+        axes: values of the swept options, by name.
+        curves: number of mixers or presets.
 
     Raises:
-        SpecError: the suffix stands for no format, no option has two values to draw along,
-            or there would be too many curves to tell apart.
+        SpecError: the suffix is unknown, no option has two numeric values, or there are too
+            many curves to tell apart.
     """
     suffix = PurePath(file).suffix.lower().removeprefix(".")
     if suffix not in tuple(Picture):
         known = listing(f".{picture}" for picture in Picture)
-        raise SpecError(f"the file name {file!r} does not say which picture; end it in {known}")
+        raise SpecError(
+            f"the suffix of the file name {file!r} is not that of a figure; end it in {known}"
+        )
     option, many = option_along(axes), number_of_curves(axes, curves)
     if many > MOST_CURVES or many > MOST_VARIANTS * curves:
         raise SpecError(
-            f"{many:,} curves along {label_of(option)} cannot be told apart; a figure has "
-            f"{MOST_CURVES} at most, {MOST_VARIANTS} of them of one mixer, so sweep fewer "
-            "values or mixers, or leave out --plot"
+            f"{many:,} curves along {label_of(option)} cannot be told apart; a figure has at most "
+            f"{MOST_CURVES}, and {MOST_VARIANTS} of one mixer; sweep fewer values or mixers, "
+            "or leave out --plot"
         )
     return Picture(suffix)
 
 
 def draw(sweep: Sweep, picture: Picture, measures: Sequence[str] = (), width: float = 0) -> bytes:
-    """The file of a figure: a panel a measure, a curve a mixer, the configuration below.
+    """Return the file of a figure: a panel per measure, a curve per mixer, and a caption.
 
     The same sweep gives the same bytes.
 
     Args:
-        sweep: the points; those without a value are left out.
-        picture: the format.
-        measures: what the panels show, in order; all of the sweep's if empty.
-        width: of the figure in inches; 0 takes a column of a paper for one panel and two for
-            more, side by side.
+        sweep: the sweep; points without a value are left out.
+        picture: format of the file.
+        measures: measures of the panels, in order; empty for all of the sweep.
+        width: width of the figure in inches; 0 for one column of a paper per panel, at most
+            two.
 
     Raises:
-        SpecError: there is nothing to draw.
+        SpecError: fewer than two places have a value.
     """
     shown = tuple(measures) or sweep.measures
     with _quiet():
@@ -83,7 +85,7 @@ def draw(sweep: Sweep, picture: Picture, measures: Sequence[str] = (), width: fl
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without matplotlib's remarks on the cache of its fonts, which the first import makes."""
+    """Silence the messages about the font cache that the first import of matplotlib builds."""
     logger = logging.getLogger("matplotlib")
     level = logger.level
     logger.setLevel(logging.ERROR)

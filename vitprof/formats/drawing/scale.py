@@ -1,7 +1,7 @@
-"""The scale of an axis, its ticks and what they are called; the same in a terminal and in a figure.
+"""Scales and ticks of the axes of text charts and figures.
 
-An axis is logarithmic where its values are all positive and the largest is more than 30 times
-the smallest, and where an option was swept by a factor.
+An axis is logarithmic if its values are all positive and the largest is more than 30 times
+the smallest, or if an option was swept by a factor.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from itertools import count, pairwise
 from math import ceil, floor, isclose, log, log2, log10
 
 LOG_FROM = 30
-ZERO_FROM = 2  # a linear axis begins at zero where the largest is more than so many times the least
-_MARGIN = 0.05  # of an axis, between its ends and the first and last value
-_THIN_FROM = 3  # of so many times as many values as there is room for, ticks are round instead
+ZERO_FROM = 2  # a linear axis begins at zero if largest / smallest is above this
+_MARGIN = 0.05  # share of an axis beyond its first and last value
+_THIN_FROM = 3  # ticks are round numbers if there are this many times more values than room
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """How a number is written on an axis.
+    """Unit of the numbers on an axis.
 
     Attributes:
-        base: 1,000 or 1,024, what one prefix is over the one before.
-        names: what stands after the number, from the prefix of one on.
-        smaller: the same, from a thousandth downwards.
+        base: ratio of successive prefixes, 1,000 or 1,024.
+        names: names of the unit with prefixes from 1 upwards.
+        smaller: names of the unit with prefixes from 1 / `base` downwards.
     """
 
     base: int
@@ -32,7 +32,7 @@ class Unit:
     smaller: tuple[str, ...] = ()
 
     def show(self, value: float) -> str:
-        """The number with its prefix: `64 MiB`, `1.5 G`, `20 ms`, `402`."""
+        """Return the number with its unit: `64 MiB`, `1.5 G`, `20 ms`, `402`."""
         power, left = 0, value
         while abs(left) >= self.base and power + 1 < len(self.names):
             power, left = power + 1, left / self.base
@@ -49,14 +49,14 @@ SECONDS = Unit(1000, ("s",), ("ms", "µs", "ns"))
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """An axis.
+    """Scale of an axis.
 
     Attributes:
-        logarithmic: equal factors are equally far apart; otherwise equal differences are.
-        low: where it begins.
-        high: where it ends.
-        ticks: the values that are named on it, and their names.
-        minor: values between them that have a short tick and no name.
+        logarithmic: True for a logarithmic scale, False for a linear one.
+        low: value at the start of the axis.
+        high: value at the end of the axis.
+        ticks: labels of the major ticks, by value.
+        minor: values of the minor ticks, which have no label.
     """
 
     logarithmic: bool
@@ -66,30 +66,30 @@ class Scale:
     minor: tuple[float, ...] = ()
 
     def place(self, value: float) -> float:
-        """Where the value is: 0 at the low end, 1 at the high one."""
+        """Return the position of a value: 0 at the low end, 1 at the high end."""
         low, high, at = (self.along(number) for number in (self.low, self.high, value))
         return (at - low) / (high - low)
 
     def along(self, value: float) -> float:
-        """The value as a coordinate in which the axis is even."""
+        """Return the logarithm of a value on a logarithmic scale, else the value."""
         return log(value) if self.logarithmic else float(value)
 
 
 def is_wide(values: Iterable[float]) -> bool:
-    """Whether the values ask for a logarithmic scale."""
+    """True if the range of the values needs a logarithmic scale."""
     known = list(values)
     return min(known) > 0 and max(known) > LOG_FROM * min(known)
 
 
 def is_by_factor(values: Sequence[float]) -> bool:
-    """Whether each of the values, three or more, is the same multiple of the one before."""
+    """True if three or more positive values form a geometric sequence."""
     if len(values) < 3 or min(values) <= 0:
         return False
     return all(isclose(b / a, values[1] / values[0]) for a, b in pairwise(values))
 
 
 def scale_of_measure(values: Sequence[float], unit: Unit, most: int) -> Scale:
-    """The axis of what was counted or measured, with at most so many named ticks."""
+    """Return the scale of a measure, with at most about `most` labelled ticks."""
     low, high = float(min(values)), float(max(values))
     if is_wide(values):
         margin = (high / low) ** _MARGIN
@@ -107,7 +107,7 @@ def scale_of_measure(values: Sequence[float], unit: Unit, most: int) -> Scale:
 
 
 def scale_of_option(values: Sequence[float], most: int) -> Scale:
-    """The axis of the values that an option was given, ascending, two or more of them."""
+    """Return the scale of an option for its ascending values, two or more."""
     logarithmic = is_wide(values) or is_by_factor(values)
     low, high = float(values[0]), float(values[-1])
     if logarithmic:
@@ -129,12 +129,12 @@ def scale_of_option(values: Sequence[float], most: int) -> Scale:
 
 
 def show_value(value: float) -> str:
-    """An option's value: `16,384`, `0.75`."""
+    """Return the value of an option as text: `16,384`, `0.75`."""
     return f"{int(value):,}" if value == int(value) else f"{value:.6g}"
 
 
 def _thinned(values: Sequence[float], scale: Scale, most: int) -> list[float]:
-    """Every so manieth of the values, so that there is room for their names; none if that fails."""
+    """Return every n-th value such that their labels have room; empty if that fails."""
     if len(values) > _THIN_FROM * most:
         return []
     for step in range(1, len(values)):
@@ -145,7 +145,7 @@ def _thinned(values: Sequence[float], scale: Scale, most: int) -> list[float]:
 
 
 def _log_ticks(low: float, high: float, base: int, most: int) -> list[float]:
-    """Round values, the most there is room for; powers of two where the base is one."""
+    """Return round values, as many as there is room for; powers of two if `base` is 1,024."""
     if base == 1024:
         choices = [_powers(low, high, 2.0**step, (1,)) for step in (1, 2, 3, 4, 5, 10, 20)]
     else:
@@ -163,14 +163,14 @@ def _log_minor(low: float, high: float, base: int, ticks: Sequence[float]) -> tu
 
 
 def _powers(low: float, high: float, factor: float, times: Iterable[int]) -> list[float]:
-    """The products of a power of the factor and one of `times` between two ends."""
+    """Return the products of a power of `factor` and a number of `times`, from low to high."""
     first, last = floor(log10(low) / log10(factor)) - 1, ceil(log10(high) / log10(factor))
     found = [number * factor**power for power in range(first, last + 1) for number in times]
     return [value for value in found if low <= value <= high]
 
 
 def _even_ticks(low: float, high: float, base: int, most: int) -> list[float]:
-    """Multiples of a round step, at most so many."""
+    """Return the multiples of a round step, at most `most` of them."""
     finest = (high - low) / most
     if base == 1024:
         steps = (2.0**power for power in count(floor(log2(finest))))

@@ -1,4 +1,4 @@
-"""The token mixers, one file each, and the registry that names them."""
+"""The token mixers, one file each, and their registry."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ MIXERS: dict[str, type[Mixer]] = {
 
 
 def find_mixer(name: str) -> type[Mixer]:
-    """Return the mixer of this name or alias, or that `package.module:Name` stands for.
+    """Return the mixer of this name or alias, or import `package.module:Name`.
 
-    One of another package is in `MIXERS` from then on.
+    A mixer of another package is added to `MIXERS`.
 
     Raises:
-        SpecError: there is none, or it has the name of one that is there.
+        SpecError: there is no such mixer, or its name is taken by another one.
     """
     for mixer in MIXERS.values():
         if name in (mixer.name, *mixer.aliases):
@@ -65,15 +65,17 @@ def find_mixer(name: str) -> type[Mixer]:
         raise unknown("mixer", name, MIXERS)
     found = load_mixer(reference)
     if MIXERS.setdefault(found.name, found) is not found:
-        raise SpecError(f"the mixer {reference!r} is called {found.name}, as another one is")
+        raise SpecError(
+            f"the mixer {reference!r} is called {found.name}, as another mixer is; rename it"
+        )
     return found
 
 
 def find_all_mixers() -> list[type[Mixer]]:
-    """Return every mixer, those of other packages too.
+    """Return every mixer, including those of other packages.
 
     Raises:
-        SpecError: one of another package cannot be imported.
+        SpecError: a mixer of another package cannot be imported.
     """
     for name in entry_points():
         find_mixer(name)

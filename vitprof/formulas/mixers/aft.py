@@ -1,15 +1,15 @@
 """AFT-full (Zhai et al. 2021, An Attention Free Transformer, eq. 2).
 
 Q, K, V = X W_qkv + b            N x 3D
-E = exp(w)                       N x N, w learnt: a bias for each pair of places
+E = exp(w)                       N x N, w learned: a bias for each pair of positions
 Z = E (exp(K) * V) / E exp(K)    N x D, product and quotient element by element
 Y = sigmoid(Q) * Z               N x D
 
-This is the weighted mean of eq. 2, its exponentials exp(k_t' + w_tt') written as products,
-so that two contractions make it. Factorised, w is U V of N x b and b x N, as the paper has
-it with b = 128; their product is made once for all images. Before the exponentials the
-most of each channel of K, and of each row of w, is subtracted, which divides numerator and
-denominator alike. Neither heads nor an output layer are in the equation, nor here.
+This is the weighted mean of eq. 2 with its exponentials exp(k_t' + w_tt') written as
+products, so that two contractions compute it. Factorised, w is U V of N x b and b x N, in the
+paper with b = 128; their product is computed once for all images. Before the exponentials,
+the maximum of each channel of K and of each row of w is subtracted, which cancels in the
+quotient. The equation has neither heads nor an output layer, nor has this mixer.
 """
 
 from __future__ import annotations
@@ -26,15 +26,17 @@ from vitprof.values.options import flag, whole
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionFree(Mixer):
-    """AFT-full: a mean of the values, weighted by keys and pairs of places, times a gate."""
+    """AFT-full: a mean of the values, weighted by keys and position pairs, times a gate."""
 
     name = "aft"
-    summary = "attention free: values weighted by keys and pairs of places, gated by queries"
+    summary = "attention free: values weighted by keys and position pairs, gated by queries"
     source = "Zhai et al. 2021, An Attention Free Transformer, eq. 2"
     module = "vitprof.modules.mixers.aft:AttentionFree"
 
-    factorised: bool = flag(False, help="aft: position biases as a product of two thin tables")
-    bias_dim: int = whole(128, symbol="b", help="aft: width of the two tables, if factorised")
+    factorised: bool = flag(
+        False, help="aft: position biases as a product of two low-rank matrices"
+    )
+    bias_dim: int = whole(128, symbol="b", help="aft: rank of the position biases, if factorised")
     qkv_bias: bool = qkv_bias_option()
 
     def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:

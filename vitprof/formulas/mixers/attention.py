@@ -4,28 +4,28 @@ Q, K, V = X W_qkv + b            N x 3D
 A = softmax(Q K^T / sqrt(d))     N x N for each of h heads, d = D / h
 Y = (A V) W_out + b              N x D
 
-With `kv_heads`, g of them, h / g heads share a key and a value (Shazeer 2019, where g is 1;
+With `kv_heads`, g of them, h / g heads share a key and a value (Shazeer 2019, with g = 1;
 Ainslie et al. 2023, section 2.2):
 
 Q, K, V = X W_qkv + b            N x (D + 2 g d)
 A = softmax(Q K^T / sqrt(d))     (N h / g) x N for each of the g
 
 The queries of the heads that share a key are rows of one product, fused or not, so that
-neither K and V nor their gradients are ever repeated.
+K, V and their gradients are never repeated.
 
 With `qk_norm` (Dehghani et al. 2023, section 2.1):
 
 Q, K = LN(Q), LN(K)              over the d channels of each head
 
-The norms have a gain, which the heads share, and no bias; of a bias of the keys the softmax
-would take no notice.
+The norms have a gain, which the heads share, and no bias; a bias of the keys would not
+change the softmax.
 
 With `talking_heads` (Shazeer et al. 2020, section 4; biases as in Touvron et al. 2021, CaiT),
-each query and key's h scores are mapped to h others, and so are its h weights:
+the h scores of each query and key are mapped to h others, and so are the h weights:
 
 A = softmax(Q K^T / sqrt(d) W_scores + b) W_weights + b      both W h x h
 
-The softmax goes along the keys, and takes no notice of the first b.
+The softmax is along the keys, and the first b does not change it.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ from vitprof.values.size import ONE, Size
 
 @dataclass(frozen=True, kw_only=True)
 class Attention(Mixer):
-    """Softmax attention; `fused` spells the products as one kernel."""
+    """Softmax attention; with `fused`, one kernel computes the products."""
 
     name = "attn"
     aliases = ("attention",)
-    summary = "softmax attention: every token looks at every token"
+    summary = "softmax attention: every token attends to every token"
     source = "Vaswani et al. 2017, Attention Is All You Need, eq. 1"
     module = "vitprof.modules.mixers.attention:Attention"
 
@@ -55,12 +55,14 @@ class Attention(Mixer):
         False, help="attn: scaled_dot_product_attention in place of explicit products"
     )
     kv_heads: int = whole(
-        0, minimum=0, help="attn: heads of keys and values, shared by groups of heads; 0 for all"
+        0,
+        minimum=0,
+        help="attn: key and value heads, each shared by a group of heads; 0 for one per head",
     )
     qk_norm: bool = flag(False, help="attn: LayerNorm of the queries and keys of each head")
     qkv_bias: bool = qkv_bias_option()
     talking_heads: bool = flag(
-        False, help="attn: maps across the heads before the softmax and after it"
+        False, help="attn: linear maps across the heads before and after the softmax"
     )
 
     def constraints(self) -> Iterator[Constraint]:
@@ -82,7 +84,7 @@ class Attention(Mixer):
         (B, N, D), h, d = x.shape, sizes.heads, sizes.head_dim
         g, r = self._groups(h)
         q, k, v = self._project(run, x, sizes)
-        if self.qk_norm:  # token by token, as they lie in memory
+        if self.qk_norm:  # (B, N, heads, d) is their order in memory
             q = run.layer_norm("norm_q", q.transpose(1, 2), bias=False).transpose(1, 2)
             k = run.layer_norm("norm_k", k.transpose(1, 2), bias=False).transpose(1, 2)
         if self.fused:
@@ -97,14 +99,15 @@ class Attention(Mixer):
         return run.linear("fc_out", each.transpose(1, 2).reshape(B, N, D), D)
 
     def _groups(self, h: Size) -> tuple[Size, Size]:
-        """g, and the heads of a group: the literal 1 where each head has a key of its own."""
+        """Return g and the heads per group, which is the literal 1 if each head has its own key."""
         if self.kv_heads in (0, h.value):
             return h, ONE
         g = Size(self.kv_heads, "kv heads")
         return g, (h // g).named("group")
 
     def _project(self, run: Run, x: Tensor, sizes: MixerSizes) -> tuple[Tensor, ...]:
-        """Q, K and V, not yet normalised; where heads share a key, Q is (B, g, N, r, d)."""
+        """Return Q, K and V before `qk_norm`: (B, h, N, d); if heads share a key, Q is
+        (B, g, N, r, d) and K and V are (B, g, N, d)."""
         (B, N, D), h, d = x.shape, sizes.heads, sizes.head_dim
         g, r = self._groups(h)
         if r is ONE:
@@ -117,8 +120,10 @@ class Attention(Mixer):
         return q, k, v.reshape(B, N, g, d).transpose(1, 2)
 
     def _attention_matrix(self, run: Run, q: Tensor, k: Tensor, sizes: MixerSizes) -> Tensor:
-        """A, of scaled queries; with talking heads, which are its last axis, mixed before and
-        after the softmax."""
+        """Return A of the scaled queries: (B, g, N r, N).
+
+        Talking heads mix its heads, moved to the last axis, before and after the softmax.
+        """
         a = run.matmul("scores", q, k.mT)
         if not self.talking_heads:
             return run.softmax("weights", a, -1)

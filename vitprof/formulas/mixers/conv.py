@@ -2,9 +2,9 @@
 
 Y[i, j, c] = sum over u, v of W[u, v, c] X[i + u - k/2, j + v - k/2, c] + b[c]     N x D
 
-The tokens are the rows and columns of a grid, with zeros around. ConvMixer's block is
-BN(GELU(conv(Z))) + Z, without a norm before; here the block has the norm and the
-residual, and the mixer is the depthwise convolution alone.
+The tokens form a grid of rows and columns, padded with zeros. ConvMixer's block is
+BN(GELU(conv(Z))) + Z, without a norm before; here norm, activation and residual belong to
+the block, and the mixer is only the depthwise convolution.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from vitprof.values.options import whole
 
 @dataclass(frozen=True, kw_only=True)
 class DepthwiseConv(Mixer):
-    """A convolution of each channel by itself."""
+    """A depthwise convolution on the grid of the tokens."""
 
     name = "conv"
     aliases = ("convmixer",)
-    summary = "depthwise convolution: a kernel on the grid for each channel"
+    summary = "depthwise convolution: one kernel per channel on the grid of the tokens"
     source = "Trockman and Kolter 2022, Patches Are All You Need?, section 2"
     module = "vitprof.modules.mixers.conv:DepthwiseConv"
     on_grid = True

@@ -4,11 +4,11 @@ X~ = F(X)                        complex, R x C x D on a grid of R rows and C co
 X~ = K * X~                      K of R x (C / 2 + 1) x D complex weights, element by element
 Y = F^-1(X~)                     N x D, real
 
-The transforms are over rows and columns, each divided by the root of N. The spectrum of
-real numbers is symmetric, so C / 2 + 1 of its columns, rounded down, are all that is
-needed. K is stored as pairs of real numbers. Transforms and product are no contractions;
-they are listed as not counted, with the usual figure for the fast algorithm beside them
-(`vitprof.formulas.op.FFT`). All is computed in fp32 at least.
+The transforms are over rows and columns, each divided by the square root of N. The spectrum
+of real numbers is symmetric, so only C / 2 + 1 of its columns, rounded down, are computed.
+K is stored as pairs of real numbers. Transforms and product are no contractions; they are
+listed as not counted, with the usual FLOPs of the fast algorithm beside them
+(`vitprof.formulas.op.FFT`). Everything is computed in fp32 at least.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from vitprof.values.size import Size
 
 @dataclass(frozen=True, kw_only=True)
 class Filter(Mixer):
-    """A learnt factor for each frequency of the grid and each channel."""
+    """A learned complex weight for each frequency of the grid and each channel."""
 
     name = "filter"
     aliases = ("gfnet",)
-    summary = "global filter: a learnt factor for each frequency of the grid and each channel"
+    summary = "global filter: a learned weight for each frequency of the grid and each channel"
     source = "Rao et al. 2021, Global Filter Networks for Image Classification, section 3"
     module = "vitprof.modules.mixers.filter:Filter"
     on_grid = True

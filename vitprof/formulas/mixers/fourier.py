@@ -2,9 +2,9 @@
 
 Y = Re(F_N X F_D)                N x D, F_n the discrete Fourier transform of n points
 
-There is nothing to learn, and no contraction: the transform is listed as not counted,
-with the usual figure for the fast algorithm beside it (`vitprof.formulas.op.FFT`). It is
-computed in fp32 at least. No factor undoes the growth by about the root of N D.
+It has no parameters and no contraction: the transform is listed as not counted, with the
+usual FLOPs of the fast algorithm beside it (`vitprof.formulas.op.FFT`). It is computed in
+fp32 at least, and not normalised: it scales X by about the square root of N D.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Fourier(Mixer):
 
     name = "fourier"
     aliases = ("fnet",)
-    summary = "Fourier transform over tokens and channels, its real part; nothing is learnt"
+    summary = "real part of the Fourier transform over tokens and channels, without parameters"
     source = "Lee-Thorp et al. 2021, FNet: Mixing Tokens with Fourier Transforms, eq. 3"
     module = "vitprof.modules.mixers.fourier:Fourier"
 

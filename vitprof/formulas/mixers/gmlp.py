@@ -4,9 +4,8 @@ U, V = gelu(X W_1 + b_1)         N x G, in two halves of G / 2 channels
 V = W_s LN(V) + b_s              N x G / 2, W_s of N x N
 Y = (U * V) W_2 + b_2            N x D, the product element by element
 
-W_s is near zero and b_s is 1 at first, so that U passes. In the paper this is the whole
-of a block: the MLP that follows here in each block is one that gMLP does without. G is 6 D
-in all models of its table 1.
+W_s is initialised near zero and b_s with 1, so that U passes unchanged. In the paper this is
+the whole block: gMLP has no MLP after it. G is 6 D in all models of its table 1.
 """
 
 from __future__ import annotations
@@ -26,19 +25,19 @@ from vitprof.values.size import Size
 
 @dataclass(frozen=True, kw_only=True)
 class GatedMlp(Mixer):
-    """An MLP on each token, half of it gated by a linear map of the tokens."""
+    """An MLP on each token, half of it gated by a linear layer across tokens."""
 
     name = "gmlp"
-    summary = "gated MLP: half of the channels, mapped across tokens, gates the other half"
+    summary = "gated MLP: half of the channels, mixed across tokens, gates the other half"
     source = "Liu et al. 2021, Pay Attention to MLPs, section 2"
     module = "vitprof.modules.mixers.gmlp:GatedMlp"
 
     gate_ratio: Fraction = ratio(
-        "6", minimum="0.001", below="1000", help="gmlp: width of both halves over the dim"
+        "6", minimum="0.001", below="1000", help="gmlp: width of both halves divided by dim"
     )
 
     def hidden(self, sizes: MixerSizes) -> int:
-        """G, rounded down like the width of the MLP."""
+        """Return G, rounded down as the width of the MLP is."""
         return hidden_width(sizes.dim.value, self.gate_ratio)
 
     def admits(self, sizes: MixerSizes) -> Iterator[Constraint]:

@@ -1,12 +1,12 @@
 """Hydra attention (Bolya et al. 2022, Efficient Attention with Many Heads, section 3).
 
 Q, K, V = X W_qkv + b            N x 3D
-phi(x) = x / |x|                 of each token's D channels, the cosine similarity
-S = sum of phi(K) * V            D, element by element, over the tokens
+phi(x) = x / |x|                 over each token's D channels: cosine similarity
+S = sum of phi(K) * V            D, elementwise product, sum over the tokens
 Y = (phi(Q) * S) W_out + b       N x D
 
-As many heads as channels: a head has one channel, and all products are element by element.
-`heads` changes nothing.
+There are as many heads as channels: a head has one channel, and all products are
+elementwise. The option `heads` has no effect.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Hydra(Mixer):
     """Hydra attention: as many heads as channels, with cosine similarity."""
 
     name = "hydra"
-    summary = "hydra attention: as many heads as channels, every product element by element"
+    summary = "hydra attention: as many heads as channels, every product elementwise"
     source = "Bolya et al. 2022, Hydra Attention: Efficient Attention with Many Heads, section 3"
     module = "vitprof.modules.mixers.hydra:Hydra"
 

@@ -1,9 +1,9 @@
-"""No mixing at all (Yu et al. 2022, MetaFormer Baselines for Vision, IdentityFormer).
+"""No mixing (Yu et al. 2022, MetaFormer Baselines for Vision, IdentityFormer).
 
 Y = X                            N x D
 
-Without parameters and without ops. What a model with it costs is the block around its
-mixer, and what it learns is learned from single tokens: the lower bound of an ablation.
+It has no parameters and no ops. A model with it shows the cost of the blocks without a
+mixer, and the accuracy without mixing of tokens: the lower bound of an ablation.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from vitprof.formulas.tensor import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Identity(Mixer):
-    """The tokens as they are."""
+    """The tokens, unchanged."""
 
     name = "identity"
-    summary = "no mixing: every token stays as it is, the lower bound of an ablation"
+    summary = "no mixing: the tokens unchanged, the lower bound of an ablation"
     source = "Yu et al. 2022, MetaFormer Baselines for Vision, IdentityFormer"
     module = "vitprof.modules.mixers.identity:IdentityMixer"
 

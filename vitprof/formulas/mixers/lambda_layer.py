@@ -8,10 +8,10 @@
         global   E[n]^T V            summed over tokens m and u, E[n, m] is u x k
     Y[n] = (L_content + L_position[n])^T q[n]   for each of h heads, joined to D
 
-Local, the N tokens form an N x 1 map in every model, since the scattered tokens of a masked
-encoder are no grid, and the r x r kernel keeps all its weights. Global, E is learned for each
-of (2 rows - 1)(2 columns - 1) relative positions on the grid, where there is one, and else on
-an N x 1 map. The intra-depth u is 1 if not told otherwise.
+With local positions, the N tokens form an N x 1 map in every model, since the kept tokens of
+a masked encoder form no grid; the r x r kernel keeps all its weights. With global positions, E
+is learned for each of (2 rows - 1)(2 columns - 1) relative positions on the grid, or on an
+N x 1 map if there is no grid. The intra-depth u is 1 by default.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class LambdaLayer(Mixer):
     positions: str = choice(
         "local",
         names=("local", "global"),
-        help="lambda: a convolution, or an embedding for each relative position",
+        help="lambda: a convolution, or an embedding per relative position",
     )
     intra_depth: int = whole(
-        1, symbol="u", maximum=10_000, help="lambda: keys and values that a token has"
+        1, symbol="u", maximum=10_000, help="lambda: keys and values per token"
     )
     qkv_bias: bool = qkv_bias_option()
 
@@ -61,7 +61,7 @@ class LambdaLayer(Mixer):
         q, keys, values = qkv.split((h * k, k * u, v * u), -1)
         q = run.batch_norm("norm_q", q.flatten(0, 1)).reshape(B, N, h, k)
         values = run.batch_norm("norm_v", values.flatten(0, 1)).reshape(B, N, u * v)
-        # The copies of a token's key and value are rows like those of other tokens.
+        # The u keys and values of a token are rows, as those of other tokens are.
         content = run.matmul(
             "content_lambda",
             run.softmax("softmax", keys, 1).reshape(B, N * u, k).transpose(1, 2),
@@ -88,12 +88,12 @@ class LambdaLayer(Mixer):
         return y.reshape(B, N, D)
 
     def _copies(self) -> Size:
-        """u, which a product does not spell out where it is 1."""
+        """Return u; the literal 1, which a product does not show, if it is 1."""
         u = self.size("intra_depth")
         return ONE if isinstance(u.value, int) and u.value == 1 else u
 
     def _embeddings(self, run: Run, sizes: MixerSizes) -> Tensor:
-        """E as N k x N u: of a table of relative positions, the window that each token sees."""
+        """Return E as (N k, N u): each token's window of the table of relative positions."""
         N, k, u = sizes.tokens, self.size("key_depth"), self._copies()
         rows, columns = _map(sizes)
         across, along = _offsets(rows), _offsets(columns)
@@ -103,10 +103,10 @@ class LambdaLayer(Mixer):
 
 
 def _offsets(side: Size) -> Size:
-    """How many places a token can lie from another along a side, itself included."""
+    """Return the number of offsets between two tokens along a side."""
     return ONE if side is ONE else 2 * side - 1
 
 
 def _map(sizes: MixerSizes) -> tuple[Size, Size]:
-    """Rows and columns of the tokens; a column of them where there is no grid."""
+    """Return rows and columns of the tokens; N and 1 if there is no grid."""
     return sizes.grid or (sizes.tokens, ONE)

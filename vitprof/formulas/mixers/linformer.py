@@ -5,7 +5,7 @@ K, V = E^T K, F^T V              p x D: E and F are N x p, the same for all head
 A = softmax(Q K^T / sqrt(d))     N x p for each of h heads, d = D / h
 Y = (A V) W_out + b              N x D
 
-One E and one F for all heads is the paper's headwise sharing; shared, E = F, is its
+One E and one F for all heads is the paper's headwise sharing; E = F, with `shared`, is its
 key-value sharing. The paper calls p k.
 """
 
@@ -31,7 +31,7 @@ class Linformer(Mixer):
     module = "vitprof.modules.mixers.linformer:Linformer"
 
     projection: int = whole(
-        64, symbol="p", help="linformer: keys and values that the tokens are projected to"
+        64, symbol="p", help="linformer: number of keys and values after the projection"
     )
     shared: bool = flag(False, help="linformer: one projection for keys and values")
     qkv_bias: bool = qkv_bias_option()

@@ -5,14 +5,15 @@ Q~, K~                           m x d: landmarks, the means of m segments of th
 F = softmax(Q K~^T / sqrt(d))    N x m
 A = softmax(Q~ K~^T / sqrt(d))   m x m
 G = softmax(Q~ K^T / sqrt(d))    m x N
-Y = ((F Z) (G V)) W_out + b      N x D, where Z is nearly the pseudo-inverse of A:
+Y = ((F Z) (G V)) W_out + b      N x D, with Z an approximate pseudo-inverse of A:
 
-Z_0 = A^T / (|A|_1 |A|_inf)      greatest sums of a column and of a row, the latter 1
-Z = Z (13 I - A Z (15 I - A Z (7 I - A Z))) / 4     some times over, eq. 14
+Z_0 = A^T / (|A|_1 |A|_inf)      maximum column sum and maximum row sum, which is 1
+Z = Z (13 I - A Z (15 I - A Z (7 I - A Z))) / 4     several iterations, eq. 14
 
-Segments are equally long where m divides N; where it does not, neighbours share a token, as
-adaptive average pooling does. The greatest sum takes no gradient. The depthwise convolution
-of V that the paper's code can add to Y is left out.
+Each token is in one segment. All segments have N / m tokens if m divides N; otherwise the last
+N mod m have one token more than the others, as in the authors' code for images. The maximum
+column sum takes no gradient. The optional depthwise convolution of V, which the paper's code
+adds to Y, is left out.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ class NystromAttention(Mixer):
         32,
         symbol="landmarks",
         maximum=10_000,
-        help="nystrom: segments of the tokens, a landmark of each",
+        help="nystrom: segments of the tokens, each with one landmark",
     )
     iterations: int = whole(
-        6, symbol="iterations", maximum=1_000, help="nystrom: steps towards the pseudo-inverse"
+        6, symbol="iterations", maximum=1_000, help="nystrom: iterations for the pseudo-inverse"
     )
     qkv_bias: bool = qkv_bias_option()
 
@@ -77,12 +78,12 @@ class NystromAttention(Mixer):
         qk, v = run.linear("qkv", x, 3 * D, bias=self.qkv_bias).split((2 * D, D), -1)
         q, k = qk.reshape(B, N, 2, h, d).permute(2, 0, 3, 1, 4).unbind(0)
         v = v.reshape(B, N, h, d).transpose(1, 2)
-        means = run.segment_mean("landmarks", qk.transpose(1, 2), m)
-        q_marks, k_marks = means.reshape(B, 2, h, d, m).unbind(1)
+        means = run.segment_mean("landmarks", qk, m)
+        q_marks, k_marks = means.reshape(B, m, 2, h, d).permute(2, 0, 3, 1, 4).unbind(0)
         q = run.scale("scale", q)
         q_marks = run.scale("landmark_scale", q_marks)
+        k_marks = k_marks.mT
         f = run.softmax("query_weights", run.matmul("query_scores", q, k_marks), -1)
-        q_marks = q_marks.mT
         a = run.softmax("landmark_weights", run.matmul("landmark_scores", q_marks, k_marks), -1)
         g = run.softmax("key_weights", run.matmul("key_scores", q_marks, k.mT), -1)
         z = start(a)

@@ -1,4 +1,4 @@
-"""Options that several mixers have, declared once."""
+"""Options of several mixers, declared once."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from vitprof.values.options import flag
 
 
 def qkv_bias_option() -> Any:
-    """Declare whether the layer that makes queries, keys and values has a bias."""
+    """Declare the bias of the layer that computes queries, keys and values."""
     return flag(True, help="bias of queries, keys and values")

@@ -6,13 +6,12 @@ S = phi(K)^T V                       m x d
 z = phi(Q) (sum of phi(K))           N
 Y = (phi(Q) S / z) W_out + b         N x D, eq. 4
 
-W is m x d, random and never trained: blocks of d orthogonal rows (section 2.4), each as long
-as a Gaussian vector. Where attention would take softmax(q k^T / sqrt(d)), phi(q) phi(k)^T / m
-is right on average.
+W is m x d, random and never trained: blocks of d orthogonal rows (section 2.4), each with the
+norm of a Gaussian vector. phi(q) phi(k)^T / m is an unbiased estimate of exp(q k^T / sqrt(d)).
 
-As in the paper's code, phi is kept from overflow: from W x its maximum is subtracted, of each
-query, and of all keys of a head; and 10^-4 is added to phi, so that z is never zero. The
-maximum, which takes no gradient, and the paper's 1 / sqrt(m) divide out of Y.
+As in the paper's code, the maximum of W x, over each query and over all keys of a head, is
+subtracted against overflow, and 10^-4 is added to phi, so that z is never zero. The maximum,
+which takes no gradient, and the paper's 1 / sqrt(m) cancel in Y.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class Performer(Mixer):
         64,
         symbol="features",
         maximum=100_000,
-        help="performer: random features of a query and a key",
+        help="performer: number of random features of a query and a key",
     )
     qkv_bias: bool = qkv_bias_option()
 

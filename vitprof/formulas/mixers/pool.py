@@ -2,9 +2,9 @@
 
 Y[i, j] = mean of X over the K x K tokens around (i, j) - X[i, j]        N x D
 
-The tokens are the rows and columns of a grid; at its edge the mean is over the tokens
-that are there (`count_include_pad=False` in the paper's code). The subtraction takes
-back the residual around the mixer. Nothing is learned, and a mean is no contraction.
+The tokens form a grid of rows and columns; at its edge the mean is over the tokens inside
+(`count_include_pad=False` in the paper's code). The subtraction cancels the residual
+around the mixer. There are no parameters, and a mean is no contraction.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from vitprof.values.options import whole
 
 @dataclass(frozen=True, kw_only=True)
 class Pool(Mixer):
-    """The mean of a token's neighbours, less the token."""
+    """The mean of a token's neighbours minus the token."""
 
     name = "pool"
     aliases = ("poolformer",)
-    summary = "average pooling: the mean of a token's neighbours on a grid, less the token"
+    summary = "average pooling: the mean of a token's neighbours on a grid, minus the token"
     source = "Yu et al. 2022, MetaFormer Is Actually What You Need for Vision, eq. 4"
     module = "vitprof.modules.mixers.pool:Pool"
     on_grid = True

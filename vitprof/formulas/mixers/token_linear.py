@@ -3,7 +3,7 @@
 Y = A X + b                      N x D, A of N x N
 
 Every channel goes through the same layer. The paper's affine maps around it, in place of
-a norm and of LayerScale, are the block's affair: here the block has a norm before.
+a norm and of LayerScale, belong to the block (`--norm affine --layer-scale`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from vitprof.formulas.tensor import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class TokenLinear(Mixer):
-    """A linear layer along the tokens."""
+    """A linear layer across tokens."""
 
     name = "token-linear"
     aliases = ("resmlp",)
-    summary = "linear layer across tokens, the same for every channel, as ResMLP has it"
+    summary = "linear layer across tokens, the same for every channel, as in ResMLP"
     source = "Touvron et al. 2021, ResMLP, eq. 2"
     module = "vitprof.modules.mixers.token_linear:TokenLinear"
 

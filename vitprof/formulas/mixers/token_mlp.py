@@ -3,8 +3,8 @@
 U = gelu(W_1 X + b_1)            D_S x D, W_1 of D_S x N
 Y = W_2 U + b_2                  N x D, W_2 of N x D_S
 
-Every channel goes through the same two layers, which are as wide as the image has
-tokens. The width D_S is half the dim in the paper's S, B and L (its table 1).
+Every channel goes through the same two layers, so their weights depend on N. The width D_S
+is half the dim in the paper's S, B and L (its table 1).
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from vitprof.values.size import Size
 
 @dataclass(frozen=True, kw_only=True)
 class TokenMlp(Mixer):
-    """Two linear layers along the tokens, with a GELU between."""
+    """Two linear layers across tokens, with a GELU between."""
 
     name = "token-mlp"
     aliases = ("mlp-mixer",)
-    summary = "MLP across tokens, the same for every channel, as MLP-Mixer has it"
+    summary = "MLP across tokens, the same for every channel, as in MLP-Mixer"
     source = "Tolstikhin et al. 2021, MLP-Mixer, eq. 1"
     module = "vitprof.modules.mixers.token_mlp:TokenMlp"
 
     token_hidden: int = whole(
-        0, symbol="D_S", minimum=0, help="token-mlp: width across tokens; 0 is half the dim"
+        0, symbol="D_S", minimum=0, help="token-mlp: hidden width across tokens; 0 for half the dim"
     )
 
     def hidden(self, sizes: MixerSizes) -> Size:
-        """D_S; half the dim is rounded up, so that a dim of 1 has a half."""
+        """Return D_S; half the dim is rounded up, so that it is never zero."""
         given = self.size("token_hidden")
-        half = isinstance(given.value, int) and given.value == 0  # else an array, a symbol
+        half = isinstance(given.value, int) and given.value == 0  # not for an array or a symbol
         return ((sizes.dim + 1) // 2).named(given.name) if half else given
 
     def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:

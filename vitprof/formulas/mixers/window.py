@@ -6,9 +6,9 @@ Q, K, V = X W_qkv + b                w^2 x 3D
 A = softmax(Q K^T / sqrt(d) + P)     w^2 x w^2 for each of h heads, d = D / h
 Y = (A V) W_out + b                  w^2 x D
 
-P[i, j] is learned, one number for each head and each offset of two tokens, of which a
-window has (2w - 1)^2. Swin shifts the windows by half a side in every other block, so that
-they exchange what they know; the blocks here are all alike, and no window is shifted.
+P[i, j] is learned: one number for each head and each of the (2w - 1)^2 offsets of two tokens
+of a window. Swin shifts the windows by half a side in every other block, so that windows
+exchange information; here the blocks are equal, and no window is shifted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class WindowAttention(Mixer):
 
     name = "window"
     aliases = ("swin",)
-    summary = "windowed attention: every token looks at those of its window"
+    summary = "windowed attention: every token attends to the tokens of its window"
     source = "Liu et al. 2021, Swin Transformer, section 3.2, eq. 4"
     module = "vitprof.modules.mixers.window:WindowAttention"
     on_grid = True

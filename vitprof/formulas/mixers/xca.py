@@ -10,8 +10,8 @@ With `patch_interaction`, the local patch interaction follows:
 Z = conv(BN(GELU(conv(LN(Y)))))    two depthwise 3 x 3 convolutions on rows and columns
 Y = Y + Z                          with `local_scale` Y + g Z, g learned, one for each channel
 
-In XCiT that is a sub-block on the residual stream, X + Y, with a layer scale of its own. A mixer
-does not see the stream, so here it reads Y alone; its parameters and its work are the paper's.
+In XCiT that is a sub-block on the residual stream, X + Y, with its own layer scale. A mixer
+has no access to the stream, so here it reads only Y; parameters and work are the paper's.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from vitprof.values.size import ONE, Size
 
 @dataclass(frozen=True, kw_only=True)
 class CrossCovarianceAttention(Mixer):
-    """Cross-covariance attention: channels look at channels."""
+    """Cross-covariance attention: channels attend to channels."""
 
     name = "xca"
-    summary = "cross-covariance attention: channels look at channels, cost linear in tokens"
+    summary = "cross-covariance attention: channels attend to channels, cost linear in tokens"
     source = "El-Nouby et al. 2021, XCiT, section 3"
     module = "vitprof.modules.mixers.xca:CrossCovarianceAttention"
 
     patch_interaction: bool = flag(
-        False, help="xca: two depthwise convolutions after it, on the grid of the patches"
+        False, help="xca: two depthwise convolutions after the attention, on the grid of patches"
     )
     local_scale: bool = flag(
-        False, help="xca: a learned gain a channel on what the patch interaction adds"
+        False, help="xca: learned gain per channel on the output of the patch interaction"
     )
     qkv_bias: bool = qkv_bias_option()
 

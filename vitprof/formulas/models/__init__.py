@@ -1,4 +1,4 @@
-"""The models, one file each, and the registry that names them."""
+"""The models, one file each, and their registry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def find_model(name: str) -> type[Model]:
     """Return the model of this name.
 
     Raises:
-        SpecError: there is none.
+        SpecError: there is no model of this name.
     """
     if name not in MODELS:
         raise unknown("model", name, MODELS)

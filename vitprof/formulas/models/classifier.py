@@ -1,12 +1,14 @@
 """A vision transformer classifier (Dosovitskiy et al. 2020).
 
-The image's patches, flattened, go through a linear layer; a class token joins them,
-learned positions are added; the class token's output is normalised and classified.
+The flattened patches of an image go through a linear layer; a class token is put before
+them and positions are added; the class token's output is normalised and classified. With
+`final_norm_tokens` `all`, every token is normalised before the class token is taken, as in
+timm, Hugging Face and mmpretrain.
 
-With `distillation`, a second token joins, with a head of its own, and the logits are the mean
-of both heads', as at inference (Touvron et al. 2020, Training data-efficient image
-transformers & distillation through attention, section 4). With another `pool`, no token joins:
-the mean of the patches is classified, or every patch is returned as it is.
+With `distillation`, there is a second token with a second head, and the logits are the mean
+of both heads, as at inference (Touvron et al. 2020, Training data-efficient image
+transformers & distillation through attention, section 4). With another `pool`, there are no
+prefix tokens: the mean of the patches is classified, or all patches are returned.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from vitprof.values.size import ONE, Size
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier(ImageModel):
-    """An image classifier, with the sizes of a report on Fashion-MNIST as defaults."""
+    """An image classifier; the default sizes are those of a report on Fashion-MNIST."""
 
     name = "classifier"
     summary = "vision transformer with a class token and a linear head"
@@ -52,11 +54,17 @@ class Classifier(ImageModel):
     pool: str = choice(
         "token",
         names=("token", "mean", "none"),
-        help="what is classified: a class token, the mean of the patches, or nothing",
+        help="input of the head: the class token, the mean of the patches, or no pooling",
     )
-    distillation: bool = flag(False, help="a second token with a head of its own")
-    head: bool = flag(True, help="a linear layer that classifies")
-    classes: int = whole(10, symbol="classes", help="classes to tell apart", grows=1_024)
+    final_norm_tokens: str = choice(
+        "token",
+        names=("all", "token"),
+        help="tokens that the final norm reads with pool token: all of them, or only the class "
+        "token; with another pool it reads all",
+    )
+    distillation: bool = flag(False, help="distillation token with a second head")
+    head: bool = flag(True, help="linear layer that returns the logits")
+    classes: int = whole(10, symbol="classes", help="number of classes", grows=1_024)
 
     def constraints(self) -> Iterator[Constraint]:
         yield from self.fits("dim", self.dim, "heads", self.heads)
@@ -64,13 +72,16 @@ class Classifier(ImageModel):
         yield Constraint(
             not (self.distillation and self.pool != "token"),
             lambda: (
-                f"a distillation token stands beside a class token, and pool {self.pool} has "
-                "none; take pool token with it"
+                f"distillation needs a class token, and pool {self.pool} has none; give pool token "
+                "with it"
             ),
         )
         yield Constraint(
             not (self.head and self.pool == "none"),
-            lambda: "pool none leaves the patches as they are, for no head; give --no-head with it",
+            lambda: (
+                "pool none returns all patches, which the head cannot classify; give --no-head "
+                "with it"
+            ),
         )
         yield from super().constraints()
 
@@ -80,7 +91,7 @@ class Classifier(ImageModel):
 
     @property
     def prefix_tokens(self) -> int:
-        """Tokens that join the patches."""
+        """Number of tokens before the patches: class and distillation token."""
         return 0 if self.pool != "token" else 2 if self.distillation else 1
 
     @derived
@@ -90,7 +101,7 @@ class Classifier(ImageModel):
             dim=self.size("dim"),
             heads=self.size("heads"),
             grid=None if self.prefix_tokens else self.sides,
-            scattered="the class token lies nowhere; --pool mean does without it",
+            scattered="the class token has no place on a grid; --pool mean has no class token",
         )
         return (self.stage("blocks", self.size("depth"), sizes),)
 
@@ -128,16 +139,20 @@ class Classifier(ImageModel):
         return self.normalise(run, "norm", x)
 
     def _pool(self, run: Run, x: Tensor) -> Tensor:
-        """The normalised output: of the prefix tokens, of all, or its mean."""
-        if self.pool == "token":
-            x = (
-                x[:, 0]
-                if self.prefix_tokens == 1
-                else x[:, : Size(self.prefix_tokens, "prefix tokens")]
-            )
+        """Return the normalised output: of the prefix tokens, of all patches, or their mean."""
+        if self.pool == "token" and self.final_norm_tokens == "token":
+            x = self._prefix(x)
         if self.final_norm:
             x = self.normalise(run, "norm", x)
+        if self.pool == "token" and self.final_norm_tokens == "all":
+            return self._prefix(x)
         return run.mean("pool", x, 1) if self.pool == "mean" else x
+
+    def _prefix(self, x: Tensor) -> Tensor:
+        """Take the class token, (B, D), or class and distillation token, (B, 2, D)."""
+        if self.prefix_tokens == 1:
+            return x[:, 0]
+        return x[:, : Size(self.prefix_tokens, "prefix tokens")]
 
     def _classify(self, run: Run, x: Tensor) -> Tensor:
         classes = self.size("classes")

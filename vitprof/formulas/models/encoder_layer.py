@@ -1,4 +1,4 @@
-"""One encoder layer alone, at a given number of tokens."""
+"""A single encoder layer, at a given number of tokens."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vitprof.values.size import ONE, Size
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderLayer(Model):
-    """Norm, mixer, norm, MLP, with the classifier report's sizes as defaults."""
+    """A single encoder layer; the default sizes are those of the classifier."""
 
     name = "layer"
     summary = "one encoder layer: norm, mixer, norm, MLP"
@@ -31,7 +31,7 @@ class EncoderLayer(Model):
         50,
         symbol="N",
         maximum=10_000_000,
-        help="tokens of the bare layer",
+        help="tokens of the encoder layer",
         grows=65_536,
         unit="tokens",
     )
@@ -45,7 +45,7 @@ class EncoderLayer(Model):
 
     @derived
     def grid(self) -> tuple[Size, Size] | None:
-        """Rows and columns, if the tokens are a square."""
+        """Rows and columns if the number of tokens is a square, else None."""
         side = isqrt(self.tokens)
         return (Size(side, "rows"), Size(side, "columns")) if side**2 == self.tokens else None
 
@@ -59,7 +59,7 @@ class EncoderLayer(Model):
             dim=self.size("dim"),
             heads=self.size("heads"),
             grid=self.grid,
-            scattered=f"{self.tokens} tokens are no square",
+            scattered=f"{self.tokens} tokens are not a square",
         )
         return (self.stage("", ONE, sizes),)
 

@@ -1,9 +1,9 @@
 """A masked autoencoder (He et al. 2021, Masked Autoencoders Are Scalable Vision Learners).
 
-Of the n patches of an image, the encoder sees the kept ones and a class token; the
-decoder sees all n, with a mask token in place of each that was dropped, and the class
-token; the loss is the mean squared error of the pixels of the dropped patches.
-Positions are fixed two-dimensional sines and cosines, a table a stage.
+Of the n patches of an image, the encoder reads the kept ones and a class token. The decoder
+reads all n, with a mask token in place of each dropped one, and the class token. The loss is
+the mean squared error of the pixels of the dropped patches. By default, positions are fixed
+two-dimensional sines and cosines, with one table per stage.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from vitprof.values.size import ONE, Size
 
 @dataclass(frozen=True, kw_only=True)
 class MaskedAutoencoder(ImageModel):
-    """A masked autoencoder, with the sizes of a report on its mixers as defaults."""
+    """A masked autoencoder; the default sizes are those of a report on its mixers."""
 
     name = "mae"
     summary = "masked autoencoder: encoder on the kept patches, decoder on all"
@@ -48,9 +48,9 @@ class MaskedAutoencoder(ImageModel):
     decoder_depth: int = depth_option(8, "the decoder", "decoder depth")
     decoder_heads: int = heads_option(16, "the decoder")
     mask_ratio: Fraction = ratio(
-        "0.75", minimum="0", below="1", help="share of the patches that the encoder does not see"
+        "0.75", minimum="0", below="1", help="share of the patches dropped before the encoder"
     )
-    class_token: bool = flag(True, help="a class token beside the patches")
+    class_token: bool = flag(True, help="class token before the patches")
     pos_embed: str = pos_embed_option("fixed")
 
     def constraints(self) -> Iterator[Constraint]:
@@ -69,7 +69,7 @@ class MaskedAutoencoder(ImageModel):
 
     @derived
     def kept(self) -> int:
-        """Patches that the encoder sees: all but the masked share, rounded down."""
+        """Number of patches that the encoder reads: all except the masked share, rounded down."""
         dropped, of = self.mask_ratio.numerator, self.mask_ratio.denominator
         return self.patches * (of - dropped) // of
 
@@ -80,14 +80,14 @@ class MaskedAutoencoder(ImageModel):
             tokens=self._with_token(kept).named("N"),
             dim=self.size("dim"),
             heads=self.size("heads"),
-            scattered="the patches that the encoder of mae sees lie scattered over the image",
+            scattered="the patches that the encoder of mae keeps are scattered over the image",
         )
         decoder = MixerSizes(
             tokens=self._with_token(patches).named("N"),
             dim=self.size("decoder_dim"),
             heads=self.size("decoder_heads"),
             grid=None if self.class_token else self.sides,
-            scattered="the class token in the decoder of mae lies nowhere",
+            scattered="the class token in the decoder of mae has no place on a grid",
         )
         return (
             self.stage("blocks", self.size("depth"), encoder),

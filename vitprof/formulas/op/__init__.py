@@ -1,14 +1,14 @@
-"""Ops: the facts of a computation, and the only place where anything is counted.
+"""Ops: computations with their counts, and the only place where anything is counted.
 
-An op states what nobody disputes: its parameters, its multiply-accumulates, the
-shape of what it writes, and the elements of work that is no contraction. What a
-tool makes of these facts is that tool's convention (`vitprof.counters`).
+An op states facts: its parameters, its multiply-accumulates (MACs), its output shape, and
+the elements of its work outside contractions. The way in which a tool counts these facts is
+the tool's convention (`vitprof.counters`).
 
-A MAC is one multiply and one add. Only contractions have any: linear layers,
-convolutions and matrix products. A bias rides on the adds.
+A MAC is one multiply and one add. Only contractions have MACs: linear layers, convolutions
+and matrix products. A bias adds no MACs.
 
-Symbols: B images, N tokens; `lead` is every axis before the last one that an op
-treats alike, (B, N) for a layer that works on each token.
+Symbols: B images, N tokens; `lead` is the batch axes before the last axes, (B, N) for a
+layer that works on each token.
 """
 
 from __future__ import annotations

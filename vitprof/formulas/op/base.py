@@ -1,4 +1,4 @@
-"""What every op is."""
+"""Base class of ops."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Uncounted = tuple[tuple[str, Size], ...]
 
 @dataclass(slots=True)
 class Op(ABC):
-    """One operation; its name is that of the submodule that computes it.
+    """One operation, named after the submodule that computes it.
 
-    Nobody changes one. It is not frozen, which would take three times as long, because every
-    count makes dozens.
+    Immutable by convention: a frozen dataclass takes three times as long to construct, and
+    every count constructs dozens of ops.
 
     Attributes:
         name: last part of the path, `qkv` in `blocks.0.mixer.qkv`.
         work: its kind of work.
-        module: whether a submodule of its own computes it.
-        contracts: whether it is a contraction, which alone has MACs.
+        module: True if a submodule computes it.
+        contracts: True if it is a contraction; only contractions have MACs.
     """
 
     name: str
@@ -34,32 +34,32 @@ class Op(ABC):
 
     @property
     def type(self) -> str:
-        """Class name of the torch module that computes it; empty where none does."""
+        """Class name of the torch module that computes it; empty if there is none."""
         return self.__class__.__name__
 
     @property
     @abstractmethod
     def shape(self) -> Shape:
-        """Shape of what it writes."""
+        """Shape of its output."""
 
     @property
     def params(self) -> Size:
-        """Its parameters."""
+        """Number of its parameters."""
         return self.weights if self.biases is ZERO else self.weights + self.biases
 
     @property
     def weights(self) -> Size:
-        """How many of its parameters are multiplied."""
+        """Number of its parameters that are multiplied."""
         return ZERO
 
     @property
     def biases(self) -> Size:
-        """How many of its parameters are added, not multiplied."""
+        """Number of its parameters that are added."""
         return ZERO
 
     @property
     def macs(self) -> Size:
-        """Its multiply-accumulates."""
+        """Number of its multiply-accumulates."""
         return ZERO
 
     @property

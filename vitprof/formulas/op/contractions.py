@@ -1,4 +1,4 @@
-"""Linear layers, convolutions, products of activations: the ops that have MACs."""
+"""Linear layers, convolutions and products of activations: the ops that have MACs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ class Linear(Op):
 
     Attributes:
         lead: the axes before the last one.
-        inputs: channels that it reads.
-        outputs: channels that it writes.
+        inputs: input channels.
+        outputs: output channels.
+        bias: True if it adds a bias.
     """
 
     lead: Shape
@@ -49,14 +50,15 @@ class Linear(Op):
 
 @dataclass(slots=True)
 class Conv(Op):
-    """A dense convolution: every output position costs a whole kernel, padding too.
+    """A convolution; every output position costs a whole kernel, at padding too.
 
     Attributes:
-        batch: images.
-        positions: the output's spatial axes.
-        kernel: the kernel's axis along each of them.
-        inputs: channels that an output channel reads; the literal 1 of a depthwise one.
-        outputs: channels that it writes.
+        batch: number of images.
+        positions: spatial axes of the output.
+        kernel: kernel size along each of these axes.
+        inputs: input channels per output channel; the literal 1 if it is depthwise.
+        outputs: output channels.
+        bias: True if it adds a bias.
     """
 
     batch: Size
@@ -116,7 +118,7 @@ class MatMul(Op):
 
 @dataclass(slots=True)
 class FusedAttention(Op):
-    """softmax(Q K^T) V in one kernel: the products' MACs, without the N x N matrix."""
+    """softmax(Q K^T / sqrt(d)) V in one kernel, which never writes the N x N matrix."""
 
     lead: Shape
     queries: Size

@@ -1,4 +1,4 @@
-"""Work on each element, and reductions: nothing of it is a contraction."""
+"""Elementwise work and reductions, which are no contractions."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from vitprof.values.size import product
 
 @dataclass(slots=True)
 class Elementwise(Op):
-    """Softmax, GELU, a sum: by a module of its own, or inline in a parent's forward.
+    """Elementwise work or a reduction, by a submodule or in the forward of its parent.
 
     Attributes:
-        work: what is listed as not counted.
-        axes: shape of what it works on.
-        out: shape of what it writes, where that is another.
-        dims: the axes that it reduces.
-        torch_type: class name of the module, `Softmax`; empty where it is inline.
+        work: its kind of work.
+        axes: shape of its input.
+        out: shape of its output; None if it is that of the input.
+        dims: axes that it reduces.
+        torch_type: class name of the submodule, `Softmax`; empty if there is none.
     """
 
-    work: Work  # type: ignore[misc]  # of this class each op has its own
+    work: Work  # type: ignore[misc]  # here an attribute of each op
     axes: Shape
     out: Shape | None = None
     dims: tuple[int, ...] = ()

@@ -11,11 +11,11 @@ from vitprof.values.size import ZERO, Size, product
 
 @dataclass(slots=True)
 class ChannelWise(Op):
-    """Work on (lead, channels) with a gain a channel, and maybe a bias: a norm, a scale.
+    """A norm or scale of (*lead, dim), with a gain and an optional bias per channel.
 
     Attributes:
         lead: the axes before the channels.
-        dim: the channels.
+        dim: number of channels.
     """
 
     lead: Shape
@@ -40,7 +40,7 @@ class ChannelWise(Op):
 
 @dataclass(slots=True)
 class LayerNorm(ChannelWise):
-    """Layer normalisation of the last axis, with a gain and, if so said, a bias."""
+    """Layer normalisation of the last axis, with a gain and an optional bias."""
 
     bias: bool = True
     work = Work.LAYER_NORM
@@ -59,7 +59,7 @@ class RMSNorm(ChannelWise):
 
 @dataclass(slots=True)
 class Affine(ChannelWise):
-    """A gain and a bias for each channel, no statistics (Touvron et al. 2021, ResMLP, eq. 1)."""
+    """A gain and a bias per channel, without statistics (Touvron et al. 2021, ResMLP, eq. 1)."""
 
     work = Work.AFFINE
 
@@ -80,25 +80,25 @@ class TokenBatchNorm(ChannelWise):
 
     @property
     def channels(self) -> Size:
-        """Those that have a running mean and variance each."""
+        """Number of channels, each with a running mean and variance."""
         return self.dim
 
 
 @dataclass(slots=True)
 class LayerScale(ChannelWise):
-    """A gain for each channel of a residual branch (Touvron et al. 2021, CaiT, eq. 4)."""
+    """A gain per channel of a residual branch (Touvron et al. 2021, CaiT, eq. 4)."""
 
     work = Work.LAYER_SCALE
 
 
 @dataclass(slots=True)
 class BatchNorm(Op):
-    """Batch normalisation of the channels of (rows, channels), a row a token or an image.
+    """Batch normalisation of the channels of (rows, channels, *positions).
 
     Attributes:
-        rows: tokens, or images.
-        channels: how many.
-        positions: the axes of an image.
+        rows: number of tokens or images.
+        channels: number of channels.
+        positions: spatial axes of an image; none if a row is a token.
     """
 
     rows: Size

@@ -1,4 +1,4 @@
-"""Tensors that a module holds itself, without a layer that owns them."""
+"""Parameters and buffers that a module owns itself, not a layer in it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from vitprof.values.size import Size, product
 
 @dataclass(slots=True)
 class Parameter(Op):
-    """A parameter that no layer owns: a class token, a table of positions.
+    """A parameter outside layers, such as a class token or a position embedding.
 
     Attributes:
         axes: its shape.
-        trained: False for one that the optimizer leaves alone.
+        trained: True if it takes a gradient.
     """
 
     axes: Shape
@@ -34,11 +34,11 @@ class Parameter(Op):
 
 @dataclass(slots=True)
 class Buffer(Op):
-    """Numbers that a module holds and no optimizer changes: no parameters.
+    """A buffer of a module, which counts as no parameters.
 
     Attributes:
         axes: its shape.
-        dtype: `float` for that of the weights, or `int64`.
+        dtype: `float` for the dtype of the weights, or `int64`.
     """
 
     axes: Shape

@@ -11,15 +11,15 @@ from vitprof.values.size import Size, product
 
 @dataclass(slots=True)
 class FFT(Op):
-    """A discrete Fourier transform over some axes at once, by the fast algorithm.
+    """A fast Fourier transform (FFT) over one or several axes.
 
-    That is no contraction, and it has no MACs. `flops` is the figure that is usual for it.
+    It is not a contraction and has no MACs. `flops` is the usual estimate of its cost.
 
     Attributes:
-        torch_type: class name of the module, `HalfFFT2`.
-        lead: axes along which each is transformed apart.
+        torch_type: class name of the torch module, `HalfFFT2`.
+        lead: batch axes.
         lengths: axes that are transformed.
-        out: shape of what it writes.
+        out: shape of its output.
     """
 
     torch_type: str
@@ -42,12 +42,12 @@ class FFT(Op):
 
     @property
     def flops(self) -> Size:
-        """5 n log2(n) for each transform of n points, the logarithm rounded up.
+        """FLOPs by 5 n log2(n) for each transform of n points, the logarithm rounded up.
 
-        The exact sum of the radix-2 algorithm for complex numbers where n is a power of two,
-        and an estimate elsewhere; real numbers could do with half of it.
+        It is exact for the radix-2 algorithm on complex numbers if n is a power of two, and an
+        estimate otherwise. Real numbers need about half of it.
         """
         points = product(self.lengths)
-        # As many powers of two are below n; NumPy's arrays have no `bit_length`.
+        # The number of powers of two below n, since NumPy arrays have no `bit_length`.
         stages = sum((points.value > 2**power) * 1 for power in range(64))
         return 5 * product((*self.lead, *self.lengths)) * Size(stages, "⌈log2 n⌉")

@@ -1,4 +1,4 @@
-"""Attention free transformer; the equations stand in `vitprof.formulas.mixers.aft`."""
+"""Attention free transformer; `vitprof.formulas.mixers.aft` gives the equations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vitprof.modules.matmul import MatMul
 
 
 class AttentionFree(nn.Module):
-    """AFT-full: a mean of the values, weighted by keys and pairs of places, times a gate."""
+    """AFT-full: a mean of the values, weighted by keys and position pairs, times a gate."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class AttentionFree(nn.Module):
         return self.gate(q_BND) * y_ND.reshape(N, B, D).transpose(0, 1)
 
     def position_weights(self) -> Tensor:
-        """The exponential of the position biases."""
+        """Return the exponentials of the position biases: (N, N)."""
         if self.factorised:
             w_NN = self.position_product(self.position_rows, self.position_columns)
         else:
@@ -52,5 +52,5 @@ class AttentionFree(nn.Module):
 
 
 def tokens_first(x_BND: Tensor) -> Tensor:
-    """The numbers of all images side by side, a row a token."""
+    """Return all images' channels side by side: (N, B * D)."""
     return x_BND.transpose(0, 1).flatten(1)

@@ -1,4 +1,4 @@
-"""Multi-head self-attention; the equations stand in `vitprof.formulas.mixers.attention`."""
+"""Multi-head self-attention; `vitprof.formulas.mixers.attention` gives the equations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vitprof.modules.matmul import MatMul
 
 
 class FusedAttention(nn.Module):
-    """softmax(Q K^T / sqrt(d)) V in one kernel, where the platform has one."""
+    """softmax(Q K^T / sqrt(d)) V, in one kernel if the platform has one."""
 
     def forward(self, q_BHNC: Tensor, k_BHNC: Tensor, v_BHNC: Tensor) -> Tensor:
         return F.scaled_dot_product_attention(q_BHNC, k_BHNC, v_BHNC)
@@ -18,8 +18,8 @@ class FusedAttention(nn.Module):
 class Attention(nn.Module):
     """Multi-head self-attention, with explicit products or fused.
 
-    Tensors' axes, further: G heads of keys and values, R heads that share one of them, and
-    M rows of a group, R for each token.
+    More axes of tensors: G heads of keys and values, R heads that share one of them, and M = N R
+    rows of a group.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Attention(nn.Module):
             self.scores = MatMul()
             if talking_heads:
                 self.mix_scores = nn.Linear(heads, heads)
-            self.weights = nn.Softmax(dim=-2 if talking_heads else -1)  # the keys'
+            self.weights = nn.Softmax(dim=-2 if talking_heads else -1)  # along the keys
             if talking_heads:
                 self.mix_weights = nn.Linear(heads, heads)
             self.output = MatMul()
@@ -61,7 +61,7 @@ class Attention(nn.Module):
         B, N, D = x_BND.shape
         H, G, C = self.heads, self.kv_heads, D // self.heads
         q_BGMC, k_BGNC, v_BGNC = self._projected(x_BND)
-        if self.qk_norm:  # token by token, as they lie
+        if self.qk_norm:  # (B, N, heads, C) is their order in memory
             q_BGMC = self.norm_q(q_BGMC.transpose(1, 2)).transpose(1, 2)
             k_BGNC = self.norm_k(k_BGNC.transpose(1, 2)).transpose(1, 2)
         if self.fused:
@@ -76,7 +76,7 @@ class Attention(nn.Module):
         return self.fc_out(y_BGNRC.transpose(1, 2).reshape(B, N, D))
 
     def _projected(self, x_BND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values; where heads share a key, M is still N and R."""
+        """Return queries, keys and values; if heads share a key, M is two axes, N and R."""
         B, N, D = x_BND.shape
         H, G, C = self.heads, self.kv_heads, D // self.heads
         if G == H:
@@ -90,7 +90,7 @@ class Attention(nn.Module):
         return q_BGNRC, k_BGNC, v_BGNC
 
     def _attention_matrix(self, q_BGMC: Tensor, k_BGNC: Tensor) -> Tensor:
-        """softmax(Q K^T), before and after which talking heads, then the last axis, are mixed."""
+        """Return softmax(Q K^T); talking heads mix its heads before and after the softmax."""
         a = self.scores(q_BGMC, k_BGNC.transpose(-2, -1))
         if not self.talking_heads:
             return self.weights(a)

@@ -1,4 +1,4 @@
-"""Depthwise convolution; the equation stands in `vitprof.formulas.mixers.conv`."""
+"""Depthwise convolution; `vitprof.formulas.mixers.conv` gives the equation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class DepthwiseConv(nn.Module):
-    """A convolution of each channel by itself, on a grid of rows and columns."""
+    """A depthwise convolution on a grid of rows and columns."""
 
     def __init__(
         self, dim: int, heads: int, *, grid: tuple[int, int], kernel_size: int = 9

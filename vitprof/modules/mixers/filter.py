@@ -1,6 +1,6 @@
-"""Global filter; the equations stand in `vitprof.formulas.mixers.filter`.
+"""Global filter; `vitprof.formulas.mixers.filter` gives the equations.
 
-K = columns // 2 + 1 of the C columns of the spectrum of real numbers; the others follow.
+The axis K is the columns // 2 + 1 columns of the spectrum that determine the others.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from vitprof.modules.fourier import HalfFFT2, InverseHalfFFT2, exact
 
 
 class Filter(nn.Module):
-    """A learnt complex factor for each frequency of the grid and each channel."""
+    """A learned complex weight for each frequency of the grid and each channel."""
 
     def __init__(self, dim: int, *, rows: int, columns: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Fourier mixing; the equation stands in `vitprof.formulas.mixers.fourier`."""
+"""Fourier mixing; `vitprof.formulas.mixers.fourier` gives the equation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gated MLP; the equations stand in `vitprof.formulas.mixers.gmlp`."""
+"""Gated MLP; `vitprof.formulas.mixers.gmlp` gives the equations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class GatedMlp(nn.Module):
-    """An MLP on each token with a gate that is a linear map of the tokens."""
+    """An MLP on each token, half of it gated by a linear layer across tokens."""
 
     def __init__(self, dim: int, *, tokens: int, hidden: int) -> None:
         super().__init__()
@@ -15,12 +15,12 @@ class GatedMlp(nn.Module):
         self.norm = nn.LayerNorm(hidden // 2)
         self.spatial = nn.Linear(tokens, tokens)
         self.fc2 = nn.Linear(hidden // 2, dim)
-        # As in the paper, the gate is 1 at first.
+        # As in the paper, the gate is initially 1.
         nn.init.normal_(self.spatial.weight, std=1e-6)
         nn.init.ones_(self.spatial.bias)
 
     def forward(self, x_BND: Tensor) -> Tensor:
         u_BNG, v_BNG = self.act(self.fc1(x_BND)).chunk(2, dim=-1)
-        # Of a tensor that is not contiguous a linear layer adds its bias in a pass of its own.
+        # A linear layer on a tensor that is not contiguous adds its bias in a separate kernel.
         gate_BGN = self.spatial(self.norm(v_BNG).transpose(1, 2).contiguous())
         return self.fc2(u_BNG * gate_BGN.transpose(1, 2))

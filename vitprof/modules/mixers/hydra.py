@@ -1,4 +1,4 @@
-"""Hydra attention; the equations stand in `vitprof.formulas.mixers.hydra`."""
+"""Hydra attention; `vitprof.formulas.mixers.hydra` gives the equations."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from torch import Tensor, nn
 
 
 def phi(x: Tensor) -> Tensor:
-    """Each token over its norm, which is not less than a small number."""
+    """Divide each token by its L2 norm, which is at least 1e-12."""
     return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(1e-12)
 
 
 class Hydra(nn.Module):
-    """As many heads as channels, with cosine similarity; `heads` changes nothing."""
+    """Hydra attention: as many heads as channels, with cosine similarity; `heads` has no effect."""
 
     def __init__(self, dim: int, heads: int, *, qkv_bias: bool = True) -> None:
         super().__init__()

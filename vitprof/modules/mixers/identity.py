@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class IdentityMixer(nn.Module):
-    """The tokens as they are."""
+    """The tokens, unchanged."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Lambda layer; the equations stand in `vitprof.formulas.mixers.lambda_layer`."""
+"""Lambda layer; `vitprof.formulas.mixers.lambda_layer` gives the equations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vitprof.modules.matmul import MatMul
 
 
 class LambdaLayer(nn.Module):
-    """Lambda layer, its positions local on the tokens as an N x 1 map, or global on a grid."""
+    """Lambda layer, with local positions on an N x 1 map of the tokens or global ones on a grid."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class LambdaLayer(nn.Module):
         q_BND, k_BND, v_BND = self.qkv(x_BND).split(self.widths, dim=-1)
         q_BNHK = self.norm_q(q_BND.flatten(0, 1)).reshape(B, N, H, K)
         v_BND = self.norm_v(v_BND.flatten(0, 1)).reshape(B, N, U * V)
-        # The copies of a token's key and value are rows like those of other tokens.
+        # The U keys and values of a token are rows, as those of other tokens are.
         content_BKV = self.content_lambda(
             self.softmax(k_BND).reshape(B, N * U, K).transpose(1, 2), v_BND.reshape(B, N * U, V)
         )
@@ -79,15 +79,16 @@ class LambdaLayer(nn.Module):
         return (content_BNHV.reshape(B, N, H, V) + position_BNHV).reshape(B, N, D)
 
     def embeddings_of_each(self) -> Tensor:
-        """What each token sees of the table, as (N K, N U), from the last token to the first.
+        """Return each token's window of the table, (N K, N U), with the tokens m in reverse order.
 
-        The place (rows - 1) + (row of n - row of m) lies `row of n` after the first window's
-        start if m runs backward; so tokens see windows of the table, and nothing is looked up.
+        The relative row of n and m is at (rows - 1) + (row of n - row of m). If m runs
+        backward, these are consecutive rows that start at `row of n`, and likewise for columns:
+        a window of the table, which needs no gather.
         """
         (rows, columns), K, U = self.grid, self.key_depth, self.intra_depth
         table = self.embeddings.reshape(2 * rows - 1, 2 * columns - 1, K, U)
         windows = table.unfold(0, rows, 1).unfold(1, columns, 1)
         windows = windows.permute(0, 1, 2, 4, 5, 3)
-        # Of a single token too: FlopCounterMode cannot take a parameter's view without gradients.
+        # A copy even for one token: FlopCounterMode fails on a view of a frozen parameter.
         copied = windows.clone(memory_format=torch.contiguous_format)
         return copied.view(rows * columns * K, rows * columns * U)

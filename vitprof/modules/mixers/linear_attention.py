@@ -1,4 +1,4 @@
-"""Linear attention; the equations stand in `vitprof.formulas.mixers.linear_attention`."""
+"""Linear attention; `vitprof.formulas.mixers.linear_attention` gives the equations."""
 
 from __future__ import annotations
 

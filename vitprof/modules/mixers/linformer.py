@@ -1,4 +1,4 @@
-"""Linformer; the equations stand in `vitprof.formulas.mixers.linformer`."""
+"""Linformer; `vitprof.formulas.mixers.linformer` gives the equations."""
 
 from __future__ import annotations
 

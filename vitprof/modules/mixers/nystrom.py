@@ -1,30 +1,42 @@
-"""Nystrom attention; the equations stand in `vitprof.formulas.mixers.nystrom`.
+"""Nystrom attention; `vitprof.formulas.mixers.nystrom` gives the equations.
 
-M is the landmarks.
+The axis M is the landmarks.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vitprof.modules.matmul import MatMul
 
 
-def identity_less(times: int, x: Tensor) -> Tensor:
-    """`times` the identity matrix, less x."""
+def subtract_from_identity(times: int, x: Tensor) -> Tensor:
+    """Return `times` the identity matrix minus x."""
     return times * torch.eye(x.shape[-1], dtype=x.dtype, device=x.device) - x
 
 
 def start(a_BHMM: Tensor) -> Tensor:
-    """A^T over the greatest sums of a column and of a row, which is 1 after a softmax."""
+    """Return A^T over the maximum column sum times the maximum row sum, 1 after a softmax."""
     greatest_BH11 = a_BHMM.detach().sum(-2, keepdim=True).amax(-1, keepdim=True)
     return a_BHMM.transpose(-2, -1) / greatest_BH11
 
 
+def segment_mean(x_BND: Tensor, segments: int) -> Tensor:
+    """Return the means of segments of the tokens; the last N mod M have one token more."""
+    B, N, D = x_BND.shape
+    length, longer = N // segments, N % segments
+    if not longer:
+        return x_BND.reshape(B, segments, length, D).mean(2)
+    shorter = segments - longer
+    first_BND, last_BND = x_BND.split((shorter * length, longer * (length + 1)), dim=1)
+    first_BMD = first_BND.reshape(B, shorter, length, D).mean(2)
+    last_BMD = last_BND.reshape(B, longer, length + 1, D).mean(2)
+    return torch.cat([first_BMD, last_BMD], dim=1)
+
+
 class InverseStep(nn.Module):
-    """From an approximate pseudo-inverse Z of A to a better one."""
+    """One iteration that improves an approximate pseudo-inverse Z of A."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,9 +47,9 @@ class InverseStep(nn.Module):
 
     def forward(self, a_BHMM: Tensor, z_BHMM: Tensor) -> Tensor:
         az_BHMM = self.product(a_BHMM, z_BHMM)
-        inner_BHMM = self.inner(az_BHMM, identity_less(7, az_BHMM))
-        middle_BHMM = self.middle(az_BHMM, identity_less(15, inner_BHMM))
-        z_BHMM = self.outer(z_BHMM, identity_less(13, middle_BHMM))
+        inner_BHMM = self.inner(az_BHMM, subtract_from_identity(7, az_BHMM))
+        middle_BHMM = self.middle(az_BHMM, subtract_from_identity(15, inner_BHMM))
+        z_BHMM = self.outer(z_BHMM, subtract_from_identity(13, middle_BHMM))
         return z_BHMM / 4
 
 
@@ -75,12 +87,12 @@ class NystromAttention(nn.Module):
         qk_BND, v_BND = self.qkv(x_BND).split((2 * D, D), dim=-1)
         q_BHNC, k_BHNC = qk_BND.reshape(B, N, 2, H, C).permute(2, 0, 3, 1, 4).unbind(0)
         v_BHNC = v_BND.reshape(B, N, H, C).transpose(1, 2)
-        means_BDM = F.adaptive_avg_pool1d(qk_BND.transpose(1, 2), M)
-        q_BHCM, k_BHCM = means_BDM.reshape(B, 2, H, C, M).unbind(1)
+        means_BMD = segment_mean(qk_BND, M)
+        q_BHMC, k_BHMC = means_BMD.reshape(B, M, 2, H, C).permute(2, 0, 3, 1, 4).unbind(0)
         q_BHNC = q_BHNC * C**-0.5
-        q_BHCM = q_BHCM * C**-0.5
+        q_BHMC = q_BHMC * C**-0.5
+        k_BHCM = k_BHMC.transpose(-2, -1)
         f_BHNM = self.query_weights(self.query_scores(q_BHNC, k_BHCM))
-        q_BHMC = q_BHCM.transpose(-2, -1)
         a_BHMM = self.landmark_weights(self.landmark_scores(q_BHMC, k_BHCM))
         g_BHMN = self.key_weights(self.key_scores(q_BHMC, k_BHNC.transpose(-2, -1)))
         z_BHMM = start(a_BHMM)

@@ -1,4 +1,4 @@
-"""Performer; the equations stand in `vitprof.formulas.mixers.performer`."""
+"""Performer; `vitprof.formulas.mixers.performer` gives the equations."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ EPSILON = 1e-4
 
 
 def orthogonal_features(channels: int, features: int) -> Tensor:
-    """Random columns, orthogonal by `channels` of them, and as long as Gaussian ones."""
+    """Return random columns, (channels, features), with the norms of Gaussian ones.
+
+    Each block of `channels` columns is orthogonal.
+    """
     blocks = -(-features // channels)
     gaussian = torch.randn(blocks, channels, channels, dtype=torch.float32)
     q, r = torch.linalg.qr(gaussian)
-    even = q * r.diagonal(dim1=1, dim2=2).sign()[:, None]  # without, some directions are likelier
+    even = q * r.diagonal(dim1=1, dim2=2).sign()[:, None]  # QR alone favours some directions
     directions_CM = even.permute(1, 0, 2).flatten(1)[:, :features]
     lengths_M = torch.randn(features, channels, dtype=torch.float32).norm(dim=1)
     return (directions_CM * lengths_M).to(torch.get_default_dtype())
@@ -50,7 +53,7 @@ class Performer(nn.Module):
         return self.fc_out(y_BHNC.transpose(1, 2).reshape(B, N, D))
 
     def _features(self, project: nn.Module, x_BHNC: Tensor, axes: tuple[int, ...]) -> Tensor:
-        """exp(W x - |x|^2 / 2), over its maximum along `axes`."""
+        """Return exp(W x - |x|^2 / 2 - max of W x along `axes`) + EPSILON."""
         x_BHNC = x_BHNC * x_BHNC.shape[-1] ** -0.25
         projected_BHNM = project(x_BHNC, self.projection)
         offset_BHN1 = x_BHNC.square().sum(-1, keepdim=True) / 2

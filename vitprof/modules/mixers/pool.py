@@ -1,4 +1,4 @@
-"""Average pooling; the equation stands in `vitprof.formulas.mixers.pool`."""
+"""Average pooling; `vitprof.formulas.mixers.pool` gives the equation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class Pool(nn.Module):
-    """The mean of a token's neighbours on a grid of rows and columns, less the token."""
+    """The mean of a token's neighbours on a grid of rows and columns, minus the token."""
 
     def __init__(self, dim: int, heads: int, *, grid: tuple[int, int], pool_size: int = 3) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A linear layer across tokens; the equation stands in `vitprof.formulas.mixers.token_linear`."""
+"""A linear layer across tokens; `vitprof.formulas.mixers.token_linear` gives the equation."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from torch import Tensor, nn
 
 
 class TokenLinear(nn.Module):
-    """A linear layer along the tokens, the same for every channel."""
+    """A linear layer across tokens, the same for every channel."""
 
     def __init__(self, dim: int, heads: int, *, tokens: int) -> None:
         super().__init__()
         self.fc = nn.Linear(tokens, tokens)
 
     def forward(self, x_BND: Tensor) -> Tensor:
-        # Of a tensor that is not contiguous a linear layer adds its bias in a pass of its own.
+        # A linear layer on a tensor that is not contiguous adds its bias in a separate kernel.
         return self.fc(x_BND.transpose(1, 2).contiguous()).transpose(1, 2)

@@ -1,4 +1,4 @@
-"""An MLP across tokens; the equations stand in `vitprof.formulas.mixers.token_mlp`."""
+"""An MLP across tokens; `vitprof.formulas.mixers.token_mlp` gives the equations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class TokenMlp(nn.Module):
-    """Two linear layers along the tokens, with a GELU between, the same for every channel."""
+    """Two linear layers across tokens, with a GELU between, the same for every channel."""
 
     def __init__(self, dim: int, heads: int, *, tokens: int, token_hidden: int) -> None:
         super().__init__()
@@ -15,6 +15,6 @@ class TokenMlp(nn.Module):
         self.fc2 = nn.Linear(token_hidden, tokens)
 
     def forward(self, x_BND: Tensor) -> Tensor:
-        # Of a tensor that is not contiguous a linear layer adds its bias in a pass of its own.
+        # A linear layer on a tensor that is not contiguous adds its bias in a separate kernel.
         h_BDS = self.act(self.fc1(x_BND.transpose(1, 2).contiguous()))
         return self.fc2(h_BDS).transpose(1, 2)

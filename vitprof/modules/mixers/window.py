@@ -1,4 +1,4 @@
-"""Attention within windows; the equations stand in `vitprof.formulas.mixers.window`."""
+"""Attention within windows; `vitprof.formulas.mixers.window` gives the equations."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from vitprof.modules.matmul import MatMul
 class WindowAttention(nn.Module):
     """Multi-head self-attention within windows of a grid, with relative positions.
 
-    Tensors' axes, further: R and S rows and columns of windows, W the side of one, M its
-    tokens and P windows of an image.
+    More axes of tensors: R rows and S columns of windows, W tokens along a side of a window,
+    M tokens of a window and P windows of an image.
     """
 
     relative_index: Tensor
@@ -49,7 +49,7 @@ class WindowAttention(nn.Module):
 
 
 def relative_index(window: int) -> Tensor:
-    """For each two places of a window the row of the table that their offset has."""
+    """Return the row of the bias table for each pair of tokens of a window, (W * W, W * W)."""
     at = torch.arange(window)
     apart = at[:, None] - at + window - 1
     rows = apart[:, None, :, None] * (2 * window - 1)

@@ -1,4 +1,4 @@
-"""Cross-covariance attention; the equations stand in `vitprof.formulas.mixers.xca`."""
+"""Cross-covariance attention; `vitprof.formulas.mixers.xca` gives the equations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vitprof.modules.norms import LayerScale
 
 
 def normalised(x: Tensor) -> Tensor:
-    """x over its length along the last axis."""
+    """Divide x by its L2 norm along the last axis, which is at least 1e-12."""
     return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(1e-12)
 
 
@@ -33,7 +33,7 @@ class PatchInteraction(nn.Module):
 
 
 class CrossCovarianceAttention(nn.Module):
-    """Cross-covariance attention, and the local patch interaction where it is given a grid."""
+    """Cross-covariance attention, with an optional local patch interaction."""
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class FlatPatchEmbed(nn.Module):
-    """The pixels of each patch through one linear layer, and maybe activation and norm."""
+    """A linear layer on the pixels of each patch, with optional activation and norm."""
 
     def __init__(self, spec: Classifier) -> None:
         super().__init__()
@@ -37,14 +37,15 @@ class FlatPatchEmbed(nn.Module):
 class VisionTransformer(nn.Module):
     """Images (B, C, H, W) to logits (B, classes).
 
-    Without a head, to features: (B, D) of the class token or the mean of the patches, (B, 2, D)
-    of class and distillation token, (B, N, D) of all patches.
+    Without a head, the output is features: (B, D) of the class token or the mean of the patches,
+    (B, 2, D) of class and distillation token, or (B, N, D) of all patches.
     """
 
     def __init__(self, spec: Classifier) -> None:
         super().__init__()
         (stage,) = spec.stages
         self.pool = spec.pool
+        self.final_norm_tokens = spec.final_norm_tokens
         self.prefix_tokens = spec.prefix_tokens
         if self.prefix_tokens:
             self.cls_token = nn.Parameter(torch.zeros(1, 1, spec.dim))
@@ -52,8 +53,8 @@ class VisionTransformer(nn.Module):
         if spec.distillation:
             self.dist_token = nn.Parameter(torch.zeros(1, 1, spec.dim))
             nn.init.normal_(self.dist_token, std=0.02)
-        self.positions_join = spec.pos_embed_token and spec.prefix_tokens > 0
-        prefix_positions = spec.prefix_tokens if self.positions_join else 0
+        self.prefix_has_positions = spec.pos_embed_token and spec.prefix_tokens > 0
+        prefix_positions = spec.prefix_tokens if self.prefix_has_positions else 0
         self.pos_embed = make_positions(
             spec.pos_embed, spec.grid, spec.dim, prefix_tokens=prefix_positions
         )
@@ -67,11 +68,11 @@ class VisionTransformer(nn.Module):
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         x_BND = self.patch_embed(image_BCHW)
-        if self.pos_embed is not None and not self.positions_join:
+        if self.pos_embed is not None and not self.prefix_has_positions:
             x_BND = x_BND + self.pos_embed
         if self.prefix_tokens:
             x_BND = torch.cat([*self._tokens(x_BND.shape[0]), x_BND], dim=1)
-        if self.pos_embed is not None and self.positions_join:
+        if self.pos_embed is not None and self.prefix_has_positions:
             x_BND = x_BND + self.pos_embed
         for block in self.blocks:
             x_BND = block(x_BND)
@@ -82,12 +83,15 @@ class VisionTransformer(nn.Module):
         return [token.expand(batch, -1, -1) for token in tokens]
 
     def _pooled(self, x_BND: Tensor) -> Tensor:
-        if self.pool == "token":
-            return self.norm(
-                x_BND[:, 0] if self.prefix_tokens == 1 else x_BND[:, : self.prefix_tokens]
-            )
+        if self.pool == "token" and self.final_norm_tokens == "token":
+            return self.norm(self._prefix(x_BND))
         x_BND = self.norm(x_BND)
+        if self.pool == "token":
+            return self._prefix(x_BND)
         return x_BND.mean(dim=1) if self.pool == "mean" else x_BND
+
+    def _prefix(self, x_BND: Tensor) -> Tensor:
+        return x_BND[:, 0] if self.prefix_tokens == 1 else x_BND[:, : self.prefix_tokens]
 
     def _classify(self, x: Tensor) -> Tensor:
         if self.head is None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class PatchEmbed(nn.Module):
-    """Patches by a convolution whose stride is its kernel."""
+    """Patch embedding by a convolution with stride equal to kernel size: to (B, patches, D)."""
 
     def __init__(self, patch_size: int, channels: int, dim: int, *, bias: bool) -> None:
         super().__init__()
@@ -30,7 +30,8 @@ class PatchEmbed(nn.Module):
 class MaskedAutoencoderViT(nn.Module):
     """Images (B, C, H, W) to (loss, predicted patches, mask).
 
-    The mask is (B, patches), 1 where a patch was dropped.
+    Predicted patches are (B, patches, patch * patch * C); the mask is (B, patches), 1 for a
+    dropped patch.
     """
 
     def __init__(self, spec: MaskedAutoencoder) -> None:
@@ -71,20 +72,20 @@ class MaskedAutoencoderViT(nn.Module):
 
         Returns:
             The encoded class token, if there is one, and kept patches (B, N, D); the mask
-            (B, patches); for each patch its place in the shuffled order (B, patches).
+            (B, patches); the position of each patch in the shuffled order (B, patches).
         """
         x_BND = self.patch_embed(image_BCHW)
         if self.pos_embed is not None:
             x_BND = x_BND + self.pos_embed[:, self.prefix_positions :]
         x_BND, mask_BN, order_BN = self._mask(x_BND)
         if self.prefix_tokens:
-            cls_B1D = self._located_token().expand(x_BND.shape[0], -1, -1)
+            cls_B1D = self._token_with_position().expand(x_BND.shape[0], -1, -1)
             x_BND = torch.cat([cls_B1D, x_BND], dim=1)
         for block in self.blocks:
             x_BND = block(x_BND)
         return self.norm(x_BND), mask_BN, order_BN
 
-    def _located_token(self) -> Tensor:
+    def _token_with_position(self) -> Tensor:
         if self.pos_embed is None or not self.prefix_positions:
             return self.cls_token
         return self.cls_token + self.pos_embed[:, :1]
@@ -108,13 +109,13 @@ class MaskedAutoencoderViT(nn.Module):
         return self.decoder_pred(self.decoder_norm(x_BND))[:, self.prefix_tokens :]
 
     def loss(self, image_BCHW: Tensor, prediction_BNP: Tensor, mask_BN: Tensor) -> Tensor:
-        """Mean squared error of the dropped patches' pixels; 0 where none was dropped."""
+        """Return the mean squared error of the dropped patches' pixels; 0 if none was dropped."""
         target_BNP = patchify(image_BCHW, self.spec.patch_size)
         error_BN = (prediction_BNP - target_BNP).square().mean(dim=-1)
         return (error_BN * mask_BN).sum() / mask_BN.sum().clamp(min=1)
 
     def _mask(self, x_BND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Keep a random `spec.kept` of the patches."""
+        """Keep `spec.kept` random patches; return them, the mask and the shuffled order."""
         B, N, D = x_BND.shape
         shuffle_BN = torch.rand(B, N, device=x_BND.device).argsort(dim=1)
         order_BN = shuffle_BN.argsort(dim=1)

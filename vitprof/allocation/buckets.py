@@ -1,0 +1,33 @@
+"""Gradient buckets of DistributedDataParallel (Li et al. 2020, section 3.2.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_MIB = 2**20
+FIRST = 1 * _MIB  # `kDefaultFirstBucketBytes` in reducer.hpp
+CAP = 25 * _MIB  # `kDefaultBucketBytesCap`
+
+
+def buckets(sizes: Sequence[int]) -> list[list[int]]:
+    """Put gradients into buckets, each of which is one allocation.
+
+    A bucket takes gradients until they reach its limit, 1 MiB for the first and 25 MiB for the
+    others, so that the last one may go beyond it (`compute_bucket_assignment_by_size` in
+    reducer.cpp). From the second step on the order is that in which gradients are ready, for
+    which the reverse order of the parameters stands here.
+
+    Args:
+        sizes: bytes of each trained parameter, in the order of the module's.
+
+    Returns:
+        Places in `sizes` of the gradients of each bucket.
+    """
+    found: list[list[int]] = []
+    held: list[int] = []
+    for place in reversed(range(len(sizes))):
+        held.append(place)
+        if sum(sizes[one] for one in held) >= (CAP if found else FIRST):
+            found.append(held)
+            held = []
+    return [*found, held] if held else found

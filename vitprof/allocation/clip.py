@@ -1,0 +1,55 @@
+"""Memory of gradient clipping by the total norm: `torch.nn.utils.clip_grad_norm_`.
+
+    n_i = ‖g_i‖, n = ‖(n_1, ..., n_T)‖
+    g_i ← g_i min(1, c / (n + ε))
+
+Each norm is a tensor of one number in the dtype of the gradients, and so is each step from n to
+the factor; the gradients are multiplied in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from vitprof.values.size import Size
+
+if TYPE_CHECKING:
+    from vitprof.allocation.autograd import Tensor
+    from vitprof.allocation.eager import Eager
+
+_CHUNK = 65_536  # elements that a block of `foreach_tensor_norm_cuda` reduces (`kChunkSize`)
+
+
+def clip(m: Eager, gradients: Sequence[Size], *, foreach: bool) -> None:
+    """Clip gradients of these numbers of elements; `foreach` computes their norms together."""
+    dtype = m.weight_dtype
+    flat = [m.parameter((size,), trained=False) for size in gradients]
+    norms = _norms_together(m, flat) if foreach else [norm(m, one) for one in flat]
+    stacked = m.new((Size(len(norms), "tensors"),), dtype)
+    total = norm(m, stacked)
+    m.free(stacked, *norms)
+    above = m.with_scalar(total)  # n + ε
+    inverse = m.new((), dtype)
+    factor = m.with_scalar(inverse)
+    m.free(above, inverse)
+    m.free(m.new((), dtype), factor, total)  # the factor, clamped to 1
+
+
+def norm(m: Eager, x: Tensor) -> Tensor:
+    """Allocate the norm of a tensor of one axis: `linalg_vector_norm`."""
+    y = m.new((), x.dtype)
+    m.reduction(x, (0,))
+    m.free(x, y)
+    return y
+
+
+def _norms_together(m: Eager, flat: Sequence[Tensor]) -> list[Tensor]:
+    """`_foreach_norm`, whose kernel on a GPU sums chunks of each tensor into an fp32 buffer."""
+    if m.platform is None:
+        return [m.new((), x.dtype) for x in flat]
+    chunks = max(-(-x.shape[0] // _CHUNK) for x in flat)
+    partial = m.new((Size(len(flat) * chunks),), "fp32")
+    norms = [m.new((), x.dtype) for x in flat]
+    m.free(partial)
+    return norms

@@ -1,0 +1,49 @@
+"""Dropout of elements and of samples, in training; in evaluation both return their input."""
+
+from __future__ import annotations
+
+from vitprof.allocation.autograd import Tensor
+from vitprof.allocation.eager import Eager
+from vitprof.allocation.kernels.elementwise import multiply
+from vitprof.allocation.kernels.views import Grads
+from vitprof.formulas.op import Shape
+from vitprof.values.size import ONE
+
+
+def dropout(m: Eager, x: Tensor) -> Tensor:
+    """`native_dropout` of a GPU keeps a mask of one byte an element; a CPU keeps a factor each.
+
+    Dropout.cu makes the mask before the output, and a gradient that is contiguous.
+    """
+    if not m.training:
+        return x
+    if not m.on_gpu:
+        return _times_drawn(m, x, x.sizes)
+    node, sizes = m.node(x), x.sizes
+    mask = m.like(x, "bool")
+    y = m.like(x)
+    m.free(y, mask)
+    m.save(node, mask)
+
+    def back(grads: Grads, saved: Grads) -> list[Tensor]:
+        return [m.new(sizes, grads[0].dtype)]
+
+    return m.made(y, node, (x,), back)
+
+
+def drop_path(m: Eager, x: Tensor) -> Tensor:
+    """A factor of each sample is drawn, kept and multiplied with its branch (B, N, D)."""
+    return _times_drawn(m, x, (x.sizes[0], ONE, ONE)) if m.training else x
+
+
+def _times_drawn(m: Eager, x: Tensor, sizes: Shape) -> Tensor:
+    """Times factors that `bernoulli_` draws and `div_` divides in place.
+
+    On CPUs of Intel, MKL draws 4 bytes an element beside, which are not here
+    (`bernoulli_scalar_kernel` in DistributionKernels.cpp).
+    """
+    factors = m.like(x) if sizes == x.sizes else m.new(sizes, x.dtype)
+    m.by_number(factors)
+    y = multiply(m, x, factors)
+    m.free(factors)
+    return y

@@ -1,0 +1,201 @@
+"""A process that trains on a GPU: its allocations in order, through the caching allocator.
+
+The process has multiplied before, so that cuBLAS has its workspace for each thread that does:
+the forward pass's and, in training, autograd's. It builds the model, makes the inputs, and then
+three steps: the first makes the optimizer's states, the second settles what the allocator has
+cached, the third is what counts. With gradient accumulation a step is of at most three batches,
+since those after the second find the same as the second. The buckets of DistributedDataParallel
+are made after the model.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vitprof.allocation.allocator import Allocator, Block
+from vitprof.allocation.buckets import buckets
+from vitprof.allocation.optimizer import in_order, states_of
+from vitprof.allocation.step import follow
+from vitprof.allocation.timeline import BYTES, Storage, Timeline
+from vitprof.formulas.layer import Layer
+from vitprof.formulas.op import BatchNorm, Buffer, Op, Parameter, TokenBatchNorm
+from vitprof.values.size import product
+
+if TYPE_CHECKING:
+    from vitprof.cuda.platform import Platform
+    from vitprof.request.workload import Workload
+    from vitprof.subject import Subject
+
+_STEPS = 3
+_BATCHES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnGpu:
+    """What PyTorch holds on a GPU, in bytes.
+
+    Attributes:
+        allocated: `torch.cuda.max_memory_allocated` of each phase of a step.
+        reserved: `torch.cuda.max_memory_reserved` of the process.
+        convolution: path of a convolution whose workspace may raise the peak; empty if none can.
+        workspace: bytes by which it may at most; see `vitprof.cuda.convolutions`.
+    """
+
+    allocated: dict[str, int]
+    reserved: int
+    convolution: str = ""
+    workspace: int = 0
+
+    @property
+    def peak(self) -> int:
+        """The most that is allocated in a step."""
+        return max(self.allocated.values())
+
+
+def on_gpu(
+    model: Subject, workload: Workload, platform: Platform, *, capacity: int | None = None
+) -> OnGpu:
+    """Predict what PyTorch allocates and reserves for a step of `model`.
+
+    Args:
+        model: what is trained or run.
+        workload: how; its device is a GPU.
+        platform: GPU and version of PyTorch.
+        capacity: bytes that may be reserved; None sets no limit.
+
+    Raises:
+        DoesNotFitError: the capacity has no room for an allocation, even with caches released.
+    """
+    reading, _ = follow(model, workload, every=True, platform=platform)
+    timeline, element = reading.eager.timeline, BYTES[reading.eager.weight_dtype]
+    first = later = _Batch(timeline)
+    if workload.adds_gradients:
+        begin, _ = follow(model, workload, every=True, platform=platform, first=True)
+        first = _Batch(begin.eager.timeline)
+    tree = model.program(workload.batch).tree()
+    process = _Process(Allocator(capacity=capacity))
+    if platform.cublas_workspace:
+        for _ in range(1 if workload.inference else 2):
+            process.take(platform.cublas_workspace)
+    for size in _resident(tree, element):
+        process.take(size)
+    if workload.ddp != "none":
+        sizes = [parameter.value * element for parameter in in_order(tree, None)]
+        for bucket in buckets(sizes):
+            process.take(sum(sizes[place] for place in bucket))
+    for storage in timeline.storages:
+        if not storage.birth and storage.kind == "inputs" and storage.bytes:
+            process.take(storage.bytes)
+    states = [
+        size
+        for parameter in in_order(tree, None)
+        for size in states_of(parameter, workload, element)
+    ]
+    batches = min(workload.accumulate, _BATCHES)
+    for step in range(1 if workload.inference else _STEPS):
+        if step and workload.keep_gradients:
+            process.step([later] * batches, [])
+        else:
+            process.let_go()
+            process.step([first, *[later] * (batches - 1)], [] if step else states)
+    levels = timeline.levels()
+    peak = max(levels)
+    raised = [(levels[now] + most - peak, at) for now, at, most in reading.eager.convolutions]
+    workspace, convolution = max(raised, default=(0, ""))
+    return OnGpu(
+        allocated=process.allocated,
+        reserved=process.allocator.reserved.peak,
+        convolution=convolution if workspace > 0 else "",
+        workspace=max(workspace, 0),
+    )
+
+
+class _Batch:
+    """The allocations of a step on one batch by their instants.
+
+    Attributes:
+        phases: the first instant of each phase and the first after it, by name.
+        begins: what is allocated at an instant.
+        ends: what is held until an instant.
+    """
+
+    def __init__(self, timeline: Timeline) -> None:
+        self.phases = timeline.phases
+        self.begins: dict[int, Storage] = {}
+        self.ends: dict[int, list[Storage]] = defaultdict(list)
+        for storage in timeline.storages:
+            if storage.birth:
+                self.begins[storage.birth] = storage
+                self.ends[storage.last].append(storage)
+
+
+class _Process:
+    """Replays steps.
+
+    Attributes:
+        allocator: of the process.
+        allocated: the most that was allocated in each phase of the last batch.
+    """
+
+    def __init__(self, allocator: Allocator) -> None:
+        self.allocator = allocator
+        self.allocated: dict[str, int] = {}
+        self._gradients: list[Block] = []
+
+    def take(self, size: int) -> None:
+        """Allocate what stays to the end of the process."""
+        self.allocator.allocate(size)
+
+    def let_go(self) -> None:
+        """Free the gradients."""
+        for block in self._gradients:
+            self.allocator.free(block)
+        self._gradients = []
+
+    def step(self, batches: list[_Batch], states: list[int]) -> None:
+        """Make a step of one batch or more, in which the optimizer makes these states."""
+        for batch in batches[:-1]:
+            self._run(batch, ("forward", "backward"))
+        self._run(batches[-1], tuple(batches[-1].phases), states)
+
+    def _run(self, batch: _Batch, phases: tuple[str, ...], states: Iterable[int] = ()) -> None:
+        live: dict[int, Block] = {}
+        for name in phases:
+            level = self.allocator.allocated
+            level.peak = level.now
+            for size in states if name == "optimizer" else ():
+                self.take(size)
+            for instant in range(*batch.phases[name]):
+                storage = batch.begins.get(instant)
+                if storage is not None:
+                    live[instant] = self.allocator.allocate(storage.bytes)
+                for ended in batch.ends.get(instant, ()):
+                    self.allocator.free(live.pop(ended.birth))
+            self.allocated[name] = level.peak
+        self._gradients += live.values()
+
+
+def _resident(layer: Layer, element: int) -> Iterator[int]:
+    """Bytes of each parameter and buffer: those of a module itself, then of its submodules."""
+    for _ in range(1 if layer.repeat is None else layer.repeat.value):
+        for child in layer.children:
+            if isinstance(child, Parameter):
+                yield product(child.axes).value * element
+            elif isinstance(child, Buffer):
+                yield product(child.axes).value * BYTES.get(child.dtype, element)
+        for child in layer.children:
+            if isinstance(child, Layer):
+                yield from _resident(child, element)
+            elif not isinstance(child, Parameter | Buffer):
+                yield from _of_op(child, element)
+
+
+def _of_op(op: Op, element: int) -> Iterator[int]:
+    own = [op.weights.value, op.biases.value]
+    if isinstance(op, BatchNorm | TokenBatchNorm):
+        own += [op.channels.value] * 2
+        yield BYTES["int64"]
+    yield from (numbers * element for numbers in own if numbers)

@@ -1,0 +1,30 @@
+"""`vitprof gpus`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vitprof.api.gpus import gpus as report_gpus
+from vitprof.cli.options import takes_destination
+from vitprof.cli.output import Destination
+
+EXAMPLE = "vitprof gpus rtx3090"
+
+
+@takes_destination()
+def gpus(
+    *,
+    to: Destination,
+    gpu: Annotated[
+        str | None,
+        typer.Argument(
+            help="show this one: each figure with its source",
+            metavar="NAME",
+            show_default="list them all",
+        ),
+    ] = None,
+) -> None:
+    """List the GPUs that --gpu knows, with memory, multiprocessors, bandwidth and peaks."""
+    to.show(report_gpus(gpu))

@@ -1,0 +1,88 @@
+"""Fused attention: which kernel runs, what it keeps, and what its backward pass takes.
+
+Which kernel: `sdp_utils.cpp`, `sdp_utils_cpp.h`. Memory-efficient kernel: `kernel_forward.h`,
+`kernel_backward.h` (`workspace_size`), `attention_backward.cu`. Flash: `flash_api.cpp`
+(`mha_bwd`). cuDNN: `MHA.cpp`; its workspace is cuDNN's own affair, and the formula here is
+equal to the byte to the one that was measured, on an H100 with 2.11.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from vitprof.cuda.platform import Platform
+
+
+class Kernel(Enum):
+    """A kernel of fused attention."""
+
+    CUDNN = "cudnn"
+    FLASH = "flash"
+    EFFICIENT = "efficient"
+
+
+def kernel_of(platform: Platform, *, bits: int, head_dim: int) -> Kernel:
+    """The kernel that `scaled_dot_product_attention` takes without a mask.
+
+    cuDNN comes first on compute capability 9 and 10, measured with PyTorch 2.11; before, and on
+    other GPUs, flash, then the memory-efficient one. Flash and cuDNN take 16 bits alone, flash
+    from compute capability 8 on.
+
+    Args:
+        platform: GPU and version of PyTorch.
+        bits: of an element.
+        head_dim: of queries, keys and values.
+    """
+    major = platform.gpu.capability[0]
+    by_cudnn = major in (9, 10) and platform.torch >= (2, 11)
+    if bits == 16 and by_cudnn and head_dim % 8 == 0 and head_dim <= 128:
+        return Kernel.CUDNN
+    if bits == 16 and major >= 8 and head_dim <= 256:
+        return Kernel.FLASH
+    return Kernel.EFFICIENT
+
+
+def log_sum_rows(kernel: Kernel, queries: int) -> int:
+    """Rows of the log-sum-exp that a kernel keeps, fp32, a head: the efficient one pads to 32."""
+    return _up(queries, 32) if kernel is Kernel.EFFICIENT else queries
+
+
+def random_states(kernel: Kernel) -> list[int]:
+    """Bytes of the states of random numbers that a kernel keeps, whether or not it drops."""
+    return {Kernel.CUDNN: [8, 8], Kernel.FLASH: [16, 8], Kernel.EFFICIENT: []}[kernel]
+
+
+def backward_scratch(
+    kernel: Kernel, *, heads: int, queries: int, head_dim: int, bits: int
+) -> list[int]:
+    """Bytes that the backward pass takes beside its gradients, all at once.
+
+    Args:
+        kernel: that ran.
+        heads: of all images, B × h.
+        queries: N.
+        head_dim: d.
+        bits: of an element.
+    """
+    row = 4 * heads * queries
+    if kernel is Kernel.CUDNN:
+        return [row, row * head_dim]
+    if kernel is Kernel.FLASH:
+        rows = _up(queries, 128)
+        return [4 * heads * rows, 4 * heads * rows * _up(head_dim, 32 if head_dim <= 128 else 64)]
+    across, down = _tile(head_dim, bits)
+    tiles = -(-queries // across) * -(-head_dim // down)
+    return [row, heads * 4 * _up(tiles * (across * down + 4), 4)]
+
+
+def _tile(head_dim: int, bits: int) -> tuple[int, int]:
+    """Queries and keys that the memory-efficient kernel takes at a time, backward."""
+    if head_dim <= 64:
+        return 64, 64
+    if bits == 16:
+        return (128, 128) if head_dim <= 128 else (128, 64)
+    return 64, 64
+
+
+def _up(size: int, unit: int) -> int:
+    return -(-size // unit) * unit

@@ -1,0 +1,32 @@
+"""PyTorch's versions, as far as they move a rule of what a GPU holds."""
+
+from __future__ import annotations
+
+from vitprof.errors import SpecError
+
+Version = tuple[int, int]
+
+OLDEST, NEWEST = (1, 12), (2, 13)
+
+
+def read_version(text: str) -> Version:
+    """The version of PyTorch in a word such as `2.11`; a patch level is no matter.
+
+    Raises:
+        SpecError: it is no version, or one whose rules are not known.
+    """
+    parts = text.partition("+")[0].split(".")
+    if len(parts) < 2 or not all(part.isdecimal() for part in parts[:2]):
+        raise SpecError(f"torch {text!r} is no version; give one such as {spell(NEWEST)}")
+    version = (int(parts[0]), int(parts[1]))
+    if not OLDEST <= version <= NEWEST:
+        raise SpecError(
+            f"the rules of torch {text} are not known; give a version from {spell(OLDEST)} to "
+            f"{spell(NEWEST)}"
+        )
+    return version
+
+
+def spell(version: Version) -> str:
+    """A version as people write it: `2.13`."""
+    return f"{version[0]}.{version[1]}"

@@ -1,0 +1,88 @@
+"""How much memory there is for a step: an amount, or a GPU with the PyTorch that runs on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vitprof.cuda.gpus import find_gpu
+from vitprof.cuda.platform import Platform
+from vitprof.cuda.versions import NEWEST, read_version, spell
+from vitprof.errors import SpecError
+from vitprof.values.amounts import Bytes
+from vitprof.values.bytes import read_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Memory that a step may take.
+
+    Attributes:
+        bytes: all of it; of a GPU, what its driver shows a process.
+        platform: the GPU and the version of PyTorch; None for an amount of memory alone, which
+            the tensors of a step may fill.
+    """
+
+    bytes: int
+    platform: Platform | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is, in words."""
+        if self.platform is None:
+            return str(Bytes(self.bytes))
+        return f"{self.platform.gpu.name}, {Bytes(self.bytes)}"
+
+    @property
+    def title(self) -> str:
+        """The end of a title: `in 24.00 GiB`, `on GeForce RTX 3090`."""
+        return f"in {self.name}" if self.platform is None else f"on {self.platform.gpu.name}"
+
+
+def read_platform(gpu: str | None, torch: str | None) -> Platform | None:
+    """The GPU of this name with this version of PyTorch; None without a GPU.
+
+    Raises:
+        SpecError: there is no such GPU, there are several, or the rules of that version are not
+            known; or a version is given without a GPU.
+    """
+    if gpu is None:
+        if torch is not None:
+            raise SpecError(
+                f"torch {torch} says which version runs on a GPU; give --gpu with it, or leave "
+                "it out"
+            )
+        return None
+    return Platform(gpu=find_gpu(gpu), torch=NEWEST if torch is None else read_version(torch))
+
+
+def read_budget(memory: str | None, gpu: str | None, torch: str | None = None) -> Budget | None:
+    """The memory of a size, or of a named GPU; None where neither is given.
+
+    Raises:
+        SpecError: both are given, or what is given cannot be read.
+    """
+    if memory is not None and gpu is not None:
+        raise SpecError("memory and gpu both name the memory; give one of the two")
+    platform = read_platform(gpu, torch)
+    if platform is not None:
+        return Budget(bytes=platform.gpu.memory_bytes, platform=platform)
+    return None if memory is None else Budget(bytes=read_bytes("memory", memory))
+
+
+def budget_record(budget: Budget | None) -> dict[str, int | str]:
+    """What a report says of its budget: bytes, and the GPU and PyTorch if it is one."""
+    if budget is None:
+        return {}
+    if budget.platform is None:
+        return {"budget_bytes": budget.bytes}
+    platform = budget.platform
+    own = {"gpu": platform.gpu.name, "torch": spell(platform.torch)}
+    return {"budget_bytes": budget.bytes, **own}
+
+
+def platform_of(device: str) -> Platform | None:
+    """The platform of a device that calls itself so, with the newest rules; None if not known."""
+    try:
+        return Platform(gpu=find_gpu(device))
+    except SpecError:
+        return None
