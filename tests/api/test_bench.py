@@ -367,9 +367,6 @@ def test_frame(benchmark: Benchmark) -> None:
     ("suffix", "start"),
     [
         ("txt", "Speed of layer, batch 1, on "),
-        ("md", "**Speed of layer, batch 1, on "),
-        ("tex", "% needs \\usepackage{booktabs}\n\\paragraph{Speed of layer, batch 1, on "),
-        ("html", '<div class="vitprof">\n<p><b>Speed of layer, batch 1, on '),
         ("csv", "name,model,mixer,step,device,batch,"),
         ("json", '{\n  "schema": "vitprof/2",\n  "command": "bench"'),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import combinations, pairwise
+from itertools import combinations, cycle, pairwise
 from random import Random
 from typing import Any
 
@@ -378,8 +378,7 @@ SIZES = {
 }
 
 
-@pytest.mark.parametrize("model", ["mae", "classifier"])
-@pytest.mark.parametrize("mixer", MIXERS)
+@pytest.mark.parametrize(("mixer", "model"), [*zip(MIXERS, cycle(["mae", "classifier"]))])
 def test_what_grows_with_other_options(mixer: str, model: str) -> None:
     given = {**MIXER_SIZES, "patch_size": 4, "image_size": 12, "landmarks": 1, "window": 1}
     if MIXERS[mixer]().needs_grid:
