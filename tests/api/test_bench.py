@@ -194,7 +194,7 @@ def benchmark() -> Benchmark:
         bound=0.05,
         peak=MatrixProduct(1000, 0.5),
         budget=Budget(bytes=3 * 2**30),
-        mixers=(
+        models=(
             MeasuredModel(
                 name="attn",
                 spec=spec,
@@ -221,7 +221,7 @@ def benchmark() -> Benchmark:
 def test_figures_follow_from_the_medians(benchmark: Benchmark) -> None:
     document = json.loads(benchmark.to_json())
     assert document["matrix_product"] == {"side": 1000, "seconds": 0.5, "macs_per_second": 2e9}
-    attn, other = document["mixers"]
+    attn, other = document["models"]
     assert attn["forward"] == {
         "median_seconds": 0.002,
         "lower_quartile_seconds": 0.002,
@@ -298,7 +298,7 @@ def test_narrow_table_cuts_no_figure(benchmark: Benchmark) -> None:
 
 def test_table_of_one_has_no_ratios(benchmark: Benchmark) -> None:
     text = StringIO()
-    one = replace(benchmark, mixers=benchmark.mixers[:1])
+    one = replace(benchmark, models=benchmark.models[:1])
     Console(file=text, width=80).print(one)
     assert "over attn" not in text.getvalue()
     assert "mixer attn, mask ratio 0.75, fused False" in text.getvalue()
@@ -389,7 +389,7 @@ def test_parquet(tmp_path: Path, capsys: Capture) -> None:
     assert table.column("params").to_pylist() == [8 * 16**2 + 80 + 2 * 32] * 2
     assert table.column("autocast").to_pylist() == [False, False]
     about = json.loads(table.schema.metadata[b"vitprof"])
-    medians = [about["mixers"][0][kind]["median_seconds"] for kind in ("forward", "training_step")]
+    medians = [about["models"][0][kind]["median_seconds"] for kind in ("forward", "training_step")]
     assert table.column("median_seconds").to_pylist() == medians
 
 
@@ -397,7 +397,7 @@ def test_parquet(tmp_path: Path, capsys: Capture) -> None:
 def test_presets(capsys: Capture) -> None:
     words = ("--image-size=32", "--depth=1", "--threads=1", "--budget=1")
     document = measured(capsys, "bench", "--presets=vit-s-16,mixer-s-16", *words)
-    assert [(one["name"], one["mixer"]) for one in document["mixers"]] == [
+    assert [(one["name"], one["mixer"]) for one in document["models"]] == [
         ("vit-s-16", "attn"),
         ("mixer-s-16", "token-mlp"),
     ]
@@ -417,10 +417,10 @@ def test_three_mixers_in_one_command(capsys: Capture) -> None:
     assert document["conditions"]["threads"] == "1"
     assert document["workload"]["batch"] == 3
     assert document["settled"] is (document["unsettled"] == {})
-    assert [one["mixer"] for one in document["mixers"]] == ["attn", "lambda", "linear"]
+    assert [one["mixer"] for one in document["models"]] == ["attn", "lambda", "linear"]
     options: dict[str, Any] = {"tokens": 9, "dim": 16, "heads": 2, "counters": ["analytic"]}
-    first, peak = document["mixers"][0], document["matrix_product"]["macs_per_second"]
-    for one in document["mixers"]:
+    first, peak = document["models"][0], document["matrix_product"]["macs_per_second"]
+    for one in document["models"]:
         assert one["params"] == vitprof.params("layer", mixer=one["mixer"], **options).total
         assert one["macs"] == vitprof.macs("layer", mixer=one["mixer"], batch=3, **options).total
         for kind in ("forward", "training_step"):
@@ -462,7 +462,7 @@ def test_largest_batch_is_that_of_the_gpu(capsys: Capture) -> None:
     document = measured(capsys, *TINY, *words, "--gpu=rtx3090", "--torch=2.11")
     assert (document["gpu"], document["torch"]) == ("GeForce RTX 3090", "2.11")
     assert document["budget_bytes"] == find_gpu("rtx3090").memory_bytes
-    for one in document["mixers"]:
+    for one in document["models"]:
         sizes: dict[str, Any] = {"tokens": 9, "dim": 16, "heads": 2, "dtype": "bf16"}
         alone = vitprof.batch_size(
             "layer", mixer=one["mixer"], gpu="rtx3090", torch="2.11", trace=False, **sizes
@@ -475,7 +475,7 @@ def test_largest_batch_is_that_of_the_gpu(capsys: Capture) -> None:
 @pytest.mark.usefixtures("quick")
 def test_mixers_share_the_options_that_they_have(capsys: Capture) -> None:
     document = measured(capsys, *TINY, "--mixers=attention,lambda,attn", "--fused", "--key-depth=5")
-    attn, other = (one["spec"] for one in document["mixers"])
+    attn, other = (one["spec"] for one in document["models"])
     assert (attn["mixer"], attn["fused"]) == ("attn", True)
     assert (other["mixer"], other["key_depth"]) == ("lambda", 5)
     assert "key_depth" not in attn
@@ -492,9 +492,9 @@ def test_the_reports_configuration(capsys: Capture, monkeypatch: pytest.MonkeyPa
         runpy.run_path(str(example), run_name="__main__")
     assert ended.value.code == 0
     document = json.loads(capsys.readouterr().out)
-    assert [one["mixer"] for one in document["mixers"]] == ["attn", "lambda", "linear"]
+    assert [one["mixer"] for one in document["models"]] == ["attn", "lambda", "linear"]
     assert document["workload"]["batch"] == 10
-    spec = document["mixers"][0]["spec"]
+    spec = document["models"][0]["spec"]
     report = {"patch_size": 8, "dim": 128, "heads": 8, "decoder_dim": 128, "decoder_heads": 8}
     assert spec | report == spec
 
@@ -627,6 +627,6 @@ def test_refusal_loads_no_torch() -> None:
 def test_gpu(capsys: Capture) -> None:
     document = measured(capsys, *TINY, ALL, "--device=cuda", "--dim=256", "--batch=64")
     assert document["unavailable"] == {}
-    for one in document["mixers"]:
+    for one in document["models"]:
         assert one["forward"]["peak_bytes"] > 4 * one["params"]
         assert one["training_step"]["peak_bytes"] > 16 * one["params"]  # AdamW's states, too

@@ -125,7 +125,7 @@ def test_huge_budget_is_capped() -> None:
 def test_cap() -> None:
     for most in (1, 8, 9):
         found = predicted(peak(9), most=most)
-        assert (found.batch, found.by_tensors, found.next, found.capped) == (most, most, None, True)
+        assert (found.batch, found.by_tensors, found.next, found.capped) == (most, 9, None, True)
     found = predicted(peak(9), most=10)
     assert found.next is not None
     assert (found.batch, found.by_tensors, found.next.batch, found.capped) == (9, 9, 10, False)
@@ -272,7 +272,7 @@ def test_table(capsys: Capture) -> None:
     table = " ".join(capsys.readouterr().out.split())
     batch = largest_batch(layer(), Workload(), MIB)
     takes = f"{batch:,} takes {peak(batch):,} bytes, {batch + 1:,} would take"
-    assert f"largest {batch:,} budget 1.0 MiB formula {takes}" in table
+    assert f"largest {batch:,} budget 1.0 MiB ({MIB:,} bytes) formula {takes}" in table
     assert f"trace agrees: {batch:,} takes" in table
     assert "on the GPU" not in table
     assert "what a GPU adds (fragmentation, library workspaces, the CUDA context) is not" in table
@@ -288,15 +288,17 @@ def test_table_of_a_gpu(capsys: Capture) -> None:
     assert run(words) == 0
     table = " ".join(capsys.readouterr().out.split())
 
-    def both(size: Any) -> str:
-        takes, would = (f"{size(said[name]) / GIB:.2f} GiB" for name in ("largest", "next"))
-        return f"{batch:,} takes {takes}, {batch + 1:,} would take {would}"
-
+    takes, would = (said[name]["gpu"]["total"] for name in ("largest", "next"))
+    tensors = [f"{said[name]['peak_bytes'] / GIB:.2f} GiB" for name in ("largest", "next")]
+    budget = int(23.56 * GIB)
+    assert takes <= budget < would
+    # The next one reads like the budget, 23.56 GiB, and so it is said to the byte.
     assert (
-        f"largest {batch:,} budget GeForce RTX 3090, 23.56 GiB "
-        f"on the GPU {both(lambda fit: fit['gpu']['total'])} "
-        f"tensors by formula {both(lambda fit: fit['peak_bytes'])} "
-        f"tensors alone of {alone:,} would fit workload"
+        f"largest {batch:,} budget GeForce RTX 3090, 23.56 GiB ({budget:,} bytes) "
+        f"on the GPU {batch:,} takes {takes / GIB:.2f} GiB, "
+        f"{batch + 1:,} would take {would:,} bytes "
+        f"tensors by formula {batch:,} takes {tensors[0]}, {batch + 1:,} would take {tensors[1]} "
+        f"tensors alone batch {alone:,} would fit workload"
     ) in table
     assert "what has to fit is what PyTorch's allocator reserves" in table
     assert "with the kernels of torch 2.13; memory of the GPU: " in table

@@ -134,7 +134,7 @@ def benchmark() -> Benchmark:
         bound=0.05,
         peak=MatrixProduct(side=512, seconds=0.001),
         budget=Budget(bytes=24 * 2**30),
-        mixers=tuple(
+        models=tuple(
             MeasuredModel(
                 name=mixer,
                 spec={"model": "classifier", "mixer": mixer, "dim": 64},

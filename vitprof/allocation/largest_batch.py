@@ -13,6 +13,7 @@ from vitprof.allocation.allocator import DoesNotFitError
 from vitprof.allocation.on_gpu import on_gpu
 from vitprof.allocation.rules import RULES, Rule
 from vitprof.allocation.step import peak_bytes
+from vitprof.errors import SpecError
 
 if TYPE_CHECKING:
     from vitprof.cuda.platform import Platform
@@ -40,7 +41,10 @@ def largest_batch(
         return peak_bytes(model, replace(workload, batch=batch), rules=rules)
 
     if peak(2) > budget:  # at batch 1 some copies become views, which is off the line
-        return 1 if peak(1) <= budget else 0
+        try:
+            return 1 if peak(1) <= budget else 0
+        except SpecError:  # a batch norm cannot train on one value of a channel
+            return 0
     batch = min(2 + (budget - peak(2)) // (peak(3) - peak(2)), MOST)
     while peak(batch) > budget:
         batch -= ceil(Fraction(peak(batch) - budget, peak(batch) - peak(batch - 1)))
@@ -88,7 +92,7 @@ def largest_batch_on_gpu(
     def fits(batch: int) -> bool:
         try:
             on_gpu(model, replace(workload, batch=batch), platform, capacity=room)
-        except DoesNotFitError:
+        except (DoesNotFitError, SpecError):
             return False
         return True
 

@@ -88,7 +88,7 @@ def batch_size(
                 "--memory and --gpu predict without a device; leave out --device, --limit, "
                 "--strategy and --start"
             )
-        return predict(spec, workload, budget, most=cap or MOST, trace=trace, say=say)
+        return predict(spec, workload, budget, most=min(cap or MOST, MOST), trace=trace, say=say)
     if device is None:
         raise SpecError(
             "no device and no memory budget is given; give --device cuda, or --device cpu with "

@@ -115,7 +115,7 @@ def bench(
         bound=float(protocol.spread),
         peak=peak,
         budget=budget,
-        mixers=_measured(chosen, workload, timings, allocated, peak, budget),
+        models=_measured(chosen, workload, timings, allocated, peak, budget),
         unavailable={} if place.type == "cuda" else {"memory": _NO_MEMORY},
     )
 

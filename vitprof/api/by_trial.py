@@ -124,7 +124,8 @@ def _gpu(limit_bytes: int | None, timeout: float) -> Device:
     gpu = probe("cuda", timeout=timeout)
     if not gpu.memory_bytes:
         raise SpecError(
-            "PyTorch finds no usable CUDA device here; give --device cpu with --limit, such as 4GiB"
+            "PyTorch finds no usable CUDA device here; give --device cpu with --limit, such as "
+            "4GiB, or predict by --gpu or --memory"
         )
     if limit_bytes is not None and limit_bytes > gpu.memory_bytes:
         raise SpecError(

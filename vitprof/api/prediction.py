@@ -9,6 +9,7 @@ from vitprof.allocation.departures import TRACED
 from vitprof.allocation.largest_batch import largest_batch, largest_within
 from vitprof.allocation.step import peak_bytes, peaks
 from vitprof.api.memory import gpu_memory, trace_step
+from vitprof.errors import SpecError
 from vitprof.report.batch_size import Fit, PredictedBatch
 from vitprof.version import versions
 
@@ -56,9 +57,18 @@ def predict(
         versions=versions(["torch"] if trace else []),
         budget=budget,
         largest=fit(batch) if batch else None,
-        next=None if capped else fit(batch + 1),
-        by_tensors=min(largest_batch(model, workload, budget.bytes), most),
+        next=None if capped else fit(batch + 1 if batch else _least(model, workload)),
+        by_tensors=largest_batch(model, workload, budget.bytes),
     )
+
+
+def _least(model: Subject, workload: Workload) -> int:
+    """Least batch that a step can be made of: 2 if a batch norm trains on one value a channel."""
+    try:
+        peak_bytes(model, replace(workload, batch=1))
+    except SpecError:
+        return 2
+    return 1
 
 
 def agrees(traced: Trace, model: Subject, workload: Workload) -> bool:

@@ -15,7 +15,9 @@ _GIB = 1024**3
 # Names of several GPUs: what a person who types one is asked to choose from.
 _AMBIGUOUS = {
     "a100": ("a100-40", "a100-80"),
+    "a100pcie": ("a100-pcie-40gb", "a100-pcie-80gb"),
     "v100": ("v100-16", "v100-32"),
+    "v100pcie": ("v100-pcie-16gb", "v100-pcie-32gb"),
     "rtx6000": ("quadrortx6000", "rtx6000ada", "rtxpro6000"),
     "6000": ("quadrortx6000", "rtx6000ada", "rtxpro6000"),
     "4060ti": ("rtx4060ti-8", "rtx4060ti-16"),
@@ -117,6 +119,8 @@ def find_gpu(name: str) -> Gpu:
     Raises:
         SpecError: there is none of this name, or there are several.
     """
+    if not isinstance(name, str):
+        raise SpecError(f"gpu is a name in quotes, not {name!r}; vitprof gpus lists them")
     plain = _plain(name).removeprefix("nvidia")
     for known in gpus():
         if plain in map(_plain, (known.name, *known.names)):

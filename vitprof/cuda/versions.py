@@ -27,6 +27,14 @@ def read_version(text: str) -> Version:
     return version
 
 
+def first_version(capability: tuple[int, int]) -> Version:
+    """The first version with kernels for a compute capability, as far as that is known.
+
+    Blackwell came with CUDA 12.8 in PyTorch 2.7, by its release notes.
+    """
+    return (2, 7) if capability[0] >= 10 else OLDEST
+
+
 def spell(version: Version) -> str:
     """A version as people write it: `2.13`."""
     return f"{version[0]}.{version[1]}"

@@ -234,10 +234,12 @@ class PredictedBatch(Report):
             "largest": _number(self.batch) + more,
             "budget": self.budget.name,
         }
+        if any("bytes" in self._amount(fit.bytes) for fit in self.fits):
+            lines["budget"] += f" ({self.budget.bytes:,} bytes)"
         if self.budget.platform is not None:
             lines["on the GPU"] = self._both(lambda fit: fit.bytes)
             lines["tensors"] = f"by formula {self._both(lambda fit: fit.peak_bytes)}"
-            lines["tensors alone"] = f"of {_number(self.by_tensors)} would fit"
+            lines["tensors alone"] = f"batch {_number(self.by_tensors)} would fit"
         else:
             lines["formula"] = self._both(lambda fit: fit.peak_bytes)
         if self.confirmed is not None:
@@ -267,8 +269,13 @@ class PredictedBatch(Report):
         said = []
         for fit in self.fits:
             verb = "would take" if fit is self.next else "takes"
-            said.append(f"{fit.batch:,} {verb} {Bytes(size(fit))}")
+            said.append(f"{fit.batch:,} {verb} {self._amount(size(fit))}")
         return ", ".join(said)
+
+    def _amount(self, size: int) -> str:
+        """A size in words; to the byte if it reads like the budget."""
+        words = str(Bytes(size))
+        return f"{size:,} bytes" if words == str(Bytes(self.budget.bytes)) else words
 
     def records(self) -> Records:
         """Return one row per batch: the largest that fits, and the next."""

@@ -120,7 +120,7 @@ class Benchmark(Report):
         bound: spread to reach, the interquartile range over the median.
         peak: fastest matrix product, which the speeds are compared with.
         budget: memory, or GPU, of the largest batch; None without one.
-        mixers: the models; the first is the baseline.
+        models: measured ones; the first is the baseline.
         unavailable: reasons for missing measurements, by name.
     """
 
@@ -133,7 +133,7 @@ class Benchmark(Report):
     bound: float
     peak: MatrixProduct
     budget: Budget | None
-    mixers: tuple[MeasuredModel, ...]
+    models: tuple[MeasuredModel, ...]
     unavailable: Mapping[str, str]
 
     @property
@@ -141,7 +141,7 @@ class Benchmark(Report):
         """Spreads above `bound`, by model and kind of step."""
         return {
             f"{measured.name}, {phase}": speed.timing.spread
-            for measured in self.mixers
+            for measured in self.models
             for phase, speed in measured.speeds.items()
             if speed.timing.spread > self.bound
         }
@@ -150,11 +150,11 @@ class Benchmark(Report):
         device, batch = self.conditions["device"], self.workload["batch"]
         title = Heading(f"Speed of {self.model}, batch {batch}, on {device}")
         columns = [Column("", part=EVERY, key=True)]
-        columns += [Column(measured.name, Kind.NUMBER) for measured in self.mixers]
+        columns += [Column(measured.name, Kind.NUMBER) for measured in self.models]
         return (title, Table(tuple(columns), tuple(self._rows())), Facts(self._facts()))
 
     def _rows(self) -> Iterator[Row]:
-        mixers = self.mixers
+        mixers = self.models
         yield Row(("params", *(measured.params for measured in mixers)))
         yield Row(("forward MACs", *(measured.macs for measured in mixers)))
         sizes = (Bytes(measured.peak_bytes) for measured in mixers)
@@ -177,8 +177,8 @@ class Benchmark(Report):
             "upper quartile": Seconds(upper),
             "images/s": Figure(speed.images_per_second),
         }
-        if len(self.mixers) > 1:
-            cells[f"over {self.mixers[0].name}"] = f"{speed.ratio:.2f}"
+        if len(self.models) > 1:
+            cells[f"over {self.models[0].name}"] = f"{speed.ratio:.2f}"
         if speed.macs_per_second is not None and speed.share is not None:
             cells["GMAC/s"] = Figure(speed.macs_per_second / 1e9)
             cells["of matrix product"] = Share(speed.share)
@@ -207,7 +207,7 @@ class Benchmark(Report):
 
     def _specs(self) -> dict[str, str]:
         """Return the options that all models share, and those of each model that differ."""
-        specs = [measured.spec.items() for measured in self.mixers]
+        specs = [measured.spec.items() for measured in self.models]
         shared = {name: value for name, value in specs[0] if all((name, value) in s for s in specs)}
         own = {
             one.name: {
@@ -215,7 +215,7 @@ class Benchmark(Report):
                 for name, value in one.spec.items()
                 if name not in shared and (name, value) != ("mixer", one.name)
             }
-            for one in self.mixers
+            for one in self.models
         }
         return {"spec": pairs(shared), **{name: pairs(spec) for name, spec in own.items() if spec}}
 
@@ -234,7 +234,7 @@ class Benchmark(Report):
                 "predicted_largest_batch": measured.largest,
                 **speed.record(),
             }
-            for measured in self.mixers
+            for measured in self.models
             for phase, speed in measured.speeds.items()
         ]
         return Records(tuple(rows[0]), tuple(tuple(row.values()) for row in rows))
@@ -250,7 +250,7 @@ class Benchmark(Report):
             "unsettled": self.unsettled,
             "matrix_product": {**asdict(self.peak), "macs_per_second": self.peak.macs_per_second},
             **budget_record(self.budget),
-            "mixers": [
+            "models": [
                 {
                     "name": measured.name,
                     "mixer": plain(measured.spec["mixer"]),
@@ -264,7 +264,7 @@ class Benchmark(Report):
                         for phase, speed in measured.speeds.items()
                     },
                 }
-                for measured in self.mixers
+                for measured in self.models
             ],
             "unavailable": dict(self.unavailable),
         }

@@ -47,7 +47,7 @@ class Gpus(Report):
         )
         rows = []
         for gpu in self.gpus:
-            own: tuple[Cell, ...] = (gpu.name, gpu.names[0], Bytes(gpu.memory_bytes))
+            own: tuple[Cell, ...] = (gpu.name, min(gpu.names, key=len), Bytes(gpu.memory_bytes))
             capability = ".".join(map(str, gpu.capability))
             peaks = (_figure(gpu.peaks.get(dtype)) for dtype in ("fp32", "bf16"))
             facts = (capability, gpu.multiprocessors, Figure(gpu.bandwidth))

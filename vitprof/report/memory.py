@@ -113,7 +113,8 @@ class GpuMemory:
         phases = ", ".join(f"{name} {Bytes(size)}" for name, size in self.allocated.items())
         words = (
             f"{Bytes(self.total)} on {self.name} with torch {self.torch}: {Bytes(self.reserved)} "
-            f"reserved for {phases}; CUDA context {Bytes(self.context)} ({self.context_source})"
+            f"reserved, of which allocated at most in {phases}; and the CUDA context, "
+            f"{Bytes(self.context)} ({self.context_source})"
         )
         if self.convolution:
             words += (
@@ -202,7 +203,7 @@ class Room:
             return f"yes: {Bytes(self.left)} are left of {self.budget.name}"
         words = f"no: {Bytes(-self.left)} are lacking of {self.budget.name}"
         if not self.changes:
-            return f"{words}; not even one image fits, also with checkpointing and autocast"
+            return f"{words}; not even one image fits, even with checkpointing and autocast"
         ways = (f"{change.option} ({Bytes(change.bytes)})" for change in self.changes)
         return f"{words}; what fits: {', '.join(ways)}"
 

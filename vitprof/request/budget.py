@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vitprof.cuda.gpus import find_gpu
 from vitprof.cuda.platform import Platform
-from vitprof.cuda.versions import NEWEST, read_version, spell
+from vitprof.cuda.versions import NEWEST, first_version, read_version, spell
 from vitprof.errors import SpecError
 from vitprof.values.amounts import Bytes
 from vitprof.values.bytes import read_bytes
@@ -52,10 +52,19 @@ def read_platform(gpu: str | None, torch: str | None) -> Platform | None:
                 "it out"
             )
         return None
-    return Platform(gpu=find_gpu(gpu), torch=NEWEST if torch is None else read_version(torch))
+    found = find_gpu(gpu)
+    version = NEWEST if torch is None else read_version(torch)
+    first = first_version(found.capability)
+    if version < first:
+        raise SpecError(
+            f"torch {torch} has no kernels for {found.name}; give {spell(first)} or a later one"
+        )
+    return Platform(gpu=found, torch=version)
 
 
-def read_budget(memory: str | None, gpu: str | None, torch: str | None = None) -> Budget | None:
+def read_budget(
+    memory: str | int | None, gpu: str | None, torch: str | None = None
+) -> Budget | None:
     """The memory of a size, or of a named GPU; None where neither is given.
 
     Raises:
@@ -66,7 +75,11 @@ def read_budget(memory: str | None, gpu: str | None, torch: str | None = None) -
     platform = read_platform(gpu, torch)
     if platform is not None:
         return Budget(bytes=platform.gpu.memory_bytes, platform=platform)
-    return None if memory is None else Budget(bytes=read_bytes("memory", memory))
+    if memory is None:
+        return None
+    if isinstance(memory, int):
+        memory = f"{memory} B"
+    return Budget(bytes=read_bytes("memory", memory))
 
 
 def budget_record(budget: Budget | None) -> dict[str, int | str]:
