@@ -16,7 +16,7 @@ from combinations import Case, cases, described, differences
 from vitprof.request.specs import specify
 from vitprof.request.workload import DEVICES, KERNELS, OPTIMIZERS, Workload
 
-SAMPLE = 24
+SAMPLE = 16
 SEED = 20
 
 

@@ -344,8 +344,10 @@ def test_gpu_is_an_option_wherever_memory_or_time_is(command: str) -> None:
     }
 
 
-# That of bench measures for a dozen seconds: its options alone are read, above.
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "bench"])
+# Those of bench, which measures for a dozen seconds, and of check, which the docs run, are left out.
+@pytest.mark.parametrize(
+    "command", [command for command in COMMANDS if command not in ("bench", "check")]
+)
 def test_example_runs(capsys: Capture, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     monkeypatch.chdir(HOME)
     assert len(printed(capsys, *example_of(command)).splitlines()) > 2
