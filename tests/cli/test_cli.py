@@ -344,7 +344,7 @@ def test_gpu_is_an_option_wherever_memory_or_time_is(command: str) -> None:
     }
 
 
-# Those of bench, which measures for a dozen seconds, and of check, which the docs run, are left out.
+# Left out: bench, which measures for a dozen seconds, and check, which the docs run.
 @pytest.mark.parametrize(
     "command", [command for command in COMMANDS if command not in ("bench", "check")]
 )
