@@ -17,6 +17,7 @@ import subprocess
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib.metadata import version
 from math import prod
 from pathlib import Path
@@ -24,14 +25,14 @@ from statistics import median, quantiles
 from time import perf_counter
 
 import torch
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import track
-from rich.table import Column, Table
 from three_tools import DEVICES, TOOLS, prepare
 
 from vitprof import specify
 from vitprof.formulas.layer import Measure
+from vitprof.report.base import Report
+from vitprof.report.document import EVERY, Column, Document, Facts, Kind, Records, Row, Table
 from vitprof.sweeps.arrays import counts as count_arrays
 
 Times = dict[str, list[float]]
@@ -48,6 +49,12 @@ GOALS: dict[str, Goal] = {
     "formulas": (">", 1000),
     "arrays": (">", 10_000),
 }
+COLUMNS = (
+    *(Column("this", part=EVERY, key=True), Column("takes", Kind.NUMBER)),
+    *(Column("over this", part=EVERY, key=True), Column("takes", Kind.NUMBER)),
+    *(Column("ratio", Kind.NUMBER), Column("quartiles", Kind.NUMBER)),
+    *(Column("goal", Kind.NUMBER), Column("met")),
+)
 COUNTS = 100  # by formulas in a run, each of a width that comes once
 SWEPT = {"dim": range(8, 8008, 8), "image_size": range(8, 8008, 8)}  # a million of them
 ARRAYS = f"""
@@ -119,16 +126,17 @@ def watched(runs: int, what: str) -> Iterable[int]:
     return track(range(runs + 1), what, console=console, disable=not console.is_terminal)
 
 
-def add_ratio(table: Table, times: Times, upper: str, lower: str) -> None:
-    """A row: the times of both, and the quartiles of their ratios run by run."""
+def row(times: Times, upper: str, lower: str) -> Row:
+    """The times of both, and the quartiles of their ratios run by run."""
     ratios = [one / other for one, other in zip(times[upper], times[lower], strict=True)]
     low, middle, high = quantiles(ratios, method="inclusive")
-    table.add_row(
+    cells = (
         *(upper, seconds(median(times[upper]))),
         *(lower, seconds(median(times[lower]))),
         *(figure(middle), f"{figure(low)} to {figure(high)}"),
         *verdict(middle, GOALS.get(lower)),
     )
+    return Row(cells, alarm=cells[-1] == "NO")
 
 
 def verdict(ratio: float, goal: Goal | None) -> tuple[str, str]:
@@ -152,10 +160,10 @@ def figure(ratio: float) -> str:
     return f"{ratio:.3f}" if ratio < 10 else f"{ratio:,.0f}"
 
 
-def conditions(runs: int, arrays: float) -> Table:
-    """What was measured, with what, and where."""
+def conditions(runs: int, arrays: float) -> dict[str, str]:
+    """The conditions of the measurement: what was measured, with what, and where."""
     devices = ", ".join(f"{tool} on {device}" for tool, device in DEVICES.items())
-    facts = {
+    return {
         "macs": "vitprof macs --counters analytic, in each format",
         "three tools": "a script that asks all three about the same model",
         "formulas": f"from spec to total, mean of {COUNTS} models that differ in width",
@@ -168,10 +176,34 @@ def conditions(runs: int, arrays: float) -> Table:
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}, "
         f"{os.cpu_count()} cores, {torch.get_num_threads()} threads in torch",
     }
-    grid = Table.grid(Column(style="dim", no_wrap=True), Column(), padding=(0, 2, 0, 0))
-    for name, text in facts.items():
-        grid.add_row(name, text)
-    return grid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed(Report):
+    """Ratios of speed, a row a pair.
+
+    Attributes:
+        tables: rows of whole processes, of tools, and of arrays.
+        facts: conditions by name.
+    """
+
+    command = "speed"
+    tables: tuple[tuple[Row, ...], ...]
+    facts: dict[str, str]
+
+    def document(self) -> Document:
+        tables = (Table(COLUMNS, rows) for rows in self.tables)
+        return (*tables, Facts(self.facts))
+
+    def records(self) -> Records:
+        names = ("this", "takes", "over", "takes_over", "ratio", "quartiles", "goal", "met")
+        rows = (tuple(map(str, row.cells)) for rows in self.tables for row in rows)
+        return Records(names, tuple(rows))
+
+    def data(self) -> dict[str, object]:
+        records = self.records()
+        rows = [dict(zip(records.columns, row, strict=True)) for row in records.rows]
+        return {"rows": rows, "conditions": self.facts}
 
 
 def main() -> None:
@@ -181,21 +213,16 @@ def main() -> None:
     if runs < 2:
         parser.error("quartiles need at least 2 runs")
     processes, counts = time_processes(runs), time_counts(runs)
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
-    for name in ("this", "takes", "over this", "takes", "ratio", "quartiles", "goal", "met"):
-        text = name in ("this", "over this", "met")
-        table.add_column(name, justify="left" if text else "right", no_wrap=True)
-    for command in COMMANDS:
-        for rival in RIVALS:
-            add_ratio(table, processes, command, rival)
-    table.add_section()
-    for tool in TOOLS:
-        add_ratio(table, counts, tool, "formulas")
-    table.add_section()
-    add_ratio(table, counts, min(TOOLS, key=lambda tool: median(counts[tool])), "arrays")
-    console = Console(highlight=False)
-    console.print(table, "", sep="\n")
-    console.print(conditions(runs, median(counts["arrays"])))
+    fastest = min(TOOLS, key=lambda tool: median(counts[tool]))
+    speed = Speed(
+        tables=(
+            tuple(row(processes, command, rival) for command in COMMANDS for rival in RIVALS),
+            tuple(row(counts, tool, "formulas") for tool in TOOLS),
+            (row(counts, fastest, "arrays"),),
+        ),
+        facts=conditions(runs, median(counts["arrays"])),
+    )
+    print(speed)
 
 
 if __name__ == "__main__":
