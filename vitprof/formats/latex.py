@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from vitprof.formats import expressions
-from vitprof.formats.cells import text
+from vitprof.formats.markup import Markup
 from vitprof.report.base import Report
-from vitprof.report.document import (
-    Cell,
-    Charts,
-    Column,
-    Element,
-    Equations,
-    Facts,
-    Heading,
-    Kind,
-    Label,
-    Marked,
-    Row,
-    Sentence,
-    Table,
-)
+from vitprof.report.document import Charts, Kind, Label, Table
 from vitprof.values.size import Size
 
 _SIGNS = {
@@ -36,65 +22,52 @@ _SIGNS = {
 
 def render_latex(report: Report) -> str:
     """Return the document as a fragment of LaTeX that needs booktabs."""
-    parts = [part for element in report.document() for part in _parts(element)]
-    return "% needs \\usepackage{booktabs}\n" + "\n\n".join(parts) + "\n"
+    return "% needs \\usepackage{booktabs}\n" + "\n\n".join(_Latex().parts(report)) + "\n"
 
 
-def _parts(element: Element) -> Iterator[str]:
-    if isinstance(element, Heading):
-        remark = f" {escape(element.remark)}" if element.remark else ""
-        yield rf"\paragraph{{{escape(element.text)}}}{remark}"
-    elif isinstance(element, Table):
-        if element.title:
-            yield escape(element.title)
-        yield _table(element)
-    elif isinstance(element, Facts):
-        items = [rf"  \item[{{{escape(n)}}}] {escape(t)}" for n, t in element.lines.items()]
-        if items:
-            yield "\n".join([r"\begin{description}", *items, r"\end{description}"])
-    elif isinstance(element, Sentence):
-        yield rf"\textbf{{{escape(element.text)}}}" if element.strong else escape(element.text)
-    elif isinstance(element, Equations):
-        yield "\n".join([r"\begin{verbatim}", element.text, r"\end{verbatim}"])
-    else:
-        assert isinstance(element, Charts)  # text charts are left out
+class _Latex(Markup):
+    def escape(self, words: str) -> str:
+        printed = "".join(_SIGNS.get(sign, sign) for sign in words)
+        return re.sub("-(?=-)", "-{}", printed)  # keeps LaTeX from joining hyphens to a dash
+
+    def strong(self, words: str) -> str:
+        return rf"\textbf{{{words}}}"
+
+    def heading(self, words: str, remark: str) -> str:
+        return rf"\paragraph{{{words}}} {remark}".rstrip()
+
+    def paragraph(self, words: str) -> str:
+        return words
+
+    def preformatted(self, words: str) -> str:
+        return "\n".join([r"\begin{verbatim}", words, r"\end{verbatim}"])
+
+    def table(self, table: Table) -> Iterator[str]:
+        if table.title:
+            yield self.escape(table.title)
+        align = "".join("r" if column.kind is Kind.NUMBER else "l" for column in table.columns)
+        lines = [rf"\begin{{tabular}}{{{align}}}", r"\toprule"]
+        lines.append(_line(self.escape(column.title) for column in table.columns))
+        for rows in (table.rows, table.totals):
+            if rows or rows is table.rows:
+                lines.append(r"\midrule")
+            lines += [_line(self.row(table, row)) for row in rows]
+        yield "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
+
+    def facts(self, lines: list[tuple[str, str]]) -> Iterator[str]:
+        items = [rf"  \item[{{{name}}}] {line}" for name, line in lines]
+        yield "\n".join([r"\begin{description}", *items, r"\end{description}"])
+
+    def formula(self, size: Size, *, numbers: bool) -> str:
+        return f"${expressions.latex(size, numbers=numbers)}$"
+
+    def label(self, label: Label) -> str:
+        times = rf" $\times${label.repeat}" if label.folded else ""
+        return r"\quad " * label.level + self.escape(label.name) + times
+
+    def charts(self, charts: Charts) -> Iterable[str]:
+        return ()  # a paper takes the figure of `sweep --plot`
 
 
-def _table(table: Table) -> str:
-    align = "".join("r" if column.kind is Kind.NUMBER else "l" for column in table.columns)
-    lines = [rf"\begin{{tabular}}{{{align}}}", r"\toprule"]
-    lines.append(_line([escape(column.title) for column in table.columns]))
-    lines.append(r"\midrule")
-    lines += [_line(_cells(table, row)) for row in table.rows]
-    if table.totals:
-        lines.append(r"\midrule")
-        lines += [_line(_cells(table, row)) for row in table.totals]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
-
-
-def _line(cells: list[str]) -> str:
+def _line(cells: Iterable[str]) -> str:
     return f"{' & '.join(cells)} \\\\"
-
-
-def _cells(table: Table, row: Row) -> list[str]:
-    cells = []
-    for cell, column in zip(row.cells, table.columns, strict=True):
-        words = _cell(cell, column)
-        strong = words and (row.strong or isinstance(cell, Marked))
-        cells.append(rf"\textbf{{{words}}}" if strong else words)
-    return cells
-
-
-def _cell(cell: Cell, column: Column) -> str:
-    if isinstance(cell, Size) and text(cell, column):
-        return f"${expressions.latex(cell, numbers=column.kind is Kind.NUMBERS)}$"
-    if isinstance(cell, Label):
-        times = rf" $\times${cell.repeat}" if cell.folded else ""
-        return rf"{chr(92)}quad " * cell.level + escape(cell.name) + times
-    return escape(text(cell, column))
-
-
-def escape(words: str) -> str:
-    """Escape text so that LaTeX prints it unchanged."""
-    printed = "".join(_SIGNS.get(sign, sign) for sign in words)
-    return re.sub("-(?=-)", "-{}", printed)  # keeps LaTeX from joining hyphens to a dash
