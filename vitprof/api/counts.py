@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from vitprof.counters import NAMES, find_tools
 from vitprof.counters.convention import Setting
 from vitprof.counters.read import read_macs, read_params
 from vitprof.counters.reading import Reading, Tool, Unavailable
-from vitprof.counters.reconcile import reconcile_macs, reconcile_params
-from vitprof.formulas.layer import Measure
+from vitprof.counters.reconcile import Difference, reconcile_macs, reconcile_params
+from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.model import Model
 from vitprof.formulas.totals import HEADLINES, totals
 from vitprof.progress import Say, quiet
@@ -17,19 +17,21 @@ from vitprof.report.counts import Counts
 from vitprof.report.rows import counted, rows
 from vitprof.request.specs import specify
 from vitprof.request.workload import BATCH
-from vitprof.values.options import Whole
+from vitprof.values.options import Value, Whole
 from vitprof.version import versions
 
 _LEVELS = Whole("levels of layers to show", maximum=100)
 
-_PARAMS_CONVENTION = (
-    "layers own parameters, and are all that torchinfo before 1.7 counted; tokens and "
-    "positions are parameters that no layer owns; fixed parameters are not trained"
-)
-_MACS_CONVENTION = (
-    "a MAC is one multiply and one add of a contraction (linear layer, convolution, "
-    "matrix product); nothing else is counted; FLOPs = 2 × MACs"
-)
+_CONVENTIONS = {
+    Measure.PARAMS: (
+        "layers own parameters, and are all that torchinfo before 1.7 counted; tokens and "
+        "positions are parameters that no layer owns; fixed parameters are not trained"
+    ),
+    Measure.MACS: (
+        "a MAC is one multiply and one add of a contraction (linear layer, convolution, "
+        "matrix product); nothing else is counted; FLOPs = 2 × MACs"
+    ),
+}
 
 
 def params(
@@ -64,27 +66,17 @@ def params(
     tools = find_tools(counters)
     tree = spec.formula()
     readings = read_params(tools, spec, say=say) if tools else {}
-    given = _given(readings)
-    return Counts(
-        command="params",
+    return _counts(
+        Measure.PARAMS,
+        tree,
+        tools,
+        readings,
+        lambda tool, reading: reconcile_params(tree, tool, reading),
         spec=spec.conditions(),
         conditions={"dtype": "float32"},
-        versions=versions(_packages(tools)),
-        convention=_PARAMS_CONVENTION,
-        totals=totals(tree, Measure.PARAMS),
-        headline=HEADLINES[Measure.PARAMS],
-        not_counted={},
-        fft_flops=0,
-        counters={name: reading.total for name, reading in given.items()},
-        differences={
-            tool.name: reconcile_params(tree, tool, given[tool.name])
-            for tool in tools
-            if tool.name in given
-        },
-        unavailable=_reasons(readings),
-        notes=_notes(given),
-        tree=rows(tree, counted(Measure.PARAMS), given, fold=fold, levels=read_levels(levels)),
-        explains=why,
+        fold=fold,
+        levels=levels,
+        why=why,
     )
 
 
@@ -133,46 +125,59 @@ def macs(
     tools = find_tools(counters)
     tree = spec.formula(images)
     readings = read_macs(tools, spec, images, setting, force=force, say=say) if tools else {}
-    given = _given(readings)
-    return Counts(
-        command="macs",
+    return _counts(
+        Measure.MACS,
+        tree,
+        tools,
+        readings,
+        lambda tool, reading: reconcile_macs(tree, tool.convention(setting), reading),
         spec={**spec.conditions(), "batch": images},
         conditions={"dtype": "float32", **setting.conditions()},
-        versions=versions(_packages(tools)),
-        convention=_MACS_CONVENTION,
-        totals=totals(tree, Measure.MACS),
-        headline=HEADLINES[Measure.MACS],
-        not_counted=tree.uncounted(),
-        fft_flops=tree.fft_flops(),
-        counters={name: reading.total for name, reading in given.items()},
-        differences={
-            tool.name: reconcile_macs(tree, tool.convention(setting), given[tool.name])
-            for tool in tools
-            if tool.name in given
-        },
-        unavailable=_reasons(readings),
-        notes=_notes(given),
-        tree=rows(tree, counted(Measure.MACS), given, fold=fold, levels=read_levels(levels)),
-        explains=why,
+        fold=fold,
+        levels=levels,
+        why=why,
     )
 
 
-def _given(readings: Mapping[str, Reading | Unavailable]) -> dict[str, Reading]:
-    return {name: said for name, said in readings.items() if isinstance(said, Reading)}
-
-
-def _reasons(readings: Mapping[str, Reading | Unavailable]) -> dict[str, str]:
-    return {name: said.reason for name, said in readings.items() if isinstance(said, Unavailable)}
-
-
-def _notes(readings: Mapping[str, Reading]) -> dict[str, str]:
-    return {name: "; ".join(said.notes) for name, said in readings.items() if said.notes}
+def _counts(
+    measure: Measure,
+    tree: Layer,
+    tools: Sequence[Tool],
+    readings: Mapping[str, Reading | Unavailable],
+    reconcile: Callable[[Tool, Reading], Difference],
+    *,
+    spec: Mapping[str, Value],
+    conditions: Mapping[str, str],
+    fold: bool,
+    levels: int | str | None,
+    why: bool,
+) -> Counts:
+    """Put the counts of the tools beside that of the formulas, each difference explained."""
+    given = {name: said for name, said in readings.items() if isinstance(said, Reading)}
+    macs = measure is Measure.MACS
+    return Counts(
+        command=measure.value,
+        spec=spec,
+        conditions=conditions,
+        versions=versions(["torch", *(tool.package for tool in tools)] if tools else []),
+        convention=_CONVENTIONS[measure],
+        totals=totals(tree, measure),
+        headline=HEADLINES[measure],
+        not_counted=tree.uncounted() if macs else {},
+        fft_flops=tree.fft_flops() if macs else 0,
+        counters={name: reading.total for name, reading in given.items()},
+        differences={
+            tool.name: reconcile(tool, given[tool.name]) for tool in tools if tool.name in given
+        },
+        unavailable={
+            name: said.reason for name, said in readings.items() if isinstance(said, Unavailable)
+        },
+        notes={name: "; ".join(said.notes) for name, said in given.items() if said.notes},
+        tree=rows(tree, counted(measure), given, fold=fold, levels=read_levels(levels)),
+        explains=why,
+    )
 
 
 def read_levels(levels: int | str | None) -> int | None:
     """Return the checked number of levels to show; None for all."""
     return None if levels is None else _LEVELS.read("levels", levels)
-
-
-def _packages(tools: list[Tool]) -> list[str]:
-    return ["torch", *(tool.package for tool in tools)] if tools else []
