@@ -22,13 +22,13 @@ from vitprof.formulas.model import Model
 from vitprof.progress import Say, quiet
 from vitprof.report.memory import (
     Beside,
+    BudgetFit,
     Change,
     GpuMemory,
     Held,
     MeasuredMemory,
     Memory,
     PhasePeak,
-    Room,
 )
 from vitprof.report.rows import kept_rows
 from vitprof.request.budget import Budget, read_budget
@@ -91,6 +91,11 @@ def memory(
     if platform is not None and workload.device == "cpu":
         raise SpecError(f"the step of the CPU takes no memory of {gpu}; leave out device or gpu")
     found = step_memory(spec, workload)
+    on_platform = None if platform is None else gpu_memory(spec, workload, platform)
+    fits = None
+    if budget is not None:
+        takes = found.peak.bytes if on_platform is None else on_platform.total
+        fits = _fit(spec, workload, budget, takes)
     measured = None
     if measure:
         say("measuring a step on the GPU")
@@ -111,9 +116,9 @@ def memory(
         kept=found.kept_bytes,
         held=_held(found.held),
         beside=None if traced is None else compare_with_trace(traced, spec, workload),
-        gpu=None if platform is None else gpu_memory(spec, workload, platform),
+        gpu=on_platform,
         measured=measured,
-        room=None if budget is None else _room(spec, workload, budget),
+        fits=fits,
         tree=kept_rows(
             spec.formula(workload.batch), found.kept, fold=fold, levels=read_levels(levels)
         ),
@@ -176,23 +181,22 @@ def _measured(model: Subject, workload: Workload) -> MeasuredMemory:
     return MeasuredMemory(**asdict(measure_step(model, workload)))
 
 
-def _room(model: Subject, workload: Workload, budget: Budget) -> Room:
-    """What is left of a budget; if nothing is, each change that makes the step fit."""
-    takes = _takes(model, workload, budget)
+def _fit(model: Subject, workload: Workload, budget: Budget, takes: int) -> BudgetFit:
+    """Compare the bytes that a step takes with a budget; list changes that make it fit."""
     if takes <= budget.bytes:
-        return Room(budget=budget, takes=takes, changes=())
+        return BudgetFit(budget=budget, takes=takes, changes=())
     changes = []
     for option, changed in _changes(workload):
-        fits = _takes(model, changed, budget)
-        if fits <= budget.bytes:
-            changes.append(Change(option=option, bytes=fits))
+        changed_takes = _takes(model, changed, budget)
+        if changed_takes <= budget.bytes:
+            changes.append(Change(option=option, bytes=changed_takes))
     for option, changed in (("", workload), *_changes(workload)):
         batch = largest_within(model, changed, budget)
         if 0 < batch < workload.batch:
             own = replace(changed, batch=batch)
             words = f"--batch {batch} {option}".rstrip()
             changes.append(Change(option=words, bytes=_takes(model, own, budget)))
-    return Room(budget=budget, takes=takes, changes=tuple(changes))
+    return BudgetFit(budget=budget, takes=takes, changes=tuple(changes))
 
 
 def _changes(workload: Workload) -> list[tuple[str, Workload]]:

@@ -178,7 +178,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
+class BudgetFit:
     """Fit of a step in a budget, and changes that would make it fit.
 
     Attributes:
@@ -198,7 +198,7 @@ class Room:
 
     @property
     def sentence(self) -> str:
-        """How much is left or lacking, and the way out."""
+        """Bytes that are left or lacking, and the way out."""
         if self.left >= 0:
             return f"yes: {Bytes(self.left)} are left of {self.budget.name}"
         words = f"no: {Bytes(-self.left)} are lacking of {self.budget.name}"
@@ -286,7 +286,7 @@ class Memory(Report):
         held: tensors alive at the highest peak; their bytes add up to it.
         beside: comparison with a trace; None without a trace.
         gpu: memory on a GPU; None without a GPU.
-        room: whether the step fits a budget; None without a budget.
+        fits: fit of the step in a budget; None without a budget.
         measured: memory of the step on the GPU of this machine; None if it was not measured.
         tree: bytes that each layer saves for the backward pass, and the rows that sum them.
     """
@@ -301,7 +301,7 @@ class Memory(Report):
     held: tuple[Held, ...]
     beside: Beside | None
     gpu: GpuMemory | None
-    room: Room | None
+    fits: BudgetFit | None
     measured: MeasuredMemory | None
     tree: tuple[Row, ...]
 
@@ -390,8 +390,8 @@ class Memory(Report):
             lines["on the GPU"] = self.gpu.sentence
         if self.measured is not None:
             lines["measured"] = self.measured.sentence(self.gpu)
-        if self.room is not None:
-            lines["fits"] = self.room.sentence
+        if self.fits is not None:
+            lines["fits"] = self.fits.sentence
         return lines | {
             "workload": pairs(self.workload),
             "spec": pairs(self.spec),
@@ -436,7 +436,7 @@ class Memory(Report):
             },
             "trace": self.beside and self.beside.record(),
             "gpu": self.gpu and self.gpu.record(),
-            "fits": self.room and self.room.record(),
+            "fits": self.fits and self.fits.record(),
             "measured": self.measured and asdict(self.measured),
             "held": [held.record() for held in self.held],
             "rows": [dict(zip(records.columns, row, strict=True)) for row in records.rows],
