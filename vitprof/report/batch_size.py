@@ -255,7 +255,7 @@ class PredictedBatch(Report):
 
     @property
     def convention(self) -> str:
-        """What has to fit, in a sentence."""
+        """Sentence on the bytes that have to fit."""
         if self.budget.platform is None:
             return PREDICTED
         platform = self.budget.platform

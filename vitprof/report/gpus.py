@@ -81,7 +81,7 @@ class Gpus(Report):
 
 @dataclass(frozen=True, kw_only=True)
 class GpuDetails(Report):
-    """All facts of one GPU, each with where it is from."""
+    """Facts of one GPU, each with its source."""
 
     command = "gpus"
     gpu: Gpu

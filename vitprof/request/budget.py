@@ -1,4 +1,4 @@
-"""How much memory there is for a step: an amount, or a GPU with the PyTorch that runs on it."""
+"""Memory budget of a step: an amount, or a GPU with the PyTorch that runs on it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Budget:
     """Memory that a step may take.
 
     Attributes:
-        bytes: all of it; of a GPU, what its driver shows a process.
+        bytes: size; of a GPU, the memory that its driver reports to a process.
         platform: the GPU and the version of PyTorch; None for an amount of memory alone, which
             the tensors of a step may fill.
     """
@@ -27,7 +27,7 @@ class Budget:
 
     @property
     def name(self) -> str:
-        """What it is, in words."""
+        """Name for a sentence: `24.00 GiB`, `GeForce RTX 3090, 24.00 GiB`."""
         if self.platform is None:
             return str(Bytes(self.bytes))
         return f"{self.platform.gpu.name}, {Bytes(self.bytes)}"
@@ -39,7 +39,7 @@ class Budget:
 
 
 def read_platform(gpu: str | None, torch: str | None) -> Platform | None:
-    """The GPU of this name with this version of PyTorch; None without a GPU.
+    """Return the GPU of a name with a version of PyTorch; None without a GPU.
 
     Raises:
         SpecError: there is no such GPU, there are several, or the rules of that version are not
@@ -65,7 +65,7 @@ def read_platform(gpu: str | None, torch: str | None) -> Platform | None:
 def read_budget(
     memory: str | int | None, gpu: str | None, torch: str | None = None
 ) -> Budget | None:
-    """The memory of a size, or of a named GPU; None where neither is given.
+    """Return the memory of a size, or of a named GPU; None if neither is given.
 
     Raises:
         SpecError: both are given, or what is given cannot be read.
@@ -83,7 +83,7 @@ def read_budget(
 
 
 def budget_record(budget: Budget | None) -> dict[str, int | str]:
-    """What a report says of its budget: bytes, and the GPU and PyTorch if it is one."""
+    """Return the fields of a report: the bytes, and GPU and PyTorch version if it names one."""
     if budget is None:
         return {}
     if budget.platform is None:
@@ -94,7 +94,7 @@ def budget_record(budget: Budget | None) -> dict[str, int | str]:
 
 
 def platform_of(device: str) -> Platform | None:
-    """The platform of a device that calls itself so, with the newest rules; None if not known."""
+    """Return the platform of a device by its own name, with the newest rules; None if unknown."""
     try:
         return Platform(gpu=find_gpu(device))
     except SpecError:
