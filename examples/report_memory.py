@@ -1,23 +1,23 @@
-"""The memory that a report on token mixers measured, on paper.
+"""Prediction of the memory figures of a report on token mixers.
 
 The report trains a masked autoencoder on images of one channel, with a small decoder (128
-wide, 8 blocks, 8 heads), and notes what five runs took on a card, and the largest batch of
-three mixers. It notes no more than that. Assumed here:
+wide, 8 blocks, 8 heads). It gives the memory of five runs on a GPU, and the largest batch of
+three mixers, and nothing else. Assumed here:
 
 - images of 256 × 256, of which the encoder sees a quarter (mask ratio 0.75);
 - training in fp32 with AdamW, the gradients dropped before each step;
 - the softmax of PyTorch up to 1.10, which kept its input beside its output (pytorch#65242);
-- a constant of 3.29 GiB for context, libraries and whatever else. The report's figures for
-  lambda lie on a line in batch × patches that begins at 3.33; parameters and optimizer are
-  0.04 of it. About 2 GiB are unexplained.
+- a constant of 3.29 GiB for context, libraries and anything else. The report's figures for
+  lambda are on a line in batch × patches with an intercept of 3.33; parameters and optimizer
+  are 0.04 of it. About 2 GiB are unexplained.
 
-The size of the images, the softmax and the constant were picked by these figures, so that
-the totals fit proves little; the differences, where the constant cancels, say more. What
-is predicted of the report's card is the tensors, without what the allocator reserves beyond
-them. The old softmax is a rule of this file, put in place of the one for today's PyTorch.
+The size of the images, the softmax and the constant were chosen by these figures, so totals
+that fit prove little; the differences, in which the constant cancels, say more. For the
+report's GPU only the tensors are predicted, without the memory that the allocator reserves
+beyond them. The old softmax is a rule of this file, which replaces that of today's PyTorch.
 
-The last table needs none of these assumptions. There the largest batches were found by trial
-on an H100 limited to 24 GiB, and are predicted with all that PyTorch reserves on it.
+The last table needs none of these assumptions. Its largest batches were found by trial on an
+H100 limited to 24 GiB, and are predicted with all that PyTorch reserves on it.
 
     python examples/report_memory.py
 """
@@ -52,12 +52,12 @@ CONSTANT = 329 * GIB // 100
 
 PATCHES = (4, 8, 16)
 DECODERS = ((128, 8), (512, 16))  # the report's two: width and heads
-CARDS = sorted({int(gpu.memory) * GIB for gpu in gpus() if 10 <= gpu.memory <= 24})
+MEMORIES = sorted({int(gpu.memory) * GIB for gpu in gpus() if 10 <= gpu.memory <= 24})
 
 LARGEST = {"attn": 23, "lambda": 49, "linear": 87}
 LARGEST_WITHIN = 53  # percent, at worst, of the closest that is found
 
-# By trial on an H100 of which PyTorch might reserve 24 GiB, with PyTorch 2.11 and today's softmax;
+# By trial on an H100 of which PyTorch could reserve 24 GiB, with PyTorch 2.11 and today's softmax;
 # patch 8 and the wider of the report's decoders.
 H100, LIMIT = Platform(gpu=find_gpu("h100"), torch=(2, 11)), 24 * GIB
 TRIED = {"attn": 23, "lambda": 87, "linear": 60}
@@ -65,7 +65,7 @@ TRIED_WITHIN = 3  # percent
 
 
 def softmax(m: Eager, op: Op, x: Tensor) -> Tensor:
-    """The softmax of PyTorch up to 1.10: keeps its input beside its output."""
+    """Follow the softmax of PyTorch up to 1.10, which saves its input beside its output."""
     y = norms.softmax(m, x)
     m.save(y.node, x)
     return y
@@ -88,14 +88,14 @@ def training(batch: int = 1) -> Workload:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A figure of the report and what is predicted for it.
+    """Figure of the report, and its prediction.
 
     Attributes:
-        name: of the run.
-        reported: in the report's GB.
-        old: bytes by the rules of that time, with the constant.
-        today: bytes by today's rules, without it.
-        within: percent that the prediction in GiB is off by at most, as stated here.
+        name: name of the run.
+        reported: the report's figure, in its GB.
+        old: predicted bytes by the rules of that time, with the constant.
+        today: predicted bytes by today's rules, without the constant.
+        within: largest error of the prediction in GiB, in percent, as stated here.
     """
 
     name: str
@@ -105,7 +105,7 @@ class Figure:
     within: int
 
     def less(self, other: Figure, *, within: int) -> Figure:
-        """By how much this one is more."""
+        """Return the difference of this figure less another."""
         return Figure(
             name=f"{self.name} − {other.name.partition(', ')[2]}",
             reported=self.reported - other.reported,
@@ -147,7 +147,7 @@ def show(table: Table, text: str) -> None:
 
 
 def compare(first: str, figures: Iterable[Figure], text: str) -> bool:
-    """Print the figures side by side; whether none is further off than is stated."""
+    """Print the figures side by side; return True if each is as near as stated."""
     table = table_of(first, "report", "GiB", "%", "within", "", "or GB", "%", "today")
     right = []
     for one in figures:
@@ -169,18 +169,18 @@ def compare(first: str, figures: Iterable[Figure], text: str) -> bool:
 
 
 def compare_largest() -> bool:
-    """Print the model and the card that come closest to the report's largest batches."""
+    """Print the model and the GPU memory that come closest to the report's largest batches."""
     scanned = []
-    for patch, decoder, card in product(PATCHES, DECODERS, CARDS):
+    for patch, decoder, size in product(PATCHES, DECODERS, MEMORIES):
         found = {
             mixer: largest_batch(
-                autoencoder(mixer, patch, decoder), training(), card - CONSTANT, rules=OLD
+                autoencoder(mixer, patch, decoder), training(), size - CONSTANT, rules=OLD
             )
             for mixer in LARGEST
         }
         worst = max(abs(percent(found[mixer], LARGEST[mixer])) for mixer in LARGEST)
-        scanned.append((worst, patch, decoder, card, found))
-    worst, patch, (width, heads), card, closest = min(scanned, key=lambda one: one[0])
+        scanned.append((worst, patch, decoder, size, found))
+    worst, patch, (width, heads), size, closest = min(scanned, key=lambda one: one[0])
     right = worst <= LARGEST_WITHIN
     table = table_of("largest batch", "report", "closest", "%")
     for mixer, reported in LARGEST.items():
@@ -189,20 +189,20 @@ def compare_largest() -> bool:
     above = sum(found["lambda"] > found["linear"] for *_, found in scanned)
     show(
         table,
-        f"Closest: patch {patch}, decoder {width} wide with {heads} heads, a card of "
-        f"{card // GIB} GiB. The worst\nis within {LARGEST_WITHIN} %: {'yes' if right else 'NO'}. "
+        f"Closest: patch {patch}, decoder {width} wide with {heads} heads, a GPU of "
+        f"{size // GIB} GiB. The worst\nis within {LARGEST_WITHIN} %: {'yes' if right else 'NO'}. "
         f"This is the best of {len(scanned)} scanned and not a fit: patch\n"
-        f"{', '.join(map(str, PATCHES))}, the report's two decoders, cards of "
-        f"{', '.join(f'{memory // GIB}' for memory in CARDS)} GiB,\nthe constant and the softmax "
+        f"{', '.join(map(str, PATCHES))}, the report's two decoders, GPUs of "
+        f"{', '.join(f'{one // GIB}' for one in MEMORIES)} GiB,\nthe constant and the softmax "
         "as above.\n"
         f"In {above} of {len(scanned)} lambda fits a larger batch than linear. The report has "
-        "it the\nother way round, so with these layers no card and no constant gives all three.",
+        "it the\nother way round, so with these layers no GPU and no constant gives all three.",
     )
     return right
 
 
 def compare_tried() -> bool:
-    """Print the largest batches that an H100 took by trial, and what is predicted for it."""
+    """Print the largest batches by trial on an H100, and their predictions."""
     table = table_of("largest batch", "report", "by trial", "predicted", "%")
     right = []
     for mixer, tried in TRIED.items():
@@ -223,11 +223,11 @@ def compare_tried() -> bool:
 
 
 def main() -> int:
-    """Compare all figures; 0 if each is as near as is stated, else 1."""
+    """Compare all figures; return 0 if each is as near as stated, else 1."""
     print(
         "Assumed: images of 256 × 256, mask ratio 0.75, training in fp32 with AdamW, the\n"
         "softmax of PyTorch up to 1.10, which kept its input too (pytorch#65242), and a\n"
-        "constant of 3.29 GiB for context, libraries and whatever else, about 2 GiB of it\n"
+        "constant of 3.29 GiB for context, libraries and anything else, about 2 GiB of it\n"
         "unexplained. GB may be GiB or 10^9 bytes; differences in %. Today: GiB with\n"
         "today's softmax and no constant.\n"
     )

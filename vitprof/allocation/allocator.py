@@ -1,24 +1,24 @@
-"""What a card reserves for the tensors of a step, by PyTorch's native caching allocator.
+"""Memory that a GPU reserves for the tensors of a step, by PyTorch's native caching allocator.
 
-Its rules are those of PyTorch's `c10/cuda/CUDACachingAllocator.cpp` with the default
+The rules are those of PyTorch's `c10/cuda/CUDACachingAllocator.cpp` with the default
 settings; newer versions keep the sizes in `c10/core/AllocatorConfig.h`:
 
 - A size is rounded up to a multiple of 512 bytes; nothing is allocated for 0 bytes.
-- Up to 1 MiB it goes to the small pool, above to the large pool.
+- A size up to 1 MiB is allocated in the small pool, a larger one in the large pool.
 - It takes the smallest free block of its pool that holds it, of equals the one at the
-  lowest address. Where there is none, the driver is asked for a segment: 2 MiB in the small
+  lowest address. If there is none, the driver is asked for a segment: 2 MiB in the small
   pool; in the large pool 20 MiB below 10 MiB, and else a multiple of 2 MiB.
-- What is left of the block is split off, in the large pool only where it is more than
+- The remainder of the block is split off, in the large pool only if it is more than
   1 MiB. A remainder that stays is counted as allocated.
 - A block that is freed merges with its free neighbours in the segment. The segment stays
   reserved.
-- Where the driver has no room for a segment, those of both pools that are wholly free are
-  given back to it, and it is asked once more.
+- If the driver has no memory for a segment, those of both pools that are wholly free are
+  released to it, and it is asked once more.
 
-Left out, since an eager step on one card does without: several streams, `max_split_size`
-and the other settings, expandable segments, the pools of CUDA graphs. What the CUDA context
-takes, and what is allocated past PyTorch, is not in it. The addresses are the driver's own
-affair; here each new segment lies above all before it.
+Left out, since an eager step on one GPU does not use them: several streams, `max_split_size`
+and the other settings, expandable segments, the pools of CUDA graphs. The memory of the CUDA
+context, and memory that is not allocated through PyTorch, is not included. The driver chooses
+the addresses; here each new segment has a higher address than all before it.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ _SEGMENT_UNIT = 2 * _MIB
 
 
 class DoesNotFitError(Exception):
-    """An allocation for which the capacity has no room, even with all caches released."""
+    """Error of an allocation that exceeds the capacity, even with all caches released."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reserved:
-    """The most bytes that a sequence of allocations took on the card.
+    """Most bytes that a sequence of allocations took on the GPU.
 
     The three peaks need not be of the same instant.
 
     Attributes:
-        requested_bytes: what the tensors asked for.
+        requested_bytes: bytes that were requested for tensors.
         allocated_bytes: their blocks, as `torch.cuda.max_memory_allocated` counts them.
         reserved_bytes: the segments, as `torch.cuda.max_memory_reserved` counts them.
     """
@@ -61,13 +61,13 @@ def replay(events: Iterable[tuple[int, int]], *, capacity: int | None = None) ->
     """Allocate and free in the order of `events`.
 
     Args:
-        events: which allocation, and its bytes, negative at its end; as in
+        events: number of an allocation, and its bytes, negative if it is freed; as in
             `vitprof.running.trace.Trace.events`.
         capacity: bytes that the segments may take together; None sets no limit.
 
     Raises:
-        DoesNotFitError: an allocation needs a segment that the capacity has no room for.
-        KeyError: an allocation ends that has not begun.
+        DoesNotFitError: an allocation needs a segment for which the capacity does not suffice.
+        KeyError: an allocation is freed that is not live.
     """
     allocator = Allocator(capacity=capacity)
     live: dict[int, Block] = {}
@@ -85,26 +85,26 @@ def replay(events: Iterable[tuple[int, int]], *, capacity: int | None = None) ->
 
 @dataclass(slots=True)
 class Level:
-    """A number of bytes, and the most that it has been."""
+    """Number of bytes, and its peak."""
 
     now: int = 0
     peak: int = 0
 
     def change(self, by: int) -> None:
-        """Add to it, or take from it."""
+        """Add bytes, or subtract them if `by` is negative."""
         self.now += by
         self.peak = max(self.peak, self.now)
 
 
 @dataclass(slots=True, eq=False)
 class Block:
-    """A part of a segment, free or allocated as a whole.
+    """Part of a segment, free or allocated as a whole.
 
     Attributes:
         address: bytes from the start of the first segment.
         size: bytes.
         pool: the pool of its segment.
-        requested: bytes that were asked for, where it is allocated.
+        requested: bytes that were requested, if it is allocated.
         before, after: its neighbours in the segment.
     """
 
@@ -117,11 +117,11 @@ class Block:
 
 
 class Allocator:
-    """Gives out blocks of segments, and keeps the segments.
+    """Caching allocator, which allocates blocks of segments and keeps the segments.
 
     Attributes:
-        requested: bytes that were asked for.
-        allocated: bytes of the blocks that are given out.
+        requested: bytes that were requested.
+        allocated: bytes of the blocks that are allocated.
         reserved: bytes of the segments.
     """
 
@@ -130,15 +130,15 @@ class Allocator:
         self.allocated = Level()
         self.reserved = Level()
         self._capacity = capacity
-        self._end = 0  # of the segment with the highest address until now
+        self._end = 0  # of the segment with the highest address so far
         self._small = Pool(unsplit=0)
         self._large = Pool(unsplit=1 * _MIB)
 
     def allocate(self, requested: int) -> Block:
-        """Give out a block of at least `requested` bytes, of which there is at least one.
+        """Allocate a block of at least `requested` bytes, 1 or more.
 
         Raises:
-            DoesNotFitError: it needs a segment that the capacity has no room for.
+            DoesNotFitError: it needs a segment for which the capacity does not suffice.
         """
         size = _up(requested, _UNIT)
         pool = self._small if size <= _SMALL else self._large
@@ -150,7 +150,7 @@ class Allocator:
         return block
 
     def free(self, block: Block) -> None:
-        """Take back a block that was given out."""
+        """Free a block that was allocated."""
         self.requested.change(-block.requested)
         self.allocated.change(-block.size)
         block.pool.put(block)
@@ -173,10 +173,10 @@ class Allocator:
 
 
 class Pool:
-    """The free blocks of the segments for small sizes, or of those for large ones."""
+    """Free blocks of the segments for small sizes, or of those for large ones."""
 
     def __init__(self, *, unsplit: int) -> None:
-        self._unsplit = unsplit  # the most bytes that are left at the end of a block
+        self._unsplit = unsplit  # the largest remainder that stays in a block
         self._order: list[tuple[int, int]] = []  # size and address: the best fit comes first
         self._free: dict[int, Block] = {}  # by address
 
@@ -189,7 +189,7 @@ class Pool:
         return self._free.pop(address)
 
     def split(self, block: Block, size: int) -> None:
-        """Cut `block` down to `size` bytes, and keep what is left, if it is enough."""
+        """Shorten `block` to `size` bytes, and insert the remainder if it is large enough."""
         left = block.size - size
         if left <= self._unsplit:
             return
@@ -200,7 +200,7 @@ class Pool:
         self._insert(rest)
 
     def put(self, block: Block) -> None:
-        """Keep a block, merged with its free neighbours."""
+        """Insert a block, merged with its free neighbours."""
         if block.before is not None and self._remove(block.before):
             block = _merge(block.before, block)
         if block.after is not None and self._remove(block.after):
@@ -219,7 +219,7 @@ class Pool:
         self._free[block.address] = block
 
     def _remove(self, block: Block) -> bool:
-        """Remove a block, and say whether it was one of the free ones."""
+        """Remove a block; return True if it was one of the free ones."""
         if self._free.pop(block.address, None) is None:
             return False
         del self._order[bisect_left(self._order, (block.size, block.address))]
@@ -232,7 +232,7 @@ def _up(size: int, unit: int) -> int:
 
 
 def _segment_bytes(size: int) -> int:
-    """How much the driver is asked for, where no free block holds `size` bytes."""
+    """Return bytes of the segment that is reserved if no free block holds `size` bytes."""
     if size <= _SMALL:
         return _SMALL_SEGMENT
     if size < _OWN_SEGMENT:
@@ -241,7 +241,7 @@ def _segment_bytes(size: int) -> int:
 
 
 def _merge(before: Block, after: Block) -> Block:
-    """Make one block of two neighbours."""
+    """Merge two neighbouring blocks."""
     before.size += after.size
     before.after = after.after
     if before.after is not None:

@@ -1,11 +1,11 @@
-"""Tensors without numbers, the graph that autograd makes of them, and its backward pass.
+"""Tensors without data, the graph that autograd builds of them, and its backward pass.
 
-A `Node` stands for one function of PyTorch's graph: it keeps tensors, and `back` says which
-gradients it allocates of the one that it is given. As in PyTorch's engine, functions run from
-the one that was made last; what a function returns is reduced to the shape and cast to the
-dtype of its input; then the gradients that it was given are let go, then what it kept, then
-its results go on to the functions that wait for them. A parameter takes its gradient over if
-nobody else holds it and it is laid out alike, and else copies it.
+A `Node` is one function of autograd's graph: it saves tensors, and its `back` allocates the
+gradients of its inputs from those of its outputs. As in PyTorch's engine, the function that was
+created last runs first. A gradient that it returns is summed to the shape and cast to the dtype
+of the input. Then the gradients that it received are freed, then what it saved, and then its
+results are passed to the functions that wait for them. A parameter takes its gradient over if
+nothing else holds it and its strides are the parameter's; else it copies the gradient.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vitprof.allocation.strides import Ints
+from vitprof.allocation.strides import Ints, is_contiguous
 from vitprof.allocation.timeline import BYTES, Storage
 from vitprof.formulas.op import Shape
 
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 
 
 class Tensor:
-    """A tensor as far as memory goes.
+    """Tensor with all that its memory depends on, and no data.
 
     Attributes:
-        sizes: its axes, by name.
-        shape: its axes.
-        strides: how far neighbours along each axis lie apart, in elements.
+        sizes: lengths of its axes, by name.
+        shape: lengths of its axes.
+        strides: strides of its axes, in elements.
         dtype: a key of `BYTES`.
-        storage: where it lies.
-        wanted: whether it requires a gradient.
-        node: the function that made it, if one has to be run backward.
-        slot: which of that function's outputs it is.
-        leaf: whether it is a parameter.
-        holders: how many hold it: variables, nodes of the graph, sums of gradients.
+        storage: its memory, which views share.
+        requires_grad: True if it requires a gradient.
+        node: the function that made it (`grad_fn`); None if it has none.
+        slot: index among that function's outputs.
+        leaf: True if it is a parameter.
+        holders: number of references: variables, nodes of the graph, sums of gradients.
     """
 
     __slots__ = (
         *("dtype", "holders", "leaf", "node", "shape", "sizes", "slot", "storage"),
-        *("strides", "wanted"),
+        *("requires_grad", "strides"),
     )
 
     def __init__(self, sizes: Shape, strides: Ints, dtype: str, storage: Storage) -> None:
@@ -49,7 +49,7 @@ class Tensor:
         self.strides = strides
         self.dtype = dtype
         self.storage = storage
-        self.wanted = False
+        self.requires_grad = False
         self.node: Node | None = None
         self.slot = 0
         self.leaf = False
@@ -60,27 +60,32 @@ class Tensor:
         """Shape and strides."""
         return self.shape, self.strides
 
+    @property
+    def is_contiguous(self) -> bool:
+        """True if the tensor is contiguous."""
+        return is_contiguous(self.shape, self.strides)
+
 
 def widest(*tensors: Tensor) -> str:
-    """The dtype that PyTorch promotes to: of more bytes, one with axes before one without."""
+    """Return the dtype that PyTorch promotes to: the widest of those with axes, if any has axes."""
     with_axes = [tensor for tensor in tensors if tensor.shape] or tensors
     return max((tensor.dtype for tensor in with_axes), key=lambda dtype: BYTES[dtype])
 
 
-# From the gradients of what a function made, None where none has arrived, and from what it has
-# kept, to those of its inputs.
+# Maps the gradients of a function's outputs, None if none has arrived, and the tensors that it
+# saved to the gradients of its inputs.
 Back = Callable[[Sequence[Any], Sequence[Any]], Sequence[Tensor | None]]
 
 
 @dataclass(slots=True)
 class Edge:
-    """Where the gradient of a function's input goes.
+    """Edge of the graph, along which the gradient of a function's input is passed.
 
     Attributes:
-        node: the function that made the input, or its parameter.
-        slot: which of that function's outputs it is.
-        sizes: the input's axes.
-        dtype: the input's.
+        node: the function that made the input, or the leaf of a parameter.
+        slot: index of the input among that function's outputs.
+        sizes: lengths of the input's axes.
+        dtype: dtype of the input.
     """
 
     node: Node
@@ -90,14 +95,14 @@ class Edge:
 
 
 class Node:
-    """A function of the graph, waiting for the gradients of what it made.
+    """Function of the graph, which waits for the gradients of its outputs.
 
     Attributes:
         at: path of the op that it belongs to.
-        edges: where the gradients of its inputs go; None where none is wanted.
-        back: makes them.
-        saved: what it keeps for that.
-        grads: the gradients that have arrived, one an output.
+        edges: an edge per input; None if the input needs no gradient.
+        back: makes the gradients of the inputs.
+        saved: tensors that are saved for that.
+        grads: gradients that have arrived, one per output.
     """
 
     __slots__ = ("at", "back", "edges", "grads", "saved")
@@ -109,18 +114,18 @@ class Node:
         self.saved: list[Tensor | Promise] = []
         self.grads: list[Tensor | None] = [None]
 
-    def wants(self, place: int) -> bool:
-        """Whether the gradient of an input is wanted."""
+    def needs_grad(self, place: int) -> bool:
+        """Return True if an input needs a gradient (`ctx.needs_input_grad`)."""
         return self.edges[place] is not None
 
 
 class Leaf(Node):
-    """A parameter, waiting for its gradient.
+    """Leaf of the graph: a parameter, which waits for its gradient.
 
     Attributes:
-        shape: its axes.
-        strides: how it lies in memory.
-        uses: how many gradients are still to come.
+        shape: shape of the parameter.
+        strides: strides of the parameter, in elements.
+        uses: number of gradients that are still to come.
     """
 
     __slots__ = ("shape", "strides", "uses")
@@ -133,27 +138,27 @@ class Leaf(Node):
 
 
 class EnoughError(Exception):
-    """All that a checkpointed block has promised is there again: PyTorch stops there."""
+    """Signal that a recomputed block has made all that it promised: PyTorch stops there."""
 
 
 class Frame:
-    """A checkpointed block: what its functions keep is promised, and made again when first read.
+    """Checkpointed block: what its functions save is promised, and made again when first read.
 
     Attributes:
-        body: what the block does.
-        read: its input, as a tensor of the program.
-        input: its input, which is held instead.
-        path: where the block is.
-        promises: how many things are promised.
-        left: how many functions' promises are still to be kept.
-        made: what was promised, once it has been made again.
-        numbers: what the functions of the block that runs again keep besides, while it runs.
+        body: entries of the block.
+        read: number of its input in the program.
+        input: its input, which is held in place of what is promised.
+        path: path of the block.
+        promises: number of tensors that are promised.
+        left: number of promises that functions still hold.
+        made: the promised tensors, once they have been made again.
+        kept: scalars and generator states that are held while the block is recomputed.
         generator: the generator's state before a block that draws random numbers, which is held
             to draw the same again; on a CPU a tensor.
     """
 
     __slots__ = (
-        *("body", "generator", "input", "left", "made", "numbers", "path", "promises", "read"),
+        *("body", "generator", "input", "kept", "left", "made", "path", "promises", "read"),
     )
 
     def __init__(self, body: list[Entry], read: int, input: Tensor, path: str) -> None:
@@ -163,13 +168,13 @@ class Frame:
         self.path = path
         self.promises = self.left = 0
         self.made: list[Tensor | None] | None = None
-        self.numbers: list[Tensor] = []
+        self.kept: list[Tensor] = []
         self.generator: list[Tensor] = []
 
 
 @dataclass(slots=True)
 class Promise:
-    """A tensor that a block will make again."""
+    """Saved tensor that a checkpointed block will make again."""
 
     frame: Frame
     index: int
@@ -177,11 +182,11 @@ class Promise:
 
 @dataclass(slots=True)
 class Boundary:
-    """Where one of equal blocks hands its output on.
+    """Boundary after one of equal blocks.
 
     Attributes:
-        instant: the last one before the backward pass goes on into the block.
-        gradient: all that matters of the gradient that it goes on with.
+        instant: the last instant before the backward pass enters the block.
+        gradient: signature of the gradient that enters it.
     """
 
     instant: int = 0

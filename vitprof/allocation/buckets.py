@@ -14,14 +14,14 @@ def buckets(sizes: Sequence[int]) -> list[list[int]]:
 
     A bucket takes gradients until they reach its limit, 1 MiB for the first and 25 MiB for the
     others, so that the last one may go beyond it (`compute_bucket_assignment_by_size` in
-    reducer.cpp). From the second step on the order is that in which gradients are ready, for
-    which the reverse order of the parameters stands here.
+    reducer.cpp). From the second step on the order is that in which gradients are ready; here it
+    is taken to be the reverse order of the parameters.
 
     Args:
-        sizes: bytes of each trained parameter, in the order of the module's.
+        sizes: bytes of each trained parameter, in the module's order.
 
     Returns:
-        Places in `sizes` of the gradients of each bucket.
+        Indices into `sizes` of the gradients of each bucket.
     """
     found: list[list[int]] = []
     held: list[int] = []

@@ -3,7 +3,7 @@
     n_i = ‖g_i‖, n = ‖(n_1, ..., n_T)‖
     g_i ← g_i min(1, c / (n + ε))
 
-Each norm is a tensor of one number in the dtype of the gradients, and so is each step from n to
+Each norm is a tensor of one element in the dtype of the gradients, and so is each step from n to
 the factor; the gradients are multiplied in place.
 """
 
@@ -45,7 +45,7 @@ def norm(m: Eager, x: Tensor) -> Tensor:
 
 
 def _norms_together(m: Eager, flat: Sequence[Tensor]) -> list[Tensor]:
-    """`_foreach_norm`, whose kernel on a GPU sums chunks of each tensor into an fp32 buffer."""
+    """Allocate `_foreach_norm`, whose kernel on a GPU sums chunks of tensors into fp32."""
     if m.platform is None:
         return [m.new((), x.dtype) for x in flat]
     chunks = max(-(-x.shape[0] // _CHUNK) for x in flat)

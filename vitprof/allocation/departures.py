@@ -1,8 +1,8 @@
-"""Where eager PyTorch holds other memory than a trace on fake tensors shows.
+"""Departures: memory of eager PyTorch that differs from a trace on fake tensors.
 
-Fake tensors run PyTorch's own dispatch, but their kernels are Python that makes results only,
-and a tensor subclass takes some functions' other path. A step on paper can be read with or
-without each of these departures; with none of them it is the trace.
+Fake tensors run PyTorch's own dispatch, but their kernels are in Python and make results only,
+and some functions take another path for a tensor subclass. A step on paper can be read with or
+without each of these departures; without any it equals the trace.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def _departure(sentence: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Departures:
-    """Eager PyTorch has all of them, a trace none."""
+    """Set of departures: eager PyTorch has all of them, a trace none."""
 
     sums: bool = _departure("gradients that meet are added in place")
     biases: bool = _departure("a linear layer of what is not contiguous adds its bias in place")
@@ -29,7 +29,7 @@ class Departures:
     counts: bool = _departure("the optimizer's counts of steps lie in the CPU's memory")
 
     def without(self, name: str) -> Departures:
-        """All but one."""
+        """Return a copy without one departure."""
         return replace(self, **{name: False})
 
 
@@ -38,5 +38,5 @@ TRACED = Departures(**{one.name: False for one in fields(Departures)})
 
 
 def sentences() -> dict[str, str]:
-    """Each departure in words, by its name."""
+    """Return a sentence per departure, by its name."""
     return {one.name: one.metadata["sentence"] for one in fields(Departures)}

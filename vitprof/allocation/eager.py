@@ -1,8 +1,8 @@
-"""Eager PyTorch on paper: tensors without numbers, followed from allocation to allocation.
+"""Eager PyTorch on paper: tensors without data, followed from allocation to allocation.
 
-The methods here are what ATen's functions are made of: allocations, views, autograd's graph
-and engine, autocast's casts, activation checkpointing. What each function allocates and keeps
-stands in `vitprof.allocation.kernels`.
+The methods here are the parts of ATen's functions: allocations, views, autograd's graph and
+engine, autocast's casts, activation checkpointing. The allocations of each function, and the
+tensors that it saves, are in `vitprof.allocation.kernels`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from vitprof.allocation.strides import (
     dense,
     elementwise,
     fake_view,
-    is_contiguous,
     is_dense,
     view,
 )
@@ -51,22 +50,25 @@ _SCALAR: tuple[Ints, Ints] = ((), ())
 
 
 class Eager:
-    """A step on paper.
+    """Step on paper.
 
     Attributes:
-        timeline: books what is held.
-        dtype: what contractions compute in.
-        weight_dtype: what parameters are kept in.
-        training: in train mode, with gradients.
-        autocast: in mixed precision.
-        on_gpu: with the kernels and the list of autocast that a GPU has.
-        departs: in what it is not as a trace on fake tensors has it.
-        own_memory: with what kernels of the CPU take for themselves.
+        timeline: storages of the step.
+        dtype: dtype of contractions.
+        weight_dtype: dtype of parameters.
+        training: True in train mode, with gradients.
+        autocast: True in mixed precision.
+        on_gpu: True for the kernels and the autocast list of a GPU.
+        departs: differences from a trace on fake tensors that are included.
+        own_memory: True if the memory that kernels of the CPU take for themselves counts.
         platform: GPU and PyTorch whose kernels' own memory counts too; None for tensors alone.
-        convolutions: each one that a library may give a workspace: instant, path, most bytes.
+        convolutions: each one that cuDNN may give a workspace: instant, path, most bytes.
         arriving: `added` to gradients that are there, `moved` into buckets, or `taken` over.
-        recomputing: the block that runs again, if one does.
-        watched: where equal blocks meet, by the function that makes what one hands on.
+        recomputing: the checkpointed block that is recomputed; None if none is.
+        recompute: recomputes a checkpointed block.
+        nodes: functions of the graph, in the order of their creation.
+        watched: boundaries of equal blocks, by the function that makes a block's output.
+        casts: copies of parameters that autocast keeps, with the parameter, by its id.
     """
 
     def __init__(
@@ -103,30 +105,30 @@ class Eager:
     # Memory
 
     def new(self, sizes: Shape, dtype: str, strides: Ints | None = None) -> Tensor:
-        """Allocate a tensor; without strides, its numbers lie in their order."""
+        """Allocate a tensor; contiguous if no strides are given."""
         values = [size.value for size in sizes]
-        numbers = BYTES[dtype]
+        size = BYTES[dtype]
         for value in values:
-            numbers *= value
-        storage = self.timeline.allocate(numbers, sizes, dtype)
+            size *= value
+        storage = self.timeline.allocate(size, sizes, dtype)
         return Tensor(
             sizes, contiguous(tuple(values)) if strides is None else strides, dtype, storage
         )
 
     def like(self, x: Tensor, dtype: str | None = None) -> Tensor:
-        """Allocate a tensor laid out like another one: `empty_like`."""
+        """Allocate a tensor with the strides of another one if it is dense: `empty_like`."""
         strides = x.strides if is_dense(x.shape, x.strides) else dense(x.shape, [x.strides])
         return self.new(x.sizes, dtype or x.dtype, strides)
 
     def elementwise(
         self, *inputs: Tensor, sizes: Shape | None = None, dtype: str | None = None
     ) -> Tensor:
-        """Allocate what is made of tensors element by element.
+        """Allocate the elementwise result of tensors.
 
         Args:
             inputs: the tensors, in the order of the kernel's arguments.
-            sizes: the axes of what is made; without, those of the first.
-            dtype: its dtype; without, that which PyTorch promotes to.
+            sizes: shape of the result; None for that of the first input.
+            dtype: dtype of the result; None for the one that PyTorch promotes to.
         """
         sizes = inputs[0].sizes if sizes is None else sizes
         shape = tuple([size.value for size in sizes])
@@ -134,7 +136,7 @@ class Eager:
         common = widest(*inputs)
         if not self.own_memory:
             return self.new(sizes, dtype or common, strides)
-        # A kernel of the CPU reads a copy of what has another dtype.
+        # A kernel of the CPU reads a copy of an input that has another dtype.
         copies = [self.like(x, common) for x in inputs if x.dtype != common]
         made = self.new(sizes, dtype or common, strides)
         self.free(*copies)
@@ -143,55 +145,55 @@ class Eager:
     def with_scalar(
         self, x: Tensor, node: Node | None = None, *, kept: Sequence[Tensor] = ()
     ) -> Tensor:
-        """Allocate what is made of a tensor and a number element by element.
+        """Allocate the elementwise result of a tensor and a scalar.
 
         Args:
             x: the tensor.
-            node: the function that keeps the number, if one does.
-            kept: the number, where it has been kept.
+            node: the function that saves the scalar; None if none does.
+            kept: the scalar, if it has been saved.
         """
         layouts = (x.layout, _SCALAR) if self.departs.layouts else (x.layout,)
-        number = [*kept] or self.number()
-        copied = [self.new((), x.dtype) for _ in number]
+        scalar = [*kept] or self.scalar()
+        copied = [self.new((), x.dtype) for _ in scalar]
         made = self.new(x.sizes, x.dtype, elementwise(x.shape, layouts))
-        self.free(*number, *copied)
+        self.free(*scalar, *copied)
         if node is not None:
-            for one in number:
-                self._keep_number(node, one)
+            for one in scalar:
+                self._keep_scalar(node, one)
         return made
 
-    def _keep_number(self, node: Node, number: Tensor) -> None:
-        """Keep a number for the backward pass: checkpointing leaves numbers as they are."""
-        self.hold(self._turned(number))
+    def _keep_scalar(self, node: Node, scalar: Tensor) -> None:
+        """Save a scalar for the backward pass: checkpointing does not promise scalars."""
+        self.hold(self._as_saved(scalar))
         if self.recomputing is None:
-            node.saved.append(number)
+            node.saved.append(scalar)
         else:
-            self.recomputing.numbers.append(number)
+            self.recomputing.kept.append(scalar)
 
-    def number(self) -> list[Tensor]:
-        """A number as an operand: on a CPU a tensor of 8 bytes."""
+    def scalar(self) -> list[Tensor]:
+        """Allocate a scalar operand: on a CPU a tensor of 8 bytes; empty elsewhere."""
         return [self.new((), "int64")] if self.own_memory else []
 
     def copies(self, *inputs: Tensor) -> list[Tensor]:
-        """Contiguous copies that a kernel reads in place of tensors that are not contiguous."""
+        """Allocate contiguous copies that a kernel reads in place of inputs that are not."""
         if not self.own_memory and self.platform is None:
             return []
-        return [self.new(x.sizes, x.dtype) for x in inputs if not is_contiguous(*x.layout)]
+        return [self.new(x.sizes, x.dtype) for x in inputs if not x.is_contiguous]
 
     def buffers(self, *bytes: int) -> list[Tensor]:
-        """What a kernel of the CPU takes for itself."""
+        """Allocate buffers of these bytes that a kernel of the CPU takes for itself."""
         if not self.own_memory:
             return []
         return [self.new((Size(some),), "bool") for some in bytes]
 
     def scratch(self, *bytes: int) -> None:
-        """Allocate what a kernel of the GPU takes for itself, until the kernel is over."""
+        """Allocate buffers of these bytes that a kernel of the GPU takes, and free them."""
         self.free(*[self.new((Size(some),), "bool") for some in bytes])
 
     def reduction(
         self, x: Tensor, dims: Sequence[int], *, result: str = "", accumulator: int = 4
     ) -> None:
-        """Allocate what a reduction along axes takes for itself on a GPU."""
+        """Allocate the buffers that a reduction along axes takes on a GPU, and free them."""
         if self.platform is None:
             return
         vector = 8 if x.dtype in ("bf16", "fp16") else 4
@@ -209,59 +211,59 @@ class Eager:
             self.scratch(buffer, semaphores)
 
     def may_take_workspace(self, x: Tensor, y: Tensor, weight: Tensor) -> None:
-        """Note a convolution of which cuDNN alone knows how much it takes for itself."""
+        """Note a convolution for which cuDNN may choose a workspace when it runs."""
         if self.platform is not None and not (weight.shape[1] == 1 < x.shape[1]):
             elements = [product(one.sizes).value for one in (x, y, weight)]
             most = most_workspace(*elements, element=BYTES[x.dtype])
             self.convolutions.append((self.timeline.now, self.timeline.at, most))
 
-    def by_number(self, x: Tensor) -> None:
-        """Work on a tensor in place with a number."""
-        number = self.number()
-        self.free(x, *number, *[self.new((), x.dtype) for _ in number])
+    def in_place_with_scalar(self, x: Tensor) -> None:
+        """Change a tensor in place by a scalar operand."""
+        scalar = self.scalar()
+        self.free(x, *scalar, *[self.new((), x.dtype) for _ in scalar])
 
-    def see(self, x: Tensor, sizes: Shape, strides: Ints) -> Tensor:
-        """The memory of a tensor on other axes, without a gradient."""
+    def view(self, x: Tensor, sizes: Shape, strides: Ints) -> Tensor:
+        """Return a view of a tensor with other axes, without a gradient."""
         return Tensor(sizes, strides, x.dtype, x.storage)
 
     def free(self, *tensors: Tensor) -> None:
-        """Let go of tensors that nobody but the line that runs holds: they were held until now."""
+        """Free tensors that only the current line holds: they were held until now."""
         for x in tensors:
             self.timeline.touch(x.storage)
 
     def hold(self, x: Tensor) -> Tensor:
-        """Hold a tensor beyond the line that runs."""
+        """Hold a tensor beyond the current line."""
         if not x.holders:
             x.storage.tensors += 1
         x.holders += 1
         return x
 
     def drop(self, x: Tensor) -> None:
-        """Let go of a tensor that was held."""
+        """Release a tensor that was held."""
         x.holders -= 1
         if not x.holders:
             x.storage.tensors -= 1
         self.timeline.touch(x.storage)
 
     def signature(self, x: Tensor) -> tuple[object, ...]:
-        """All that what is done with a tensor can depend on."""
-        return (*x.layout, x.dtype, x.wanted, x.holders, x.storage.tensors, x.storage.bytes)
+        """Return all of a tensor that later allocations can depend on."""
+        return (*x.layout, x.dtype, x.requires_grad, x.holders, x.storage.tensors, x.storage.bytes)
 
     # The graph
 
     def node(self, *inputs: Tensor) -> Node | None:
-        """A function of these inputs; None if no gradient of them is wanted."""
+        """Return a function of these inputs; None if none of them requires a gradient."""
         if not self.training:
             return None
         for x in inputs:
-            if x.wanted:
+            if x.requires_grad:
                 break
         else:
             return None
         counting = self.recomputing is None
         edges: list[Edge | None] = []
         for x in inputs:
-            if not x.wanted or x.node is None:
+            if not x.requires_grad or x.node is None:
                 edges.append(None)
                 continue
             edges.append(Edge(x.node, x.slot, x.sizes, x.dtype))
@@ -273,10 +275,10 @@ class Eager:
         return node
 
     def save(self, node: Node | None, *tensors: Tensor) -> None:
-        """Keep tensors for the backward pass of a function, if there is one.
+        """Save tensors for the backward pass of a function, if there is one.
 
         Raises:
-            EnoughError: a block that runs again has made all that it promised.
+            EnoughError: a recomputed block has made all that it promised.
         """
         if node is None:
             return
@@ -284,7 +286,7 @@ class Eager:
             if self.recomputing is not None:
                 frame = self.recomputing
                 assert frame.made is not None
-                frame.made.append(self.hold(self._turned(self.see(x, x.sizes, x.strides))))
+                frame.made.append(self.hold(self._as_saved(self.view(x, x.sizes, x.strides))))
                 if len(frame.made) == frame.promises:
                     raise EnoughError
             elif self._promising is not None:
@@ -293,32 +295,33 @@ class Eager:
                 frame.promises += 1
                 frame.left += 1
             else:
-                node.saved.append(self.hold(self._turned(x)))
+                node.saved.append(self.hold(self._as_saved(x)))
 
     def keep(self, x: Tensor) -> Tensor:
-        """Keep what a checkpointed block is run again from."""
-        return self.hold(self._turned(x))
+        """Save a tensor that a checkpointed block is recomputed from."""
+        return self.hold(self._as_saved(x))
 
-    def _turned(self, x: Tensor) -> Tensor:
+    def _as_saved(self, x: Tensor) -> Tensor:
+        """Book a temporary tensor as saved; return it."""
         if x.storage.kind == "temporaries":
-            self.timeline.turn(x.storage, "saved")
+            self.timeline.book_as(x.storage, "saved")
         return x
 
     def made(self, y: Tensor, node: Node | None, inputs: Sequence[Tensor], back: Back) -> Tensor:
-        """What a function wrote, whose inputs were held until now."""
+        """Return the output of a function; its inputs were held until now."""
         timeline = self.timeline
         now = timeline.now
         for x in inputs:
             x.storage.last = max(x.storage.last, now)
         if node is not None:
             node.back = back
-            y.node, y.wanted = node, True
+            y.node, y.requires_grad = node, True
         return y
 
     def viewed(self, y: Tensor, x: Tensor, back: Back) -> Tensor:
-        """A view of a tensor, and how its gradient goes on."""
+        """Return a view with its function, whose `back` makes the gradient of the tensor."""
         node = self.node(x)
-        y.wanted = x.wanted
+        y.requires_grad = x.requires_grad
         if node is not None:
             node.back = back
             y.node = node
@@ -327,34 +330,34 @@ class Eager:
     # Casts
 
     def cast(self, x: Tensor, dtype: str) -> Tensor:
-        """A copy in another dtype, whose gradient is cast back; the tensor itself in its own."""
+        """Return a copy in another dtype, whose gradient is cast back; x itself if it has it."""
         if x.dtype == dtype:
             return x
         node = self.node(x)
         return self.made(self.like(x, dtype), node, (x,), lambda grads, saved: grads)
 
-    def lower(self, x: Tensor) -> Tensor:
-        """What an op that autocast computes in fewer bits reads; copies of parameters are kept."""
+    def to_autocast_dtype(self, x: Tensor) -> Tensor:
+        """Return x as autocast casts it for contractions; copies of parameters are cached."""
         if not self.autocast or x.dtype != "fp32":
             return x
-        if not (x.leaf and x.wanted):
+        if not (x.leaf and x.requires_grad):
             return self.cast(x, self.dtype)
         if id(x) not in self.casts:
             copied = self.cast(x, self.dtype)
-            copied.wanted = x.wanted
+            copied.requires_grad = x.requires_grad
             self.casts[id(x)] = x, self.hold(copied)
         return self.casts[id(x)][1]
 
-    def exact(self, x: Tensor) -> Tensor:
-        """The input of an op that autocast computes in fp32 on a GPU."""
+    def to_float32(self, x: Tensor) -> Tensor:
+        """Return x as autocast casts it for ops in fp32, which it has on a GPU only."""
         return self.cast(x, "fp32") if self.autocast and self.on_gpu else x
 
     def widened(self, x: Tensor) -> str:
-        """The dtype that a kernel of a named GPU writes under autocast without casting 16 bits."""
+        """Return the dtype that a GPU kernel writes under autocast if it reads 16 bits itself."""
         return "fp32" if self.autocast and self.platform is not None else x.dtype
 
     def leave_autocast(self) -> None:
-        """Let go of the copies of parameters that mixed precision has at hand."""
+        """Release the copies of parameters that autocast has cached."""
         for _, copied in self.casts.values():
             self.drop(copied)
         self.casts = {}
@@ -362,17 +365,17 @@ class Eager:
     # Parameters
 
     def parameter(self, sizes: Shape, *, trained: bool = True, dtype: str | None = None) -> Tensor:
-        """A parameter of the op that runs, which is there before the step."""
+        """Return a parameter of the op that runs, which is there before the step."""
         strides = contiguous(tuple([size.value for size in sizes]))
         x = Tensor(sizes, strides, dtype or self.weight_dtype, self._parameters)
         x.leaf = True
         if trained:
-            x.wanted = True
+            x.requires_grad = True
             x.node = Leaf(self.timeline.at, x.shape, strides)
         return x
 
     def input(self, sizes: Shape, dtype: str) -> Tensor:
-        """A tensor that is there before the step."""
+        """Return an input, which is there before the step."""
         size = product((*sizes, Size(BYTES[dtype])))
         storage = self.timeline.there(size, "inputs")
         return Tensor(sizes, contiguous(tuple([size.value for size in sizes])), dtype, storage)
@@ -380,10 +383,10 @@ class Eager:
     # The backward pass
 
     def backward(self, loss: Tensor) -> None:
-        """Run the graph backward from a loss."""
+        """Run the backward pass from a loss."""
         assert loss.node is not None
         self.timeline.at = "loss"
-        seed = self.hold(self.new((), loss.dtype))  # which is held until the end
+        seed = self.hold(self.new((), loss.dtype))  # held until the end
         loss.node.grads = [self.hold(seed)]
         while self.nodes:
             node = self.nodes.pop()
@@ -425,7 +428,7 @@ class Eager:
                     self._accumulate(each.node)
 
     def _release(self, node: Node) -> None:
-        """Let go of what a function has kept."""
+        """Release the tensors that a function has saved."""
         for kept in node.saved:
             if not isinstance(kept, Promise):
                 self.drop(kept)
@@ -437,7 +440,7 @@ class Eager:
         node.saved = []
 
     def let_go(self, frame: Frame) -> None:
-        """Let go of what a checkpointed block would be run again from."""
+        """Release the tensors that a checkpointed block would be recomputed from."""
         assert frame.input is not None
         for held in (frame.input, *frame.generator):
             self.drop(held)
@@ -456,7 +459,7 @@ class Eager:
         return made
 
     def _validated(self, grad: Tensor, edge: Edge) -> Tensor:
-        """A gradient with the shape and the dtype of what it is of."""
+        """Return a gradient summed and cast to the shape and dtype of the input it belongs to."""
         shape = tuple([size.value for size in edge.sizes])
         if grad.shape != shape:
             grad = self._replaced(grad, self.sum_to(grad, edge.sizes))
@@ -470,7 +473,7 @@ class Eager:
         return new
 
     def sum_to(self, x: Tensor, sizes: Shape) -> Tensor:
-        """The sum over the axes that a smaller tensor was repeated along: `at::sum_to`."""
+        """Allocate the sum over the axes that a smaller tensor was expanded along: `at::sum_to`."""
         leading = len(x.sizes) - len(sizes)
         reduced = [*range(leading)] + [
             leading + place
@@ -484,15 +487,15 @@ class Eager:
         self.free(x)
         if not leading:
             return total
-        return self.see(total, sizes, self.reshaped(total, sizes) or total.strides)
+        return self.view(total, sizes, self.reshaped(total, sizes) or total.strides)
 
     def summed(
         self, x: Tensor, sizes: Shape, dims: Sequence[int], dtype: str | None = None
     ) -> Tensor:
         """Allocate a sum along axes.
 
-        A kernel of the CPU sums fewer bits in fp32, from a copy, if two of the axes are not one
-        within the other (`should_use_acc_buffer` in ReduceOps.cpp).
+        A kernel of the CPU sums 16 bits in fp32, from a copy, if two of the axes are not
+        contiguous with each other (`should_use_acc_buffer` in ReduceOps.cpp).
         """
         total = self.new(sizes, dtype or x.dtype)
         self.reduction(x, dims, result=total.dtype)
@@ -504,15 +507,15 @@ class Eager:
         return total
 
     def compared(self, x: Tensor) -> Tensor:
-        """Allocate the comparison of a tensor with a number."""
-        number = self.number()
-        copied = [self.new((), x.dtype) for _ in number if x.dtype != "int64"]
+        """Allocate the comparison of a tensor with a scalar."""
+        scalar = self.scalar()
+        copied = [self.new((), x.dtype) for _ in scalar if x.dtype != "int64"]
         made = self.elementwise(x, dtype="bool")
-        self.free(x, *number, *copied)
+        self.free(x, *scalar, *copied)
         return made
 
     def reshaped(self, x: Tensor, sizes: Shape) -> Ints | None:
-        """The strides of a tensor on other axes; None where that takes a copy."""
+        """Return the strides of a view with other axes; None if that takes a copy."""
         shape = tuple([size.value for size in sizes])
         strides = view(x.shape, x.strides, shape)
         if strides is None or self.departs.layouts:
@@ -520,7 +523,7 @@ class Eager:
         return fake_view(x.shape, x.strides, shape)
 
     def _arrive(self, grad: Tensor, edge: Edge) -> None:
-        """Add a gradient to those that have arrived; `grad` is held by the caller, who lets go."""
+        """Add a gradient to those that have arrived, which take over the reference to it."""
         grads = edge.node.grads
         while len(grads) <= edge.slot:
             grads.append(None)
@@ -539,9 +542,9 @@ class Eager:
         grads[edge.slot] = total
 
     def _accumulate(self, leaf: Leaf) -> None:
-        """Make a parameter's gradient of what has arrived.
+        """Accumulate the gradient of a parameter.
 
-        One that is there is added to in place; a bucket takes a copy (`AccumulateGrad` in
+        A gradient that is there is added to in place; a bucket takes a copy (`AccumulateGrad` in
         accumulate_grad.h, `mark_variable_ready_dense` in reducer.cpp).
         """
         grad = leaf.grads[0]
@@ -562,14 +565,14 @@ class Eager:
         if self.arriving == "moved":
             self.drop(grad)
             return
-        self.timeline.turn(grad.storage, "gradients")
+        self.timeline.book_as(grad.storage, "gradients")
         self.timeline.keep(grad.storage)
 
     # Checkpointing
 
     @contextmanager
     def promising(self, frame: Frame) -> Iterator[None]:
-        """Run the body as a checkpointed block, which promises what its functions keep."""
+        """Run the body as a checkpointed block, which promises what its functions save."""
         self._promising = frame
         yield
         self._promising = None
@@ -577,8 +580,3 @@ class Eager:
 
 def _nothing(frame: Frame) -> None:
     raise AssertionError("there is no program to run a block of again")
-
-
-def is_in_order(x: Tensor) -> bool:
-    """Whether a tensor's numbers lie in their order."""
-    return is_contiguous(x.shape, x.strides)

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def update(m: Eager, size: Size) -> None:
-    """Allocate what the update of a parameter of this number of elements takes."""
+    """Follow the update of a parameter of this number of elements."""
     x = m.parameter((size,), trained=False)
-    m.by_number(x)  # v β2; `lerp_` and `addcmul_` take numbers without a tensor
+    m.in_place_with_scalar(x)  # v β2; `lerp_` and `addcmul_` take scalars without a tensor
     root = m.like(x)
     denominator = m.with_scalar(root)
     m.free(root)
-    m.by_number(denominator)  # + ε
+    m.in_place_with_scalar(denominator)  # + ε
     step = m.with_scalar(x)
     of_x, of_step = norm(m, x), norm(m, step)
     both = [m.compared(one) for one in (of_x, of_step)]

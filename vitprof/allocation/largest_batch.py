@@ -1,4 +1,4 @@
-"""The largest batch whose step fits a budget, solved for on paper."""
+"""Largest batch whose step fits a budget, solved for on paper."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ MOST = 10**9 - 1
 def largest_batch(
     model: Subject, workload: Workload, budget: int, *, rules: Mapping[Work, Rule] = RULES
 ) -> int:
-    """The largest batch whose peak is within `budget` bytes; 0 where not even one image is.
+    """Return the largest batch whose peak is within `budget` bytes; 0 if not even one image is.
 
-    What is held at an instant is affine in the batch, so the peak, the most of all
-    instants, is convex in it. A line through two neighbouring batches is nowhere above a
-    convex function beside them: where it meets the budget is never below the answer. So the
-    first line leads to the answer or above it, and others from there lead down to it.
+    The bytes held at an instant are affine in the batch, so the peak, their maximum over all
+    instants, is convex in it. A line through two neighbouring batches is not above a convex
+    function outside them, so it meets the budget at the answer or above it. The first line
+    gives an upper bound, and the lines from there on lead down to the answer.
     """
 
     @cache
     def peak(batch: int) -> int:
         return peak_bytes(model, replace(workload, batch=batch), rules=rules)
 
-    if peak(2) > budget:  # at batch 1 some copies become views, which is off the line
+    if peak(2) > budget:  # at batch 1 some copies become views, so that it is not on the line
         try:
             return 1 if peak(1) <= budget else 0
         except SpecError:  # a batch norm cannot train on one value of a channel
@@ -54,8 +54,8 @@ def largest_batch(
 def largest_within(model: Subject, workload: Workload, budget: Budget, *, most: int = MOST) -> int:
     """Return the largest batch that fits a budget; 0 if not even one image fits.
 
-    On a GPU that is with all that kernels, allocator and driver add, and for an amount of
-    memory by the tensors of the step alone.
+    For a GPU, the memory of kernels, allocator and driver is included; for an amount of memory
+    only the tensors of the step are.
     """
     if budget.platform is None:
         return min(largest_batch(model, workload, budget.bytes), most)
@@ -70,14 +70,15 @@ def largest_batch_on_gpu(
     most: int = MOST,
     capacity: int | None = None,
 ) -> int:
-    """The largest batch that fits a GPU with all that PyTorch and the driver add.
+    """Return the largest batch that fits a GPU with all that PyTorch and the driver add.
 
     The formula's answer is an upper bound, from which a bracket is widened downwards and then
-    bisected: what fits is taken to be monotone in the batch, which segments make nearly so.
+    bisected: if a batch fits, all smaller ones are taken to fit, to which segments make rare
+    exceptions.
 
     Args:
-        model: what is trained or run.
-        workload: how; its batch and its device are not used.
+        model: model that is trained or run.
+        workload: dtypes, optimizer and the like; its batch and its device are not used.
         platform: GPU and version of PyTorch.
         most: cap on the batch.
         capacity: bytes that PyTorch may reserve; None for the GPU's memory without the context.
@@ -86,7 +87,7 @@ def largest_batch_on_gpu(
         The batch; 0 if not even one image fits.
     """
     room = platform.capacity if capacity is None else capacity
-    workload = replace(workload, device="cuda")  # also where time is measured on the CPU
+    workload = replace(workload, device="cuda")  # also if time is measured on the CPU
 
     @cache
     def fits(batch: int) -> bool:

@@ -1,10 +1,10 @@
-"""A process that trains on a GPU: its allocations in order, through the caching allocator.
+"""Process that trains on a GPU: its allocations in order, through the caching allocator.
 
-The process has multiplied before, so that cuBLAS has its workspace for each thread that does:
-the forward pass's and, in training, autograd's. It builds the model, makes the inputs, and then
-three steps: the first makes the optimizer's states, the second settles what the allocator has
-cached, the third is what counts. With gradient accumulation a step is of at most three batches,
-since those after the second find the same as the second. The buckets of DistributedDataParallel
+The process has multiplied matrices before, so that cuBLAS has its workspace for each thread that
+does: the forward pass's and, in training, autograd's. It builds the model, makes the inputs, and
+runs three steps: the first makes the optimizer's states, after the second the allocator's cache
+no longer changes, the third is counted. With gradient accumulation a step has at most three
+batches, since those after the second equal the second. The buckets of DistributedDataParallel
 are made after the model.
 """
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from vitprof.allocation.allocator import Allocator, Block
 from vitprof.allocation.buckets import buckets
-from vitprof.allocation.optimizer import in_order, states_of
+from vitprof.allocation.optimizer import parameter_sizes, states_of
 from vitprof.allocation.step import follow
 from vitprof.allocation.timeline import BYTES, Storage, Timeline
 from vitprof.formulas.layer import Layer
@@ -35,13 +35,13 @@ _BATCHES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnGpu:
-    """What PyTorch holds on a GPU, in bytes.
+    """Memory that PyTorch holds on a GPU, in bytes.
 
     Attributes:
         allocated: `torch.cuda.max_memory_allocated` of each phase of a step.
         reserved: `torch.cuda.max_memory_reserved` of the process.
         convolution: path of a convolution whose workspace may raise the peak; empty if none can.
-        workspace: bytes by which it may at most; see `vitprof.cuda.convolutions`.
+        workspace: most bytes by which it may raise the peak; see `vitprof.cuda.convolutions`.
     """
 
     allocated: dict[str, int]
@@ -51,7 +51,7 @@ class OnGpu:
 
     @property
     def peak(self) -> int:
-        """The most that is allocated in a step."""
+        """Most bytes that are allocated in a step."""
         return max(self.allocated.values())
 
 
@@ -61,8 +61,8 @@ def on_gpu(
     """Predict what PyTorch allocates and reserves for a step of `model`.
 
     Args:
-        model: what is trained or run.
-        workload: how; its device is a GPU.
+        model: model that is trained or run.
+        workload: batch, dtypes, optimizer and the like; its device is a GPU.
         platform: GPU and version of PyTorch.
         capacity: bytes that may be reserved; None sets no limit.
 
@@ -83,7 +83,7 @@ def on_gpu(
     for size in _resident(tree, element):
         process.take(size)
     if workload.ddp != "none":
-        sizes = [parameter.value * element for parameter in in_order(tree, None)]
+        sizes = [parameter.value * element for parameter in parameter_sizes(tree, None)]
         for bucket in buckets(sizes):
             process.take(sum(sizes[place] for place in bucket))
     for storage in timeline.storages:
@@ -91,7 +91,7 @@ def on_gpu(
             process.take(storage.bytes)
     states = [
         size
-        for parameter in in_order(tree, None)
+        for parameter in parameter_sizes(tree, None)
         for size in states_of(parameter, workload, element)
     ]
     batches = min(workload.accumulate, _BATCHES)
@@ -114,12 +114,12 @@ def on_gpu(
 
 
 class _Batch:
-    """The allocations of a step on one batch by their instants.
+    """Allocations of a step on one batch by their instants.
 
     Attributes:
         phases: the first instant of each phase and the first after it, by name.
-        begins: what is allocated at an instant.
-        ends: what is held until an instant.
+        begins: the storage that is allocated at an instant.
+        ends: storages whose last instant it is.
     """
 
     def __init__(self, timeline: Timeline) -> None:
@@ -133,11 +133,11 @@ class _Batch:
 
 
 class _Process:
-    """Replays steps.
+    """Process that replays steps.
 
     Attributes:
-        allocator: of the process.
-        allocated: the most that was allocated in each phase of the last batch.
+        allocator: allocator of the process.
+        allocated: most bytes that were allocated in each phase of the last batch.
     """
 
     def __init__(self, allocator: Allocator) -> None:
@@ -146,7 +146,7 @@ class _Process:
         self._gradients: list[Block] = []
 
     def take(self, size: int) -> None:
-        """Allocate what stays to the end of the process."""
+        """Allocate memory that stays to the end of the process."""
         self.allocator.allocate(size)
 
     def let_go(self) -> None:
@@ -156,7 +156,7 @@ class _Process:
         self._gradients = []
 
     def step(self, batches: list[_Batch], states: list[int]) -> None:
-        """Make a step of one batch or more, in which the optimizer makes these states."""
+        """Replay a step of one or more batches, in which the optimizer makes these states."""
         for batch in batches[:-1]:
             self._run(batch, ("forward", "backward"))
         self._run(batches[-1], tuple(batches[-1].phases), states)
@@ -179,7 +179,7 @@ class _Process:
 
 
 def _resident(layer: Layer, element: int) -> Iterator[int]:
-    """Bytes of each parameter and buffer: those of a module itself, then of its submodules."""
+    """Yield bytes of each parameter and buffer: those of a module itself, then of submodules."""
     for _ in range(1 if layer.repeat is None else layer.repeat.value):
         for child in layer.children:
             if isinstance(child, Parameter):

@@ -1,11 +1,10 @@
-"""What an optimizer holds between steps, and what a step of it takes meanwhile.
+"""Memory of an optimizer: the states between steps, and the temporaries of a step.
 
 Adam, AdamW and LAMB keep two moments of each trained parameter, Adam and AdamW a count of its
 steps too, SGD with momentum one moment (Kingma and Ba 2015, algorithm 1; You et al. 2020,
-algorithm 2; Sutskever et al. 2013, eq. 3). To divide by the root of the second moment takes a
-tensor of its size: of all parameters at once where the tensors are gone through together
-(foreach), of one and the one before where they are gone through one by one (loop), and none in
-the fused kernel.
+algorithm 2; Sutskever et al. 2013, eq. 3). Division by the root of the second moment takes a
+tensor of its size: of all parameters at once if they are updated together (foreach), of one and
+the one before if they are updated one by one (loop), and none in the fused kernel.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ if TYPE_CHECKING:
 
 _MOMENTS = {"sgd": 0, "momentum": 1, "adam": 2, "adamw": 2, "lamb": 2}
 _COUNTED = ("adam", "adamw")  # with a tensor that counts the steps of each parameter
-_COUNT_BYTES = 4  # the count of steps is a tensor of one fp32 number
-_NUMBER_BYTES = 8  # of a number that is an operand
+_COUNT_BYTES = 4  # the count of steps is an fp32 tensor of one element
+_SCALAR_BYTES = 8  # of a scalar operand
 
 
 def trained(tree: Layer) -> list[tuple[Size, int]]:
-    """The sizes of the trained tensors, each with how many there are of it."""
+    """Return the number of elements of each trained tensor, with the number of such tensors."""
     found = []
     for node in tree.walk(fold=True):
         if isinstance(node.item, Op):
@@ -41,12 +40,12 @@ def trained(tree: Layer) -> list[tuple[Size, int]]:
     return found
 
 
-def in_order(layer: Layer, most: int | None) -> Iterator[Size]:
-    """The trained tensors in the order of the torch module's parameters.
+def parameter_sizes(layer: Layer, most: int | None) -> Iterator[Size]:
+    """Yield the elements of each trained tensor in the order of the torch module's parameters.
 
     Args:
         layer: the module.
-        most: how many of equal modules are gone through; None for all.
+        most: how many of equal modules are included; None for all.
     """
     number = 1 if layer.repeat is None else layer.repeat.value
     for _ in range(number if most is None else min(number, most)):
@@ -55,7 +54,7 @@ def in_order(layer: Layer, most: int | None) -> Iterator[Size]:
                 yield from _tensors(child)
         for child in layer.children:
             if isinstance(child, Layer):
-                yield from in_order(child, most)
+                yield from parameter_sizes(child, most)
             elif not isinstance(child, Parameter):
                 yield from _tensors(child)
 
@@ -67,10 +66,10 @@ def _tensors(op: Op) -> list[Size]:
 
 
 def states(tree: Layer, workload: Workload, element: int, departures: Departures) -> Size:
-    """Bytes that the optimizer holds from its first step on.
+    """Return bytes that the optimizer holds from its first step on.
 
-    The counts of steps lie in the memory of the CPU unless the kernel is fused; the trace on
-    fake tensors knows no other memory.
+    The counts of steps are in the memory of the CPU unless the kernel is fused; a trace on
+    fake tensors has no other memory.
     """
     if workload.inference:
         return ZERO
@@ -85,7 +84,7 @@ def states(tree: Layer, workload: Workload, element: int, departures: Departures
 
 
 def states_of(size: Size, workload: Workload, element: int) -> list[int]:
-    """Bytes of each state of one parameter on a GPU, in the order in which they are made."""
+    """Return bytes of each state of one parameter on a GPU, in the order of allocation."""
     if workload.inference:
         return []
     moments = _MOMENTS[workload.optimizer]
@@ -98,51 +97,51 @@ def step(m: Eager, tree: Layer, workload: Workload, *, every: bool) -> None:
     """Follow the clipping of gradients and a step of the optimizer.
 
     Args:
-        m: what they run on.
-        tree: the model.
-        workload: how it is trained.
+        m: the step on paper.
+        tree: formula of the model.
+        workload: optimizer, its kernel, and clipping.
         every: allocate tensor by tensor, also of equal blocks.
     """
     timeline, element = m.timeline, BYTES[m.weight_dtype]
     if workload.clip:
         timeline.at = "clip"
-        clip(m, [*in_order(tree, None)], foreach=workload.kernel != "loop")
+        clip(m, [*parameter_sizes(tree, None)], foreach=workload.kernel != "loop")
     timeline.at = workload.optimizer
 
-    def by_number(copied: int = element) -> list[Storage]:
-        """A number as an operand, and its copy in the other's dtype."""
+    def scalar_operand(copied: int = element) -> list[Storage]:
+        """Allocate a scalar operand, and its copy in the other operand's dtype."""
         if not m.own_memory:
             return []
-        return [timeline.allocate(size, (Size(size),), "") for size in (_NUMBER_BYTES, copied)]
+        return [timeline.allocate(size, (Size(size),), "") for size in (_SCALAR_BYTES, copied)]
 
     if workload.optimizer == "lamb":
-        for size in in_order(tree, None if every else 1):
+        for size in parameter_sizes(tree, None if every else 1):
             lamb.update(m, size)
         return
     moments, kernel = _MOMENTS[workload.optimizer], workload.kernel
     if kernel == "fused":
-        _touch(timeline, by_number(_COUNT_BYTES) if moments == 2 else [])
+        _touch(timeline, scalar_operand(_COUNT_BYTES) if moments == 2 else [])
         return
     if moments < 2:
-        _touch(timeline, by_number() if moments else [])
+        _touch(timeline, scalar_operand() if moments else [])
         return
     if kernel == "loop":
         before: list[Storage] = []
-        for size in in_order(tree, None if every else 2):
+        for size in parameter_sizes(tree, None if every else 2):
             root = _root(timeline, size, element)
-            number = by_number()
+            scalar = scalar_operand()
             divided = _root(timeline, size, element)
-            _touch(timeline, [root, *number, *before])
+            _touch(timeline, [root, *scalar, *before])
             before = [divided]
         return
     if not m.departs.counts or workload.device == "cpu":
         timeline.allocate(_COUNT_BYTES, (Size(1, "a step"),), "fp32")
     if every:
-        roots = [_root(timeline, size, element) for size in in_order(tree, None)]
+        roots = [_root(timeline, size, element) for size in parameter_sizes(tree, None)]
     else:
         numbers = sum(size.value * times for size, times in trained(tree))
         roots = [_root(timeline, Size(numbers, "trained parameters"), element)]
-    _touch(timeline, [*roots, *by_number()])
+    _touch(timeline, [*roots, *scalar_operand()])
 
 
 def _touch(timeline: Timeline, storages: list[Storage]) -> None:

@@ -1,4 +1,4 @@
-"""A program read as a step of eager PyTorch: call by call, on tensors without numbers."""
+"""Program read as a step of eager PyTorch: call by call, on tensors without data."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _GENERATOR = 5_056  # bytes of the state of PyTorch's generator on a CPU, `torch
 
 
 class StepReading:
-    """Runs the entries of a program.
+    """Reading of a program, entry by entry.
 
     Attributes:
-        eager: what they run on.
-        rules: what each kind of work calls.
-        every: run every one of equal blocks.
+        eager: the step on paper that the entries run on.
+        rules: memory rule of each kind of work.
+        every: run each of equal blocks.
         tails: how many of the last of many equal blocks are run, by their module list; 1 usually.
-        skipped: which were not run, by their module list; they are like the one before them.
-        runs: those that were.
+        skipped: indices that were not run, by module list; they equal the block before them.
+        runs: blocks that were run, by module list.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class StepReading:
         eager.recompute = self._recompute
 
     def run(self, body: Sequence[Entry], variables: Variables, path: str) -> None:
-        """Run entries of the module at `path`; what they make is held in variables."""
+        """Run entries of the module at `path`; variables hold what they make."""
         m, timeline = self.eager, self.eager.timeline
         for place, entry in enumerate(body):
             if isinstance(entry, Release):
@@ -73,7 +73,7 @@ class StepReading:
             elif isinstance(entry, Block):
                 self._block(entry, variables, path)
             else:
-                # A loop that rebinds its variable lets go of its first input after one turn.
+                # A loop that rebinds its variable frees its first input after one iteration.
                 rebound = body[place + 1 : place + 2] == [Release(entry.read)]
                 self._repeat(entry, variables, path, rebound=rebound)
 
@@ -101,21 +101,21 @@ class StepReading:
         m = self.eager
         assert frame.input is not None
         casts, m.casts, m.recomputing = m.casts, {}, frame
-        frame.numbers += [m.hold(state) for state in self._generator_states(frame.body)]
+        frame.kept += [m.hold(state) for state in self._generator_states(frame.body)]
         variables = {frame.read: m.hold(frame.input)}
         with suppress(EnoughError):
             self.run(frame.body, variables, frame.path)
-        for held in (*variables.values(), *frame.numbers):
+        for held in (*variables.values(), *frame.kept):
             m.drop(held)
         m.leave_autocast()
         m.casts, m.recomputing = casts, None
 
     def _repeat(self, entry: Repeat, variables: Variables, path: str, *, rebound: bool) -> None:
-        """Run equal modules one after the other; of many blocks, those that tell of the others.
+        """Run equal modules one after the other; of many blocks, only those that differ.
 
-        What a block allocates follows from its input's signature. So once a block hands on
-        what it was handed, all those after it are alike: of these the last are run, and what
-        those before them hold is booked when the step is over (`_Skipped`).
+        The allocations of a block follow from its input's signature. So once the signature of
+        a block's output is that of its input, all blocks after it are equal: of these only the
+        last are run, and `settle` books what the others hold when the step is over.
         """
         m, times = self.eager, entry.times.value
         first = variables[entry.read]
@@ -133,7 +133,7 @@ class StepReading:
             variables[entry.read] = first
 
     def _run_one(self, entry: Repeat, variables: Variables, path: str, index: int) -> bool:
-        """Run one of equal modules, and say whether it hands on what it was handed."""
+        """Run one of equal modules; return True if its output has the signature of its input."""
         m = self.eager
         before, begin = m.signature(variables[entry.read]), m.timeline.now
         self.run(entry.body, variables, join(path, f"{entry.name}.{index}"))
@@ -148,7 +148,7 @@ class StepReading:
         return m.signature(x) == before
 
     def _skip(self, entry: Repeat, index: int) -> int:
-        """Leave out all equal modules but the last ones, and return which runs next."""
+        """Skip all equal modules but the last ones, and return the index of the next to run."""
         end = entry.times.value - self.tails.get(entry.name, 1)
         if end <= index or entry.name in self.skipped:
             return index
@@ -156,14 +156,14 @@ class StepReading:
         return end
 
     def settle(self, forward: int) -> list[str]:
-        """Book what skipped blocks hold, when the step is over.
+        """Book the storages of skipped blocks, when the step is over.
 
         Args:
             forward: the last instant of the forward pass.
 
         Returns:
-            Names of module lists of which more blocks have to be run: the gradient that goes
-            into the last blocks is not like that which comes out of them.
+            Names of module lists of which more blocks have to be run: the gradient that enters
+            the last blocks has another signature than the one that leaves them.
         """
         timeline, unlike = self.eager.timeline, []
         for name, skipped in self.skipped.items():
@@ -200,13 +200,13 @@ def _without_a_rule(path: str, work: Work) -> SpecError:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One of equal blocks that was run.
+    """Run of one of equal blocks.
 
     Attributes:
-        index: which.
+        index: index in the module list.
         begin: the last instant before it.
         end: its last instant.
-        boundary: where it hands its output on.
+        boundary: boundary after it.
     """
 
     index: int

@@ -1,4 +1,4 @@
-"""Which of ATen's functions each kind of work calls, with which parameters."""
+"""Memory rules: the functions of ATen that each kind of work calls, with their parameters."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from vitprof.formulas.program import Move
 from vitprof.formulas.work import Work
 from vitprof.values.size import ZERO
 
-Rule = Callable[..., Tensor]  # of the machine, the op and its inputs
+Rule = Callable[..., Tensor]  # takes the step on paper, the op and its inputs
 
 
 def _linear(m: Eager, op: Linear, x: Tensor) -> Tensor:
@@ -41,8 +41,8 @@ def _conv(m: Eager, op: Conv, x: Tensor) -> Tensor:
 
 
 def _matmul(m: Eager, op: object, x: Tensor, y: Tensor) -> Tensor:
-    y = m.lower(y)  # arguments are cast from right to left
-    x = m.lower(x)
+    y = m.to_autocast_dtype(y)  # arguments are cast from right to left
+    x = m.to_autocast_dtype(x)
     z = contractions.matmul(m, x, y)
     m.free(x, y)
     return z
@@ -155,7 +155,7 @@ RULES: Mapping[Work, Rule] = {
 
 
 def move(m: Eager, entry: Move, inputs: list[Tensor]) -> tuple[Tensor, ...]:
-    """What a line makes that does no arithmetic."""
+    """Return the outputs of a method that does no arithmetic."""
     made = _MOVES[entry.method](m, entry, *inputs)
     return made if isinstance(made, tuple) else (made,)
 
@@ -190,7 +190,7 @@ _MOVES: Mapping[str, Callable[..., Any]] = {
     "flip": lambda m, e, x: views.flip(m, x),
     "detach": lambda m, e, x: views.detach(m, x),
     "to": _to,
-    "exact": lambda m, e, x: transforms.exact(m, x),
+    "exact": lambda m, e, x: transforms.to_float32(m, x),
     "view_as_complex": lambda m, e, x: views.view_as_complex(m, x),
     "argsort": lambda m, e, x: places.argsort(m, x),
     "ge": _ge,

@@ -1,4 +1,4 @@
-"""The memory of a step on paper: forward pass, backward pass, optimizer."""
+"""Memory of a step on paper: forward pass, backward pass, optimizer."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """What a step holds at once.
+    """Memory that a step holds at once.
 
     Attributes:
         peaks: the peak of each phase: forward, backward, optimizer.
-        kept: what is kept for the backward pass when the forward pass is over, by the path
-            of the op that keeps it.
-        kept_bytes: all of it.
-        timeline: all that was held, and when.
+        kept: bytes that are saved for the backward pass at the end of the forward pass, by the
+            path of the op that saves them.
+        kept_bytes: sum of `kept`.
+        timeline: every storage of the step, by instants.
     """
 
     peaks: dict[str, Peak]
@@ -45,17 +45,17 @@ class Memory:
 
     @property
     def phase(self) -> str:
-        """The phase with the highest peak."""
+        """Phase with the highest peak."""
         return max(self.peaks, key=lambda phase: self.peaks[phase].bytes)
 
     @property
     def peak(self) -> Peak:
-        """The highest peak."""
+        """Highest peak."""
         return self.peaks[self.phase]
 
     @property
     def held(self) -> tuple[Held, ...]:
-        """What is held at the highest peak."""
+        """Storages that are held at the highest peak."""
         return self.timeline.held(self.peak.instant)
 
 
@@ -72,18 +72,17 @@ def follow(
     """Follow a step of `model` on paper.
 
     Args:
-        model: what is trained or run.
-        workload: how.
-        rules: what each kind of work calls.
-        every: follow every one of equal blocks.
-        departures: in what it is not as a trace on fake tensors has it.
+        model: model that is trained or run.
+        workload: batch, dtypes, optimizer and the like.
+        rules: memory rule of each kind of work.
+        every: follow each of equal blocks.
+        departures: differences from a trace on fake tensors that are included.
         platform: GPU and PyTorch whose kernels' own memory counts too; None for tensors alone.
         first: True for a batch that finds no gradients, False for one that does; None for the
             last batch of a settled step.
 
     Returns:
-        The reading, whose timeline has all that was held, and the last instant of the forward
-        pass.
+        The reading, whose timeline has every storage, and the last instant of the forward pass.
     """
     program = model.program(workload.batch)
     if first is None:
@@ -111,7 +110,7 @@ def follow(
 
 
 def _left(timeline: Timeline) -> int:
-    """Bytes of the gradients that a step has made; a view holds all that it is a view of."""
+    """Return bytes of the gradients that a step has made; a view holds all of its storage."""
     return sum(
         storage.bytes
         for storage in timeline.storages
@@ -159,11 +158,11 @@ def memory(
     rules: Mapping[Work, Rule] = RULES,
     departures: Departures = EAGER,
 ) -> Memory:
-    """What a step of `model` holds; see `follow`."""
+    """Return the memory of a step of `model`; see `follow`."""
     reading, forward = follow(model, workload, rules=rules, departures=departures)
     timeline = reading.eager.timeline
     kept = _kept(timeline, forward)
-    for name, skipped in reading.skipped.items():  # which keep what the block before them keeps
+    for name, skipped in reading.skipped.items():  # each saves what the block before them saves
         before = f"{name}.{skipped.start - 1}"
         own = [
             (path.removeprefix(before), size)
@@ -186,18 +185,18 @@ def peaks(
     rules: Mapping[Work, Rule] = RULES,
     departures: Departures = EAGER,
 ) -> dict[str, int]:
-    """The most bytes that a step of `model` holds at once, in each phase."""
+    """Return the most bytes that a step of `model` holds at once, in each phase."""
     reading, _ = follow(model, workload, rules=rules, departures=departures)
     return reading.eager.timeline.most()
 
 
 def peak_bytes(model: Subject, workload: Workload, *, rules: Mapping[Work, Rule] = RULES) -> int:
-    """The most bytes that a step of `model` holds at once."""
+    """Return the most bytes that a step of `model` holds at once."""
     return max(peaks(model, workload, rules=rules).values())
 
 
 def _kept(timeline: Timeline, instant: int) -> dict[str, Size]:
-    """What followed blocks keep after an instant, by path; alike tensors as a product."""
+    """Return bytes that followed blocks save after an instant, by path; equal sizes as products."""
     alike: dict[str, dict[str, list[Size]]] = {}
     for storage in timeline.storages:
         if storage.birth <= instant < storage.last and not storage.skipped:
@@ -212,7 +211,7 @@ def _kept(timeline: Timeline, instant: int) -> dict[str, Size]:
 
 
 def buffers(tree: Layer, element: int) -> Size:
-    """Bytes of buffers, of norms' running means and deviations and counts of batches, an int64."""
+    """Return bytes of buffers: also running statistics of batch norms, and their int64 counts."""
     own = {"float": 0, "int64": 0}
     for node in tree.walk(fold=True):
         if isinstance(node.item, Buffer):

@@ -1,9 +1,8 @@
-"""How PyTorch lays tensors out in memory: its rules of strides, on numbers.
+"""Strides of tensors by PyTorch's rules, on integers.
 
 Each function has the rule of one of PyTorch's, named in it. Shapes and strides are tuples of
-ints, strides in elements. That views, copies and what is made element by element come out as
-PyTorch has them is what decides, in `vitprof.allocation`, which lines of a forward pass
-allocate.
+ints, strides in elements. In `vitprof.allocation` the strides of views, copies and results of
+elementwise kernels decide which lines of a forward pass allocate.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ from functools import lru_cache
 
 Ints = tuple[int, ...]
 
-_KEPT = 4096  # results, of the shapes that came last
+_KEPT = 4096  # results in the cache, of the latest shapes
 
 
 def contiguous(shape: Ints) -> Ints:
-    """The strides of a tensor whose numbers lie in their order."""
+    """Return the strides of a contiguous tensor."""
     strides = []
     step = 1
     for size in reversed(shape):
@@ -28,7 +27,7 @@ def contiguous(shape: Ints) -> Ints:
 
 @lru_cache(_KEPT)
 def is_contiguous(shape: Ints, strides: Ints) -> bool:
-    """Whether the numbers lie in their order; an axis of length 1 may have any stride."""
+    """Return True if a tensor is contiguous; an axis of length 1 may have any stride."""
     step = 1
     for size, stride in zip(reversed(shape), reversed(strides), strict=True):
         if size != 1:
@@ -40,7 +39,7 @@ def is_contiguous(shape: Ints, strides: Ints) -> bool:
 
 @lru_cache(_KEPT)
 def is_channels_last(shape: Ints, strides: Ints) -> bool:
-    """Whether images (B, C, rows, columns) lie with their channels innermost, without gaps."""
+    """Return True if images (B, C, rows, columns) are dense with their channels innermost."""
     if len(shape) != 4:
         return False
     step = 1
@@ -54,7 +53,7 @@ def is_channels_last(shape: Ints, strides: Ints) -> bool:
 
 @lru_cache(_KEPT)
 def suggests_channels_last(shape: Ints, strides: Ints) -> bool:
-    """Whether convolutions take images (of 4 or 5 axes) for channels-last ones.
+    """Return True if convolutions take images (of 4 or 5 axes) for channels-last ones.
 
     `is_channels_last_strides_2d_s4` and `_3d_s5` of c10/core/MemoryFormat.h.
     """
@@ -71,7 +70,7 @@ def suggests_channels_last(shape: Ints, strides: Ints) -> bool:
 
 
 def channels_last(shape: Ints) -> Ints:
-    """The strides of images of 4 or 5 axes with their channels innermost."""
+    """Return the strides of images of 4 or 5 axes with their channels innermost."""
     strides = [0] * len(shape)
     step = 1
     for axis in (1, *range(len(shape) - 1, 1, -1), 0):
@@ -82,7 +81,7 @@ def channels_last(shape: Ints) -> Ints:
 
 @lru_cache(_KEPT)
 def is_dense(shape: Ints, strides: Ints) -> bool:
-    """Whether the numbers fill a stretch of memory in some order of the axes, each once.
+    """Return True if the elements fill one range of memory, each once, in any order of the axes.
 
     `compute_non_overlapping_and_dense` of c10/core/Contiguity.h.
     """
@@ -96,10 +95,10 @@ def is_dense(shape: Ints, strides: Ints) -> bool:
 
 
 def dense(shape: Ints, strides: Sequence[Ints]) -> Ints:
-    """The strides of a new tensor that keeps the order of the axes of others.
+    """Return the strides of a new tensor that keeps the order of the axes of others.
 
-    Axes are sorted by the strides of the first operand that tells two of them apart; a stride
-    of 0 tells nothing, and of equal strides the longer axis goes outside.
+    Axes are sorted by the strides of the first operand that orders two of them; a stride
+    of 0 orders nothing, and of equal strides the longer axis is the outer one.
     (`TensorIteratorBase::reorder_dimensions`, `infer_dense_strides`.)
     """
     return _dense(shape, tuple(strides))
@@ -139,9 +138,9 @@ def _dense(shape: Ints, operands: tuple[Ints, ...]) -> Ints:
 
 @lru_cache(_KEPT)
 def elementwise(shape: Ints, operands: tuple[tuple[Ints, Ints], ...]) -> Ints:
-    """The strides of what is made element by element of tensors, each a shape and its strides.
+    """Return the strides of an elementwise result of tensors, each a shape and its strides.
 
-    All in order, all channels-last, all alike without gaps, or by the order of their axes
+    All contiguous, all channels-last, all alike and dense, or by the order of their axes
     (`TensorIteratorBase::compute_fast_setup_type`, `reorder_dimensions`).
     """
     if all(own == shape for own, _ in operands):
@@ -157,7 +156,7 @@ def elementwise(shape: Ints, operands: tuple[tuple[Ints, Ints], ...]) -> Ints:
 
 @lru_cache(_KEPT)
 def broadcast(shape: Ints, own: Ints, strides: Ints) -> Ints:
-    """The strides of a tensor that is repeated to a shape."""
+    """Return the strides of a tensor that is expanded to a shape."""
     new = len(shape) - len(own)
     return (0,) * new + tuple(
         0 if length == 1 and size != 1 else stride
@@ -167,7 +166,7 @@ def broadcast(shape: Ints, own: Ints, strides: Ints) -> Ints:
 
 @lru_cache(_KEPT)
 def view(shape: Ints, strides: Ints, to: Ints) -> Ints | None:
-    """The strides of a tensor seen on other axes; None where that takes a copy.
+    """Return the strides of a view of a tensor with another shape; None if that takes a copy.
 
     `computeStride_impl` of aten/src/ATen/TensorUtils.cpp.
     """
@@ -178,7 +177,7 @@ def view(shape: Ints, strides: Ints, to: Ints) -> Ints | None:
     base, own, seen = strides[-1], 1, 1
     for axis in reversed(range(len(shape))):
         own *= shape[axis]
-        # Axes that lie one within the other are one.
+        # Axes that are contiguous with each other count as one.
         if axis and (shape[axis - 1] == 1 or strides[axis - 1] == own * base):
             continue
         while place >= 0 and (seen < own or to[place] == 1):
@@ -194,9 +193,9 @@ def view(shape: Ints, strides: Ints, to: Ints) -> Ints | None:
 
 @lru_cache(_KEPT)
 def fake_view(shape: Ints, strides: Ints, to: Ints) -> Ints:
-    """The same as fake tensors have it, which differs on axes of length 1.
+    """Return the strides of a view of a fake tensor, which differ on axes of length 1.
 
-    `_reshape_view_helper` of torch/_refs/__init__.py; for where there is a view.
+    `_reshape_view_helper` of torch/_refs/__init__.py; only for shapes that `view` allows.
     """
     if not shape:
         return (1,) * len(to)

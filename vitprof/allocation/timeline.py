@@ -1,9 +1,9 @@
-"""The bytes that are held at each instant of a step, and the most that were.
+"""Timeline of a step: the bytes that are held at each instant, and their peak.
 
 An instant is an allocation. A storage is held from the instant at which it is allocated to
-the last one at which something still refers to it; what lets go of it later says so by
-`touch`. So nothing has to be counted while a step is followed, and what was held at any
-instant is added up when it is over.
+the last one at which something still refers to it; `touch` extends that to the present.
+So nothing has to be counted while a step is followed: the bytes held at any instant are
+summed when it is over.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _FOR_EVER = 2**62
 
 
 class Storage:
-    """Memory, and from when to when it is held.
+    """Storage, with the instants from which to which it is held.
 
     Attributes:
-        bytes: how many.
-        sizes: the tensor that it was allocated for, by name.
-        dtype: of that tensor, a key of `BYTES`.
+        bytes: its bytes.
+        sizes: shape of the tensor that it was allocated for, by name.
+        dtype: dtype of that tensor, a key of `BYTES`.
         birth: the instant at which it was allocated.
         last: the last instant at which it was held.
         kind: one of `KINDS`.
-        at: path of what allocated it, or keeps it.
-        kinds: from which instant on it was which kind, and for whom, if that has changed.
-        tensors: how many tensors that are held lie in it.
-        skipped: how many blocks that were not followed it stands for; 0 if it was followed.
+        at: path of the op that allocated it, or saves it.
+        kinds: earlier kinds and paths, each with the first instant after it; None if none.
+        tensors: number of held tensors that are views of it.
+        skipped: number of skipped blocks that it is booked for; 0 if it was followed.
     """
 
     __slots__ = (
@@ -56,7 +56,7 @@ class Storage:
         self.skipped = 0
 
     def at_instant(self, instant: int) -> tuple[str, str]:
-        """Of which kind it was at an instant, and for whom."""
+        """Return kind and path of the storage at an instant."""
         kind, at = self.kind, self.at
         for since, before, path in reversed(self.kinds or ()):
             if since > instant:
@@ -65,7 +65,7 @@ class Storage:
 
     @property
     def size(self) -> Size:
-        """Its bytes, by a formula with names."""
+        """Bytes, by a formula with names."""
         if not self.dtype:
             return product(self.sizes)
         return product((*self.sizes, Size(BYTES[self.dtype])))
@@ -73,12 +73,12 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A storage that is held at an instant.
+    """Storage that is held at an instant.
 
     Attributes:
         size: bytes, by a formula.
         kind: one of `KINDS`.
-        at: path of what it is held for.
+        at: path of the op that it is held for.
     """
 
     size: Size
@@ -88,13 +88,13 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peak:
-    """The instant at which the most bytes were held in a phase.
+    """Peak of a phase.
 
     Attributes:
-        bytes: how many.
-        at: path of what was running.
-        by_kind: the same bytes by what they are for.
-        instant: which it was.
+        bytes: bytes that are held.
+        at: path of the op that runs.
+        by_kind: the same bytes by kind.
+        instant: the first instant at which they are held.
     """
 
     bytes: int
@@ -104,12 +104,12 @@ class Peak:
 
 
 class Timeline:
-    """The storages of a step, by instants.
+    """Storages of a step, by instants.
 
     Attributes:
-        at: path of what is running.
+        at: path of the op that runs.
         now: the last instant.
-        storages: all that there were, as they were allocated.
+        storages: all storages, in the order of their allocation.
         phases: the first instant of each phase and the first after it, by name.
     """
 
@@ -118,10 +118,10 @@ class Timeline:
         self.now = 0
         self.storages: list[Storage] = []
         self.phases: dict[str, tuple[int, int]] = {}
-        self.paths = [""]  # of what ran at each instant
+        self.paths = [""]  # of the op that ran at each instant
 
     def allocate(self, bytes: int, sizes: tuple[Size, ...], dtype: str) -> Storage:
-        """Allocate memory, which is an instant of its own; of no bytes, it is none."""
+        """Allocate memory at a new instant; 0 bytes make no instant."""
         if not bytes:
             return Storage(0, sizes, dtype, self.now, "temporaries", self.at)
         self.now += 1
@@ -131,14 +131,14 @@ class Timeline:
         return storage
 
     def there(self, size: Size, kind: str) -> Storage:
-        """Memory that is there before the step, and after it."""
+        """Book memory that is there before the step, and after it."""
         storage = Storage(size.value, (size,), "", self.now, kind, self.at)
         storage.last = _FOR_EVER
         self.storages.append(storage)
         return storage
 
     def add(self, like: Storage, times: int, birth: int, last: int) -> None:
-        """Book as many storages like another one, from one instant to another."""
+        """Book `times` storages like another one, from one instant to another."""
         sizes = (*like.sizes, Size(times))
         made = Storage(times * like.bytes, sizes, like.dtype, birth, like.kind, like.at)
         made.last = last
@@ -154,14 +154,14 @@ class Timeline:
         """Note that a storage is held to the end of the step, and after it."""
         storage.last = _FOR_EVER
 
-    def turn(self, storage: Storage, kind: str) -> None:
-        """Book a storage as another kind from the next instant on."""
+    def book_as(self, storage: Storage, kind: str) -> None:
+        """Book a storage as another kind from the next instant on, for the op that runs."""
         storage.kinds = [*(storage.kinds or ()), (self.now + 1, storage.kind, storage.at)]
         storage.kind, storage.at = kind, self.at
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Note the instants of the body under a name, its beginning among them."""
+        """Note the instants of the body under a name, its beginning included."""
         self.now += 1
         self.paths.append(self.at)
         begin = self.now
@@ -169,7 +169,7 @@ class Timeline:
         self.phases[name] = (begin, self.now + 1)
 
     def levels(self) -> list[int]:
-        """The bytes that are held at each instant."""
+        """Return the bytes that are held at each instant."""
         steps = [0] * (self.now + 2)
         for storage in self.storages:
             steps[storage.birth] += storage.bytes
@@ -177,12 +177,12 @@ class Timeline:
         return [*accumulate(steps)][: self.now + 1]
 
     def most(self) -> dict[str, int]:
-        """The most bytes that are held at once, in each phase."""
+        """Return the most bytes that are held at once, in each phase."""
         levels = self.levels()
         return {name: max(levels[begin:end]) for name, (begin, end) in self.phases.items()}
 
     def peaks(self) -> dict[str, Peak]:
-        """The first instant of each phase at which the most bytes are held."""
+        """Return the peak of each phase."""
         levels = self.levels()
         found = {}
         for name, (begin, end) in self.phases.items():
@@ -196,7 +196,7 @@ class Timeline:
         return found
 
     def held(self, instant: int) -> tuple[Held, ...]:
-        """What is held at an instant."""
+        """Return the storages that are held at an instant."""
         return tuple(
             Held(storage.size, *storage.at_instant(instant))
             for storage in self.storages

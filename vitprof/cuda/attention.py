@@ -1,9 +1,9 @@
-"""Fused attention: which kernel runs, what it keeps, and what its backward pass takes.
+"""Fused attention: the kernel that runs, what it saves, and the buffers of its backward pass.
 
-Which kernel: `sdp_utils.cpp`, `sdp_utils_cpp.h`. Memory-efficient kernel: `kernel_forward.h`,
-`kernel_backward.h` (`workspace_size`), `attention_backward.cu`. Flash: `flash_api.cpp`
-(`mha_bwd`). cuDNN: `MHA.cpp`; its workspace is cuDNN's own affair, and the formula here is
-equal to the byte to the one that was measured, on an H100 with 2.11.
+Choice of the kernel: `sdp_utils.cpp`, `sdp_utils_cpp.h`. Memory-efficient kernel:
+`kernel_forward.h`, `kernel_backward.h` (`workspace_size`), `attention_backward.cu`. Flash:
+`flash_api.cpp` (`mha_bwd`). cuDNN: `MHA.cpp`; cuDNN chooses its workspace, and the formula here
+is equal to the byte to the one that was measured, on an H100 with 2.11.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from vitprof.cuda.platform import Platform
 
 
 class Kernel(Enum):
-    """A kernel of fused attention."""
+    """Kernel of fused attention."""
 
     CUDNN = "cudnn"
     FLASH = "flash"
@@ -22,16 +22,16 @@ class Kernel(Enum):
 
 
 def kernel_of(platform: Platform, *, bits: int, head_dim: int) -> Kernel:
-    """The kernel that `scaled_dot_product_attention` takes without a mask.
+    """Return the kernel that `scaled_dot_product_attention` runs without a mask.
 
     cuDNN comes first on compute capability 9 and 10, measured with PyTorch 2.11; before, and on
-    other GPUs, flash, then the memory-efficient one. Flash and cuDNN take 16 bits alone, flash
+    other GPUs, flash, then the memory-efficient one. Flash and cuDNN take only 16 bits, flash
     from compute capability 8 on.
 
     Args:
         platform: GPU and version of PyTorch.
-        bits: of an element.
-        head_dim: of queries, keys and values.
+        bits: bits of an element.
+        head_dim: channels of a head, of queries, keys and values.
     """
     major = platform.gpu.capability[0]
     by_cudnn = major in (9, 10) and platform.torch >= (2, 11)
@@ -43,26 +43,26 @@ def kernel_of(platform: Platform, *, bits: int, head_dim: int) -> Kernel:
 
 
 def log_sum_rows(kernel: Kernel, queries: int) -> int:
-    """Rows of the log-sum-exp that a kernel keeps, fp32, a head: the efficient one pads to 32."""
+    """Return rows per head of the fp32 log-sum-exp: the efficient kernel pads to 32."""
     return _up(queries, 32) if kernel is Kernel.EFFICIENT else queries
 
 
 def random_states(kernel: Kernel) -> list[int]:
-    """Bytes of the states of random numbers that a kernel keeps, whether or not it drops."""
+    """Return bytes of each random state that a kernel saves, with or without dropout."""
     return {Kernel.CUDNN: [8, 8], Kernel.FLASH: [16, 8], Kernel.EFFICIENT: []}[kernel]
 
 
 def backward_scratch(
     kernel: Kernel, *, heads: int, queries: int, head_dim: int, bits: int
 ) -> list[int]:
-    """Bytes that the backward pass takes beside its gradients, all at once.
+    """Return bytes of each buffer that the backward pass takes beside its gradients, all at once.
 
     Args:
-        kernel: that ran.
-        heads: of all images, B × h.
+        kernel: kernel of the forward pass.
+        heads: heads of all images, B × h.
         queries: N.
         head_dim: d.
-        bits: of an element.
+        bits: bits of an element.
     """
     row = 4 * heads * queries
     if kernel is Kernel.CUDNN:
@@ -76,7 +76,7 @@ def backward_scratch(
 
 
 def _tile(head_dim: int, bits: int) -> tuple[int, int]:
-    """Queries and keys that the memory-efficient kernel takes at a time, backward."""
+    """Return queries and keys per tile of the memory-efficient kernel's backward pass."""
     if head_dim <= 64:
         return 64, 64
     if bits == 16:

@@ -1,10 +1,10 @@
 """Workspaces of convolutions, which cuDNN chooses at run time.
 
-cuDNN's plan is asked for its workspace when it runs (`Conv_v8.cpp`, `run_conv_plan`): it depends
-on cuDNN's version, GPU, shape, layout, alignment and TF32. What was measured on an H100 lies
-between nothing and the larger of copies of input, output and weights, and 32 partial gradients
-of the weights in fp32; neither is a rule. A depthwise convolution runs in PyTorch's own kernel,
-which takes nothing.
+A plan of cuDNN tells its workspace when it runs (`Conv_v8.cpp`, `run_conv_plan`): it depends on
+cuDNN's version, GPU, shape, layout, alignment and TF32. Measured on an H100, it is between 0 and
+the larger of two sizes: copies of input, output and weights, or 32 partial gradients of the
+weights in fp32; neither is a rule. A depthwise convolution runs in PyTorch's own kernel, which
+takes no workspace.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _FP32 = 4
 
 
 def most_workspace(inputs: int, outputs: int, weights: int, *, element: int) -> int:
-    """Most bytes that a convolution was seen to take for itself; the least is 0.
+    """Return the largest workspace in bytes that a convolution was seen to take; the least is 0.
 
     Args:
         inputs: elements of the input.

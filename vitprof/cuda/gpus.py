@@ -1,4 +1,4 @@
-"""The table of GPUs, by the names that people type."""
+"""Table of GPUs, by the names that users type."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from vitprof.errors import SpecError, listing, unknown
 
 _GIB = 1024**3
-# Names of several GPUs: what a person who types one is asked to choose from.
+# Names that several GPUs share: a user who types one is asked to choose.
 _AMBIGUOUS = {
     "a100": ("a100-40", "a100-80"),
     "a100pcie": ("a100-pcie-40gb", "a100-pcie-80gb"),
@@ -25,34 +25,34 @@ _AMBIGUOUS = {
     "3080": ("rtx3080-10", "rtx3080-12"),
     "rtx3080": ("rtx3080-10", "rtx3080-12"),
 }
-# What a driver keeps for itself if nobody has said what it shows: GiB of GDDR, a share of HBM.
+# Memory that a driver keeps if it is not known what it shows: GiB of GDDR, a share of HBM.
 _KEPT_OF_GDDR, _KEPT_OF_HBM = 0.45, 0.015
-# The context is not known of most GPUs: the largest that was measured, on an H100.
+# Used if the context is not known: the largest that was measured, on an H100.
 _CONTEXT = 927_793_152
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
-    """A GPU by its data sheet and by what a driver shows.
+    """GPU by its data sheet and by what a driver shows.
 
     Attributes:
         name: full name.
-        names: what people type.
+        names: names that users type.
         architecture: such as `Hopper`.
         capability: compute capability, major and minor.
         memory: GiB of the data sheet.
         multiprocessors: streaming multiprocessors.
-        threads: most threads of a multiprocessor.
-        bandwidth: GB/s of the memory.
+        threads: most resident threads per multiprocessor.
+        bandwidth: memory bandwidth in GB/s.
         peaks: TFLOP/s of dense products by dtype.
-        measured_peaks: the same as somebody has measured them.
+        measured_peaks: measured TFLOP/s of dense products by dtype.
         shown: GiB that a driver shows a process; None if not known.
-        shown_by: who has seen that.
+        shown_by: source of `shown`.
         context: bytes of the CUDA context with the kernels of a step; None if not measured.
-        context_by: who has measured it.
+        context_by: source of `context`.
         ecc: `on` if error correction takes a sixteenth of the memory by default.
         hbm: True if the memory is HBM.
-        sources: where the figures are from.
+        sources: sources of the figures.
         sure: how many sources agree.
     """
 
@@ -86,7 +86,7 @@ class Gpu:
 
     @property
     def memory_source(self) -> str:
-        """Where `memory_bytes` is from."""
+        """Source of `memory_bytes`."""
         return self.shown_by or "estimated: the data sheet less what drivers of others keep"
 
     @property
@@ -96,13 +96,13 @@ class Gpu:
 
     @property
     def context_source(self) -> str:
-        """Where `context_bytes` is from."""
+        """Source of `context_bytes`."""
         return self.context_by or "not measured: the largest that an H100 showed"
 
 
 @cache
 def gpus() -> tuple[Gpu, ...]:
-    """Every GPU of the table."""
+    """Return every GPU of the table."""
     table = tomllib.loads(files(__package__).joinpath("gpus.toml").read_text(encoding="utf-8"))
     return tuple(_gpu(row) for row in table["gpu"])
 
@@ -114,10 +114,10 @@ def _gpu(row: dict[str, Any]) -> Gpu:
 
 
 def find_gpu(name: str) -> Gpu:
-    """The GPU of this name; case, blanks, hyphens and underscores are free.
+    """Return the GPU of this name; case, blanks, hyphens and underscores do not matter.
 
     Raises:
-        SpecError: there is none of this name, or there are several.
+        SpecError: no GPU has this name, or several do.
     """
     if not isinstance(name, str):
         raise SpecError(f"gpu is a name in quotes, not {name!r}; vitprof gpus lists them")

@@ -1,4 +1,4 @@
-"""What the kernels of norms take for themselves."""
+"""Memory that the kernels of norms take for themselves."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ _MANY_ROWS = 65_536
 
 
 def layer_norm_partials(gpu: Gpu, rows: int, columns: int) -> int:
-    """Rows of partial sums of the gradients of gain and bias, each; 0 if there are none.
+    """Return rows of partial sums of the gradients of gain and bias, each; 0 if there are none.
 
     `layer_norm_kernel.cu`, `LaunchGammaBetaBackwardCUDAKernel`, read from source and not
-    measured above 65,536 rows; below, none was measured.
+    measured above 65,536 rows; measured below, where there are none.
 
     Args:
-        gpu: whose multiprocessors are to be kept busy.
+        gpu: GPU, whose number of multiprocessors decides.
         rows: tokens of all images.
         columns: channels.
     """

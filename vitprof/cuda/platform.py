@@ -1,4 +1,4 @@
-"""A GPU with the version of PyTorch that runs on it: what decides which kernels run."""
+"""Platform: a GPU and the version of PyTorch on it, which decide which kernels run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _HOPPER, _BLACKWELL = 9, (10, 12)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """A GPU and a version of PyTorch.
+    """GPU and version of PyTorch.
 
     Attributes:
-        gpu: facts of the GPU.
+        gpu: facts on the GPU.
         torch: major and minor version of PyTorch.
     """
 
@@ -30,11 +30,12 @@ class Platform:
 
     @property
     def cublas_workspace(self) -> int:
-        """Bytes that cuBLAS takes from PyTorch's allocator for each handle and stream, and keeps.
+        """Bytes that cuBLAS allocates through PyTorch for each handle and stream, and keeps.
 
         `CublasHandlePool.cpp`: 8,519,680 (`:4096:2:16:8`) since PyTorch 2.0, 32 MiB on compute
         capability 9, and from 2.12 on, read from source, on 10 and 12 too. Two of 32 MiB were
-        measured on an H100 with 2.11. Before 2.0 cuBLAS allocates past PyTorch.
+        measured on an H100 with 2.11. Before 2.0 cuBLAS does not
+        allocate through PyTorch.
         """
         major = self.gpu.capability[0]
         if self.torch < (2, 0):

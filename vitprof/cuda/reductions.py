@@ -16,13 +16,13 @@ from vitprof.cuda.gpus import Gpu
 
 _THREADS = 512  # of a block (`MAX_NUM_THREADS` of a reduction)
 _WARP = 32
-_BLOCKS_FOR_WAVES = 16  # values that a thread should reduce at least
+_BLOCKS_FOR_WAVES = 16  # the fewest values that a thread should reduce
 _MOST_INDEX = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """An axis of the iteration: its length, and the bytes between neighbours.
+    """Axis of the iteration: length, and strides in bytes.
 
     Attributes:
         size: length.
@@ -46,16 +46,16 @@ def scratch(
     accumulator: int = 4,
     vector: int = 4,
 ) -> list[int]:
-    """Sizes in bytes of what a reduction allocates beside its result, piece after piece.
+    """Return bytes of each buffer that a reduction allocates beside its result, by piece.
 
     Args:
-        shape: of the input.
-        strides: of the input, in elements.
+        shape: shape of the input.
+        strides: strides of the input, in elements.
         dims: axes that are reduced.
         element: bytes of an element of the input.
-        gpu: multiprocessors and threads decide how many blocks share an output.
+        gpu: GPU, whose multiprocessors and threads decide how many blocks share an output.
         result: bytes of an element of the result; None for that of the input.
-        accumulator: bytes of a partial result: 4 of sums, means and norms, also of 16 bits.
+        accumulator: bytes of a partial result: 4 for sums, means and norms, also of 16 bits.
         vector: values that a thread reads at once along a contiguous reduced axis.
 
     Returns:
@@ -77,7 +77,7 @@ def scratch(
 
 
 def _pieces(axes: list[_Axis], width: int, element: int) -> list[list[_Axis]]:
-    """The iteration, halved along its largest extent until 32 bits can index it."""
+    """Return the iteration halved along its largest extent until 32 bits can index each piece."""
     elements = prod(axis.size for axis in axes)
     extents = [
         sum((axis.size - 1) * stride for axis, stride in zip(axes, some, strict=True))
@@ -137,7 +137,7 @@ def _shared(
 
 
 def _merged(axes: list[_Axis]) -> list[_Axis]:
-    """Neighbouring axes as one if both strides go on."""
+    """Merge neighbouring axes that are contiguous with each other in input and result."""
     merged: list[_Axis] = []
     for axis in axes:
         if merged:
@@ -150,7 +150,7 @@ def _merged(axes: list[_Axis]) -> list[_Axis]:
 
 
 def _outputs_of_a_thread(axes: list[_Axis], number: int, element: int) -> int:
-    """4 outputs, or fewer if their number or another stride is no multiple of that."""
+    """Return outputs per thread: 4, or fewer if their number or a stride is no multiple of 4."""
     together = 4
     while together > 1 and (
         axes[number].size % together
@@ -163,5 +163,5 @@ def _outputs_of_a_thread(axes: list[_Axis], number: int, element: int) -> int:
 
 
 def _power(number: int, most: int) -> int:
-    """The greatest power of two that is at most `number`, and at most `most`."""
+    """Return the greatest power of two that is at most `number`, and at most `most`."""
     return min(1 << max(0, number.bit_length() - 1), most)

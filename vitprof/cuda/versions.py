@@ -1,4 +1,4 @@
-"""PyTorch's versions, as far as they move a rule of what a GPU holds."""
+"""Versions of PyTorch, as far as the memory rules of a GPU depend on them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ OLDEST, NEWEST = (1, 12), (2, 13)
 
 
 def read_version(text: str) -> Version:
-    """The version of PyTorch in a word such as `2.11`; a patch level is no matter.
+    """Return the version of PyTorch from text such as `2.11`; a patch level is ignored.
 
     Raises:
-        SpecError: it is no version, or one whose rules are not known.
+        SpecError: the text is no version, or one whose rules are not known.
     """
     parts = text.partition("+")[0].split(".")
     if len(parts) < 2 or not all(part.isdecimal() for part in parts[:2]):
@@ -28,7 +28,7 @@ def read_version(text: str) -> Version:
 
 
 def first_version(capability: tuple[int, int]) -> Version:
-    """The first version with kernels for a compute capability, as far as that is known.
+    """Return the first version with kernels for a compute capability, as far as that is known.
 
     Blackwell came with CUDA 12.8 in PyTorch 2.7, by its release notes.
     """
@@ -36,5 +36,5 @@ def first_version(capability: tuple[int, int]) -> Version:
 
 
 def spell(version: Version) -> str:
-    """A version as people write it: `2.13`."""
+    """Return a version as text: `2.13`."""
     return f"{version[0]}.{version[1]}"

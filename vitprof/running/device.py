@@ -1,4 +1,4 @@
-"""The devices of this machine, by name."""
+"""Devices of this machine, by name."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from vitprof.errors import SpecError, listing
 
 
 def find_device(name: str) -> torch.device:
-    """The CPU or a CUDA GPU that is there.
+    """Return the CPU or a CUDA GPU of this machine.
 
     Raises:
-        SpecError: there is none of this name.
+        SpecError: no device has this name.
     """
     gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     names = ["cpu", *(["cuda", *gpus] if gpus else [])]

@@ -1,10 +1,10 @@
-"""LAMB (You et al. 2020, algorithm 2): Adam with a trust ratio of each parameter.
+"""LAMB (You et al. 2020, algorithm 2): Adam with a trust ratio per parameter.
 
     m ← β1 m + (1 - β1) g, v ← β2 v + (1 - β2) g²
     r = m / (1 - β1^t) / (sqrt(v / (1 - β2^t)) + ε) + λ x
     x ← x - η ‖x‖ / ‖r‖ r
 
-Where a norm is 0 the ratio is 1, as in other implementations; gradients are not clipped here.
+If a norm is 0 the ratio is 1, as in other implementations; gradients are not clipped here.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 
 class Lamb(torch.optim.Optimizer):
-    """The optimizer in plain tensors, parameter by parameter.
+    """LAMB in plain tensor functions, parameter by parameter.
 
     Args:
-        parameters: what is trained.
+        parameters: parameters that are trained.
         lr: η.
         betas: β1 and β2.
         eps: ε.

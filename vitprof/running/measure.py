@@ -1,7 +1,7 @@
-"""A step on the GPU of this machine, with the memory that PyTorch and the driver say it takes.
+"""Measured step on the GPU of this machine: its memory by PyTorch and by the driver.
 
-The way of the measured table: two steps to settle, then a third of which
-`reset_peak_memory_stats` and `max_memory_allocated` bracket each phase.
+The procedure is that of the measured table: two steps until memory no longer changes, then a
+third, in which `reset_peak_memory_stats` and `max_memory_allocated` bracket each phase.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _SETTLING = 2  # steps
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredStep:
-    """Memory of a step as it was measured, in bytes.
+    """Measured memory of a step, in bytes.
 
     Attributes:
         device: name of the GPU.
         torch: version of PyTorch.
-        cuda: version of CUDA that it was built with.
+        cuda: version of CUDA that PyTorch was built with.
         before: allocated before the model was built: cuBLAS workspaces.
         allocated: `max_memory_allocated` of each phase.
         reserved: `max_memory_reserved` of the process.
@@ -57,7 +57,7 @@ def measure_step(model: Subject, workload: Workload) -> MeasuredStep:
             f"PyTorch {torch.__version__} sees no CUDA GPU here to measure on; leave out "
             "--measure, or give --gpu to predict"
         )
-    # The cuBLAS workspaces of both threads are there, as in a process that has multiplied before.
+    # Allocates the cuBLAS workspaces of both threads, as in a process that has multiplied before.
     weights = torch.ones(64, 64, device="cuda", requires_grad=True)
     torch.autograd.backward((weights @ weights).sum())
     del weights

@@ -1,4 +1,4 @@
-"""A mixer's formula held against its torch module: what vitprof holds its own mixers to."""
+"""Check of a mixer's formula against its torch module, which vitprof's own mixers pass."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ WORKLOADS = (
 
 
 def spellings(mixer: type[Mixer], options: Mapping[str, object]) -> Iterator[Mixer]:
-    """Yield the mixer with these options, and with each other one turned that is a choice."""
+    """Yield the mixer with these options, then with each other value of every other option."""
     given: dict[str, Any] = dict(options)
     usual = mixer(**given)
     yield usual
@@ -58,20 +58,20 @@ def spellings(mixer: type[Mixer], options: Mapping[str, object]) -> Iterator[Mix
         for other in others:
             try:
                 yield replace(usual, **{name: other})
-            except SpecError:  # nothing without another option
+            except SpecError:  # refused without another option
                 continue
 
 
 def check_mixer(mixer: Mixer, sizes: Mapping[str, int], reference: Reference | None = None) -> None:
-    """Hold a mixer against its module at some sizes.
+    """Compare a mixer with its module at some sizes.
 
     Args:
-        mixer: with its options.
+        mixer: mixer with its options.
         sizes: tokens, dim and heads of a bare layer.
         reference: maps the module and its input (B, N, D) to its output, in a naive way.
 
     Raises:
-        AssertionError: they differ; the sentence names the op.
+        AssertionError: they differ; the message names the op.
         SpecError: the mixer is not defined at these sizes.
     """
     tokens, dim, heads = sizes["tokens"], sizes["dim"], sizes["heads"]
@@ -95,14 +95,14 @@ def check_mixer(mixer: Mixer, sizes: Mapping[str, int], reference: Reference | N
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pair:
-    """A mixer on paper and in torch; paths are those within the mixer, which is "" itself.
+    """Mixer on paper and in torch; paths are relative to the mixer, whose own path is "".
 
     Attributes:
-        ops: of its formula, by path.
-        layers: of its formula: the submodules that hold others, and the mixer itself.
-        mixer: its options.
-        sizes: what it works at.
-        shape: of its input.
+        ops: ops of its formula, by path.
+        layers: layers of its formula: submodules that contain others, and the mixer itself.
+        mixer: mixer with its options.
+        sizes: sizes that it is built for.
+        shape: shape of its input.
     """
 
     ops: dict[str, Op]
@@ -132,14 +132,14 @@ class _Pair:
             return build_mixer(self.mixer, self.sizes).to(dtype)
 
     def run(self, module: nn.Module) -> Tensor:
-        """The module's output on the device `meta`."""
+        """Return the module's output on the device `meta`."""
         with torch.no_grad():
             y: Tensor = module.eval()(torch.empty(self.shape, device="meta"))
         return y
 
 
 def _check_modules(pair: _Pair) -> None:
-    """Hold paths and types against those of the submodules."""
+    """Compare paths and types with those of the submodules."""
     ours = {path: layer.type for path, layer in pair.layers.items()}
     ours |= {path: op.type for path, op in pair.ops.items() if op.module}
     theirs = {
@@ -157,7 +157,7 @@ def _check_modules(pair: _Pair) -> None:
 
 
 def _check_parameters(pair: _Pair) -> None:
-    """Hold parameters, and which of them are trained, against the module's."""
+    """Compare parameters, and which of them are trained, with the module's."""
     theirs: Counter[str] = Counter()
     for name, parameter in pair.build("meta").named_parameters():
         owner = name.rpartition(".")[0]
@@ -178,7 +178,7 @@ def _check_parameters(pair: _Pair) -> None:
 
 
 def _check_shapes(pair: _Pair) -> None:
-    """Hold the shapes that ops write against those that the submodules return."""
+    """Compare the shapes of ops' outputs with those that the submodules return."""
     module = pair.build("meta")
     returned: dict[str, tuple[int, ...]] = {}
     for path, op in pair.ops.items():
@@ -202,7 +202,7 @@ def _note(
 
 
 def _check_macs(pair: _Pair) -> None:
-    """Hold multiply-accumulates against those that PyTorch's counter sees in each submodule."""
+    """Compare multiply-accumulates with those that PyTorch's counter finds in each submodule."""
     module = pair.build("meta")
     with FlopCounterMode(display=False) as counter:
         pair.run(module)
@@ -227,7 +227,7 @@ def _check_macs(pair: _Pair) -> None:
 
 
 def _check_gradients(pair: _Pair, reference: Reference | None) -> None:
-    """Hold the module against the reference, and see that a gradient reaches each parameter."""
+    """Compare the module with the reference, and check that each parameter gets a gradient."""
     generator = torch.Generator().manual_seed(0)
     module = pair.build("cpu", torch.float64).eval()
     with torch.no_grad():
@@ -251,7 +251,7 @@ def _check_gradients(pair: _Pair, reference: Reference | None) -> None:
 
 
 def _check_memory(layer: EncoderLayer, workload: Workload) -> None:
-    """Hold what is held after each allocation of a step against a trace of it."""
+    """Compare the bytes held after each allocation of a step with a trace of it."""
     reading, _ = follow(layer, workload, every=True, departures=TRACED)
     timeline, traced = reading.eager.timeline, trace(layer, workload)
     levels = timeline.levels()

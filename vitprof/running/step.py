@@ -31,16 +31,16 @@ def _unwatched(name: str) -> AbstractContextManager[None]:
 
 
 class Step:
-    """A model with its optimizer and its inputs on a device; calling it makes one step.
+    """Model with its optimizer and its inputs on a device; a call runs one step.
 
-    With DistributedDataParallel's buckets no process group is started: the step makes the same
-    tensors and copies gradients into them, of every batch, but reduces nothing.
+    With DistributedDataParallel's buckets no process group is started: the step allocates the
+    same tensors and copies the gradients of every batch into them, but reduces nothing.
 
     Args:
-        model: what is trained or run.
-        workload: how.
-        device: where.
-        around: makes a context for the model's forward pass.
+        model: model that is trained or run.
+        workload: batch, dtypes, optimizer and the like.
+        device: device of the model and its inputs.
+        around: makes a context manager for the model's forward pass.
 
     Attributes:
         module: the torch model.
@@ -79,7 +79,7 @@ class Step:
                     )
 
     def __call__(self, phase: Phase = _unwatched) -> None:
-        """Make one step, each part of it within `phase(name)`."""
+        """Run one step, each part of it within `phase(name)`."""
         if self.optimizer is None:
             with phase("forward"), torch.no_grad():
                 self.forward()
@@ -99,7 +99,7 @@ class Step:
             self.optimizer.step()
 
     def forward(self) -> Tensor:
-        """The loss: the model's own, cross entropy of logits, or the mean of all."""
+        """Return the loss: the model's own, cross entropy of logits, or the mean of the output."""
         autocast = torch.autocast(self.device.type, self.dtype, enabled=self.workload.autocast)
         with autocast, self._around():
             output = self.module(*self.inputs)
@@ -119,7 +119,7 @@ def _draws(block: nn.Module) -> bool:
 
 
 def optimizer(module: nn.Module, workload: Workload) -> torch.optim.Optimizer:
-    """The workload's optimizer of the trained parameters."""
+    """Return the workload's optimizer of the trained parameters."""
     trained = _trained(module)
     if workload.optimizer == "lamb":
         return Lamb(trained, lr=1e-3)
@@ -138,11 +138,11 @@ def _trained(module: nn.Module) -> list[nn.Parameter]:
 
 
 def _fill_buckets(module: nn.Module, *, view: bool) -> None:
-    """Have gradients copied into buckets when they are ready.
+    """Register hooks that copy gradients into buckets when they are ready.
 
     Args:
         module: the model.
-        view: let the gradients be views of the buckets from then on.
+        view: replace the gradients by views of the buckets.
     """
     trained = _trained(module)
     for places in buckets([parameter.nbytes for parameter in trained]):

@@ -1,10 +1,10 @@
-"""The memory of a step, traced with fake tensors: no data, no GPU, any size.
+"""Memory of a step, traced with fake tensors: no data, no GPU, any size.
 
 A fake tensor has a shape, a dtype and a storage, but no data. Every storage is counted
-from the operation that makes it until nothing refers to it any more, as PyTorch's
-allocators do; so what is counted is exactly the tensors that eager PyTorch holds. What a
-library allocates inside one kernel (oneDNN's reordered weights, a convolution's
-workspace) is no tensor and is not in it.
+from the function that allocates it until nothing refers to it any more, as PyTorch's
+allocators do; so exactly the tensors that eager PyTorch holds are counted. Memory that a
+library allocates inside one kernel (oneDNN's reordered weights, a convolution's workspace)
+is no tensor and is not included.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from vitprof.running.gpu import GpuKernels, statistics_in_fp32
+from vitprof.running.gpu_kernels import GpuKernels, statistics_in_fp32
 from vitprof.running.step import Step
 
 if TYPE_CHECKING:
     from vitprof.request.workload import Workload
     from vitprof.subject import Subject
 
-_STEPS = 2  # the optimizer's states are there from the second step on
+_STEPS = 2  # the optimizer's states exist from the second step on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """The most that the tensors of a step take at once, in bytes.
+    """Trace of a step: bytes that its tensors take.
 
     Attributes:
         by_phase: the peak of each phase: forward, backward, optimizer.
-        levels: what is held at the beginning of each phase and after each allocation in it.
-        functions: which of ATen's functions made each of them, beginnings apart.
-        events: every allocation and every end of one, in order: which, and its bytes,
-            negative at its end. The model's construction comes first.
+        levels: bytes held at the beginning of each phase and after each allocation in it.
+        functions: ATen's function that made each allocation of `levels`; empty at a beginning.
+        events: every allocation and every free, in order: number of the allocation, and its
+            bytes, negative if it is freed. The model's construction comes first.
     """
 
     by_phase: dict[str, int]
@@ -50,21 +50,21 @@ class Trace:
 
     @property
     def phase(self) -> str:
-        """The phase with the highest peak."""
+        """Phase with the highest peak."""
         return max(self.by_phase, key=lambda phase: self.by_phase[phase])
 
     @property
     def peak_bytes(self) -> int:
-        """The highest peak."""
+        """Highest peak."""
         return self.by_phase[self.phase]
 
 
 def trace(model: Subject, workload: Workload) -> Trace:
-    """Trace the step of `model` under `workload`, on fake tensors of the CPU."""
-    on_card = workload.device == "cuda"
-    ledger = _Ledger(on_card=on_card)
+    """Trace a step of `model` under `workload`, on fake tensors of the CPU."""
+    on_gpu = workload.device == "cuda"
+    ledger = _Ledger(on_gpu=on_gpu)
     with FakeTensorMode(), ledger:
-        step = Step(model, workload, device="cpu", around=GpuKernels if on_card else nullcontext)
+        step = Step(model, workload, device="cpu", around=GpuKernels if on_gpu else nullcontext)
         for _ in range(_STEPS):
             step(phase=ledger.phase)
     return Trace(
@@ -76,11 +76,11 @@ def trace(model: Subject, workload: Workload) -> Trace:
 
 
 class _Ledger(TorchDispatchMode):
-    """Follows every storage from its first sight to its end."""
+    """Ledger of every storage from the call that first returns it until it is freed."""
 
-    def __init__(self, *, on_card: bool) -> None:
+    def __init__(self, *, on_gpu: bool) -> None:
         super().__init__()
-        self._on_card = on_card
+        self._on_gpu = on_gpu
         self.levels: dict[str, list[int]] = {}
         self.functions: dict[str, list[str]] = {}
         self.events: list[tuple[int, int]] = []
@@ -91,7 +91,7 @@ class _Ledger(TorchDispatchMode):
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Book what happens in the body under a phase."""
+        """Book allocations in the body under a phase."""
         self._phase = name
         self.levels[name], self.functions[name] = [], []
         self._running = ""
@@ -108,12 +108,12 @@ class _Ledger(TorchDispatchMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         self._running = str(func)
-        if self._on_card:
+        if self._on_gpu:
             result = statistics_in_fp32(func, result)
-        tree_map_only(Tensor, self._see, result)
+        tree_map_only(Tensor, self._note, result)
         return result
 
-    def _see(self, tensor: Tensor) -> None:
+    def _note(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
         known = self._live.get(key)

@@ -1,9 +1,9 @@
-"""A trial's own process: real steps of a model on a batch, their peak memory and time.
+"""Process of a trial: real steps of a model on a batch, their peak memory and time.
 
 `python -m vitprof.running.trial` reads a request from stdin; `vitprof.measuring.trials` runs it.
 
 The peak on a CPU is the most that PyTorch's allocator held at once, by the allocator's events
-as torch.profiler records them. On a card it is the most that the allocator had reserved.
+as torch.profiler records them. On a GPU it is the most that the allocator had reserved.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from vitprof.running.step import Step
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Beside the tensors: what the profiler notes down, and what libraries allocate themselves.
-# The limit on the process is so much above the budget; the peak alone decides what fits.
+# Memory beside the tensors: the profiler's records, and allocations of libraries. The limit on
+# the process is above the budget by this much; the peak alone decides if a batch fits.
 _BESIDE_BYTES = 512 * 1024**2
 _STATUS = Path("/proc/self/status")
 _OUT_OF_MEMORY_SIGNS = (
@@ -49,10 +49,10 @@ _OUT_OF_MEMORY_SIGNS = (
 
 
 def main() -> int:
-    """Answer the request on stdin, and return the exit code."""
+    """Answer the request on stdin; return the exit code."""
     request = json.load(sys.stdin)
     Thread(target=_end_with, args=(request["lifeline"],), daemon=True).start()
-    with suppress(OSError):  # where the machine runs out, rather this process than another
+    with suppress(OSError):  # if the machine runs out of memory, this process is killed first
         Path("/proc/self/oom_score_adj").write_text("1000")
     try:
         answer: dict[str, object] = probe() if request["task"] == "probe" else trial(request)
@@ -65,7 +65,7 @@ def main() -> int:
 
 
 def probe() -> dict[str, object]:
-    """The card's name, and its memory that is free once a process is there."""
+    """Return the GPU's name, and the bytes that are free beside the context of a process."""
     if not torch.cuda.is_available():
         return {"name": "", "memory_bytes": 0}
     free, _ = torch.cuda.mem_get_info()
@@ -73,7 +73,7 @@ def probe() -> dict[str, object]:
 
 
 def trial(request: dict[str, Any]) -> dict[str, object]:
-    """Build the model and make two steps; the optimizer's state is there from the first on."""
+    """Build the model and run two steps; the optimizer's state exists from the first on."""
     options = dict(request["spec"])
     model = specify(options.pop("model"), mixer=options.pop("mixer"), options=options)
     workload = Workload(**request["workload"])
@@ -93,7 +93,7 @@ def trial(request: dict[str, Any]) -> dict[str, object]:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out, in any of the ways in which PyTorch says so."""
+    """Return True if memory ran out, by any of the errors with which PyTorch reports it."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(
@@ -113,7 +113,7 @@ def _on_cpu(steps: Callable[[], float], limit_bytes: int | None) -> tuple[int, f
 
 
 def _peak(profiler: profile) -> int:
-    """The most that was allocated at once, in bytes."""
+    """Return the most bytes that were allocated at once."""
     assert profiler.profiler is not None
     assert profiler.profiler.kineto_results is not None
     events = list(profiler.profiler.kineto_results.experimental_event_tree())
@@ -136,7 +136,7 @@ def _on_cuda(steps: Callable[[], float], limit_bytes: int | None) -> tuple[int, 
 
 @contextmanager
 def _limited(limit_bytes: int | None) -> Iterator[None]:
-    """Keep this process from taking far more than the limit, where the system can."""
+    """Keep this process from taking far more than the limit, if the system supports that."""
     if limit_bytes is None or not _STATUS.exists():
         yield
         return
@@ -154,7 +154,7 @@ def _limited(limit_bytes: int | None) -> Iterator[None]:
 
 
 def _warm_up(device: str) -> None:
-    """Have threads and library handles made before anything is limited or measured."""
+    """Create threads and library handles before anything is limited or measured."""
     weights = torch.ones(64, 64, device=device, requires_grad=True)
     torch.autograd.backward((weights @ weights).sum())
     _now(device)
@@ -167,7 +167,7 @@ def _now(device: str) -> float:
 
 
 def _end_with(lifeline: int) -> None:
-    """End this process when the one that holds the pipe's other end does."""
+    """End this process when the one with the pipe's other end ends."""
     os.read(lifeline, 1)
     os._exit(FAILED)
 

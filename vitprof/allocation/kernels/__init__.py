@@ -1,8 +1,8 @@
-"""What each function of ATen allocates and keeps, a file a kind of function.
+"""Memory of ATen's functions, a file per kind of function.
 
-A function makes what it writes, keeps what its backward pass reads, and says what that makes.
-The sources are PyTorch's formulas of derivatives (tools/autograd/derivatives.yaml,
-FunctionsManual.cpp), the composite functions of aten/src/ATen/native, and for what stays
-between a function's lines the lifetimes of C++: what is made within an expression is held to
-its end, a variable to the end of its function.
+A function here allocates its output, saves the tensors that its backward pass reads, and gives
+the allocations of that pass. The sources are PyTorch's formulas of derivatives
+(tools/autograd/derivatives.yaml, FunctionsManual.cpp), the composite functions of
+aten/src/ATen/native, and for temporaries the lifetimes of C++: a temporary of an expression is
+held to the end of the expression, a variable to the end of its function.
 """

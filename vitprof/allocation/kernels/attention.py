@@ -1,4 +1,4 @@
-"""Attention in one kernel: which kernel that is depends on the device and the dtype."""
+"""Attention in one kernel, which depends on the device and the dtype."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from vitprof.cuda.platform import Platform
 from vitprof.formulas.op import Shape
 from vitprof.values.size import Size
 
-_COLUMNS = 512  # keys that the CPU's kernel takes at a time
+_COLUMNS = 512  # keys per tile of the CPU's kernel
 
 
 def fused_attention(m: Eager, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Keeps its inputs, its output and a log-sum-exp for each query, and random states on a GPU.
+    """Follow fused attention of (B, heads, queries, d) to (B, heads, keys, d).
 
-    (..., queries, d) and (..., keys, d), of which the leading axes are (B, heads).
+    It saves its inputs, its output and a log-sum-exp per query, and random states on a GPU.
     """
     if m.on_gpu:
-        q, k, v = m.lower(q), m.lower(k), m.lower(v)
+        q, k, v = m.to_autocast_dtype(q), m.to_autocast_dtype(k), m.to_autocast_dtype(v)
         if m.platform is not None:
             return _on(m.platform, m, q, k, v)
         return _efficient(m, q, k, v) if q.dtype == "fp32" else _flash(m, q, k, v)
-    v, k, q = m.lower(v), m.lower(k), m.lower(q)
+    v, k, q = m.to_autocast_dtype(v), m.to_autocast_dtype(k), m.to_autocast_dtype(q)
     node = m.node(q, k, v)
     m.save(node, q, k, v)
     y, log_sum = m.like(q), m.new(q.sizes[:-1], "fp32")
@@ -53,12 +53,12 @@ def fused_attention(m: Eager, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def _tile(queries: int) -> int:
-    """Queries that the CPU's kernel takes at a time (FlashAttentionKernel.cpp)."""
+    """Return queries per tile of the CPU's kernel (FlashAttentionKernel.cpp)."""
     return min(queries, 256 if queries >= 768 else 64 if queries >= 192 else 32)
 
 
 def _efficient(m: Eager, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """The memory-efficient kernel rounds the queries of the log-sum-exp up to 32s."""
+    """Follow the memory-efficient kernel: rows of the log-sum-exp are a multiple of 32."""
     node = m.node(q, k, v)
     m.save(node, q, k, v)
     y = _by_tokens(m, q.sizes, q.dtype)
@@ -76,7 +76,7 @@ def _efficient(m: Eager, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def _flash(m: Eager, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """The flash kernel for two bytes an element."""
+    """Follow the flash kernel, for elements of two bytes."""
     node = m.node(q, k, v)
     m.save(node, q, k, v)
     y = m.like(q)
@@ -91,7 +91,7 @@ def _flash(m: Eager, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def _on(platform: Platform, m: Eager, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """The kernel that a named GPU takes, with what it takes for itself."""
+    """Follow the kernel that a named GPU runs, with its own memory."""
     node = m.node(q, k, v)
     m.save(node, q, k, v)
     B, h, N, d = q.shape
@@ -110,7 +110,7 @@ def _on(platform: Platform, m: Eager, q: Tensor, k: Tensor, v: Tensor) -> Tensor
     def back(grads: Grads, saved: Grads) -> list[Tensor]:
         dtype = grads[0].dtype
         delta = []
-        if by_tokens:  # the gradient times the output, summed along the head dim and turned
+        if by_tokens:  # the gradient times the output, summed along the head dim and copied
             product = m.new(q.sizes, "fp32")
             delta = [m.new(q.sizes[:-1], "fp32"), m.new(q.sizes[:-1], "fp32")]
             m.free(product, delta[0])
@@ -126,7 +126,7 @@ def _on(platform: Platform, m: Eager, q: Tensor, k: Tensor, v: Tensor) -> Tensor
 
 
 def _by_tokens(m: Eager, sizes: Shape, dtype: str) -> Tensor:
-    """A new tensor (B, heads, N, d) whose heads lie side by side within a token."""
+    """Allocate a tensor (B, heads, N, d) with the strides of a contiguous (B, N, heads, d)."""
     _, h, N, d = sizes
     strides: Ints = (N.value * h.value * d.value, d.value, h.value * d.value, 1)
     return m.new(sizes, dtype, strides)

@@ -1,4 +1,4 @@
-"""Convolutions and pooling: channels-last where the strides of their input suggest that."""
+"""Convolutions and pooling: channels-last if the strides of their input suggest that."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from vitprof.allocation.strides import (
     Ints,
     channels_last,
     is_channels_last,
-    is_contiguous,
     suggests_channels_last,
 )
 from vitprof.formulas.op import Shape
 
 
 def conv(m: Eager, x: Tensor, weight: Tensor, bias: Tensor | None, out: Shape) -> Tensor:
-    """`convolution` keeps its input and its weights."""
+    """Follow `convolution`, which saves its input and its weights."""
     if bias is not None:
-        bias = m.lower(bias)
-    weight = m.lower(weight)
-    x = m.lower(x)
+        bias = m.to_autocast_dtype(bias)
+    weight = m.to_autocast_dtype(weight)
+    x = m.to_autocast_dtype(x)
     inputs = (x, weight) if bias is None else (x, weight, bias)
     node = m.node(*inputs)
     m.save(node, x, weight)
@@ -32,9 +31,9 @@ def conv(m: Eager, x: Tensor, weight: Tensor, bias: Tensor | None, out: Shape) -
         dtype = grads[0].dtype
         made = []
         for place, own in enumerate(sizes):
-            wanted = node.wants(place)
+            needed = node.needs_grad(place)
             made.append(
-                m.new(own, dtype, _strides(own, last=last and place < 2)) if wanted else None
+                m.new(own, dtype, _strides(own, last=last and place < 2)) if needed else None
             )
         m.may_take_workspace(saved[0], grads[0], saved[1])
         return made
@@ -49,7 +48,7 @@ def _strides(sizes: Shape, *, last: bool) -> Ints | None:
 
 
 def avg_pool(m: Eager, x: Tensor) -> Tensor:
-    """`avg_pool2d` keeps its input."""
+    """Follow `avg_pool2d`, which saves its input."""
     node = m.node(x)
     m.save(node, x)
     last, sizes = suggests_channels_last(*x.layout), x.sizes
@@ -58,7 +57,7 @@ def avg_pool(m: Eager, x: Tensor) -> Tensor:
 
     def back(grads: Grads, saved: Grads) -> list[Tensor]:
         (g,) = grads
-        in_format = is_channels_last(*g.layout) if last else is_contiguous(*g.layout)
+        in_format = is_channels_last(*g.layout) if last else g.is_contiguous
         copies = [m.new(sizes, g.dtype, strides)] if m.own_memory and not in_format else []
         of_x = m.new(sizes, g.dtype, strides)
         m.free(of_x, *copies)

@@ -1,4 +1,4 @@
-"""Work on each element: activations, sums, products, quotients, powers."""
+"""Elementwise functions: activations, sums, products, quotients, powers."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from vitprof.values.size import ONE, Size
 
 
 def keeps_input(m: Eager, x: Tensor) -> Tensor:
-    """GELU, SiLU, ELU: the derivative follows from the input."""
+    """Follow GELU, SiLU or ELU: the derivative follows from the input, which is saved."""
     node = m.node(x)
     m.save(node, x)
     return m.made(m.elementwise(x), node, (x,), lambda g, kept: [m.elementwise(g[0], kept[0])])
 
 
 def keeps_output(m: Eager, x: Tensor) -> Tensor:
-    """Sigmoid, tanh, exponential: the derivative follows from the output."""
+    """Follow sigmoid, tanh or exp: the derivative follows from the output, which is saved."""
     node = m.node(x)
     y = m.elementwise(x)
     m.save(node, y)
@@ -24,7 +24,7 @@ def keeps_output(m: Eager, x: Tensor) -> Tensor:
 
 
 def relu(m: Eager, x: Tensor) -> Tensor:
-    """ReLU keeps its output; `threshold_backward` reads it before the gradient."""
+    """Follow ReLU, which saves its output; `threshold_backward` reads it before the gradient."""
     node = m.node(x)
     y = m.elementwise(x)
     m.save(node, y)
@@ -32,12 +32,12 @@ def relu(m: Eager, x: Tensor) -> Tensor:
 
 
 def exp(m: Eager, x: Tensor) -> Tensor:
-    """Keeps its output; autocast on a GPU computes it in fp32."""
-    return keeps_output(m, m.exact(x))
+    """Follow exp, which saves its output; autocast on a GPU computes it in fp32."""
+    return keeps_output(m, m.to_float32(x))
 
 
 def scale(m: Eager, x: Tensor) -> Tensor:
-    """Times a number, which alone is kept."""
+    """Follow a product with a scalar, which alone is saved."""
     node = m.node(x)
     return m.made(
         m.with_scalar(x, node), node, (x,), lambda g, kept: [m.with_scalar(g[0], kept=kept)]
@@ -45,70 +45,77 @@ def scale(m: Eager, x: Tensor) -> Tensor:
 
 
 def add(m: Eager, x: Tensor, y: Tensor) -> Tensor:
-    """A sum keeps nothing; its gradient is that of each term."""
+    """Follow a sum, which saves nothing; its gradient is that of each term."""
     node = m.node(x, y)
     z = m.elementwise(x, y, sizes=joint(x, y))
     return m.made(z, node, (x, y), lambda g, kept: [g[0], g[0]])
 
 
 def add_scalar(m: Eager, x: Tensor) -> Tensor:
-    """A sum with a number."""
+    """Follow a sum with a scalar."""
     node = m.node(x)
     return m.made(m.with_scalar(x), node, (x,), pass_on)
 
 
 def subtract(m: Eager, x: Tensor, y: Tensor) -> Tensor:
-    """x - y keeps nothing; its gradient is that of x, and negated that of y."""
+    """Follow x - y, which saves nothing; its gradient is that of x, and negated that of y."""
     node = m.node(x, y)
 
     def back(grads: Grads, saved: Grads) -> list[Tensor | None]:
         assert node is not None
-        of_y = m.elementwise(grads[0]) if node.wants(1) else None
-        return [grads[0] if node.wants(0) else None, of_y]
+        of_y = m.elementwise(grads[0]) if node.needs_grad(1) else None
+        return [grads[0] if node.needs_grad(0) else None, of_y]
 
     return m.made(m.elementwise(x, y, sizes=joint(x, y)), node, (x, y), back)
 
 
 def multiply(m: Eager, x: Tensor, y: Tensor) -> Tensor:
-    """x y keeps each that the gradient of the other is made with; that of y is made first."""
+    """Follow x y: each is saved for the other's gradient; that of y is made first."""
     node = m.node(x, y)
     if node is not None:
-        m.save(node, *[y] * node.wants(0), *[x] * node.wants(1))
+        m.save(node, *[y] * node.needs_grad(0), *[x] * node.needs_grad(1))
 
     def back(grads: Grads, saved: Grads) -> list[Tensor | None]:
         assert node is not None
-        of_y = m.elementwise(grads[0], saved[-1], sizes=grads[0].sizes) if node.wants(1) else None
-        of_x = m.elementwise(grads[0], saved[0], sizes=grads[0].sizes) if node.wants(0) else None
+        of_y = (
+            m.elementwise(grads[0], saved[-1], sizes=grads[0].sizes) if node.needs_grad(1) else None
+        )
+        of_x = (
+            m.elementwise(grads[0], saved[0], sizes=grads[0].sizes) if node.needs_grad(0) else None
+        )
         return [of_x, of_y]
 
     return m.made(m.elementwise(x, y, sizes=joint(x, y)), node, (x, y), back)
 
 
 def divide(m: Eager, x: Tensor, y: Tensor) -> Tensor:
-    """x / y keeps y, and x for the gradient of y, which is made first: -g ((x / y) / y)."""
+    """Follow x / y, which saves y, and x for the gradient of y: -g ((x / y) / y), made first."""
     node = m.node(x, y)
     if node is not None:
-        m.save(node, y, *[x] * node.wants(1))
+        m.save(node, y, *[x] * node.needs_grad(1))
 
     def back(grads: Grads, saved: Grads) -> list[Tensor | None]:
         assert node is not None
         (g,), by = grads, saved[0]
         of_y = None
-        if node.wants(1):
+        if node.needs_grad(1):
             quotient = m.elementwise(saved[1], by, sizes=joint(saved[1], by))
             again = m.elementwise(quotient, by)
             negated = m.elementwise(g)
             of_y = m.elementwise(negated, again)
             m.free(quotient, again, negated)
-        of_x = m.elementwise(g, by, sizes=g.sizes) if node.wants(0) else None
+        of_x = m.elementwise(g, by, sizes=g.sizes) if node.needs_grad(0) else None
         return [of_x, of_y]
 
     return m.made(m.elementwise(x, y, sizes=joint(x, y)), node, (x, y), back)
 
 
 def square(m: Eager, x: Tensor) -> Tensor:
-    """x^2 keeps x; its gradient is g (2 x^1). Autocast on a GPU computes it in fp32."""
-    x = m.exact(x)
+    """Follow x^2, which saves x; its gradient is g (2 x^1).
+
+    Autocast on a GPU computes it in fp32.
+    """
+    x = m.to_float32(x)
     node = m.node(x)
     m.save(node, x)
 
@@ -123,7 +130,7 @@ def square(m: Eager, x: Tensor) -> Tensor:
 
 
 def rsqrt(m: Eager, x: Tensor) -> Tensor:
-    """The reciprocal of a root keeps itself; its gradient is (-g / 2) y^3."""
+    """Follow y = 1 / sqrt(x), which saves y; its gradient is (-g / 2) y^3."""
     node = m.node(x)
     y = m.elementwise(x)
     m.save(node, y)
@@ -139,7 +146,7 @@ def rsqrt(m: Eager, x: Tensor) -> Tensor:
 
 
 def at_least(m: Eager, x: Tensor) -> Tensor:
-    """`clamp_min` with a number: a 0 and a mask choose the gradient."""
+    """Follow `clamp_min` with a scalar: a 0 and a mask select the gradient."""
     node = m.node(x)
     m.save(node, x)
 
@@ -154,7 +161,7 @@ def at_least(m: Eager, x: Tensor) -> Tensor:
 
 
 def subtract_from_identity(m: Eager, x: Tensor) -> Tensor:
-    """A multiple of the identity matrix, less x."""
+    """Follow a multiple of the identity matrix less x."""
     identity = m.new((x.sizes[-2], x.sizes[-1]), x.dtype)
     multiple = m.with_scalar(identity)
     m.free(identity)
@@ -162,7 +169,7 @@ def subtract_from_identity(m: Eager, x: Tensor) -> Tensor:
 
 
 def joint(x: Tensor, y: Tensor) -> tuple[Size, ...]:
-    """The sizes of what is made of two tensors, each of which may be repeated."""
+    """Return the sizes to which two tensors broadcast."""
     longer, shorter = (x, y) if len(x.sizes) >= len(y.sizes) else (y, x)
     sizes = [*longer.sizes]
     for place in range(-len(shorter.sizes), 0):

@@ -1,4 +1,4 @@
-"""The losses of a training step."""
+"""Losses of a training step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vitprof.allocation.kernels.reductions import mean, repeated
 
 
 def cross_entropy(m: Eager, logits: Tensor) -> Tensor:
-    """The logarithm of a softmax, in fp32 by autocast, and its mean over the labels."""
+    """Follow the log-softmax, in fp32 by autocast, and its mean over the labels."""
     logits = m.cast(logits, m.weight_dtype)
     x = softmax(m, logits)
     node = m.node(x)
@@ -23,7 +23,7 @@ def cross_entropy(m: Eager, logits: Tensor) -> Tensor:
 
 
 def squared_error(m: Eager, x: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """`((x - target).square().mean(-1) * mask).sum() / mask.sum().clamp(min=1)`."""
+    """Follow `((x - target).square().mean(-1) * mask).sum() / mask.sum().clamp(min=1)`."""
     difference = subtract(m, x, target)
     squares = square(m, difference)
     m.free(difference)
@@ -43,8 +43,8 @@ def squared_error(m: Eager, x: Tensor, target: Tensor, mask: Tensor) -> Tensor:
 
 
 def _total(m: Eager, x: Tensor) -> Tensor:
-    """`x.sum()`, in fp32 by autocast on a GPU."""
-    x = m.exact(x)
+    """Follow `x.sum()`, in fp32 by autocast on a GPU."""
+    x = m.to_float32(x)
     node = m.node(x)
     sizes = x.sizes
     dims = tuple(range(len(sizes)))

@@ -12,7 +12,6 @@ from vitprof.allocation.strides import (
     channels_last,
     contiguous,
     elementwise,
-    is_contiguous,
     suggests_channels_last,
 )
 from vitprof.allocation.timeline import BYTES
@@ -22,10 +21,13 @@ from vitprof.values.size import ONE, Size, product
 
 
 def softmax(m: Eager, x: Tensor) -> Tensor:
-    """`_softmax` keeps its output; in order, as is its gradient. By autocast on a GPU in fp32."""
-    dtype = m.widened(x) if x.dtype == "fp16" else x.dtype  # whose kernel reads 16 bits
+    """Follow `_softmax`, which saves its output; output and gradient are contiguous.
+
+    Autocast on a GPU computes it in fp32.
+    """
+    dtype = m.widened(x) if x.dtype == "fp16" else x.dtype  # the kernel itself reads fp16
     if dtype == x.dtype:
-        x = m.exact(x)
+        x = m.to_float32(x)
         dtype = x.dtype
     node = m.node(x)
     y = m.new(x.sizes, dtype)
@@ -44,8 +46,8 @@ def softmax(m: Eager, x: Tensor) -> Tensor:
 
 
 def layer_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`native_layer_norm` keeps its input, and mean and deviation of each row."""
-    x = m.exact(x)
+    """Follow `native_layer_norm`, which saves its input, and mean and deviation per row."""
+    x = m.to_float32(x)
     inputs = (x, weight) if bias is None else (x, weight, bias)
     node = m.node(*inputs)
     m.save(node, x, *inputs[1:])
@@ -61,9 +63,9 @@ def layer_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tens
         assert node is not None
         g, of_x = grads[0], None
         copies = m.copies(saved[0])
-        if node.wants(0):
-            lies = None if m.departs.layouts or g.dtype != "fp32" else _fake_gradient(layout, g)
-            of_x = m.new(sizes, g.dtype, lies)
+        if node.needs_grad(0):
+            as_traced = not m.departs.layouts and g.dtype == "fp32"
+            of_x = m.new(sizes, g.dtype, _fake_gradient(layout, g) if as_traced else None)
         of_own = [m.new(own, weight.dtype) for _ in inputs[1:]]
         copies += m.copies(g) + m.buffers(2 * own[0].value * BYTES[saved[0].dtype])
         if m.platform is not None:
@@ -75,7 +77,7 @@ def layer_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tens
 
 
 def _sum_partials(m: Eager, rows: int, weight: Tensor) -> None:
-    """What a GPU takes to sum the gradients of gain and bias over very many rows."""
+    """Allocate the buffers with which a GPU sums gradients of gain and bias over many rows."""
     assert m.platform is not None
     columns = weight.shape[0]
     partial = layer_norm_partials(m.platform.gpu, rows, columns)
@@ -87,15 +89,15 @@ def _sum_partials(m: Eager, rows: int, weight: Tensor) -> None:
 
 
 def _of_statistics(m: Eager, x: Tensor, weight: Tensor) -> str:
-    """The dtype of a norm's mean and deviation."""
+    """Return the dtype of a norm's mean and deviation."""
     mixed = m.departs.statistics and x.dtype != weight.dtype
     return "fp32" if m.on_gpu or mixed else x.dtype
 
 
 def _fake_gradient(x: tuple[Ints, Ints], grad: Tensor) -> Ints:
-    """The strides of the gradient of a layer norm's input, as fake tensors have it in fp32.
+    """Return the strides of the gradient of a layer norm's input on fake tensors, in fp32.
 
-    They make it element by element (`native_layer_norm_backward` in torch/_decomp).
+    They compute it by elementwise functions (`native_layer_norm_backward` in torch/_decomp).
     """
     shape = x[0]
     rows = (*shape[:-1], 1)
@@ -111,28 +113,28 @@ def _fake_gradient(x: tuple[Ints, Ints], grad: Tensor) -> Ints:
 
 
 def rms_norm(m: Eager, x: Tensor, weight: Tensor) -> Tensor:
-    """On a GPU one kernel, which keeps its input and the root of each row's mean square.
+    """Follow RMSNorm: on a GPU one kernel, which saves its input and a root mean square per row.
 
-    On a CPU what it is made of, in fp32: x times that root's reciprocal, times the gain.
+    On a CPU it is composed, in fp32: x times that root's reciprocal, times the gain.
     """
     if m.on_gpu:
         return _fused_rms_norm(m, x, weight)
     dtype, dim = x.dtype, len(x.sizes) - 1
-    exact = m.cast(x, "fp32")
-    squares = square(m, exact)
+    x_fp32 = m.cast(x, "fp32")
+    squares = square(m, x_fp32)
     means = mean(m, squares, (*x.sizes[:-1], ONE), (dim,))
-    m.by_number(means)  # and a small number added in place
+    m.in_place_with_scalar(means)  # ε is added in place
     roots = rsqrt(m, means)
     m.free(squares, means)
-    y = make_contiguous(m, multiply(m, multiply(m, exact, roots), weight))
-    m.free(exact)
+    y = make_contiguous(m, multiply(m, multiply(m, x_fp32, roots), weight))
+    m.free(x_fp32)
     y = m.cast(y, dtype)
     m.free(roots)
     return y
 
 
 def _fused_rms_norm(m: Eager, x: Tensor, weight: Tensor) -> Tensor:
-    x = m.exact(x)
+    x = m.to_float32(x)
     node = m.node(x, weight)
     y = m.like(x)
     roots = m.new(x.sizes[:-1], "fp32")
@@ -141,9 +143,9 @@ def _fused_rms_norm(m: Eager, x: Tensor, weight: Tensor) -> Tensor:
 
     def back(grads: Grads, saved: Grads) -> list[Tensor | None]:
         assert node is not None
-        of_x = m.like(saved[0]) if node.wants(0) or not m.departs.unwanted else None
+        of_x = m.like(saved[0]) if node.needs_grad(0) or not m.departs.unwanted else None
         of_weight = m.like(weight)
-        if of_x is not None:  # in the trace a function of Python's makes it unasked
+        if of_x is not None:  # the trace makes it even if it is not required
             m.free(of_x)
         return [of_x, of_weight]
 
@@ -151,15 +153,15 @@ def _fused_rms_norm(m: Eager, x: Tensor, weight: Tensor) -> Tensor:
 
 
 def affine(m: Eager, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """A product with the gain, and a sum with the bias."""
+    """Follow a product with the gain, and a sum with the bias."""
     return add(m, multiply(m, x, weight), bias)
 
 
 def batch_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """`native_batch_norm` keeps its input, and in training mean and deviation of each channel.
+    """Follow `native_batch_norm`, which saves its input and, in training, statistics per channel.
 
     Raises:
-        SpecError: there is one number a channel to train with, which has no deviation.
+        SpecError: it trains on a single value per channel, which has no deviation.
     """
     rows = [size for place, size in enumerate(x.shape) if place != 1]
     if m.training and all(size == 1 for size in rows):
@@ -168,25 +170,25 @@ def batch_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
             "cannot do; give a batch of 2 or more"
         )
     if m.training:
-        m.free(*m.number())  # the count of batches goes up by one
+        m.free(*m.scalar())  # 1 is added to the count of batches
     node = m.node(x, weight, bias)
     m.save(node, x, weight)
     y = m.elementwise(x)
-    in_order = is_contiguous(*x.layout)
+    x_is_contiguous = x.is_contiguous
     channels = weight.shape[0]
-    exact = BYTES["fp32"] * channels
+    in_fp32 = BYTES["fp32"] * channels
     if m.training:
         dtype = _of_statistics(m, x, weight)
-        if not in_order:
+        if not x_is_contiguous:
             mean_of_each = averaged(m, x, weight.sizes, dtype)
             statistics = [mean_of_each, m.new(weight.sizes, dtype)]
         else:
             statistics = [m.new(weight.sizes, dtype), m.new(weight.sizes, dtype)]
-            own = exact if dtype == "fp16" else BYTES[dtype] * channels
-            m.free(y, *statistics, *m.buffers(own, own, exact))
+            own = in_fp32 if dtype == "fp16" else BYTES[dtype] * channels
+            m.free(y, *statistics, *m.buffers(own, own, in_fp32))
         m.free(y, *statistics)
-    if in_order:
-        m.free(y, *m.buffers(exact, exact))
+    if x_is_contiguous:
+        m.free(y, *m.buffers(in_fp32, in_fp32))
     if m.training:
         m.save(node, *statistics)
     sizes, own_sizes = x.sizes, weight.sizes
@@ -194,7 +196,7 @@ def batch_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     def back(grads: Grads, saved: Grads) -> list[Tensor | None]:
         assert node is not None
         g, of_x = grads[0], None
-        if node.wants(0) or not m.departs.unwanted:
+        if node.needs_grad(0) or not m.departs.unwanted:
             if m.departs.layouts:
                 last = suggests_channels_last(*saved[0].layout)
                 of_x = m.new(sizes, g.dtype, channels_last(saved[0].shape) if last else None)
@@ -202,16 +204,16 @@ def batch_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
                 of_x = m.elementwise(g, saved[0])
         made = [of_x] if of_x is not None else []
         made += [m.new(own_sizes, weight.dtype), m.new(own_sizes, weight.dtype)]
-        if not (in_order and is_contiguous(*g.layout)):
-            own = [g] if m.own_memory else []  # is summed, a half-precision one in fp32
+        if not (x_is_contiguous and g.is_contiguous):
+            own = [g] if m.own_memory else []  # is summed, if of fp16 then in fp32
             copies = [m.like(x, "fp32") for x in own if x.dtype == "fp16"]
             sums = [m.new(own_sizes, "fp32" if x.dtype == "fp16" else x.dtype) for x in own]
             m.free(*made, *copies, *sums)
         else:
             if of_x is not None and m.own_memory:
-                m.free(*made, m.like(of_x))  # in place of the first one
-            casts = [exact] * 3 if saved[0].dtype != "fp32" else []
-            m.free(*made, *m.buffers(*casts, 2 * exact))
+                m.free(*made, m.like(of_x))  # replaces the first one
+            casts = [in_fp32] * 3 if saved[0].dtype != "fp32" else []
+            m.free(*made, *m.buffers(*casts, 2 * in_fp32))
         m.free(*made)
         return [of_x, *made[-2:]]
 
@@ -219,7 +221,7 @@ def batch_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def token_batch_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The tokens of all images as rows of a matrix."""
+    """Follow a batch norm of the tokens of all images as rows of a matrix."""
     rows = reshape(m, x, (product(x.sizes[:-1]), x.sizes[-1]))
     y = batch_norm(m, rows, weight, bias)
     return reshape(m, y, x.sizes)

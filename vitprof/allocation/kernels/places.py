@@ -1,4 +1,4 @@
-"""Sorting, masks, and numbers picked by their places."""
+"""Sorting, masks, and elements gathered by their indices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vitprof.formulas.op import Shape
 
 
 def argsort(m: Eager, x: Tensor) -> Tensor:
-    """`sort` also makes the sorted numbers, which nobody reads."""
+    """Follow `sort`, which also allocates the sorted values; they are not used."""
     values = m.like(x)
     places = m.like(x, "int64")
     m.free(x, values, places, *m.buffers(BYTES["int64"] * x.shape[-1]))
@@ -18,12 +18,12 @@ def argsort(m: Eager, x: Tensor) -> Tensor:
 
 
 def ge(m: Eager, x: Tensor) -> Tensor:
-    """A comparison with a number."""
+    """Follow a comparison with a scalar."""
     return m.compared(x)
 
 
 def gather(m: Eager, x: Tensor, index: Tensor) -> Tensor:
-    """Keeps x and the places; its gradient is scattered into zeros."""
+    """Follow `gather`, which saves x and the indices; its gradient is scattered into zeros."""
     node = m.node(x)
     m.save(node, index, x)
     own = x.sizes
@@ -35,7 +35,7 @@ def gather(m: Eager, x: Tensor, index: Tensor) -> Tensor:
 
 
 def index(m: Eager, x: Tensor, places: Tensor, out: Shape) -> Tensor:
-    """`x[places]` keeps the places; its gradient is added up into zeros."""
+    """Follow `x[places]`, which saves the indices; its gradient is accumulated into zeros."""
     node = m.node(x)
     m.save(node, places)
     own = x.sizes
@@ -47,7 +47,7 @@ def index(m: Eager, x: Tensor, places: Tensor, out: Shape) -> Tensor:
 
 
 def scattered(m: Eager, sizes: Shape, dtype: str) -> Tensor:
-    """Zeros with some numbers put in: in place, but for fake tensors."""
+    """Allocate zeros with values scattered in: in place, except for fake tensors."""
     zeros = m.new(sizes, dtype)
     if m.departs.scatters:
         return zeros

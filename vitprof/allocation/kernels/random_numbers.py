@@ -11,9 +11,10 @@ from vitprof.values.size import ONE
 
 
 def dropout(m: Eager, x: Tensor) -> Tensor:
-    """`native_dropout` of a GPU keeps a mask of one byte an element; a CPU keeps a factor each.
+    """Follow dropout: `native_dropout` of a GPU saves a mask of one byte per element.
 
-    Dropout.cu makes the mask before the output, and a gradient that is contiguous.
+    Dropout.cu makes the mask before the output, and a gradient that is contiguous. A CPU saves a
+    factor per element.
     """
     if not m.training:
         return x
@@ -32,18 +33,18 @@ def dropout(m: Eager, x: Tensor) -> Tensor:
 
 
 def drop_path(m: Eager, x: Tensor) -> Tensor:
-    """A factor of each sample is drawn, kept and multiplied with its branch (B, N, D)."""
+    """Follow drop path: a factor per sample is drawn, saved and multiplied with (B, N, D)."""
     return _times_drawn(m, x, (x.sizes[0], ONE, ONE)) if m.training else x
 
 
 def _times_drawn(m: Eager, x: Tensor, sizes: Shape) -> Tensor:
-    """Times factors that `bernoulli_` draws and `div_` divides in place.
+    """Follow a product with factors that `bernoulli_` draws and `div_` divides in place.
 
-    On CPUs of Intel, MKL draws 4 bytes an element beside, which are not here
+    On CPUs of Intel, MKL draws another 4 bytes per element, which are not included
     (`bernoulli_scalar_kernel` in DistributionKernels.cpp).
     """
     factors = m.like(x) if sizes == x.sizes else m.new(sizes, x.dtype)
-    m.by_number(factors)
+    m.in_place_with_scalar(factors)
     y = multiply(m, x, factors)
     m.free(factors)
     return y

@@ -1,4 +1,4 @@
-"""Sums, means and maxima over axes, and what is made of them."""
+"""Sums, means and maxima over axes, and functions that are composed of them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from vitprof.values.size import ONE, Size
 
 
 def total(m: Eager, x: Tensor, out: Shape, dims: Sequence[int]) -> Tensor:
-    """`sum`, in fp32 by autocast on a GPU; its gradient is repeated, which takes no memory."""
+    """Follow `sum`, in fp32 by autocast on a GPU; its gradient is expanded, without memory."""
     dtype = m.widened(x)
     if dtype == x.dtype:
-        x = m.exact(x)
+        x = m.to_float32(x)
         dtype = x.dtype
     node = m.node(x)
     sizes = x.sizes
@@ -25,7 +25,7 @@ def total(m: Eager, x: Tensor, out: Shape, dims: Sequence[int]) -> Tensor:
 
 
 def mean(m: Eager, x: Tensor, out: Shape, dims: Sequence[int]) -> Tensor:
-    """`mean`; its gradient is repeated and divided."""
+    """Follow `mean`; its gradient is expanded and divided."""
     node = m.node(x)
     sizes = x.sizes
 
@@ -39,32 +39,32 @@ def mean(m: Eager, x: Tensor, out: Shape, dims: Sequence[int]) -> Tensor:
 
 
 def averaged(m: Eager, x: Tensor, out: Shape, dtype: str) -> Tensor:
-    """The memory of a mean: a sum that is divided in place."""
+    """Allocate a mean: a sum that is divided in place."""
     y = m.new(out, dtype)
     if m.own_memory and dtype in ("bf16", "fp16"):  # a sum in fp32, of a copy in fp32
-        exact = m.new(out, "fp32")
-        m.free(m.like(x, "fp32"), exact)
-        m.by_number(exact)
+        total = m.new(out, "fp32")
+        m.free(m.like(x, "fp32"), total)
+        m.in_place_with_scalar(total)
         m.free(y)
     else:
-        m.by_number(y)
+        m.in_place_with_scalar(y)
     return y
 
 
 def repeated(m: Eager, x: Tensor, sizes: Shape, dims: Sequence[int]) -> Tensor:
-    """What a reduction made, repeated along the axes that it reduced, without a gradient."""
+    """Return the result of a reduction expanded along the reduced axes, without a gradient."""
     if len(x.sizes) < len(sizes):
         axes, strides = [*x.sizes], [*x.strides]
         for dim in dims:
             step = axes[dim].value * strides[dim] if dim < len(axes) else 1
             axes.insert(dim, ONE)
             strides.insert(dim, step)
-        x = m.see(x, tuple(axes), tuple(strides))
+        x = m.view(x, tuple(axes), tuple(strides))
     return expanded(m, x, sizes)
 
 
 def maximum(m: Eager, x: Tensor, out: Shape) -> Tensor:
-    """`amax` of what takes no gradient."""
+    """Follow `amax` of a tensor that requires no gradient."""
     y = m.new(out, x.dtype)
     reduced = [dim for dim, size in enumerate(out) if size.value != x.shape[dim]]
     if len(out) == len(x.shape):
@@ -74,13 +74,16 @@ def maximum(m: Eager, x: Tensor, out: Shape) -> Tensor:
 
 
 def greatest_column_sum(m: Eager, x: Tensor, out: Shape) -> Tensor:
-    """The greatest sum of a column of each matrix, of what takes no gradient."""
+    """Follow the greatest column sum of each matrix, which requires no gradient."""
     sums = total(m, x, (*x.sizes[:-2], ONE, x.sizes[-1]), (len(x.sizes) - 2,))
     return maximum(m, sums, out)
 
 
 def length(m: Eager, x: Tensor) -> Tensor:
-    """`vector_norm` along the last axis keeps x and itself; autocast on a GPU makes it in fp32."""
+    """Follow `vector_norm` along the last axis, which saves x and its output.
+
+    Autocast on a GPU computes it in fp32.
+    """
     dtype = "fp32" if m.autocast and m.on_gpu else x.dtype
     node = m.node(x)
     m.save(node, x)  # in the order of the names
@@ -101,7 +104,7 @@ def length(m: Eager, x: Tensor) -> Tensor:
 
 
 def l2_norm(m: Eager, x: Tensor) -> Tensor:
-    """x over its length along the last axis, which is not less than a small number."""
+    """Follow x over its norm along the last axis, clamped to a small number from below."""
     norm = length(m, x)
     clamped = at_least(m, norm)
     m.free(norm)
@@ -111,7 +114,7 @@ def l2_norm(m: Eager, x: Tensor) -> Tensor:
 
 
 def segment_mean(m: Eager, x: Tensor, out: Shape) -> Tensor:
-    """Means of views of equal segments; if some are longer, two means are put together."""
+    """Follow means of views of equal segments; if some are longer, `cat` joins two means."""
     (B, N, D), M = x.sizes, out[1]
     length = N // M
     rest = N.value % M.value

@@ -10,15 +10,15 @@ from vitprof.allocation.strides import Ints
 from vitprof.formulas.op import Shape
 
 
-def exact(m: Eager, x: Tensor) -> Tensor:
-    """The tensor in fp32, which transforms compute in."""
+def to_float32(m: Eager, x: Tensor) -> Tensor:
+    """Return x in fp32, in which transforms compute, if its dtype has 16 bits."""
     return m.cast(x, "fp32") if x.dtype in ("bf16", "fp16") else x
 
 
 def real_part_of_fft(m: Eager, x: Tensor) -> Tensor:
-    """`fft2(x).real`: what goes in is made complex, and so is the gradient of the real part."""
+    """Follow `fft2(x).real`: the input is made complex, and so is the real part's gradient."""
     dtype = x.dtype
-    wide = exact(m, x)
+    wide = to_float32(m, x)
     node = m.node(wide)
     pairs = m.made(m.like(wide, "complex64"), node, (wide,), lambda g, kept: [_real(m, g[0])])
     spectrum = _transform(m, pairs, pairs.sizes, (1, 2))
@@ -33,14 +33,14 @@ def real_part_of_fft(m: Eager, x: Tensor) -> Tensor:
 
 
 def _real(m: Eager, x: Tensor) -> Tensor:
-    """The real parts of complex numbers, a view of every other fp32."""
-    y = m.see(x, x.sizes, tuple([2 * stride for stride in x.strides]))
+    """Return the real parts of complex numbers, a view of every other fp32."""
+    y = m.view(x, x.sizes, tuple([2 * stride for stride in x.strides]))
     y.dtype = "fp32"
     return y
 
 
 def _transform(m: Eager, x: Tensor, out: Shape, dims: tuple[int, ...]) -> Tensor:
-    """`_fft_c2c`, whose gradient is one too."""
+    """Follow `_fft_c2c`, whose gradient is a transform too."""
     node = m.node(x)
     y = m.new(out, "complex64", _innermost(out, x.strides, dims))
 
@@ -51,8 +51,10 @@ def _transform(m: Eager, x: Tensor, out: Shape, dims: tuple[int, ...]) -> Tensor
 
 
 def _innermost(sizes: Shape, strides: Ints, dims: tuple[int, ...]) -> Ints:
-    """The strides that `_exec_fft` leaves: the axes that are not transformed by their strides
-    outside, the transformed ones inside."""
+    """Return the strides of the result of `_exec_fft`.
+
+    The axes that are not transformed are outside, by their strides, the transformed ones inside.
+    """
     others = [dim for dim in range(len(sizes)) if dim not in dims]
     others.sort(key=lambda dim: -strides[dim])
     order = [*others, *dims]
@@ -65,8 +67,8 @@ def _innermost(sizes: Shape, strides: Ints, dims: tuple[int, ...]) -> Ints:
 
 
 def half_fft(m: Eager, x: Tensor, out: Shape) -> Tensor:
-    """`rfft2` keeps its input; the gradient is filled up with zeros to all frequencies first."""
-    wide = exact(m, x)
+    """Follow `rfft2`, which saves its input; its gradient is padded with zeros first."""
+    wide = to_float32(m, x)
     node = m.node(wide)
     m.save(node, wide)
     dims = (1, 2)
@@ -85,7 +87,7 @@ def half_fft(m: Eager, x: Tensor, out: Shape) -> Tensor:
 
 
 def inverse_half_fft(m: Eager, x: Tensor, out: Shape, dtype: str) -> Tensor:
-    """`irfft2`."""
+    """Follow `irfft2`."""
     node = m.node(x)
     dims = (1, 2)
     sizes = x.sizes
@@ -98,16 +100,16 @@ def inverse_half_fft(m: Eager, x: Tensor, out: Shape, dtype: str) -> Tensor:
 
 
 def complex_multiply(m: Eager, x: Tensor, y: Tensor) -> Tensor:
-    """x y keeps each that the gradient of the other is made with, and conjugates it for that."""
+    """Follow a complex product: each factor is saved for the other's gradient, and conjugated."""
     node = m.node(x, y)
     if node is not None:
-        m.save(node, *[y] * node.wants(0), *[x] * node.wants(1))
+        m.save(node, *[y] * node.needs_grad(0), *[x] * node.needs_grad(1))
 
     def back(grads: Grads, saved: Grads) -> list[Tensor | None]:
         assert node is not None
         g = grads[0]
-        of_y = _conjugated(m, g, saved[-1]) if node.wants(1) else None
-        of_x = _conjugated(m, g, saved[0]) if node.wants(0) else None
+        of_y = _conjugated(m, g, saved[-1]) if node.needs_grad(1) else None
+        of_x = _conjugated(m, g, saved[0]) if node.needs_grad(0) else None
         return [of_x, of_y]
 
     return m.made(m.elementwise(x, y, sizes=joint(x, y)), node, (x, y), back)

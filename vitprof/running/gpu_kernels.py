@@ -1,9 +1,9 @@
-"""A step on tensors of the CPU as a CUDA card would run it, as far as memory goes.
+"""CUDA kernels emulated for a trace on fake tensors of the CPU, as far as memory goes.
 
-A build of PyTorch without CUDA cannot run autograd on fake tensors of a card. So they are
-tensors of the CPU, and what a card does otherwise is put in by name: the fused attention
-kernels (flash for two bytes an element, efficient for four), the fused kernels of RMSNorm and
-dropout, and the operations that autocast computes in fp32 on a card but not on a CPU.
+A build of PyTorch without CUDA cannot run autograd on fake tensors of a GPU. So a trace runs on
+fake tensors of the CPU, and functions that differ on a GPU are replaced by name: fused attention
+(flash for elements of two bytes, efficient for four), the fused kernels of RMSNorm and dropout,
+and the functions that autocast computes in fp32 on a GPU but not on a CPU.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _NORMS = {_ATEN.native_layer_norm.default, _ATEN.native_batch_norm.default}
 
 
 class GpuKernels(TorchFunctionMode):
-    """Replaces what a card computes otherwise."""
+    """Mode that replaces functions that a GPU computes by other kernels or in another dtype."""
 
     def __torch_function__(
         self,
@@ -48,7 +48,8 @@ class GpuKernels(TorchFunctionMode):
         if func is functional.scaled_dot_product_attention:
             return _fused_attention(*args)
         if func is torch.linalg.vector_norm and torch.is_autocast_enabled("cpu"):
-            return func(*args, **{**(kwargs or {}), "dtype": torch.float32})  # without a copy
+            # Its own `dtype` needs no copy in fp32.
+            return func(*args, **{**(kwargs or {}), "dtype": torch.float32})
         if func in _IN_FP32 and torch.is_autocast_enabled("cpu") and args[0].is_floating_point():
             args = (args[0].float(), *args[1:])
         if func is functional.rms_norm:
@@ -59,7 +60,7 @@ class GpuKernels(TorchFunctionMode):
 
 
 class _NativeDropout(Function):
-    """The kernel's tensors: it keeps a mask of one byte an element."""
+    """Tensors of `native_dropout`, which saves a mask of one byte per element."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -75,7 +76,7 @@ class _NativeDropout(Function):
 
 
 class _FusedRMSNorm(Function):
-    """The kernel's tensors: it keeps its input, the gain and in fp32 a root for each row."""
+    """Tensors of the fused kernel, which saves its input, the gain and an fp32 root per row."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
@@ -90,7 +91,7 @@ class _FusedRMSNorm(Function):
 
 
 def statistics_in_fp32(func: object, result: Any) -> Any:
-    """What a norm's kernel returns, with mean and deviation in fp32 as a card has them."""
+    """Return a norm's result with mean and deviation in fp32, as on a GPU; others unchanged."""
     if func not in _NORMS:
         return result
     y, *statistics = result
