@@ -1,4 +1,4 @@
-"""Gradient buckets against those that PyTorch's own function makes."""
+"""Gradient buckets against those of PyTorch's own function."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import distributed
 
 from vitprof.allocation.buckets import CAP, FIRST, buckets
 from vitprof.allocation.on_gpu import on_gpu
-from vitprof.allocation.optimizer import in_order
+from vitprof.allocation.optimizer import parameter_sizes
 from vitprof.cuda.gpus import find_gpu
 from vitprof.cuda.platform import Platform
 from vitprof.request.specs import specify
@@ -20,7 +20,7 @@ MIB = 2**20
 @pytest.mark.parametrize("preset", ["vit-s-16", "vit-l-16", "mixer-b-16"])
 def test_buckets_are_pytorchs(preset: str) -> None:
     model = specify(options={"preset": preset})
-    sizes = [4 * size.value for size in in_order(model.formula(), None)]
+    sizes = [4 * size.value for size in parameter_sizes(model.formula(), None)]
     ready = [torch.empty(size // 4, device="meta") for size in reversed(sizes)]
     by_size = distributed._compute_bucket_assignment_by_size  # type: ignore[attr-defined]
     theirs, _ = by_size(ready, [FIRST, CAP])
@@ -29,16 +29,16 @@ def test_buckets_are_pytorchs(preset: str) -> None:
 
 
 def test_limits() -> None:
-    # From the last: 1 MiB is reached by two; 30 MiB stand alone; what is left is the third.
+    # From the last: two reach 1 MiB; 30 MiB are a bucket of their own; the rest is the third.
     assert buckets([2, 30 * MIB, MIB // 2, MIB // 2]) == [[3, 2], [1], [0]]
     assert buckets([24 * MIB, 3, 24 * MIB, 2 * MIB]) == [[3], [2, 1, 0]]
     assert buckets([]) == []
 
 
 def test_buckets_on_a_gpu() -> None:
-    """Buckets are there throughout; as views they stand for the gradients.
+    """Add buckets for the whole step; as views they replace the gradients.
 
-    The block of each may keep a remainder of up to 1 MiB.
+    The block of each may have a remainder of up to 1 MiB.
     """
     platform = Platform(gpu=find_gpu("h100"), torch=(2, 11))
     model = specify(options={"preset": "deit-ti"})
@@ -46,7 +46,7 @@ def test_buckets_on_a_gpu() -> None:
         ddp: on_gpu(model, Workload(batch=2, optimizer="sgd", ddp=ddp), platform).allocated
         for ddp in ("none", "buckets", "view")
     }
-    sizes = [4 * size.value for size in in_order(model.formula(), None)]
+    sizes = [4 * size.value for size in parameter_sizes(model.formula(), None)]
     for ddp, phase in (("buckets", "forward"), ("buckets", "optimizer"), ("view", "forward")):
         more = found[ddp][phase] - found["none"][phase]
         assert sum(sizes) <= more <= sum(sizes) + MIB * len(buckets(sizes))

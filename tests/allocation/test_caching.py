@@ -17,7 +17,7 @@ from vitprof.running.trace import trace
 MIB = 2**20
 UNIT = 512
 T = TypeVar("T")
-FREE = -1  # instead of a size in bytes: the allocation ends
+FREE = -1  # instead of a size in bytes: the allocation is freed
 
 
 def taken(*steps: tuple[int, int], capacity: int | None = None) -> Reserved:
@@ -99,7 +99,7 @@ def test_pools_share_no_segment() -> None:
     assert taken((1, 1), (1, FREE), (2, 2 * MIB)).reserved_bytes == 2 * MIB + 20 * MIB
 
 
-# Which block, and how much of it
+# Choice of a block, and its split
 
 
 def test_the_smallest_hole_that_is_large_enough() -> None:
@@ -182,7 +182,7 @@ def test_neighbours_are_known_after_a_split_in_the_middle() -> None:
     allocator, (low, middle, high) = fresh(6 * UNIT, 6 * UNIT, 6 * UNIT)
     allocator.free(middle)
     part = allocator.allocate(2 * UNIT)
-    allocator.free(high)  # merges with what the part left, and with the end of the segment
+    allocator.free(high)  # merges with the remainder of the part, and with the end of the segment
     assert allocator.allocate(MIB).address == (6 + 2) * UNIT
     allocator.free(low)
     allocator.free(part)
@@ -301,7 +301,7 @@ def events_at_random(seed: int) -> list[tuple[int, int]]:
 
 
 class Loops:
-    """The same rules without a free list: the holes are searched each time."""
+    """Allocator with the same rules but no free list: it searches the holes each time."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -383,12 +383,12 @@ def test_every_block_is_where_plain_loops_put_it(seed: int, capacity: int) -> No
         assert allocator.allocated.now == sum(block.size for block in live.values())
         assert allocator.reserved.now == loops.reserved() <= capacity
         assert allocator.requested.now <= allocator.allocated.now <= allocator.reserved.now
-    # Without a limit all have room, and with these not all.
+    # Without a limit all fit, and with these not all.
     assert bool(refused) is (capacity != 10**12)
     for block in live.values():
         allocator.free(block)
     assert (allocator.requested.now, allocator.allocated.now) == (0, 0)
-    # Nothing is left behind: what fits at all fits now.
+    # All blocks are merged again: any size within the capacity fits.
     everything = capacity // (2 * MIB) * (2 * MIB)
     assert allocator.allocate(everything).size == allocator.reserved.now == everything
 

@@ -1,6 +1,6 @@
 """Memory of a step by formula, against bytes derived by hand.
 
-A block keeps, in tensors of B × N × D fp32 elements: the inputs of both norms, and the norms'
+A block saves, in tensors of B × N × D fp32 elements: the inputs of both norms, and the norms'
 outputs for the layers after them, 4 in total; and the MLP's hidden tensors.
 `KEPT_BY_MIXER` has the bytes of each mixer.
 """
@@ -132,18 +132,18 @@ HALF = 2  # and of a bf16
 CLASSIFIER: dict[str, object] = {"image_size": 9, "dim": D, "heads": h, "mlp_ratio": "5"}
 LAYER: dict[str, object] = {"tokens": N, "dim": D, "heads": h, "mlp_ratio": "5"}
 
-NUMBER = 8  # bytes of a number that is an operand, which a CPU keeps as a tensor
+NUMBER = 8  # bytes of a scalar operand, which is a tensor on a CPU
 
 # Beside norms, residuals and MLP, on a CPU; each tensor in the order in which it is made.
 KEPT_BY_MIXER = {
-    # 1/sqrt(d); Q, K and V as their products want them in memory, the weights, and what fc_out
-    # reads.
+    # 1/sqrt(d); Q, K and V with the strides that their products read, the weights, and the input
+    # of fc_out.
     "attn": NUMBER + E * B * N * (D + D + D) + E * B * h * N * N + E * B * N * D,
     # Q, K and V as views of one tensor, the output, and a log-sum-exp for each query.
     "attn-fused": E * B * N * 3 * D + E * B * N * D + E * B * h * N,
-    # What both ELUs read, of which Q and K are views; φ(K) and V for their product; φ(Q) and
+    # The inputs of both ELUs, which hold Q and K; φ(K) and V for their product; φ(Q) and
     # the sum of φ(K) for the normaliser; φ(Q) once more and the product for the output; both
-    # sides of the division; what fc_out reads.
+    # operands of the division; the input of fc_out.
     "linear": E * B * N * (3 * D)
     + E * B * N * (D + D)
     + E * B * N * D
@@ -152,9 +152,9 @@ KEPT_BY_MIXER = {
     + E * B * h * d * d
     + E * B * N * (D + h)
     + E * B * N * D,
-    # What both norms read, a view of one tensor each, their outputs, and mean and deviation
+    # The inputs of both norms, each a view of one tensor, their outputs, and mean and deviation
     # of each channel; the softmax; the content; the positions of each token, for which the
-    # convolution reads the values that are there.
+    # convolution reads values that are saved already.
     "lambda": E * B * N * (h * k + k + v)
     + E * B * N * (h * k + v)
     + 2 * E * (h * k + v)
@@ -162,14 +162,14 @@ KEPT_BY_MIXER = {
     + E * B * k * v
     + E * B * N * k * v,
 }
-# X and LN(X), twice; mean and deviation, twice; what the activation and fc2 read, which for
-# a ReLU, that keeps what it wrote, is the same.
+# X and LN(X), twice; mean and deviation, twice; the inputs of the activation and of fc2, which
+# for a ReLU are one tensor, since it saves its output.
 NORMS = E * B * N * (D + D + D + D) + E * B * N * 2 * 2
 MLP = {"gelu": E * B * N * (H + H), "relu": E * B * N * H}
 
 
 def kept_by_a_block(spelling: str, activation: str, **how: Any) -> set[int]:
-    """Bytes that one more block keeps, at depths 1, 2, 3 and 7; one value if all are equal."""
+    """Return bytes that one more block saves, at depths 1, 2, 3 and 7; one value if all agree."""
 
     def kept(depth: int) -> int:
         options = {**CLASSIFIER, "depth": depth, "activation": activation}
@@ -206,7 +206,7 @@ def test_norms_of_two_bytes_keep_their_statistics_in_two_on_a_cpu() -> None:
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_mixed_precision_keeps(device: str) -> None:
-    # Both X stay in fp32; what contractions read is bf16, and so is a copy of each weight.
+    # Both X stay in fp32; inputs of contractions are bf16, and so is a copy of each weight.
     residuals = E * B * N * (D + D) + E * B * N * 2 * 2
     read = HALF * B * N * ((D + D) + (H + H) + 3 * D + D)
     weights = HALF * (D * 3 * D + D * D + D * H + H * D)
@@ -249,7 +249,7 @@ def test_each_layer_keeps_what_it_is_the_first_to_keep() -> None:
 
 @pytest.mark.parametrize("landmarks", [1, 3, 5, N])
 def test_landmarks_of_nystrom_keep_no_input(landmarks: int) -> None:
-    """A mean keeps nothing."""
+    """Check that a mean saves nothing."""
     kept = memory(spec("layer", "nystrom", **LAYER, landmarks=landmarks), step(B)).kept
     assert "mixer.landmarks" not in kept
     assert kept["mixer.qkv"].value == E * B * N * D
@@ -317,8 +317,8 @@ def test_elements_have_the_bytes_that_torch_gives_them() -> None:
 
 rows, columns, few = Size(N), Size(D), Size(5)
 MOVES: dict[str, tuple[Callable[[Eager, Tensor], Tensor], int]] = {
-    # The numbers of the gradients of N × D parameters: of what comes out, and what it costs
-    # to bring that back to N × D.
+    # Elements of the gradients of N × D parameters: of the output, and those that it takes to
+    # bring that back to N × D.
     "reshape": (lambda m, x: views.reshape(m, x, (Size(N * D),)), N * D),
     "transpose": (lambda m, x: views.transpose(m, x, 0, 1), N * D + N * D),
     "transpose, copied": (
@@ -385,7 +385,7 @@ def test_step_of_the_optimizer_holds(
     tensors = tensors_of(spelling)
     P = sum(tensors)
     # The root of the second moment: of all tensors, or of one while the one before is there,
-    # twice while it is divided; none in the fused kernel.
+    # twice during the division; none in the fused kernel.
     roots = {
         "foreach": P,
         "fused": 0,
@@ -398,7 +398,7 @@ def test_step_of_the_optimizer_holds(
         "parameters": E * P,
         "buffers": RUNNING.get(spelling, 0),
         "gradients": E * P,
-        # Counts of steps lie in the CPU's memory, but for the fused kernel.
+        # Counts of steps are in the CPU's memory, except for the fused kernel.
         "optimizer": moments * E * P + (E * len(tensors) if counted and kernel == "fused" else 0),
         "inputs": E * B * N * D + 8 * B,
         "saved": 0,
@@ -444,7 +444,7 @@ def test_kept_gradient_holds_what_it_is_a_view_of() -> None:
 
 
 def test_clipping_holds_norms() -> None:
-    # The norm of each tensor, all of them side by side, and the total norm.
+    # The norm of each tensor, all of them stacked, and the total norm.
     T = len(tensors_of("attn"))
     model = spec("layer", "attn", **LAYER)
     for kernel in KERNELS:
@@ -454,8 +454,8 @@ def test_clipping_holds_norms() -> None:
 
 
 def test_update_of_lamb_holds() -> None:
-    # The denominator and the step of the largest tensor; both norms, whether both are above 0,
-    # their ratio, 1, and which of the two it is.
+    # The denominator and the step of the largest tensor; both norms, the mask of norms above 0,
+    # their ratio, 1, and the one of the two that is selected.
     model = spec("layer", "attn", **LAYER)
     peak = memory(model, step(B, optimizer="lamb", kernel="loop")).peaks["optimizer"]
     assert peak.by_kind["optimizer"] == 2 * E * sum(tensors_of("attn"))
@@ -464,7 +464,7 @@ def test_update_of_lamb_holds() -> None:
 
 
 def test_loop_goes_through_parameters_before_layers() -> None:
-    # 2 × 2 patches of 3 × 4 × 4 numbers: while their weights are updated, the root of the
+    # 2 × 2 patches of 3 × 4 × 4 values: while their weights are updated, the root of the
     # table of positions, which a model has before its layers, is still there.
     sizes: dict[str, object] = {"image_size": 8, "patch_size": 4, "channels": 3, "dim": 6}
     model = spec("classifier", "attn", **sizes, mlp_ratio="0.5")
@@ -512,7 +512,7 @@ def test_inference_peak(spelling: str, at_once: int) -> None:
 
 
 def test_training_peak_of_attention() -> None:
-    # Backward through fc2, ReLU's output being what fc2 has read; few tokens, a wide MLP.
+    # Backward through fc2, whose input is ReLU's output; few tokens, a wide MLP.
     model = spec("layer", "attn", **LAYER)
     found = memory(model, step(B, optimizer="sgd", device="cpu"))
     assert (found.phase, found.peak.at) == ("backward", "mlp.act")
@@ -522,7 +522,7 @@ def test_training_peak_of_attention() -> None:
         "gradients": E * (H * D + D),  # fc2's
         "optimizer": 0,
         "inputs": E * B * N * D + 8 * B,
-        # All that is kept but the input, which is there anyway.
+        # All that is saved except the input, which is there before the step.
         "saved": NORMS - E * B * N * D + MLP["relu"] + KEPT_BY_MIXER["attn"],
         # The loss and its gradient; that of the output, of fc2's input and of fc1's output.
         "temporaries": E + E + E * B * N * D + E * B * N * H + E * B * N * H,
@@ -585,7 +585,7 @@ def test_memory_is_affine_in_the_batch(spelling: str) -> None:
             found = memory(model, step(batch, **how))
             return [found.kept_bytes, *by_phase(found).values()]
 
-        # From 2 on what is kept is; a peak is where the same tensors make it.
+        # Saved bytes are affine from 2 on; a peak is as long as the same tensors make it.
         kept = [held(batch)[0] for batch in (2, 3, 4, 11)]
         assert kept[3] - kept[0] == 3 * 3 * (kept[1] - kept[0])
         assert kept[2] - kept[1] == kept[1] - kept[0]
@@ -662,7 +662,7 @@ def test_rules_can_be_given() -> None:
     usual = memory(model, workload)
     rules: dict[Work, Rule] = {**RULES, Work.SOFTMAX: softmax_that_keeps_its_input}
     found = memory(model, workload, rules=rules)
-    # The product keeps the output of the softmax as before, and it the scores too.
+    # The product saves the output of the softmax as before, and the softmax the scores too.
     assert found.kept_bytes == usual.kept_bytes + E * B * h * N * N
     assert found.kept["mixer.weights"].value == E * B * h * N * N
     assert found.kept["mixer.output"].value == E * B * h * N * N + E * B * N * D

@@ -1,4 +1,4 @@
-"""Predicted memory of a step on a GPU against what an H100 showed: `tests/data/h100`."""
+"""Predicted memory of a step on a GPU against measurements on an H100: `tests/data/h100`."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from vitprof.allocation.step import follow
 
 MIB = 2**20
 LABELS = [step.label for step in comparable()]
-# Phases that are further off than the rest: exactly these, and both for what the allocator rounds.
-# It leaves up to 1 MiB unsplit at the end of a block, which counts as allocated. Which gradients
-# and states of the optimizer have such a block depends on what was free when they were made.
+# Phases whose error is larger than the others': exactly these, both due to the allocator's
+# rounding. It leaves up to 1 MiB unsplit at the end of a block, which counts as allocated. The
+# gradients and optimizer states with such a block depend on the blocks that were free before.
 FURTHER = {
-    # 16 gradients of 4 MiB: each has almost 1 MiB more in ours; what was measured has room for one.
+    # 16 gradients of 4 MiB: predicted, each has almost 1 MiB more; measured, at most one has.
     "seed p4 b10 lambda": {"optimizer"},
-    # 20 gradients and twice as many states of 1 to 2.25 MiB: 4.14 MiB, where 4 are allowed.
+    # 20 gradients and twice as many states of 1 to 2.25 MiB: 4.14 MiB, and 4 are allowed.
     "cls attn amp": {"optimizer"},
 }
 
 
 def within_the_peak(label: str) -> bool:
-    """Whether the larger of 0.5 % and 1 MiB covers the error of the peak."""
+    """Return True if the error of the peak is within the larger of 0.5 % and 1 MiB."""
     measured = steps()[label].peak
     return abs(predicted(label).peak - measured) <= max(0.005 * measured, MIB)
 
@@ -45,7 +45,7 @@ def test_peak_of_a_step(label: str) -> None:
 
 @pytest.mark.parametrize("label", EARLIER)
 def test_a_row_of_an_earlier_module_is_not_ours(label: str) -> None:
-    """If it is again, it is to be compared."""
+    """Check that these rows still differ; else they have to be compared too."""
     assert not within_the_peak(label)
 
 
@@ -74,7 +74,7 @@ def test_reserved_of_all_steps() -> None:
 
 @pytest.mark.parametrize("row", read("peaks.jsonl"), ids=lambda row: row["label"])
 def test_what_is_alive_at_the_peak(row: dict[str, Any]) -> None:
-    """The sizes of all that the step has made are equal, buffers of kernels included."""
+    """Compare the sizes of all storages of the step, buffers of kernels included."""
     model, workload = built(*PEAKS[row["label"]])
     timeline = follow(model, workload, every=True, platform=H100)[0].eager.timeline
     levels = timeline.levels()
@@ -88,13 +88,13 @@ def test_every_row_of_peaks_is_built() -> None:
 
 
 def made(spec: str, workload: str) -> list[tuple[str, int]]:
-    """All that a step makes, in order: where, and of how many bytes."""
+    """Return path and bytes of each allocation of a step, in order."""
     reading, _ = follow(*built(spec, workload), every=True, platform=H100)
     return [(one.at, one.bytes) for one in reading.eager.timeline.storages if one.birth]
 
 
 def test_kernels_copy_what_is_not_contiguous() -> None:
-    """Queries and keys are views of one tensor, and their norms read copies of them.
+    """Check copies for the norms of queries and keys, which are views of one tensor.
 
     Without the copies, each phase is 0.6 MiB short or more, and a forward pass of fused attention
     reserves 2 MiB more.
@@ -107,7 +107,7 @@ def test_kernels_copy_what_is_not_contiguous() -> None:
 
 @pytest.mark.parametrize(("dtype", "matrices"), [("bf16", 5), ("fp16", 3)])
 def test_softmax_of_autocast_reads_fp16_as_it_is(dtype: str, matrices: int) -> None:
-    """In fp32, B × h × N × N: output, gradient, and their product.
+    """Count fp32 tensors of B × h × N × N: output, gradient, and their product.
 
     bf16 adds the scores in fp32 and a gradient of them, which is cast; of fp16 the kernel reads
     and writes 16 bits itself (`SoftMax.cu`, `half_to_float`).
@@ -118,7 +118,7 @@ def test_softmax_of_autocast_reads_fp16_as_it_is(dtype: str, matrices: int) -> N
 
 
 def test_a_sum_of_autocast_reads_16_bits_as_they_are() -> None:
-    """The sum of the keys is in fp32, and there is no copy of the keys in fp32."""
+    """Check that the sum of the keys is in fp32, without a copy of the keys in fp32."""
     spec = "--model layer --mixer linear --tokens 40 --dim 12 --heads 3"
     found = made(spec, "--batch 2 --autocast --dtype bf16")
     total, gradient = 4 * 2 * 12, 2 * 2 * 40 * 12
@@ -127,7 +127,7 @@ def test_a_sum_of_autocast_reads_16_bits_as_they_are() -> None:
 
 @pytest.mark.parametrize(("inference", "workspaces"), [(True, 1), (False, 2)])
 def test_cublas_has_a_workspace_for_each_thread(inference: bool, workspaces: int) -> None:
-    """Autograd's thread multiplies in training alone; before 2.0 PyTorch's allocator has none."""
+    """Check one workspace in inference, two in training, and none in the allocator before 2.0."""
     model, workload = built("--preset deit-ti", "--batch 2")
     workload = replace(workload, inference=inference)
     found, without = (

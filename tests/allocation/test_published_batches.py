@@ -1,12 +1,12 @@
-"""Batches that an RTX 3090 had room for, and the next ones that it had not.
+"""Batches that fitted an RTX 3090, and the next ones, which did not fit.
 
 Source: timm's `results/benchmark-train-amp-nhwc-pt112-cu113-rtx3090.csv` and the same of `nchw`
 (huggingface/pytorch-image-models): `train_batch_size` is the first of `SIZES` that did not run out
-of memory. PyTorch 1.12, autocast to fp16, SGD with momentum, gradients kept between steps. What a
-process of then took beside its tensors is not known: one allowance for all rows stands for it, on
-top of the context of an H100.
+of memory. PyTorch 1.12, autocast to fp16, SGD with momentum, gradients kept between steps. The
+memory that such a process took beside its tensors is not known: it is estimated by one allowance
+for all rows, added to the context of an H100.
 
-Left out are two rows that lie closer together than the allowance is known: deit3-l fitted 64, for
+Two rows are left out, which differ by less than the error of the allowance: deit3-l fitted 64, for
 which segments of 22.00 GiB are enough, and resmlp-s36 did not fit 256, which takes 22.03 GiB.
 """
 
@@ -50,7 +50,7 @@ FITTED = [
 
 @cache
 def taken(preset: str, side: int, batch: int) -> int:
-    """Bytes that the process takes: segments, context, and the allowance."""
+    """Return bytes that the process takes: segments, context, and the allowance."""
     model = specify(options={"preset": preset, "image_size": side})
     workload = Workload(
         batch=batch, dtype="fp16", autocast=True, optimizer="momentum", keep_gradients=True

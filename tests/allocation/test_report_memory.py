@@ -61,35 +61,41 @@ def step(example: dict[str, Any], mixer: str, *, old: bool) -> Memory:
 
 
 def activation(tokens: int) -> int:
-    """Bytes of one element per channel of each token."""
+    """Return bytes of one element per channel of each token."""
     return FP32 * BATCH * tokens * WIDTH
 
 
 def weights(tokens: int) -> int:
-    """Bytes of one element per pair of tokens and head."""
+    """Return bytes of one element per pair of tokens and head."""
     return FP32 * BATCH * HEADS * tokens**2
 
 
 def statistics(tokens: int) -> int:
-    """Bytes of a LayerNorm's mean and deviation of each token."""
+    """Return bytes of a LayerNorm's mean and deviation of each token."""
     return 2 * FP32 * BATCH * tokens
 
 
 def common(tokens: int) -> int:
-    """Bytes that a block keeps with any mixer: the inputs of the norms and of the layers after
-    them, and the hidden layer before and after its GELU."""
+    """Return bytes that a block saves with any mixer.
+
+    These are the inputs of the norms and of the layers after them, and the hidden layer before
+    and after its GELU.
+    """
     norms = 2 * (activation(tokens) + statistics(tokens))
     return norms + 2 * activation(tokens) + 2 * FP32 * BATCH * tokens * HIDDEN
 
 
 def attention_block(tokens: int) -> int:
-    """Bytes of q, k, v and the input of fc_out, and of the softmax's input and output."""
+    """Return bytes of q, k, v, the input of fc_out, and the softmax's input and output."""
     return common(tokens) + 4 * activation(tokens) + 2 * weights(tokens)
 
 
 def lambda_block(tokens: int) -> int:
-    """Bytes for k = v = 16: qkv, which the norms and the softmax read in parts; their three
-    outputs; a k × v lambda of each token, and of each image."""
+    """Return bytes that a block saves with lambda for k = v = 16.
+
+    Beside those of any mixer these are qkv, which the norms and the softmax read in parts; their
+    three outputs; a k × v lambda per token, and one per image.
+    """
     qkv, normed, softmax = 8 * 16 + 16 + 16, 8 * 16 + 16, 16
     channels = qkv + normed + softmax + 16 * 16
     content, deviations = BATCH * 16 * 16, 2 * (8 * 16 + 16)
@@ -143,7 +149,7 @@ def test_the_old_softmax_keeps_one_tensor_more_a_block(example: dict[str, Any]) 
     old, today = (step(example, "attn", old=old) for old in (True, False))
     assert old.kept_bytes - today.kept_bytes == more
     assert old.peak.bytes - today.peak.bytes == more
-    # The keys that lambda's softmax takes are a part of qkv, which is kept either way.
+    # The keys that lambda's softmax takes are a part of qkv, which is saved in both cases.
     assert step(example, "lambda", old=True).peak == step(example, "lambda", old=False).peak
 
 
@@ -198,8 +204,8 @@ def test_differences_leave_the_constant_out(printed: str) -> None:
 
 
 def test_the_closest_largest_batches(printed: str, example: dict[str, Any]) -> None:
-    assert "patch 8, decoder 512 wide with 16 heads, a card of 20 GiB" in printed
-    # Three sizes of patches, two decoders, cards of 10, 11, 12, 16, 20 and 24 GiB.
+    assert "patch 8, decoder 512 wide with 16 heads, a GPU of 20 GiB" in printed
+    # Three sizes of patches, two decoders, GPUs of 10, 11, 12, 16, 20 and 24 GiB.
     assert "best of 36 scanned and not a fit" in printed
     assert "36 of 36 lambda fits a larger batch than linear" in printed
     for mixer, reported, batch in (("attn", 23, 11), ("lambda", 49, 63), ("linear", 87, 43)):
@@ -211,7 +217,7 @@ def test_the_closest_largest_batches(printed: str, example: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize(
-    # The report's; by trial on an H100 that might reserve 24 GiB; predicted of it; percent.
+    # Reported; by trial on an H100 that could reserve 24 GiB; predicted for it; error in percent.
     ("mixer", "reported", "tried", "predicted", "off"),
     [
         ("attn", 23, 23, 23, r"\+0\.0"),

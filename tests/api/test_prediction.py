@@ -61,7 +61,7 @@ def peak(batch: int, mixer: str = "attn", workload: Workload = STEPS[0]) -> int:
 def predicted(
     budget: int, mixer: str = "attn", workload: Workload = STEPS[0], *, most: int = MOST
 ) -> PredictedBatch:
-    """Return what is predicted for an amount of memory, without a trace."""
+    """Return the prediction for an amount of memory, without a trace."""
     within = Budget(bytes=budget)
     return predict(layer(mixer), workload, within, most=most, trace=False, say=quiet)
 
@@ -99,7 +99,7 @@ def test_the_largest_of_a_whole_model(model: str, mixer: str) -> None:
 
 
 def test_batch_that_does_not_matter_at_first() -> None:
-    # All weights in the optimizer weigh more than a few images of one token each.
+    # Weights and optimizer states take more than a few images of one token each.
     spec = specify("layer", options={"tokens": 1, "dim": 60, "heads": 3})
     few = [peak_bytes(spec, Workload(batch=batch)) for batch in (1, 2, 3, 4, 20, 21)]
     of_image = 4 * 60 + 8  # the inputs and the label
@@ -116,7 +116,7 @@ def test_nothing_fits_into_nothing() -> None:
 
 
 def test_huge_budget_is_capped() -> None:
-    """The cap is a batch that a workload can have, and more may fit."""
+    """Cap the batch at the largest that a workload can have; more may fit."""
     assert largest_batch(layer(), Workload(), 10**30) == 10**9 - 1
     found = predicted(10**30)
     assert (found.batch, found.next, found.capped) == (10**9 - 1, None, True)
@@ -154,7 +154,7 @@ def fits(batch: int, mixer: str, platform: Platform) -> bool:
 
 @pytest.mark.parametrize("mixer", KINDS)
 def test_the_largest_on_a_gpu_fits_and_the_next_does_not(mixer: str) -> None:
-    """The workspaces of cuBLAS share a segment of 20 MiB; segments of 2 MiB hold the rest."""
+    """Fill one segment of 20 MiB with the workspaces of cuBLAS, and the rest with ones of 2 MiB."""
     platform = gpu_of(26)
     budget = Budget(bytes=26 * MIB, platform=platform)
     found = predict(layer(mixer), Workload(), budget, most=MOST, trace=False, say=quiet)
@@ -170,7 +170,7 @@ def test_the_largest_on_a_gpu_fits_and_the_next_does_not(mixer: str) -> None:
 
 
 def test_a_gpu_with_no_room_for_its_libraries() -> None:
-    """The second workspace of cuBLAS, of 8,519,680 bytes, needs no segment; an image needs one."""
+    """Fit both workspaces of cuBLAS, of 8,519,680 bytes, in one segment; an image needs another."""
     for mib, batch in ((19, None), (20, None), (21, None), (22, 1)):
         budget = Budget(bytes=mib * MIB, platform=gpu_of(mib))
         found = predict(layer(), Workload(), budget, most=1, trace=False, say=quiet)
@@ -187,7 +187,7 @@ def test_a_gpu_with_no_room_for_its_libraries() -> None:
     ids=["inference", "autocast"],
 )
 def test_what_fits_a_gpu_takes_no_more_than_it_has(mixer: str, workload: Workload) -> None:
-    """Where memory is short, PyTorch releases what it has cached, up to as much as is needed."""
+    """Check reserved bytes if memory is short: PyTorch releases what it has cached."""
     spec = specify("layer", mixer=mixer, options={"tokens": 197, "dim": 192, "heads": 3})
     platform = Platform(gpu=find_gpu("rtx3090"))
     budget = Budget(bytes=platform.gpu.memory_bytes, platform=platform)
@@ -259,7 +259,7 @@ def test_command(capsys: Capture) -> None:
     assert (said["largest"]["batch"], said["next"]["batch"]) == (batch, batch + 1)
     assert said["largest"]["peak_bytes"] == peak(batch) <= MIB
     assert said["next"]["peak_bytes"] == peak(batch + 1) > MIB
-    # A trace knows one memory, in which the counts of steps of 12 tensors lie, too.
+    # A trace has one memory, which holds the counts of steps of 12 tensors, too.
     assert said["largest"]["traced_bytes"] == said["largest"]["peak_bytes"] + 12 * 4
     assert said["largest"]["agrees"] is True
     assert (said["largest"]["gpu"], said["next"]["gpu"]) == (None, None)
@@ -279,7 +279,7 @@ def test_table(capsys: Capture) -> None:
 
 
 def test_table_of_a_gpu(capsys: Capture) -> None:
-    """The headline is what fits the GPU; the formula's own answer stands below it, named."""
+    """Show the batch that fits the GPU first, and below it the formula's own answer, named."""
     words = ["batch-size", "--tokens=197", "--gpu=rtx3090", "--no-trace"]
     assert run([*words, "--format=json"]) == 0
     said = json.loads(capsys.readouterr().out)
@@ -292,7 +292,7 @@ def test_table_of_a_gpu(capsys: Capture) -> None:
     tensors = [f"{said[name]['peak_bytes'] / GIB:.2f} GiB" for name in ("largest", "next")]
     budget = int(23.56 * GIB)
     assert takes <= budget < would
-    # The next one reads like the budget, 23.56 GiB, and so it is said to the byte.
+    # The next one rounds to the budget, 23.56 GiB, so it is shown to the byte.
     assert (
         f"largest {batch:,} budget GeForce RTX 3090, 23.56 GiB ({budget:,} bytes) "
         f"on the GPU {batch:,} takes {takes / GIB:.2f} GiB, "

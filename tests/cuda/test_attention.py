@@ -1,4 +1,4 @@
-"""Fused attention: which kernel, what it keeps, what its backward pass takes."""
+"""Fused attention: choice of the kernel, saved tensors, and buffers of the backward pass."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MEASURED: dict[str, dict[str, Any]] = {row["op"]: row for row in read("kernels.j
 
 
 def in_blocks(*sizes: int) -> int:
-    """Bytes as the allocator counts them."""
+    """Return bytes as the allocator counts them."""
     return sum(-(-size // BLOCK) * BLOCK for size in sizes)
 
 
@@ -59,7 +59,7 @@ def test_which_kernel(gpu: str, torch: Version, bits: int, head_dim: int, kernel
 
 
 def test_what_fp32_keeps_is_what_was_measured() -> None:
-    """The result, and a log-sum-exp for each of 224 rows: 197 up to a multiple of 32."""
+    """Check the result and a log-sum-exp of 224 rows: 197 up to a multiple of 32."""
     assert log_sum_rows(Kernel.EFFICIENT, TOKENS) == 224
     assert log_sum_rows(Kernel.EFFICIENT, 224) == 224
     assert random_states(Kernel.EFFICIENT) == []
@@ -69,7 +69,7 @@ def test_what_fp32_keeps_is_what_was_measured() -> None:
 
 
 def test_what_bf16_keeps_is_what_was_measured() -> None:
-    """The result, a log-sum-exp for each of 197 rows, and seed and offset of random numbers."""
+    """Check the result, a log-sum-exp of 197 rows, and seed and offset of random numbers."""
     assert log_sum_rows(Kernel.CUDNN, TOKENS) == log_sum_rows(Kernel.FLASH, TOKENS) == 197
     assert random_states(Kernel.CUDNN) == [8, 8]
     result = 2 * HEADS * TOKENS * CHANNELS
@@ -82,7 +82,7 @@ def test_flash_keeps_two_words_and_one() -> None:
 
 
 def test_the_backward_pass_of_fp32_takes_what_was_measured() -> None:
-    """A sum a row, and 4 tiles of 64 × 64 and 4 numbers for each head.
+    """Check a sum per row, and per head 4 tiles of 64 × 64 elements and 4 more.
 
     The peak has the gradients of q, k and v as well, of which one is held after it.
     """
@@ -99,7 +99,7 @@ def test_the_backward_pass_of_fp32_takes_what_was_measured() -> None:
 
 
 def test_the_backward_pass_of_bf16_takes_what_was_measured() -> None:
-    """A sum a row, and the gradient of the queries in fp32."""
+    """Check a sum per row, and the gradient of the queries in fp32."""
     taken = backward_scratch(Kernel.CUDNN, heads=HEADS, queries=TOKENS, head_dim=CHANNELS, bits=16)
     assert taken == [4 * 192 * 197, 4 * 192 * 197 * 64]
     assert in_blocks(*taken) == 151_552 + 9_682_944 == 9_834_496
@@ -115,7 +115,7 @@ def test_the_backward_pass_of_bf16_takes_what_was_measured() -> None:
     [(197, 256, 64, 64), (256, 256, 40, 64), (257, 384, 128, 128), (5, 128, 136, 192)],
 )
 def test_the_backward_pass_of_flash(queries: int, rows: int, head_dim: int, columns: int) -> None:
-    """The same, padded: to 128 rows, and to 32 channels, or 64 above 128. Read from source."""
+    """Check the same, padded to 128 rows, and to 32 channels, or 64 above 128, by the source."""
     taken = backward_scratch(Kernel.FLASH, heads=3, queries=queries, head_dim=head_dim, bits=16)
     assert taken == [4 * 3 * rows, 4 * 3 * rows * columns]
 
@@ -131,6 +131,6 @@ def test_the_backward_pass_of_flash(queries: int, rows: int, head_dim: int, colu
     ],
 )
 def test_tiles_of_the_efficient_kernel(head_dim: int, bits: int, tiles: int) -> None:
-    """197 queries in tiles of 64 or 128, channels likewise. Read from source."""
+    """Check 197 queries in tiles of 64 or 128, and channels likewise, by the source."""
     taken = backward_scratch(Kernel.EFFICIENT, heads=5, queries=197, head_dim=head_dim, bits=bits)
     assert taken == [4 * 5 * 197, 5 * 4 * tiles]

@@ -1,4 +1,4 @@
-"""The table of GPUs: complete, plausible, and found by the names that people type."""
+"""Table of GPUs: complete, plausible, and found by the names that users type."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ each_gpu = pytest.mark.parametrize("gpu", gpus(), ids=lambda gpu: gpu.name)
 
 
 def plain(name: str) -> str:
-    """A name without what is free."""
+    """Return a name without case, blanks, hyphens and underscores."""
     return re.sub("[-_ ]", "", name.lower())
 
 
@@ -96,7 +96,7 @@ def test_what_people_type(typed: str, name: str) -> None:
 
 @pytest.mark.parametrize(("typed", "choices"), SEVERAL.items())
 def test_the_name_of_several_gpus(typed: str, choices: str) -> None:
-    """Each choice is the name of one GPU, and they differ in memory."""
+    """Check that each choice is the name of one GPU, and that they differ in memory."""
     wanted = f"{typed!r} is the name of several GPUs; give {choices}"
     with pytest.raises(SpecError, match=f"^{re.escape(wanted)}$"):
         find_gpu(typed)
@@ -176,7 +176,7 @@ def test_contexts_are_plausible(gpu: Gpu) -> None:
 
 @each_gpu
 def test_peaks_are_plausible(gpu: Gpu) -> None:
-    """Dense figures: 16 bits twice as fast as fp32 at least, and 20 times at most."""
+    """Check dense figures: 16 bits at least 1.9 times and at most 32 times as fast as fp32."""
     peaks = gpu.peaks
     assert 4 <= peaks["fp32"] <= 130
     assert {"bf16", "tf32"} <= set(peaks) or gpu.capability < (8, 0)
@@ -192,7 +192,7 @@ def test_peaks_are_plausible(gpu: Gpu) -> None:
 
 @each_gpu
 def test_nobody_has_measured_more_than_a_clock_explains(gpu: Gpu) -> None:
-    """GeForce runs above its data sheet's clock, in a laptop far above its lowest.
+    """Bound measured peaks: GeForce runs above its data sheet's clock, in laptops far above.
 
     bf16 is emulated before Ampere.
     """
@@ -264,7 +264,7 @@ def test_error_correction_takes_nothing_of_hbm_and_the_driver_more() -> None:
 
 
 def test_h100_is_the_one_that_was_measured() -> None:
-    """The driver showed as much to within 1 MiB; context: what was in use beside the segments."""
+    """Compare memory to within 1 MiB, and the context with what was used beside the segments."""
     gpu = find_gpu("h100")
     assert (gpu.name, gpu.memory, gpu.multiprocessors) == ("H100 SXM5 80GB", 80, 132)
     assert DEVICE["name"] == "NVIDIA H100 80GB HBM3"

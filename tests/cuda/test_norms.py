@@ -28,5 +28,5 @@ def test_6304_rows_take_none_as_measured(op: str) -> None:
     ],
 )
 def test_above_65536_rows(gpu: str, rows: int, columns: int, partials: int) -> None:
-    """Where 32 columns a block leave half of the multiprocessors idle. Read from source."""
+    """Sum in parts if 32 columns per block leave half of the multiprocessors idle, by source."""
     assert layer_norm_partials(find_gpu(gpu), rows, columns) == partials

@@ -1,4 +1,4 @@
-"""Buffers of reductions: those that were measured, and by hand those of the rule's other cases.
+"""Buffers of reductions: measured ones, and the rule's other cases derived by hand.
 
 Along the rows of a matrix, with outputs that are a multiple of 4, a block of 512 threads has 32
 across for 4 outputs each, and 4 rows: 128 outputs and 4 rows at a time, 16 values a thread.
@@ -21,13 +21,13 @@ BLOCK = 512
 def sum_of_rows(
     rows: int, outputs: int, *, element: int = 4, multiprocessors: int = 132, threads: int = 2048
 ) -> list[int]:
-    """What the sum over the rows of a contiguous matrix takes."""
+    """Return the buffers of the sum over the rows of a contiguous matrix."""
     gpu = replace(H100, multiprocessors=multiprocessors, threads=threads)
     return scratch((rows, outputs), (outputs, 1), (0,), element=element, gpu=gpu)
 
 
 def in_blocks(sizes: list[int]) -> int:
-    """Bytes as the allocator counts them."""
+    """Return bytes as the allocator counts them."""
     return sum(-(-size // BLOCK) * BLOCK for size in sizes)
 
 
@@ -47,7 +47,7 @@ MEASURED = [
 def test_sums_that_were_measured(
     rows: int, outputs: int, element: int, down: int, across: int, bytes: int
 ) -> None:
-    """These stood in a step's history of allocations on an H100, buffer and semaphores."""
+    """Compare with buffers and semaphores in a step's allocation history on an H100."""
     assert down == min(-(-rows // 64), -(-132 * 16 // across))
     assert across == -(-outputs // 128)
     assert 4 * outputs * 128 * down == bytes
@@ -75,14 +75,14 @@ def test_what_is_alive_at_a_peak_has_these_buffers() -> None:
 
 
 def test_there_is_no_buffer_below_1021_rows() -> None:
-    """At least 256 rows of threads, of 4 rows each: 1020 / 4 are one too few."""
+    """Require at least 256 rows of threads, of 4 rows each: 1020 / 4 are one too few."""
     assert sum_of_rows(1020, 1536) == []
     assert sum_of_rows(1021, 1536) == [4 * 1536 * 128 * 16, 4 * 12]  # ceil(1021 / 64) = 16
 
 
 @pytest.mark.parametrize(("outputs", "rows"), [(1536, 180_225), (768, 360_449)])
 def test_very_many_rows_take_more_than_fits_at_once(outputs: int, rows: int) -> None:
-    """A thread takes at most 256 values, so at most 1024 rows are a block's."""
+    """Bound a thread to 256 values, so that a block has at most 1024 rows."""
     across = outputs // 128
     fits = 132 * 16 // across
     assert rows == 1024 * fits + 1
@@ -91,7 +91,7 @@ def test_very_many_rows_take_more_than_fits_at_once(outputs: int, rows: int) -> 
 
 
 def test_outputs_of_which_two_are_vectors() -> None:
-    """2 outputs a thread: blocks of 32 × 8 threads, 64 outputs, ceil(788 / 16) of them down."""
+    """Take 2 outputs per thread: blocks of 32 × 8 threads, 64 outputs, ceil(788 / 16) down."""
     assert -(-6304 // 8) == 788
     assert 4 * 386 * 64 * 50 == 4_940_800
     assert sum_of_rows(6304, 386) == [4_940_800, 4 * 7]
@@ -101,13 +101,13 @@ def test_outputs_of_which_two_are_vectors() -> None:
 
 @pytest.mark.parametrize(("outputs", "bytes"), [(385, 1_232_000), (387, 1_238_400)])
 def test_odd_outputs(outputs: int, bytes: int) -> None:
-    """1 output a thread: blocks of 32 × 16 threads, ceil(6304 / 16 / 16) of them down."""
+    """Take 1 output per thread: blocks of 32 × 16 threads, ceil(6304 / 16 / 16) down."""
     assert 4 * outputs * 32 * 25 == bytes
     assert sum_of_rows(6304, outputs) == [bytes, 4 * 13]
 
 
 def test_outputs_that_are_no_multiple_of_128() -> None:
-    """The buffer has as many columns as there are outputs, not as many as the blocks have."""
+    """Check that the buffer has as many columns as there are outputs, not as the blocks have."""
     assert 4 * 196 * 128 * 99 == 9_934_848
     assert sum_of_rows(6304, 196) == [9_934_848, 4 * 2]
     assert 4 * 1000 * 128 * 99 == 50_688_000
@@ -115,7 +115,7 @@ def test_outputs_that_are_no_multiple_of_128() -> None:
 
 
 def test_few_outputs() -> None:
-    """25 vectors: blocks of 16 × 8 threads, so 64 outputs, ceil(788 / 16) of them down.
+    """Take 25 vectors: blocks of 16 × 8 threads, so 64 outputs, ceil(788 / 16) of them down.
 
     With 10, 3 or 1 a block has so many rows that a thread has fewer than 256 values.
     """
@@ -125,7 +125,7 @@ def test_few_outputs() -> None:
 
 
 def test_reductions_along_contiguous_rows_take_kilobytes() -> None:
-    """A block's partial results of a row are one number: 33 blocks a row, and 528 for one row."""
+    """Check one partial result per block: 33 blocks per row, and 528 for a single row."""
     length = 4 * 2**20
     assert 132 * 4 / 16 == 33
     assert scratch((16, length), (length, 1), (1,), element=4, gpu=H100) == [4 * 16 * 33, 4 * 16]
@@ -135,7 +135,7 @@ def test_reductions_along_contiguous_rows_take_kilobytes() -> None:
 
 
 def test_the_bias_of_a_convolution() -> None:
-    """Channels first: a block reduces a channel. Channels last: it is a linear layer's sum."""
+    """Reduce a channel per block if channels-first; channels-last is a linear layer's sum."""
     shape, dims = (32, 384, 56, 56), (0, 2, 3)
     first, last = (384 * 3136, 3136, 56, 1), (384 * 3136, 1, 56 * 384, 384)
     assert scratch(shape, first, dims, element=4, gpu=H100) == []
@@ -157,7 +157,7 @@ def test_a_transposed_matrix_is_summed_along_contiguous_rows() -> None:
 
 
 def test_partial_results_of_another_size() -> None:
-    """Variance keeps 16 bytes an output: mean, deviation, and two counts."""
+    """Take 16 bytes per output for a variance: mean, deviation, and two counts."""
     wide = scratch((6304, 384), (384, 1), (0,), element=4, gpu=H100, accumulator=16)
     assert wide == [16 * 384 * 128 * 99, 4 * 3]
 
@@ -175,7 +175,7 @@ def test_partial_results_of_another_size() -> None:
     ],
 )
 def test_other_gpus(name: str, multiprocessors: int, threads: int, bytes: int) -> None:
-    """50176 × 768: as many blocks of 128 threads down as the GPU runs at once, 6 across."""
+    """Reduce 50176 × 768: blocks of 128 threads, 6 across, as many down as run at once."""
     down = -(-multiprocessors * (threads // 128) // 6)
     assert down < 50176 // 64
     assert 4 * 768 * 128 * down == bytes
@@ -185,14 +185,14 @@ def test_other_gpus(name: str, multiprocessors: int, threads: int, bytes: int) -
 
 
 def test_two_gibibytes_are_one_piece() -> None:
-    """The offset of the last element is 4 bytes below 2^31, and 32 bits can hold it."""
+    """Check an offset of the last element 4 bytes below 2^31, which 32 bits can hold."""
     assert 4 * 2**19 * 1024 == 2**31
     assert sum_of_rows(2**19, 1024) == [4 * 1024 * 128 * (2**19 // 1024), 4 * 8]
 
 
 @pytest.mark.parametrize("element", [2, 4])
 def test_above_two_gibibytes_the_rows_are_halved(element: int) -> None:
-    """Each piece has buffer and semaphores of its own, of half as many rows."""
+    """Check that each piece has its own buffer and semaphores, for half as many rows."""
     rows = 2**31 // (element * 1024) + 2
     half = sum_of_rows(rows // 2, 1024, element=element)
     assert len(half) == 2
@@ -200,7 +200,7 @@ def test_above_two_gibibytes_the_rows_are_halved(element: int) -> None:
 
 
 def test_the_longer_piece_is_the_second() -> None:
-    """2^19 + 1 rows: 2^18 in the first piece, which are 256 blocks' values, and one more."""
+    """Halve 2^19 + 1 rows: 2^18 in the first piece, which are 256 blocks' values, and one more."""
     down = 132 * 16 // 8
     assert down > -(-(2**18 + 1) // 1024)
     assert sum_of_rows(2**19 + 1, 1024) == [4 * 1024 * 128 * down, 4 * 8] * 2
@@ -214,7 +214,7 @@ def test_pieces_are_halved_again() -> None:
 
 
 def test_the_axis_of_the_largest_extent_is_halved() -> None:
-    """16 rows of 2^27 numbers: the rows are farther apart than a row is long.
+    """Halve 16 rows of 2^27 elements: the stride of rows is more than the extent of a row.
 
     4 rows are 2^31 bytes and so one piece; blocks of 128 × 4 threads, all along a row, of which
     a thread takes 256 values: 2^27 / 512 / 256 blocks.
@@ -225,7 +225,7 @@ def test_the_axis_of_the_largest_extent_is_halved() -> None:
 
 
 def test_more_elements_than_31_bits_count_are_halved_too() -> None:
-    """An expanded axis has no extent: it is the outputs that are halved."""
+    """Halve the outputs: an expanded axis has no extent."""
     rows = 2**21 + 2
     half = scratch((rows, 512), (0, 1), (0,), element=4, gpu=H100)
     assert len(half) == 2

@@ -1,4 +1,4 @@
-"""Versions of PyTorch, and what cuBLAS takes with each."""
+"""Versions of PyTorch, and the workspace of cuBLAS with each."""
 
 from __future__ import annotations
 
@@ -73,5 +73,5 @@ def test_the_workspace_of_cublas(gpu: str, torch: Version, bytes: int) -> None:
 
 
 def test_two_workspaces_were_measured() -> None:
-    """Before the first row of all, nothing else was allocated; see also device.json."""
+    """Compare with the first row, before which nothing else was allocated; see device.json."""
     assert read("steps.jsonl")[0]["allocated_before"] == 2 * LARGE

@@ -1,4 +1,4 @@
-"""Steps that were measured on an H100, and what is predicted of them: `tests/data/h100`."""
+"""Steps that were measured on an H100, and their predictions: `tests/data/h100`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from vitprof.request.workload import Workload
 DATA = Path(__file__).parents[1] / "data" / "h100"
 H100 = Platform(gpu=find_gpu("h100"), torch=(2, 11))
 
-# Rows of a module that has changed since: the landmarks of nystrom were means of segments that
-# overlap. With that module the predictions were within 0.28 % too.
+# Rows that were measured with another module: its landmarks of nystrom were means of segments
+# that overlap. With that module the predictions were within 0.28 % too.
 EARLIER = ("cls nystrom fp32", "cls nystrom amp", "cls nystrom ckpt", "cls nystrom bf16")
 
 _WORKSPACE = 32 * 2**20
@@ -46,12 +46,12 @@ PEAKS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """A measured step, less what a process of its own would not have had allocated.
+    """Measured step, without the memory that it would not hold in a process of its own.
 
     Attributes:
         label: name of the row.
-        model: what was trained or run.
-        workload: how.
+        model: model that was trained or run.
+        workload: batch, dtypes, optimizer and the like.
         allocated: `max_memory_allocated` of each phase.
         reserved: `max_memory_reserved`.
     """
@@ -64,25 +64,25 @@ class Step:
 
     @property
     def peak(self) -> int:
-        """The most that was allocated in the step."""
+        """Most bytes that were allocated in the step."""
         return max(self.allocated.values())
 
     def error(self) -> float:
-        """By what share of the measured peak the predicted one is above it."""
+        """Return the relative error of the predicted peak; positive if it is too high."""
         return predicted(self.label).peak / self.peak - 1
 
     def error_of_reserved(self) -> float:
-        """By what share of what was reserved the prediction is above it."""
+        """Return the relative error of the predicted reserved bytes; positive if too high."""
         return predicted(self.label).reserved / self.reserved - 1
 
 
 def read(name: str) -> list[dict[str, Any]]:
-    """Rows of a file of JSON lines."""
+    """Return the rows of a file of JSON lines."""
     return [json.loads(line) for line in (DATA / name).read_text(encoding="utf-8").splitlines()]
 
 
 def built(spec: str, workload: str) -> tuple[Model, Workload]:
-    """A model and a workload from words of the command line."""
+    """Return a model and a workload from words of the command line."""
     options = _options(spec)
     model, mixer = options.pop("model", None), options.pop("mixer", None)
     return specify(model, mixer=mixer, options=options), Workload(**_options(workload))
@@ -90,18 +90,18 @@ def built(spec: str, workload: str) -> tuple[Model, Workload]:
 
 @cache
 def steps() -> dict[str, Step]:
-    """Every row of steps.jsonl by its label."""
+    """Return every row of steps.jsonl by its label."""
     return {row["label"]: _step(row) for row in read("steps.jsonl")}
 
 
 def comparable() -> list[Step]:
-    """The steps whose models are still those that were measured."""
+    """Return the steps whose models equal those that were measured."""
     return [step for label, step in steps().items() if label not in EARLIER]
 
 
 @cache
 def predicted(label: str) -> OnGpu:
-    """What is predicted of the step of this label."""
+    """Return the prediction for the step of this label."""
     step = steps()[label]
     return on_gpu(step.model, step.workload, H100)
 
@@ -119,7 +119,7 @@ def _step(row: dict[str, Any]) -> Step:
 
 
 def _options(words: str) -> dict[str, Any]:
-    """Options by field name: the word after a name is its value, unless it is a name too."""
+    """Return options by field name: the word after a name is its value, unless it is a name."""
     options: dict[str, Any] = {}
     name = ""
     for word in shlex.split(words):

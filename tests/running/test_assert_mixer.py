@@ -93,7 +93,7 @@ class ProductOfTokens(Wrong):
 
 
 class Gram(nn.Module):
-    """A module that mixes tokens by products outside of submodules."""
+    """Module that mixes tokens by products outside of submodules."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -168,7 +168,7 @@ def test_sizes_at_which_there_is_none() -> None:
 
 
 class Misspelled(GatedMlp):
-    """A formula that the tensors of formulas refuse."""
+    """Formula that the tensors of formulas refuse."""
 
 
 @dataclass(frozen=True, kw_only=True)

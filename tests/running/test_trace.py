@@ -12,7 +12,7 @@ from torch.nn.functional import dropout, layer_norm, scaled_dot_product_attentio
 
 from vitprof.request.specs import specify
 from vitprof.request.workload import Workload
-from vitprof.running.gpu import GpuKernels, statistics_in_fp32
+from vitprof.running.gpu_kernels import GpuKernels, statistics_in_fp32
 from vitprof.running.step import Step
 from vitprof.running.trace import trace
 
@@ -37,7 +37,7 @@ def test_events_make_the_peak(mixer: str) -> None:
 
 
 def test_events_of_two_batches_pair_up() -> None:
-    # So the allocations of any batch follow from those of two.
+    # So the allocations of any batch follow from those of two batches.
     spec = specify("layer", options=SIZES)
     two, three, seven = (trace(spec, Workload(batch=batch)).events for batch in (2, 3, 7))
     line = [
@@ -50,14 +50,14 @@ def test_events_of_two_batches_pair_up() -> None:
 # A GPU's kernels on CPU tensors
 
 
-@pytest.mark.parametrize("on_card", [False, True])
-def test_autocast_on_a_card_is_exact_where_a_cpus_is_not(on_card: bool) -> None:
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_autocast_on_a_gpu_computes_in_float32_where_a_cpus_does_not(on_gpu: bool) -> None:
     x = torch.ones(3, 5, dtype=torch.bfloat16)
-    with torch.autocast("cpu", torch.bfloat16), GpuKernels() if on_card else nullcontext():
+    with torch.autocast("cpu", torch.bfloat16), GpuKernels() if on_gpu else nullcontext():
         made = (softmax(x, dim=-1), layer_norm(x, (5,)), x.sum(), x.square(), x + x)
-    exact = torch.float32 if on_card else torch.bfloat16
-    # PyTorch's own list for a CPU has none of these.
-    assert [y.dtype for y in made] == [exact] * 4 + [torch.bfloat16]
+    expected = torch.float32 if on_gpu else torch.bfloat16
+    # The autocast list of a CPU has none of these.
+    assert [y.dtype for y in made] == [expected] * 4 + [torch.bfloat16]
     with GpuKernels():
         assert softmax(x, dim=-1).dtype == torch.bfloat16  # outside of autocast
 
@@ -65,7 +65,7 @@ def test_autocast_on_a_card_is_exact_where_a_cpus_is_not(on_card: bool) -> None:
 @pytest.mark.parametrize(
     ("dtype", "statistics"), [(torch.float32, (2, 3, 64)), (torch.bfloat16, (2, 3, 37))]
 )
-def test_fused_attention_of_a_card(dtype: torch.dtype, statistics: tuple[int, ...]) -> None:
+def test_fused_attention_of_a_gpu(dtype: torch.dtype, statistics: tuple[int, ...]) -> None:
     with FakeTensorMode(), GpuKernels():
         q, k, v = (torch.zeros(2, 3, 37, 8, dtype=dtype, requires_grad=True) for _ in "qkv")
         y = scaled_dot_product_attention(q, k, v)
@@ -77,7 +77,7 @@ def test_fused_attention_of_a_card(dtype: torch.dtype, statistics: tuple[int, ..
     assert (kept.shape, kept.dtype) == (statistics, torch.float32)
 
 
-def test_dropout_of_a_card_keeps_a_mask_of_bytes() -> None:
+def test_dropout_of_a_gpu_saves_a_mask_of_bytes() -> None:
     with FakeTensorMode(), GpuKernels():
         x = torch.zeros(2, 7, 3, dtype=torch.bfloat16, requires_grad=True)
         y = dropout(x, 0.1, training=True)
@@ -101,7 +101,7 @@ def test_a_checkpointed_block_draws_the_same_numbers_again() -> None:
         assert torch.equal(kept, again)
 
 
-def test_norms_of_a_card_keep_statistics_in_fp32() -> None:
+def test_norms_of_a_gpu_keep_statistics_in_fp32() -> None:
     x = torch.ones(3, 5, dtype=torch.bfloat16)
     norm = torch.ops.aten.native_layer_norm.default
     result = norm(x, (5,), None, None, 1e-6)

@@ -1,4 +1,4 @@
-"""Trials in new processes: real ones on the CPU, and scripted ones that die.
+"""Trials in new processes: real ones on the CPU, and scripted ones that fail.
 
 Real trials run a tiny layer; most of their time is the import of torch.
 """
@@ -75,11 +75,11 @@ def test_peak_is_measured_and_affine_in_the_batch() -> None:
         assert 0 < done.seconds < 60
         peaks[batch] = done.peak_bytes or 0
     assert peaks[8] - peaks[4] == 2 * (peaks[4] - peaks[2])
-    # What the layer keeps of one image for its backward pass alone: the input and both
-    # residuals, two norms' outputs, q, k and v, the weights, their sum, and the MLP's two.
+    # Saved of one image for the backward pass alone: the input and both residuals, two norms'
+    # outputs, q, k and v, the weights, their sum, and the MLP's two.
     kept = 4 * 16 * (32 * (1 + 2 + 2 + 3 + 1 + 2 * 4) + 4 * 16)
     assert kept < (peaks[4] - peaks[2]) // 2 < 2 * kept
-    # Besides it, the weights and what Adam keeps from its first step on: three times them.
+    # Besides, the weights and Adam's states from its first step on: three times the weights.
     weights = totals(LAYER.formula(), Measure.PARAMS)["all"]
     assert peaks[2] - (peaks[4] - peaks[2]) > 3 * 4 * weights
 
@@ -104,7 +104,7 @@ def test_out_of_memory() -> None:
 
 
 def test_another_failure() -> None:
-    """Batch norm cannot train on a single token, which is an error other than out of memory."""
+    """Train a batch norm on a single token, an error other than out of memory."""
     single = specify("layer", mixer="lambda", options={"tokens": 1, "dim": 32, "heads": 4})
     with pytest.raises(
         TrialError, match=r"^the trial of batch 1 failed: ValueError: Expected more"
@@ -113,7 +113,7 @@ def test_another_failure() -> None:
 
 
 def test_no_process_is_left_by_a_parent_that_died() -> None:
-    """The write end of the pipe closes while 10,000 blocks are built."""
+    """Close the write end of the pipe while 10,000 blocks are built."""
     read, write = os.pipe()
     request = {
         "task": "trial",
@@ -247,7 +247,7 @@ def test_time_limit() -> None:
 
 
 def test_process_finds_what_this_one_finds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process has the same `sys.path`, without the working directory and its `json.py`."""
+    """Check `sys.path` of the process: the same, without the working directory's `json.py`."""
     monkeypatch.syspath_prepend("/of/a/plugin")
     code = "import json, sys; print(json.dumps({'error': str(sys.path)})); exit(4)"
     with pytest.raises(TrialError, match="/of/a/plugin"):
@@ -403,7 +403,7 @@ def test_gpu_without_a_limit(answers: Callable[..., list[Request]], capsys: Capt
 def test_search_as_csv_in_a_file(
     answers: Callable[..., list[Request]], capsys: Capture, tmp_path: Path
 ) -> None:
-    """The log is on stderr, and stdout stays empty."""
+    """Check that the log is on stderr, and that stdout stays empty."""
     answers(a_mib_each)
     file = tmp_path / "trials.csv"
     where = ["--device=cuda", "--strategy=bisect", "--start=64", "--limit=65MiB"]
@@ -451,7 +451,7 @@ def test_prediction_is_asked_for_the_device_and_the_budget(
 def test_trials_begin_where_the_gpu_is_full(
     answers: Callable[..., list[Request]], name: str, first: str
 ) -> None:
-    """Of a GPU of the table, with all that PyTorch reserves; of another, by the tensors alone.
+    """Start from all that PyTorch reserves on a GPU of the table, and from tensors on another.
 
     Without a limit, the budget is 100 MiB of free memory, the CUDA context not in it.
     """

@@ -1,0 +1,129 @@
+"""Variants: each option of a model changed, and some that meet in a formula changed together.
+
+Sizes are unequal, so that swapped axes fail; an image that is not square has 4 rows of 6 patches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, NamedTuple
+
+import pytest
+
+from vitprof.formulas.block import BLOCKS as ARRANGEMENTS
+from vitprof.formulas.block import BlockOptions
+from vitprof.formulas.model import Model
+from vitprof.formulas.models import MODELS
+from vitprof.request.specs import specify
+from vitprof.values.options import Choice, Flag, Whole
+
+Options = dict[str, Any]
+
+IMAGE: Options = {"image_size": 12, "patch_size": 3, "channels": 2}
+TOKEN: Options = {"dim": 12, "heads": 3, "mlp_ratio": "2.5"}
+SIZES: dict[str, Options] = {
+    "mae": {**IMAGE, **TOKEN, "depth": 1, "mask_ratio": "0.4"}
+    | {"decoder_dim": 20, "decoder_heads": 5, "decoder_depth": 1},
+    "classifier": {**IMAGE, **TOKEN, "depth": 2, "classes": 7},
+    "layer": {**TOKEN, "tokens": 7},
+}
+# Values of sizes that are off by default, and options that a choice requires.
+GIVEN: Options = {"image_width": 18}
+BESIDE: dict[tuple[str, object], Options] = {("pool", "none"): {"head": False}}
+
+BLOCKS: list[Options] = [
+    {"norm": "affine", "mlp": "gated", "layer_scale": True, "activation": "silu"},
+    {"norm": "rms", "mlp": "gated", "layer_scale": True},
+    {"norm": "batch", "mlp": "linear", "layer_scale": True},
+    {"norm": "rms", "mlp": "none", "layer_scale": True},
+]
+DROPS: Options = {"dropout": "0.1", "drop_path": "0.2"}
+TOGETHER: dict[str, list[Options]] = {
+    "mae": [
+        BLOCKS[0],
+        DROPS,
+        *({"class_token": False, "pos_embed": kind} for kind in ("learned", "none")),
+        {"class_token": False, "final_norm": False, "patch_bias": False},
+        {"class_token": False, "mask_ratio": "0"},
+        {"class_token": False, "norm": "batch"},
+        {"pos_embed": "learned", "pos_embed_token": False},
+        {"pos_embed": "learned", "image_width": 18},
+        {"pos_embed": "none", "patch_bias": False},
+    ],
+    "classifier": [
+        BLOCKS[1],
+        DROPS,
+        {"final_norm_tokens": "all", "norm": "batch"},
+        {"final_norm_tokens": "all", "distillation": True},
+        {"final_norm_tokens": "all", "distillation": True, "head": False, "final_norm": False},
+        {"final_norm_tokens": "all", "pool": "mean"},
+        *({"distillation": True, "norm": norm} for norm in ("rms", "affine", "batch")),
+        *({"pool": "mean", "norm": norm} for norm in ("rms", "affine", "batch")),
+        {"distillation": True, "head": False},
+        {"distillation": True, "final_norm": False},
+        {"distillation": True, "pos_embed_token": False},
+        {"distillation": True, "pos_embed": "fixed"},
+        {"distillation": True, "pos_embed": "none", "image_width": 18},
+        {"pool": "mean", "head": False},
+        {"pool": "mean", "final_norm": False},
+        {"pool": "mean", "pos_embed": "fixed", "image_width": 18},
+        {"pool": "none", "head": False, "final_norm": False},
+        {"pos_embed": "fixed", "pos_embed_token": False},
+    ],
+    "layer": [
+        *BLOCKS,
+        *({name: rate} for name, rate in DROPS.items()),
+        *({"mlp": mlp, **DROPS} for mlp in ("gated", "linear", "none")),
+        *({"block": block, **DROPS} for block in ARRANGEMENTS),
+        *({"block": block, "layer_scale": True} for block in ARRANGEMENTS),
+        *({"block": block, "mlp": "none"} for block in ARRANGEMENTS),
+        *({"block": block, "mlp": "linear", "norm": "batch"} for block in ARRANGEMENTS),
+        *({"block": block, "mlp": "gated", "norm": "rms"} for block in ARRANGEMENTS),
+    ],
+}
+
+
+class Variant(NamedTuple):
+    """A model with some of its options changed from the defaults."""
+
+    model: str
+    turned: tuple[tuple[str, Any], ...]
+
+    def __str__(self) -> str:
+        return "-".join((self.model, *(f"{name}={value}" for name, value in self.turned)))
+
+
+def alone(model: str) -> Iterator[Options]:
+    """Yield each option of a model changed, except sizes; options of a block only for the layer.
+
+    The norm option is tested in every model, since it is also the norm before the head.
+    """
+    usual = specify(model)
+    of_blocks = BlockOptions.declared().keys() - {"norm"}
+    for name, option in usual.declared().items():
+        if model != "layer" and name in of_blocks:
+            continue
+        others: tuple[object, ...] = ()
+        if isinstance(option, Flag):
+            others = (False, True)
+        elif isinstance(option, Choice):
+            others = option.names
+        elif isinstance(option, Whole) and not option.minimum:
+            others = (GIVEN[name],)
+        for other in others:
+            if other != getattr(usual, name):
+                yield {name: other, **BESIDE.get((name, other), {})}
+
+
+VARIANTS = [
+    Variant(model, tuple(turned.items()))
+    for model in MODELS
+    for turned in (*alone(model), *TOGETHER[model])
+]
+every_variant = pytest.mark.parametrize("variant", VARIANTS, ids=str)
+
+
+@cache
+def spec(variant: Variant) -> Model:
+    return specify(variant.model, options={**SIZES[variant.model], **dict(variant.turned)})
