@@ -1,0 +1,64 @@
+"""Sources of modules: what builds one, and what it is called with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from vitprof.values.options import Value
+
+if TYPE_CHECKING:
+    from torch import nn
+
+BATCH_AXIS = "B"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """A tensor that a module is called with.
+
+    Attributes:
+        name: keyword of the argument; empty if it is positional.
+        axes: its shape; `BATCH_AXIS` stands where the batch does, and once at most.
+        dtype: name of its dtype, a key of `DTYPES`: fp32, int64, bool, ...
+    """
+
+    name: str = ""
+    axes: tuple[int | str, ...]
+    dtype: str = "fp32"
+
+    def shape(self, batch: int) -> tuple[int, ...]:
+        """Return the shape for a batch, as numbers."""
+        return tuple(batch if axis == BATCH_AXIS else int(axis) for axis in self.axes)
+
+
+class Source(Protocol):
+    """A place that a module comes from.
+
+    Attributes:
+        reference: how it was named, `timm:vit_base_patch16_224`, or the class of a given module.
+        inputs: what the module is called with, images for vision models.
+    """
+
+    @property
+    def reference(self) -> str: ...
+
+    @property
+    def inputs(self) -> tuple[Input, ...]: ...
+
+    def conditions(self) -> Mapping[str, Value]:
+        """Return what the module depends on, by name: reference, arguments, versions."""
+
+    def build(self) -> nn.Module:
+        """Build the module anew; parameters are on the default device that the caller set.
+
+        Raises:
+            SpecError: the module cannot be built.
+        """
+
+    def resized(self, height: int, width: int) -> Source | None:
+        """Return the source for images of another size; None if that is no argument of it.
+
+        A module that takes images of any size needs no other source.
+        """
