@@ -1,4 +1,4 @@
-"""Setup of all tests: one thread per pytest worker.
+"""Setup of all tests: one thread per pytest worker, and torchvision beside a CPU build of torch.
 
 More threads than cores make a test about ten times slower.
 """
@@ -6,5 +6,16 @@ More threads than cores make a test about ten times slower.
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
+from runpy import run_path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
+
+# Processes that a test starts find it by the variable; this one has begun without it.
+BESIDE = Path(__file__).parent / "helpers" / "beside_cpu_torch"
+before = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+if str(BESIDE) not in before:
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(BESIDE), *before])
+if not any(type(finder).__name__ == "_Operators" for finder in sys.meta_path):
+    run_path(str(BESIDE / "sitecustomize.py"))

@@ -19,10 +19,17 @@ class _Operators(MetaPathFinder):
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
         if fullname == "torchvision":
             sys.meta_path.remove(self)
-            import torch  # noqa: PLC0415  # takes seconds, which only torchvision's users pay
+            from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
 
-            for name in ("nms", "qnms"):
-                torch.library.define(f"torchvision::{name}", _SCHEMA)
+            try:
+                differ = version("torch").endswith("+cpu") and "+" not in version("torchvision")
+            except PackageNotFoundError:
+                return
+            if differ:
+                import torch  # noqa: PLC0415  # takes seconds, which only its users pay
+
+                for name in ("nms", "qnms"):
+                    torch.library.define(f"torchvision::{name}", _SCHEMA)
 
 
 sys.meta_path.insert(0, _Operators())
