@@ -19,6 +19,7 @@ from vitprof.cli.measuring import (
 )
 from vitprof.cli.options import (
     Mixers,
+    Modules,
     Presets,
     Words,
     side_by_side,
@@ -50,6 +51,7 @@ def compare(
     to: Destination,
     mixers: Mixers = None,
     presets: Presets = None,
+    modules: Modules = None,
     specs: Annotated[
         str | None,
         typer.Option(
@@ -92,7 +94,8 @@ def compare(
     of another option, from which on a mixer is cheaper than the first one.
     """
     protocol = protocol_of(limits, measure=measure)
-    models: Words = {} if specs is None else {"models": _models(specs, mixers, presets, request)}
+    beside = side_by_side(mixers, presets, modules)
+    models: Words = {} if specs is None else {"models": _models(specs, beside, request)}
     with progress() as say:
         report = compare_models(
             workload=workload,
@@ -104,24 +107,21 @@ def compare(
             protocol=protocol,
             say=say,
             **memory_budget,
-            **side_by_side(mixers, presets),
+            **beside,
             **models,
             **request,
         )
     to.show(report)
 
 
-def _models(
-    specs: str, mixers: str | None, presets: str | None, request: Words
-) -> dict[str, Model]:
+def _models(specs: str, beside: Words, request: Words) -> dict[str, Model]:
     """Return the models of a check file, by name.
 
     Raises:
         SpecError: models are also given by other options, or two have the same name.
         CheckFileError: the file cannot be read.
     """
-    named = {"--mixers": mixers, "--presets": presets, "--specs": specs}
-    given = [name for name, value in named.items() if value is not None]
+    given = [*(f"--{name}" for name in beside), "--specs"]
     if len(given) > 1:
         raise SpecError(f"{listing(given, 'and')} exclude each other; give one of them")
     if request:

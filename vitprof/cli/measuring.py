@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vitprof.cli.options import gathering, parameter
+from vitprof.cli.gathering import gathering, parameter
 from vitprof.cli.workload_options import parameters
 from vitprof.errors import SpecError
 from vitprof.measuring.timing import Protocol

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from fractions import Fraction
-from inspect import Parameter, Signature, signature
+from inspect import Parameter
 from typing import Annotated, Any
 
 import typer
 
+from vitprof.cli.gathering import gathering, parameter
+from vitprof.cli.module_options import module_options
 from vitprof.cli.output import Destination, destination
 from vitprof.counters import NAMES
-from vitprof.docstrings import docstring
 from vitprof.formats import ANY, Format
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.models import MODELS
@@ -26,8 +27,9 @@ Words = Mapping[str, Any]  # keyword arguments of a public function of vitprof
 
 
 def takes_request(command: Callable[..., None]) -> Callable[..., None]:
-    """Add every option of every model and mixer to a command, gathered as its `request`."""
-    shared = {**_named(), **_sizes(MODELS, _MODELS), **_sizes(MIXERS, _MIXERS)}
+    """Add every option of every model, mixer and module, gathered as the command's `request`."""
+    sizes = {**_sizes(MODELS, _MODELS), **_sizes(MIXERS, _MIXERS)}
+    shared = {**_named(), **module_options(), **sizes}
     return gathering(command, "request", shared, lambda given: given)
 
 
@@ -65,38 +67,6 @@ def takes_destination(
         return destination(given.get("format"), given.get("output"), known)
 
     return lambda command: gathering(command, "to", options, gather)
-
-
-def gathering(
-    command: Callable[..., None],
-    name: str,
-    options: Mapping[str, Parameter],
-    gather: Callable[[dict[str, Any]], object],
-) -> Callable[..., None]:
-    """Replace a command's parameter by command-line options.
-
-    Args:
-        command: the command.
-        name: name of the replaced parameter.
-        options: options that replace it; each is None by default.
-        gather: makes the parameter's value from the given options.
-    """
-    own = {
-        own_name: parameter
-        for own_name, parameter in signature(command, eval_str=True).parameters.items()
-        if own_name != name
-    }
-
-    def run(**values: Any) -> None:
-        popped = {option: values.pop(option) for option in options}
-        given = {option: value for option, value in popped.items() if value is not None}
-        command(**{name: gather(given)}, **values)
-
-    parameters = {**options, **own}
-    run.__signature__ = Signature(list(parameters.values()))  # type: ignore[attr-defined]
-    run.__annotations__ = {option: item.annotation for option, item in parameters.items()}
-    run.__name__, run.__doc__ = command.__name__, docstring(command)
-    return run
 
 
 def _named() -> dict[str, Parameter]:
@@ -164,16 +134,6 @@ def _defaults(name: str, owners: Mapping[str, type[Options]]) -> str:
     return "; ".join(f"{', '.join(names)} {value}" for value, names in by_value.items())
 
 
-def parameter(name: str, type_: type, info: Any) -> Parameter:
-    """Return an option of the command line that is None by default."""
-    return Parameter(
-        name,
-        Parameter.KEYWORD_ONLY,
-        default=None,
-        annotation=Annotated[type_ | None, info],
-    )
-
-
 Counters = Annotated[
     str,
     typer.Option(
@@ -227,6 +187,15 @@ Presets = Annotated[
         rich_help_panel=_SIDE_BY_SIDE,
     ),
 ]
+Modules = Annotated[
+    str | None,
+    typer.Option(
+        help="modules of other libraries or of your own to compare, separated by commas, such as "
+        "timm:deit_small_patch16_224,torchvision:swin_t",
+        metavar="REFERENCES",
+        rich_help_panel=_SIDE_BY_SIDE,
+    ),
+]
 
 
 def split_names(names: str) -> list[str]:
@@ -234,7 +203,9 @@ def split_names(names: str) -> list[str]:
     return [name.strip() for name in names.split(",") if name.strip()]
 
 
-def side_by_side(mixers: str | None, presets: str | None = None) -> Words:
-    """Return the given mixers and presets as keyword arguments of a public function."""
-    given = {"mixers": mixers, "presets": presets}
+def side_by_side(
+    mixers: str | None, presets: str | None = None, modules: str | None = None
+) -> Words:
+    """Return the given mixers, presets and modules as keyword arguments of a public function."""
+    given = {"mixers": mixers, "presets": presets, "modules": modules}
     return {name: split_names(names) for name, names in given.items() if names is not None}

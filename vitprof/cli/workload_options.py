@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from vitprof.cli.options import gathering, parameter
+from vitprof.cli.gathering import gathering, parameter
 from vitprof.request.workload import Workload
 from vitprof.values.options import Choice, Flag, Option, Options, plain
 
