@@ -12,6 +12,19 @@ if TYPE_CHECKING:
     from torch import nn
 
 BATCH_AXIS = "B"
+DTYPES = {  # name -> that of torch
+    "fp32": "float32",
+    "fp64": "float64",
+    "fp16": "float16",
+    "bf16": "bfloat16",
+    "int64": "int64",
+    "int32": "int32",
+    "int16": "int16",
+    "int8": "int8",
+    "uint8": "uint8",
+    "bool": "bool",
+    "complex64": "complex64",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

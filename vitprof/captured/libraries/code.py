@@ -1,0 +1,110 @@
+"""Modules of a user's own code: `package.module:factory` and `file.py:factory`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from vitprof.captured.libraries.base import Named, attempt, on_path
+from vitprof.captured.reference import LIBRARIES
+from vitprof.errors import SpecError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Code(Named):
+    """A module that a function or class in a file or a package makes.
+
+    Raises:
+        SpecError: the code cannot be imported, or there is no such function or class in it.
+    """
+
+    def __post_init__(self) -> None:
+        self._factory  # noqa: B018  # raises if there is none
+
+    def make(self) -> object:
+        return self._factory(**self.arguments)
+
+    @property
+    def _is_file(self) -> bool:
+        return self.place.endswith(".py")
+
+    @cached_property
+    def _factory(self) -> Any:
+        module = self._from_file if self._is_file else self._from_package()
+        if not hasattr(module, self.name):
+            names = [name for name, value in vars(module).items() if callable(value)]
+            near = get_close_matches(self.name, names, n=1)
+            guess = f"did you mean {near[0]}? " if near else ""
+            raise SpecError(
+                f"there is no {self.name!r} in {self.place}; {guess}give a function or class of "
+                "it that returns a torch.nn.Module"
+            )
+        factory = getattr(module, self.name)
+        from torch import nn
+
+        if isinstance(factory, nn.Module) or not callable(factory):
+            raise SpecError(
+                f"{self.reference} is of type {type(factory).__name__} and makes nothing; give a "
+                "function or class that returns a torch.nn.Module"
+            )
+        return factory
+
+    def _from_package(self) -> ModuleType:
+        """Import a module of a package, installed or in the working directory."""
+        if str(Path.cwd()) not in sys.path:
+            sys.path.append(str(Path.cwd()))
+        near = get_close_matches(self.place, LIBRARIES, n=1)
+        return attempt(
+            f"{self.reference} cannot be imported",
+            lambda: import_module(self.place),
+            f"did you mean {near[0]}:{self.name}?"
+            if near
+            else "give package.module:factory that can be imported from here",
+        )
+
+    @cached_property
+    def _from_file(self) -> ModuleType:
+        path = Path(self.place)
+        if not path.is_file():
+            raise SpecError(f"there is no file {self.place}; give a file of Python")
+        # A name that no import statement can spell.
+        spec = spec_from_file_location(f"vitprof:{path.resolve()}", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module, run = module_from_spec(spec), spec.loader.exec_module
+        with _in_file(module):
+            attempt(
+                f"{self.reference} cannot be imported",
+                lambda: run(module),
+                "give a file that runs without an error",
+            )
+        return module
+
+    @contextmanager
+    def at_home(self) -> Iterator[None]:
+        if not self._is_file:
+            yield
+            return
+        with _in_file(self._from_file):
+            yield
+
+
+@contextmanager
+def _in_file(module: ModuleType) -> Iterator[None]:
+    """Let a file's code find itself, as dataclasses do, and what lies beside it."""
+    assert module.__file__ is not None
+    sys.modules[module.__name__] = module
+    try:
+        with on_path(str(Path(module.__file__).resolve().parent)):
+            yield
+    finally:
+        sys.modules.pop(module.__name__, None)
