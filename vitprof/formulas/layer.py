@@ -9,7 +9,7 @@ from enum import Enum
 from itertools import product
 from operator import attrgetter
 
-from vitprof.formulas.op import FFT, Op
+from vitprof.formulas.op import FFT, Op, Shape
 from vitprof.values.size import Size
 
 
@@ -25,6 +25,21 @@ class Measure(Enum):
         self.of = attrgetter(name)
 
 
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A torch module without submodules that does more, or otherwise, than a single op.
+
+    Attributes:
+        type: its class name.
+        tensors: elements of each of its parameters, by name.
+        outputs: shape of its output at each call.
+    """
+
+    type: str
+    tensors: tuple[tuple[str, int], ...]
+    outputs: tuple[Shape, ...]
+
+
 @dataclass(slots=True)
 class Layer:
     """A module with its ops and layers; immutable by convention, as an op is.
@@ -35,12 +50,14 @@ class Layer:
         children: its ops and layers, in the order of the torch module.
         repeat: number of equal layers in a module list, numbered from `name`; None if it is
             a single layer.
+        leaf: what tools read of a captured module without submodules; else None.
     """
 
     name: str
     type: str
     children: tuple[Layer | Op, ...]
     repeat: Size | None = None
+    leaf: Leaf | None = None
     _total: dict[object, int] | None = None  # a cache, since many models can share equal layers
 
     def total(self, measure: Measure) -> int:

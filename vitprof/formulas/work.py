@@ -23,6 +23,9 @@ class Work(StrEnum):
     MATMUL = "matmul"
     FUSED_ATTENTION = "fused_attention"
 
+    # A call of any torch function, with or without contractions
+    CALL = "call"
+
     # Norms and scales of channels
     LAYER_NORM = "layer_norm"
     RMS_NORM = "rms_norm"
@@ -55,7 +58,6 @@ class Work(StrEnum):
     MEAN = "mean"
     MAXIMUM = "maximum"
     GREATEST_COLUMN_SUM = "greatest column sum"
-    SEGMENT_MEAN = "segment mean"
     AVERAGE_POOL = "average pool"
     L2_NORM = "l2 norm"
 

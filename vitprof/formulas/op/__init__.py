@@ -14,6 +14,7 @@ layer that works on each token.
 from __future__ import annotations
 
 from vitprof.formulas.op.base import Op, Shape, Uncounted
+from vitprof.formulas.op.called import Called
 from vitprof.formulas.op.contractions import Conv, FusedAttention, Linear, MatMul
 from vitprof.formulas.op.elementwise import Elementwise
 from vitprof.formulas.op.norms import (
@@ -33,6 +34,7 @@ __all__ = [
     "Affine",
     "BatchNorm",
     "Buffer",
+    "Called",
     "ChannelWise",
     "Conv",
     "Elementwise",

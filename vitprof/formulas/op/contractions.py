@@ -18,14 +18,24 @@ class Linear(Op):
         inputs: input channels.
         outputs: output channels.
         bias: True if it adds a bias.
+        functional: True if no submodule computes it, but a function with given weights.
     """
 
     lead: Shape
     inputs: Size
     outputs: Size
     bias: bool = True
+    functional: bool = False
     work = Work.LINEAR
     contracts = True
+
+    @property
+    def module(self) -> bool:  # type: ignore[override]
+        return not self.functional
+
+    @property
+    def type(self) -> str:
+        return "" if self.functional else "Linear"
 
     @property
     def shape(self) -> Shape:
@@ -59,6 +69,8 @@ class Conv(Op):
         inputs: input channels per output channel; the literal 1 if it is depthwise.
         outputs: output channels.
         bias: True if it adds a bias.
+        functional: True if no submodule computes it, but a function with given weights.
+        padding: `same` or `valid` if the padding was given as that word; else empty.
     """
 
     batch: Size
@@ -67,12 +79,18 @@ class Conv(Op):
     inputs: Size
     outputs: Size
     bias: bool = True
+    functional: bool = False
+    padding: str = ""
     work = Work.CONV
     contracts = True
 
     @property
+    def module(self) -> bool:  # type: ignore[override]
+        return not self.functional
+
+    @property
     def type(self) -> str:
-        return f"Conv{len(self.positions)}d"
+        return "" if self.functional else f"Conv{len(self.positions)}d"
 
     @property
     def shape(self) -> Shape:

@@ -1,0 +1,275 @@
+"""Capture of a forward pass: what its author wrote, and the kernels that it became.
+
+The module is called once on fake tensors, watched at two levels. A dispatch mode at the
+pre-dispatch key sees the functions that the author called (`linear`, `einsum`,
+`scaled_dot_product_attention`), as a TorchScript tracer does; an ordinary one below it sees the
+kernels that each became (`mm`, `bmm`, `convolution`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._dispatch.python import enable_python_dispatcher
+from torch._subclasses.schema_check_mode import SchemaCheckMode
+from torch.nn.modules import module as torch_module
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from vitprof.captured.kernels import Product, is_known, moves, products
+
+Shape = tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Call:
+    """A call of a torch function, as it was written.
+
+    Attributes:
+        path: path of the module whose forward called it.
+        function: name of the function, `aten::linear`.
+        overload: overload of it, such as `padding`.
+        operands: shapes of its tensors, in order.
+        parameters: True for each of these tensors that is a parameter of the model.
+        arguments: its arguments, tensors replaced by their shapes.
+        out: shape of its first output.
+        products: the products of its kernels, by the kernels' names.
+        unknown: names of its kernels that vitprof does not know.
+        moves: True if its kernels only make views or move data.
+    """
+
+    path: str
+    function: str
+    overload: str
+    operands: tuple[Shape, ...]
+    parameters: tuple[bool, ...]
+    arguments: dict[str, Any]
+    out: Shape
+    products: list[Product] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    moves: bool = True
+
+
+@dataclass(slots=True)
+class Entered:
+    """A call of a module.
+
+    Attributes:
+        path: its path; of a shared module, its first.
+        out: shape of its output, of the first of a tuple and the last of a dictionary.
+    """
+
+    path: str
+    out: Shape = ()
+
+
+@dataclass(slots=True)
+class Captured:
+    """What a forward pass did, in order.
+
+    Attributes:
+        events: calls of functions and of modules, in order; a module's stands before what it did.
+        decided: paths and functions at which the forward pass asked for the value of a tensor.
+    """
+
+    events: list[Call | Entered] = field(default_factory=list)
+    decided: list[str] = field(default_factory=list)
+
+    @property
+    def calls(self) -> Iterator[Call]:
+        """Calls of functions."""
+        return (event for event in self.events if isinstance(event, Call))
+
+    @property
+    def macs(self) -> int:
+        """Sum over the products of all kernels."""
+        return sum(product.macs for call in self.calls for product in call.products)
+
+
+class NeedsDataError(Exception):
+    """A forward pass that depends on the values of a tensor, other than a truth."""
+
+
+def capture(
+    module: nn.Module, args: Sequence[object], kwargs: Mapping[str, object], *, truth: bool = True
+) -> Captured:
+    """Call a module on fake tensors and return what it did.
+
+    Args:
+        module: module whose parameters are fake tensors; it is called under its `FakeTensorMode`.
+        args: positional arguments.
+        kwargs: keyword arguments.
+        truth: answer to each question whether a tensor is true.
+    """
+    captured = Captured()
+    watch = _Watch(module, captured, truth=truth)
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(torch.no_grad())
+            stack.enter_context(watch.modules())
+            stack.enter_context(enable_python_dispatcher())
+            stack.enter_context(_Kernels(watch))
+            stack.enter_context(_Written(watch))
+            module(*args, **kwargs)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+    return captured
+
+
+class _Watch:
+    """State that the modes and hooks share: the module that runs, and the call that is open."""
+
+    def __init__(self, module: nn.Module, captured: Captured, *, truth: bool) -> None:
+        self.captured = captured
+        self.truth = truth
+        self.open: Call | None = None
+        self.kept: list[object] = []  # identities of tensors are reused once they are freed
+        self._paths = {id(part): path for path, part in module.named_modules()}
+        self._parameters = {id(parameter) for parameter in module.parameters()}
+        self._stack: list[Entered] = []
+
+    @property
+    def path(self) -> str:
+        """Path of the module that runs."""
+        return self._stack[-1].path if self._stack else ""
+
+    @contextmanager
+    def modules(self) -> Iterator[None]:
+        """Note calls of modules in the body."""
+
+        def enter(part: nn.Module, args: object) -> None:
+            entered = Entered(self._paths.get(id(part), self.path))
+            self._stack.append(entered)
+            self.captured.events.append(entered)
+
+        def leave(part: nn.Module, args: object, output: object) -> None:
+            self._stack.pop().out = _first_shape(output)
+
+        handles = [
+            torch_module.register_module_forward_pre_hook(enter),
+            torch_module.register_module_forward_hook(leave, always_call=True),
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """Note a call of a function."""
+        tensors = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
+        self.kept += tensors
+        call = Call(
+            path=self.path,
+            function=func._schema.name,
+            overload=func._overloadname,
+            operands=tuple(tuple(tensor.shape) for tensor in tensors),
+            parameters=tuple(id(tensor) in self._parameters for tensor in tensors),
+            arguments=_arguments(func, args, kwargs),
+            out=(),
+        )
+        self.captured.events.append(call)
+        return call
+
+    def decide(self, function: str) -> None:
+        """Note that the forward pass asks for a value."""
+        self.captured.decided.append(f"{function} in {self.path or 'the model'}")
+
+
+class _Written(SchemaCheckMode):
+    """Mode of the functions that the author called.
+
+    A mode of the pre-dispatch key has to be a subclass of one of torch's three.
+    """
+
+    def __init__(self, watch: _Watch) -> None:
+        TorchDispatchMode.__init__(self, torch._C.DispatchKey.PreDispatch)
+        self._dispatch_key = torch._C.DispatchKey.PreDispatch
+        self._watch = watch
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        watch = self._watch
+        call = watch.open = watch.call(func, args, kwargs or {})
+        try:
+            result = func(*args, **(kwargs or {}))
+        finally:
+            watch.open = None
+        call.out = _first_shape(result)
+        return result
+
+
+class _Kernels(TorchDispatchMode):
+    """Mode of the kernels."""
+
+    def __init__(self, watch: _Watch) -> None:
+        super().__init__()
+        self._watch = watch
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        watch, kwargs = self._watch, kwargs or {}
+        if func is torch.ops.aten._local_scalar_dense.default:
+            watch.decide("item")
+            if args[0].dtype is torch.bool:
+                return watch.truth
+            raise NeedsDataError(watch.path)
+        result = func(*args, **kwargs)
+        name = func._schema.name
+        if name.startswith("prim::"):
+            return result
+        call = watch.open
+        if call is None:  # a kernel that is called below the pre-dispatch key
+            call = watch.call(func, args, kwargs)
+            call.out = _first_shape(result)
+        found = products(func, args, kwargs, result)
+        call.products += found
+        if not found and not is_known(func):
+            call.unknown.append(name)
+        if found or not moves(func):
+            call.moves = False
+        return result
+
+
+def _first_shape(output: object) -> Shape:
+    if isinstance(output, Tensor):
+        return tuple(output.shape)
+    if isinstance(output, dict):
+        return _first_shape(list(output.values())[-1]) if output else ()
+    if isinstance(output, list | tuple):
+        return _first_shape(output[0]) if output else ()
+    return ()
+
+
+def _arguments(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments by the names of the schema, tensors replaced by their shapes."""
+    named = {
+        argument.name: _plain(value)
+        for argument, value in zip(func._schema.arguments, args, strict=False)
+    }
+    return {**named, **{name: _plain(value) for name, value in kwargs.items()}}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return tuple(value.shape)
+    if isinstance(value, list | tuple):
+        return tuple(_plain(one) for one in value)
+    return value

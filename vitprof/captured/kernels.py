@@ -1,0 +1,164 @@
+"""Kernels that contract: the sizes whose product is their multiply-accumulates.
+
+Source: the definitions of these functions in PyTorch's documentation and
+`aten/src/ATen/native/native_functions.yaml`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A contraction of a kernel.
+
+    Attributes:
+        kernel: name of the kernel, `aten::mm`.
+        sizes: sizes whose product is its multiply-accumulates.
+    """
+
+    kernel: str
+    sizes: Shape
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates."""
+        return prod(self.sizes)
+
+
+Rule = Callable[[Sequence[Any], dict[str, Any], Any], list[Shape]]
+
+
+def products(func: Any, args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> list[Product]:
+    """Return the contractions of a call of a kernel; none if it is no contraction."""
+    rule = _RULES.get(func._schema.name)
+    if rule is None:
+        return []
+    return [Product(func._schema.name, sizes) for sizes in rule(args, kwargs, result)]
+
+
+def is_known(func: Any) -> bool:
+    """Return True if a kernel is known to contract nothing.
+
+    Functions that torch tags as pointwise and views are, and those of a list; what is neither
+    may hide a contraction and is named in the report.
+    """
+    name = func._schema.name
+    if not name.startswith("aten::"):
+        return False
+    short = name.removeprefix("aten::")
+    return (
+        torch.Tag.pointwise in func.tags or func.is_view or short.rstrip("_") in _WITHOUT_PRODUCTS
+    )
+
+
+def moves(func: Any) -> bool:
+    """Return True if a kernel only makes a view, copies or fills."""
+    return func.is_view or func._schema.name.removeprefix("aten::").rstrip("_") in MOVES
+
+
+def _matrices(first: int) -> Rule:
+    def rule(args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> list[Shape]:
+        a, b = args[first], args[first + 1]
+        return [(*a.shape, b.shape[-1])]
+
+    return rule
+
+
+def _vector(first: int) -> Rule:
+    def rule(args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> list[Shape]:
+        return [tuple(args[first].shape)]
+
+    return rule
+
+
+def _convolution(args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> list[Shape]:
+    x, weight, transposed = args[0], args[1], args[6]
+    positions = x.shape[2:] if transposed else result.shape[2:]
+    return [(x.shape[0], *positions, *weight.shape[2:], weight.shape[1], weight.shape[0])]
+
+
+def _attention(args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> list[Shape]:
+    q, k, v = args[:3]
+    keys = k.shape[-2]
+    return [(*q.shape, keys), (*q.shape[:-1], keys, v.shape[-1])]
+
+
+def _recurrent(args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> list[Shape]:
+    x, of_input, of_state = args[0], args[1], args[2]
+    return [(*x.shape[:-1], *of_input.shape), (*x.shape[:-1], *of_state.shape)]
+
+
+_RULES: dict[str, Rule] = {
+    "aten::mm": _matrices(0),
+    "aten::bmm": _matrices(0),
+    "aten::addmm": _matrices(1),
+    "aten::addmm_": _matrices(1),
+    "aten::_addmm_activation": _matrices(1),
+    "aten::baddbmm": _matrices(1),
+    "aten::addbmm": _matrices(1),
+    "aten::_int_mm": _matrices(0),
+    "aten::_scaled_mm": _matrices(0),
+    "aten::mv": _vector(0),
+    "aten::addmv": _vector(1),
+    "aten::dot": _vector(0),
+    "aten::vdot": _vector(0),
+    "aten::convolution": _convolution,
+    "aten::_convolution": _convolution,
+    "aten::_scaled_dot_product_flash_attention_for_cpu": _attention,
+    "aten::_scaled_dot_product_flash_attention": _attention,
+    "aten::_scaled_dot_product_efficient_attention": _attention,
+    "aten::_scaled_dot_product_cudnn_attention": _attention,
+    "aten::_scaled_dot_product_fused_attention_overrideable": _attention,
+    "aten::mkldnn_rnn_layer": _recurrent,
+}
+
+_MOVED = """
+alias arange as_strided bucketize cat channel_shuffle clone col2im constant_pad_nd copy detach
+diag_embed diagonal_copy embedding empty empty_like empty_strided expand expand_copy eye fill flip
+full full_like gather im2col index index_copy index_fill index_put _index_put_impl index_select
+lift_fresh lift_fresh_copy linspace logspace masked_fill masked_scatter masked_select
+narrow_copy native_channel_shuffle new_empty new_empty_strided new_full new_ones new_zeros nonzero
+one_hot ones ones_like permute_copy pixel_shuffle pixel_unshuffle put reflection_pad1d
+reflection_pad2d reflection_pad3d repeat repeat_interleave replication_pad1d replication_pad2d
+replication_pad3d resize _reshape_alias roll rot90 scalar_tensor scatter select_scatter set
+slice_scatter split_with_sizes_copy stack take _to_copy tril tril_indices triu triu_indices unfold
+_unsafe_index unsafe_split_with_sizes _unsafe_view view_as_complex view_as_real view_as_real_copy
+zero zeros zeros_like
+"""
+_CALCULATED = """
+all allclose amax amin aminmax any argmax argmin argsort bincount count_nonzero cross cummax cummin
+cumprod cumsum equal frexp histc index_add index_reduce is_same_size isin kthvalue
+_linalg_check_errors linalg_vector_norm _local_scalar_dense logcumsumexp logsumexp max mean
+median min mode nanmedian
+nansum norm prod renorm scatter_add scatter_reduce searchsorted sort std std_mean sum
+sym_size topk
+unique2 _unique2 unique_consecutive var var_mean
+bernoulli cauchy dropout exponential _fused_dropout geometric log_normal multinomial native_dropout
+normal rand rand_like randint randint_like randn randn_like random randperm uniform
+binary_cross_entropy binary_cross_entropy_with_logits cross_entropy huber_loss kl_div l1_loss
+_log_softmax mse_loss nll_loss nll_loss2d_forward nll_loss_forward _safe_softmax smooth_l1_loss
+_softmax
+batch_norm _batch_norm_no_update _batch_norm_with_update cudnn_batch_norm _fused_rms_norm
+instance_norm native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training
+native_group_norm native_layer_norm rms_norm
+_adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d
+adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d affine_grid_generator avg_pool1d
+avg_pool2d avg_pool3d fractional_max_pool2d grid_sampler grid_sampler_2d grid_sampler_3d max_pool1d
+max_pool2d max_pool2d_with_indices max_pool3d max_pool3d_with_indices upsample_bicubic2d
+_upsample_bicubic2d_aa upsample_bilinear2d _upsample_bilinear2d_aa upsample_linear1d
+_upsample_nearest_exact1d _upsample_nearest_exact2d upsample_nearest1d upsample_nearest2d
+upsample_nearest3d upsample_trilinear3d
+celu clamp complex elu glu hardshrink log_sigmoid_forward polar prelu _prelu_kernel
+rrelu_with_noise softshrink threshold where
+"""
+MOVES = frozenset(_MOVED.split())
+_WITHOUT_PRODUCTS = MOVES | frozenset(_CALCULATED.split())

@@ -1,0 +1,375 @@
+"""Probing of a module: captures at several sizes, and the closed forms that follow from them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from vitprof.captured.capture import Captured, capture
+from vitprof.captured.failures import explain
+from vitprof.captured.fake import fake_copy
+from vitprof.captured.fit import BATCH, Fitted, fit
+from vitprof.captured.source import BATCH_AXIS, DTYPES, Input, Source
+from vitprof.captured.tree import Outputs, Part, Piece, sketch
+from vitprof.errors import SpecError
+from vitprof.formulas.layer import Layer
+from vitprof.formulas.op import Shape
+from vitprof.values.size import Size
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_BATCHES = (2, 3, 5)  # never 1, at which axes vanish
+_IMAGE_STEPS = (16, 32, 64, 14, 28, 224)
+_TOKEN_STEPS = (1, -1, 16, -16)
+Values = Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A size of the inputs that can be varied.
+
+    Attributes:
+        name: `H`, `W`, or `S` of square images, or `N` of tokens.
+        value: its value as the module comes.
+        step: the formulas hold for this value plus any multiple of it.
+        places: numbers of inputs and axes that it is the length of.
+    """
+
+    name: str
+    value: int
+    step: int
+    places: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """Tree of a module with the closed form of each dimension.
+
+    Attributes:
+        root: the tree; without closed forms, its numbers hold for the given batch alone.
+        batch: the batch that it holds for; 0 if it holds for any.
+        variables: sizes that its formulas depend on, other than the batch.
+        names: name of each closed form that has one, `N`.
+        decided: places at which the forward pass asks for the truth of a tensor.
+    """
+
+    root: Part
+    batch: int
+    variables: tuple[Variable, ...] = ()
+    names: Mapping[Fitted, str] = field(default_factory=dict)
+    decided: tuple[str, ...] = ()
+
+    def layer(self, values: Mapping[str, Any]) -> Layer:
+        """Return the tree of ops at sizes, which may be arrays.
+
+        Args:
+            values: value of each variable, the batch `B` among them.
+        """
+        sizes = {name: Size(value, name) for name, value in values.items()}
+        known: dict[Fitted, Size] = {}
+
+        def size(fitted: Fitted) -> Size:
+            if fitted not in known:
+                known[fitted] = self._named(fitted, sizes)
+            return known[fitted]
+
+        def shapes(piece: Piece | Outputs) -> Sequence[Shape]:
+            if not piece.fits and piece.shapes:
+                return [tuple(Size(number) for number in shape) for shape in piece.shapes]
+            return [tuple(size(one) for one in shape) for shape in piece.fits]
+
+        return self.root.layer(shapes)
+
+    def _named(self, fitted: Fitted, sizes: Mapping[str, Size]) -> Size:
+        rest = fitted.without_batch()
+        if rest is not None:
+            return sizes[BATCH] * self._named(rest, sizes) if rest.terms != _ONE else sizes[BATCH]
+        made = fitted.size(sizes)
+        return made.named(self.names[fitted]) if fitted in self.names else made
+
+    def legend(self, values: Mapping[str, int]) -> dict[str, Size]:
+        """Return the arithmetic of each name at sizes."""
+        sizes = {name: Size(value, name) for name, value in values.items()}
+        return {name: fitted.size(sizes) for fitted, name in self.names.items()}
+
+
+_ONE = fit([1], [{BATCH: 1}]).terms  # type: ignore[union-attr]  # a number always fits
+
+
+def probe(source: Source, *, train: bool, batch: int) -> Template:
+    """Capture a module at several sizes and find the closed form of each dimension.
+
+    Args:
+        source: where the module comes from.
+        train: capture it in train mode.
+        batch: the batch to capture it at if it takes only one.
+
+    Raises:
+        SpecError: it cannot be captured.
+    """
+    probing = _Probing(source, train=train)
+    first = probing.sketch({BATCH: _BATCHES[0]}, ())
+    if isinstance(first, Exception):
+        only = probing.sketch({BATCH: batch}, ())
+        if isinstance(only, Exception):
+            raise explain(source.reference, only) from only
+        return Template(only, batch, decided=probing.decided)
+    base = [{BATCH: number} for number in _BATCHES]
+    for variables in probing.variables():
+        points = [*base, *_points(variables)]
+        default = {one.name: one.value for one in variables}
+        root = probing.fitted([{**default, **point} for point in points], variables)
+        if root is not None:
+            return Template(
+                root.folded(),
+                0,
+                variables,
+                _names(root, bool(variables) and variables[0].name == "N"),
+                probing.decided,
+            )
+    only = probing.sketch({BATCH: batch}, ())
+    if isinstance(only, Exception):
+        raise explain(source.reference, only) from only
+    return Template(only.folded(), batch, decided=probing.decided)
+
+
+def _points(variables: Sequence[Variable]) -> Iterator[dict[str, int]]:
+    """Yield sizes that determine a polynomial of these variables, and more to verify it at."""
+    if len(variables) == 2:
+        h, w = variables
+        one, two = h.value + h.step, h.value + 2 * h.step
+        beside, far = w.value + w.step, w.value + 3 * w.step
+        yield {BATCH: 2, h.name: one, w.name: w.value}
+        yield {BATCH: 2, h.name: h.value, w.name: beside}
+        yield {BATCH: 2, h.name: one, w.name: beside}
+        yield {BATCH: 3, h.name: two, w.name: far}
+    for only in variables if len(variables) == 1 else ():
+        for times, number in ((1, 2), (2, 2), (3, 3)):
+            yield {BATCH: number, only.name: only.value + times * only.step}
+
+
+def _names(root: Part, taken: bool) -> dict[Fitted, str]:
+    """Name each closed form of the image's size that is no length of a side, the usual first."""
+    times: Counter[Fitted] = Counter()
+    for piece in root.pieces():
+        for shape in piece.fits:
+            for fitted in shape:
+                rest = fitted.without_batch() or fitted
+                if any(len(monomial) > 1 for monomial, _ in rest.terms):
+                    times[rest] += 1
+    letter = "P" if taken else "N"
+    return {
+        fitted: letter if place == 0 else f"{letter}{place + 1}"
+        for place, (fitted, _) in enumerate(times.most_common())
+    }
+
+
+class _Probing:
+    """Captures of one module at several sizes.
+
+    Attributes:
+        decided: places at which the forward pass asked for the truth of a tensor.
+    """
+
+    def __init__(self, source: Source, *, train: bool) -> None:
+        self.source = source
+        self.train = train
+        self.decided: tuple[str, ...] = ()
+        self._sketches: dict[tuple[object, ...], Part | Exception] = {}
+        self._built: dict[str, tuple[FakeTensorMode, nn.Module]] = {}
+
+    def variables(self) -> Iterator[tuple[Variable, ...]]:
+        """Yield the sizes that may be varied together, the most telling ones first."""
+        inputs = self.source.inputs
+        images = [place for place, one in enumerate(inputs) if _is_image(one)]
+        if images:
+            height, width = (int(inputs[images[0]].axes[axis]) for axis in (2, 3))
+            of_height = tuple((place, 2) for place in images)
+            of_width = tuple((place, 3) for place in images)
+            for step in _IMAGE_STEPS:
+                yield (
+                    Variable("H", height, step, of_height),
+                    Variable("W", width, step, of_width),
+                )
+            if height == width:
+                for step in _IMAGE_STEPS:
+                    yield (Variable("S", height, step, of_height + of_width),)
+        lengths = [(place, 1) for place, one in enumerate(inputs) if _has_tokens(one)]
+        if lengths:
+            place, axis = lengths[0]
+            tokens = inputs[place].axes[axis]
+            same = tuple(
+                (number, at)
+                for number, one in enumerate(inputs)
+                for at, length in enumerate(one.axes)
+                if length == tokens and (number, at) != (place, axis) and number != place
+            )
+            for step in _TOKEN_STEPS:
+                if int(tokens) + 3 * step > 0:
+                    yield (Variable("N", int(tokens), step, ((place, axis), *same)),)
+        yield ()
+
+    def fitted(self, points: Sequence[Values], variables: Sequence[Variable]) -> Part | None:
+        """Return the tree with closed forms; None if some dimension has none."""
+        sketches = []
+        for point in points:
+            found = self.sketch(point, variables)
+            if isinstance(found, Exception):
+                return None
+            sketches.append(found)
+        pieces = [list(one.pieces()) for one in sketches]
+        keys = [[piece.key for piece in own] for own in pieces]
+        if any(own != keys[0] for own in keys):
+            return None
+        fits, cache = [], dict[tuple[int, ...], Fitted | None]()
+        for same in zip(*pieces, strict=True):
+            shapes = []
+            for axes in zip(*(piece.shapes for piece in same), strict=True):
+                shape = []
+                for values in zip(*axes, strict=True):
+                    if values not in cache:
+                        cache[values] = fit(values, points)
+                    found_fit = cache[values]
+                    if found_fit is None:
+                        return None
+                    shape.append(found_fit)
+                shapes.append(tuple(shape))
+            fits.append(tuple(shapes))
+        return sketches[0].fitted(iter(fits))
+
+    def sketch(self, point: Values, variables: Sequence[Variable]) -> Part | Exception:
+        """Return the tree of a capture at a point, or the exception that it raised."""
+        source = self._source(point, variables)
+        key = (_key(source), source.inputs, point[BATCH])
+        if key not in self._sketches:
+            try:
+                self._sketches[key] = self._sketch(source, point[BATCH])
+            except SpecError:
+                raise
+            except Exception as error:  # of any code of the module's author
+                self._sketches[key] = error
+        return self._sketches[key]
+
+    def _sketch(self, source: Source, batch: int) -> Part:
+        mode, module = self._fake(source)
+        with mode, contextlib.redirect_stdout(io.StringIO()):
+            args, kwargs = arguments(source.inputs, batch, device="cpu")
+            captured = capture(module, args, kwargs)
+            if captured.decided:
+                self._compare(captured, capture(module, args, kwargs, truth=False))
+        return sketch(module, captured)
+
+    def _compare(self, captured: Captured, other: Captured) -> None:
+        self.decided = tuple(dict.fromkeys(captured.decided))
+        if captured.macs != other.macs:
+            raise SpecError(
+                f"{self.source.reference} decides by values of its input ({self.decided[0]}), "
+                f"with {captured.macs:,} MACs if true and {other.macs:,} if false; give a module "
+                "that does not, such as the part after the decision"
+            )
+
+    def _source(self, point: Values, variables: Sequence[Variable]) -> Source:
+        """Return a source whose inputs have the sizes of a point."""
+        changed = {one.name: point[one.name] for one in variables if point[one.name] != one.value}
+        if not changed:
+            return self.source
+        source = self.source
+        sides = {one.name: one for one in variables}
+        if "H" in sides:
+            source = source.resized(point["H"], point["W"]) or source
+        elif "S" in sides:
+            source = source.resized(point["S"], point["S"]) or source
+        inputs = [list(one.axes) for one in source.inputs]
+        for one in variables:
+            for place, axis in one.places:
+                inputs[place][axis] = point[one.name]
+        axes = tuple(
+            replace(one, axes=tuple(own)) for one, own in zip(source.inputs, inputs, strict=True)
+        )
+        return _With(source, axes)
+
+    def _fake(self, source: Source) -> tuple[FakeTensorMode, nn.Module]:
+        """Return the module on fake tensors, built once for each source."""
+        key = _key(source)
+        if key not in self._built:
+            built = build_without_data(source).train(self.train)
+            mode = FakeTensorMode()
+            with mode:
+                module = fake_copy(built)
+            self._built[key] = mode, module.requires_grad_(False)
+        return self._built[key]
+
+
+def _key(source: Source) -> str:
+    return str(sorted(source.conditions().items(), key=str))
+
+
+@dataclass(frozen=True)
+class _With:
+    """A source with other inputs."""
+
+    source: Source
+    inputs: tuple[Input, ...]
+
+    @property
+    def reference(self) -> str:
+        return self.source.reference
+
+    def conditions(self) -> Mapping[str, Any]:
+        return self.source.conditions()
+
+    def build(self) -> nn.Module:
+        return self.source.build()
+
+    def resized(self, height: int, width: int) -> Source | None:
+        return self.source.resized(height, width)
+
+
+def build_without_data(source: Source) -> nn.Module:
+    """Build a module on the meta device, or with its data where it cannot be built there."""
+    try:
+        with torch.device("meta"):
+            return source.build()
+    except SpecError:
+        return source.build()
+
+
+def arguments(
+    inputs: Sequence[Input], batch: int, *, device: str, dtype: torch.dtype | None = None
+) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]]:
+    """Return tensors of zeros for the inputs of a module: positional ones, and those by name.
+
+    Args:
+        inputs: the inputs.
+        batch: length of the batch's axis.
+        device: device of the tensors.
+        dtype: dtype of inputs in fp32; None leaves them so.
+    """
+    args, kwargs = [], {}
+    for one in inputs:
+        own = getattr(torch, DTYPES[one.dtype])
+        if dtype is not None and own is torch.float32:
+            own = dtype
+        tensor = torch.zeros(one.shape(batch), dtype=own, device=device)
+        if one.name:
+            kwargs[one.name] = tensor
+        else:
+            args.append(tensor)
+    return args, kwargs
+
+
+def _is_image(one: Input) -> bool:
+    floating = one.dtype in {"fp32", "fp16", "bf16", "fp64"}
+    return floating and len(one.axes) == 4 and one.axes[0] == BATCH_AXIS
+
+
+def _has_tokens(one: Input) -> bool:
+    return 2 <= len(one.axes) <= 3 and one.axes[0] == BATCH_AXIS

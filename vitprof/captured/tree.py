@@ -1,0 +1,249 @@
+"""The tree of a captured module: its submodules, and the ops that each of them runs."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from vitprof.captured.capture import Call, Captured, Entered
+from vitprof.captured.written import Draft, Numbers, draft
+from vitprof.formulas.layer import Layer, Leaf, join
+from vitprof.formulas.op import BatchNorm, Conv, LayerNorm, Linear, RMSNorm, Shape
+from vitprof.values.size import Size
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from vitprof.captured.fit import Fitted
+
+# Classes of torch whose single op tools read by rules of the op.
+_OF_AN_OP = {
+    "aten::linear": "Linear",
+    "aten::conv1d": "Conv",
+    "aten::conv2d": "Conv",
+    "aten::conv3d": "Conv",
+    "aten::layer_norm": "LayerNorm",
+    "aten::rms_norm": "RMSNorm",
+    "aten::batch_norm": "BatchNorm",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """An op at its place.
+
+    Attributes:
+        name: last part of its path.
+        type: class name of the submodule that computes it; empty if none does.
+        draft: the op with numbers.
+        fits: the closed form of each of its dimensions.
+    """
+
+    name: str
+    type: str
+    draft: Draft
+    fits: tuple[tuple[Fitted, ...], ...] = ()
+
+    @property
+    def shapes(self) -> tuple[Numbers, ...]:
+        """Dimensions as numbers."""
+        return self.draft.shapes
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What another capture of the same op has in common with it."""
+        return (self.name, self.type, self.draft.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Outputs of a module without submodules that is no single op, and its parameters.
+
+    Attributes:
+        type: its class name.
+        tensors: elements of each of its parameters, by name.
+        shapes: shape of its output at each call.
+        fits: the closed form of each of these dimensions.
+    """
+
+    type: str
+    tensors: tuple[tuple[str, int], ...]
+    shapes: tuple[Numbers, ...]
+    fits: tuple[tuple[Fitted, ...], ...] = ()
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What another capture of the same module has in common with it."""
+        return (self.type, self.tensors, tuple(len(shape) for shape in self.shapes))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A module at its place.
+
+    Attributes:
+        name: last part of its path; of equal ones in a row, the first's.
+        type: its class name.
+        children: its submodules and ops, in the order of their first call.
+        outputs: what tools read of it, if it has no submodules and is no single op.
+        repeat: number of equal modules in a row.
+    """
+
+    name: str
+    type: str
+    children: tuple[Part | Piece, ...]
+    outputs: Outputs | None = None
+    repeat: int = 1
+
+    def pieces(self) -> Iterator[Piece | Outputs]:
+        """Yield all that has dimensions, in order."""
+        if self.outputs is not None:
+            yield self.outputs
+        for child in self.children:
+            if isinstance(child, Part):
+                yield from child.pieces()
+            else:
+                yield child
+
+    def unknown(self, path: str = "") -> Iterator[tuple[str, str]]:
+        """Yield each unknown kernel with the path of the module that runs it."""
+        for child in self.children:
+            if isinstance(child, Part):
+                yield from child.unknown(join(path, child.name))
+            else:
+                yield from ((kernel, path) for kernel in child.draft.unknown)
+
+    def fitted(self, fits: Iterator[tuple[tuple[Fitted, ...], ...]]) -> Part:
+        """Return the same tree with the next of these closed forms at each piece."""
+        outputs = None if self.outputs is None else replace(self.outputs, fits=next(fits))
+        children = tuple(
+            child.fitted(fits) if isinstance(child, Part) else replace(child, fits=next(fits))
+            for child in self.children
+        )
+        return replace(self, outputs=outputs, children=children)
+
+    def folded(self) -> Part:
+        """Return the tree with equal modules in a row, numbered by their names, as one."""
+        children = [child.folded() if isinstance(child, Part) else child for child in self.children]
+        kept: list[Part | Piece] = []
+        for _, group in groupby(enumerate(children), key=_row_of_equals):
+            row = [child for _, child in group]
+            first = row[0]
+            kept.append(first if isinstance(first, Piece) else replace(first, repeat=len(row)))
+        return replace(self, children=tuple(kept))
+
+    def signature(self) -> tuple[object, ...]:
+        """Return what two equal modules have in common, whatever their names are."""
+        return (
+            *(self.type, self.repeat, self.outputs),
+            *(
+                (child.name, child.signature())
+                if isinstance(child, Part)
+                else (child.key, child.fits or child.shapes)
+                for child in self.children
+            ),
+        )
+
+    def layer(self, sizes: Callable[[Piece | Outputs], Sequence[Shape]]) -> Layer:
+        """Return the tree as layers and ops.
+
+        Args:
+            sizes: returns the dimensions of a piece as sizes.
+        """
+        leaf = None
+        if self.outputs is not None:
+            leaf = Leaf(self.outputs.type, self.outputs.tensors, tuple(sizes(self.outputs)))
+        children = tuple(
+            child.layer(sizes)
+            if isinstance(child, Part)
+            else child.draft.make(child.name, child.type, sizes(child))
+            for child in self.children
+        )
+        repeat = Size(self.repeat) if self.repeat > 1 else None
+        return Layer(self.name, self.type, children, repeat, leaf)
+
+
+def _row_of_equals(place: tuple[int, Part | Piece]) -> tuple[object, ...]:
+    """Return a key that consecutive equal modules share."""
+    index, child = place
+    if isinstance(child, Piece) or not child.name.isdigit():
+        return (index,)
+    return (int(child.name) - index, child.signature())
+
+
+def sketch(module: nn.Module, captured: Captured) -> Part:
+    """Return the tree of what a module did."""
+    entered: dict[str, list[Entered]] = defaultdict(list)
+    calls: dict[str, list[Call]] = defaultdict(list)
+    order: dict[str, list[str | Call]] = defaultdict(list)  # children of a path, by first call
+    known = {""}
+
+    def meet(path: str) -> None:
+        while path not in known:
+            known.add(path)
+            parent = path.rpartition(".")[0]
+            order[parent].append(path)
+            path = parent
+
+    for event in captured.events:
+        meet(event.path)
+        if isinstance(event, Entered):
+            entered[event.path].append(event)
+        else:
+            calls[event.path].append(event)
+            order[event.path].append(event)
+    modules = dict(module.named_modules())
+
+    def part(path: str) -> Part | Piece:
+        own, name = modules[path], path.rpartition(".")[2]
+        type_, alone = type(own).__name__, next(own.children(), None) is None
+        if path and alone and len(entered[path]) == 1:
+            only = _only_op(own, calls[path], entered[path][0])
+            if only is not None:
+                return Piece(name, type_, only)
+        children: list[Part | Piece] = []
+        names: Counter[str] = Counter()
+        for child in order[path]:
+            if isinstance(child, str):
+                children.append(part(child))
+                continue
+            made = draft(child, alone=False)
+            if made is not None:
+                names[made.name] += 1
+                times = names[made.name]
+                children.append(
+                    Piece(made.name if times == 1 else f"{made.name}_{times}", "", made)
+                )
+        outputs = None
+        tensors = tuple((key, value.numel()) for key, value in own.named_parameters())
+        if alone and tensors:
+            outputs = Outputs(type_, tensors, tuple(one.out for one in entered[path]))
+        return Part(name, type_, tuple(children), outputs)
+
+    root = part("")
+    assert isinstance(root, Part)
+    return root
+
+
+def _only_op(module: nn.Module, calls: Sequence[Call], entered: Entered) -> Draft | None:
+    """Return the op that is all that a module does, if tools read it by rules of the op."""
+    drafts = [made for call in calls if (made := draft(call, alone=True)) is not None]
+    tensors = {name: parameter.numel() for name, parameter in module.named_parameters()}
+    if len(drafts) != 1:
+        return None
+    (only,) = drafts
+    if not tensors:
+        return only
+    class_name = _OF_AN_OP.get(str(only.key[0]), "")
+    if not only.standard or not class_name or set(tensors) - {"weight", "bias"}:
+        return None
+    if ("Conv" in type(module).__name__) != (class_name == "Conv"):
+        return None
+    ones = [tuple(Size(number) for number in shape) for shape in only.shapes]
+    op = only.make("", class_name, ones)
+    assert isinstance(op, BatchNorm | Conv | LayerNorm | Linear | RMSNorm)
+    same = op.params.value == sum(tensors.values()) and op.shape[0].value == entered.out[0]
+    return only if same and (not isinstance(op, Linear) or op.lead) else None

@@ -1,0 +1,249 @@
+"""Ops of a captured forward pass: what each written call is, with its dimensions as numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from vitprof.captured.capture import Call
+from vitprof.formulas.op import (
+    BatchNorm,
+    Called,
+    Conv,
+    FusedAttention,
+    LayerNorm,
+    Linear,
+    MatMul,
+    Op,
+    RMSNorm,
+    Shape,
+)
+from vitprof.formulas.work import Work
+
+Numbers = tuple[int, ...]
+Make = Callable[[str, str, Sequence[Shape]], Op]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An op whose dimensions are numbers.
+
+    Attributes:
+        path: path of the module whose forward called it.
+        name: name of the function, without its namespace.
+        key: what else two captures of the same call have in common.
+        shapes: its dimensions.
+        make: makes the op from a name, the class name of the submodule that computes it, or an
+            empty one, and these shapes as sizes.
+        standard: True if it is an op that models on paper have, too.
+        unknown: names of its kernels that may contract, which vitprof does not know.
+    """
+
+    path: str
+    name: str
+    key: tuple[object, ...]
+    shapes: tuple[Numbers, ...]
+    make: Make
+    standard: bool = False
+    unknown: tuple[str, ...] = ()
+
+
+def draft(call: Call, *, alone: bool) -> Draft | None:
+    """Return the op of a written call; None if it only moves data.
+
+    Args:
+        call: the call.
+        alone: True if it is all that a submodule without submodules does.
+    """
+    if alone or call.function not in _NORMS:
+        own = _OPS.get(call.function, _no_op)(call)
+        if own is not None:
+            return own
+    if call.moves and not call.products:
+        return None
+    return _called(call)
+
+
+def _draft(
+    call: Call, shapes: tuple[Numbers, ...], make: Make, *key: object, macs: int | None = None
+) -> Draft | None:
+    """Return a draft of a known op; None if its kernels contract otherwise than it says."""
+    if macs is not None and macs != sum(product.macs for product in call.products):
+        return None
+    return Draft(
+        path=call.path,
+        name=_short(call),
+        key=(call.function, *(len(shape) for shape in shapes), *key),
+        shapes=shapes,
+        make=make,
+        standard=True,
+    )
+
+
+def _short(call: Call) -> str:
+    return call.function.partition("::")[2].rstrip("_")
+
+
+def _linear(call: Call) -> Draft | None:
+    if call.function == "aten::addmm":
+        if len(call.operands) != 3 or not call.parameters[2]:
+            return None
+        x, (inputs, outputs), bias = call.operands[1], call.operands[2], True
+    else:
+        x, weight = call.operands[:2]
+        if len(weight) != 2:
+            return None
+        (outputs, inputs), bias = weight, len(call.operands) > 2
+
+    def make(name: str, type_: str, shapes: Sequence[Shape]) -> Op:
+        lead, (ins,), (outs,) = shapes
+        return Linear(name, lead, ins, outs, bias, functional=not type_)
+
+    macs = prod(x) * outputs
+    return _draft(call, (x[:-1], (inputs,), (outputs,)), make, bias, macs=macs)
+
+
+def _conv(call: Call) -> Draft | None:
+    weight, out = call.operands[1], call.out
+    if len(out) != len(weight):
+        return None
+    bias = len(call.operands) > 2
+    padding = call.arguments.get("padding", "")
+    word = padding if isinstance(padding, str) else ""
+
+    def make(name: str, type_: str, shapes: Sequence[Shape]) -> Op:
+        (batch,), positions, kernel, (ins,), (outs,) = shapes
+        return Conv(
+            name, batch, positions, kernel, ins, outs, bias, functional=not type_, padding=word
+        )
+
+    shapes = (out[:1], out[2:], weight[2:], (weight[1],), (weight[0],))
+    return _draft(call, shapes, make, bias, word, macs=out[0] * prod(out[2:]) * prod(weight))
+
+
+def _matmul(call: Call) -> Draft | None:
+    a, b = call.operands
+    if len(a) < 2 or len(b) < 2 or prod(a[:-2]) != prod(call.out[:-2]):
+        return None
+
+    def make(name: str, type_: str, shapes: Sequence[Shape]) -> Op:
+        lead, (rows, inner, cols) = shapes
+        return MatMul(name, lead, rows, inner, cols)
+
+    shapes = (call.out[:-2], (a[-2], a[-1], b[-1]))
+    return _draft(call, shapes, make, macs=prod(a) * b[-1])
+
+
+def _attention(call: Call) -> Draft | None:
+    q, k, v = call.operands[:3]
+    if q[-1] != v[-1]:
+        return None
+
+    def make(name: str, type_: str, shapes: Sequence[Shape]) -> Op:
+        lead, (queries, keys, head_dim) = shapes
+        return FusedAttention(name, lead, queries, keys, head_dim)
+
+    shapes = (q[:-2], (q[-2], k[-2], q[-1]))
+    return _draft(call, shapes, make, macs=2 * prod(q) * k[-2])
+
+
+def _layer_norm(call: Call) -> Draft | None:
+    if len(call.operands) < 2 or len(call.operands[1]) != 1:
+        return None
+    x, bias = call.operands[0], len(call.operands) > 2
+
+    def make(name: str, type_: str, shapes: Sequence[Shape]) -> Op:
+        lead, (dim,) = shapes
+        return LayerNorm(name, lead, dim, bias)
+
+    return _draft(call, (x[:-1], x[-1:]), make, bias)
+
+
+def _rms_norm(call: Call) -> Draft | None:
+    if len(call.operands) != 2 or len(call.operands[1]) != 1:
+        return None
+    x = call.operands[0]
+
+    def make(name: str, type_: str, shapes: Sequence[Shape]) -> Op:
+        lead, (dim,) = shapes
+        return RMSNorm(name, lead, dim)
+
+    return _draft(call, (x[:-1], x[-1:]), make)
+
+
+def _batch_norm(call: Call) -> Draft | None:
+    if call.arguments.get("weight") is None or call.arguments.get("bias") is None:
+        return None
+    x = call.operands[0]
+
+    def make(name: str, type_: str, shapes: Sequence[Shape]) -> Op:
+        (rows, channels), positions = shapes
+        return BatchNorm(name, rows, channels, positions)
+
+    return _draft(call, (x[:2], x[2:]), make)
+
+
+def _called(call: Call) -> Draft:
+    """Return the draft of a call with a formula of its own."""
+    name, kernels = _short(call), tuple(product.kernel for product in call.products)
+    places = len(call.operands)
+    detail = call.arguments.get("equation", "")
+    kind = "" if call.products else _KINDS.get(name, name.lstrip("_").replace("_", " "))
+    function = call.function.rstrip("_")
+
+    def make(name: str, type_: str, shapes: Sequence[Shape]) -> Op:
+        return Called(
+            name,
+            function,
+            tuple(shapes[:places]),
+            shapes[places],
+            tuple(zip(kernels, shapes[places + 1 :], strict=True)),
+            kind,
+            detail,
+            type_,
+        )
+
+    shapes = (*call.operands, call.out, *(product.sizes for product in call.products))
+    return Draft(
+        path=call.path,
+        name=name,
+        key=(function, kernels, detail, tuple(len(shape) for shape in shapes)),
+        shapes=shapes,
+        make=make,
+        unknown=tuple(call.unknown),
+    )
+
+
+def _no_op(call: Call) -> Draft | None:
+    return None
+
+
+_OPS: dict[str, Callable[[Call], Draft | None]] = {
+    "aten::linear": _linear,
+    "aten::addmm": _linear,
+    **{f"aten::conv{axes}d": _conv for axes in (1, 2, 3)},
+    "aten::matmul": _matmul,
+    "aten::mm": _matmul,
+    "aten::bmm": _matmul,
+    "aten::scaled_dot_product_attention": _attention,
+    "aten::layer_norm": _layer_norm,
+    "aten::rms_norm": _rms_norm,
+    "aten::batch_norm": _batch_norm,
+}
+
+_NORMS = {"aten::layer_norm", "aten::rms_norm", "aten::batch_norm"}
+
+_KINDS: dict[str, Any] = {
+    "add": Work.ADD.value,
+    "sub": Work.SUBTRACT.value,
+    "rsub": Work.SUBTRACT.value,
+    "mul": Work.MULTIPLY.value,
+    "div": Work.DIVIDE.value,
+    "true_divide": Work.DIVIDE.value,
+    "max": Work.MAXIMUM.value,
+    "amax": Work.MAXIMUM.value,
+    "dropout": Work.DROPOUT.value,
+    "avg_pool2d": Work.AVERAGE_POOL.value,
+}
