@@ -144,10 +144,8 @@ class Transformers(InLibrary):
             lambda: getattr(transformers, name, None),
             "install what it needs",
         )
-        if isinstance(found, type) and hasattr(found, "main_input_name"):
-            if getattr(found, "config_class", None) is not None:
-                return found
-            found = None
+        if hasattr(found, "main_input_name") and getattr(found, "config_class", None) is not None:
+            return found
         if found is not None or name.startswith("Auto"):
             raise SpecError(
                 f"{name} of transformers is no model that can be built from a configuration of "
