@@ -17,7 +17,7 @@ from vitprof.cli import COMMANDS
 
 HEAVY = {
     *("torch", "torchinfo", "fvcore", "pandas", "numpy", "sympy", "tabulate"),
-    *("matplotlib", "plotext"),
+    *("matplotlib", "plotext", "timm", "torchvision", "transformers"),
 }
 
 

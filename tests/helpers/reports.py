@@ -19,6 +19,7 @@ from vitprof.measuring.trials import Device
 from vitprof.report.base import Report
 from vitprof.report.batch_size import TriedBatch
 from vitprof.report.bench import Benchmark, MeasuredModel, Speed
+from vitprof.report.catalogue import LibraryModel, LibraryModels
 from vitprof.report.check import CaseResult, Check
 from vitprof.report.counts import Counts
 from vitprof.report.document import Document, Table
@@ -134,6 +135,17 @@ def checked() -> Check:
     return Check(file="expected|sizes.toml", cases=cases)
 
 
+def listed() -> LibraryModels:
+    return LibraryModels(
+        pattern="timm:*[_]|b",
+        library="timm 1.0",
+        models=(
+            LibraryModel(reference="timm:vit_<b>", input="3x224x224"),
+            LibraryModel(reference="timm:a_b|b", input=None),
+        ),
+    )
+
+
 TWO: dict[str, Any] = {"dim": 33, "depth": 2, "heads": 3, "image_size": 8, "patch_size": 4}
 REPORTS: dict[str, Callable[[], Report]] = {
     "params": lambda: profile("params", "mae", "lambda", True),
@@ -174,6 +186,7 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "mixers": vitprof.mixers,
     "mixer": lambda: vitprof.mixers("lambda", counters=["torch"]),
     "models": vitprof.models,
+    "library-models": listed,
     "gpus": vitprof.gpus,
     "gpu": lambda: vitprof.gpus("rtx3090"),
 }

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable, Mapping
 
 from vitprof.api.counts import macs
+from vitprof.captured.libraries import find_names
+from vitprof.captured.libraries.base import version_of
 from vitprof.counters import NAMES
 from vitprof.docstrings import docstring
 from vitprof.formulas.layer import Measure
@@ -15,7 +17,7 @@ from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS
 from vitprof.formulas.polynomial import mixer_polynomials, model_polynomials
 from vitprof.progress import Say, quiet
-from vitprof.report.catalogue import Catalogue, Entry, MixerDetails
+from vitprof.report.catalogue import Catalogue, Entry, LibraryModel, LibraryModels, MixerDetails
 from vitprof.report.verdict import verdict
 from vitprof.request.specs import specify
 from vitprof.values.options import Value, plain
@@ -30,8 +32,25 @@ _MODEL_SYMBOLS = (
 _GRID = {"tokens": 49}  # a square number, near the default
 
 
-def models() -> Catalogue:
-    """List the models, each with its source and its formulas for parameters and MACs."""
+def models(pattern: str | None = None) -> Catalogue | LibraryModels:
+    """List the models, each with its source and its formulas for parameters and MACs.
+
+    Args:
+        pattern: names of another library to list in their place, such as `timm:deit*`.
+
+    Raises:
+        SpecError: the library is unknown or not installed, or no name of it matches.
+    """
+    if pattern is not None:
+        place = pattern.partition(":")[0]
+        return LibraryModels(
+            pattern=pattern,
+            models=tuple(
+                LibraryModel(reference=name, input=known or None)
+                for name, known in find_names(pattern)
+            ),
+            library=f"{place} {version_of(place)}",
+        )
     return Catalogue(
         command="models",
         symbols=_MODEL_SYMBOLS,

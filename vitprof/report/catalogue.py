@@ -6,7 +6,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from vitprof.report.base import Report
-from vitprof.report.document import Document, Element, Equations, Facts, Heading, Records, Sentence
+from vitprof.report.document import (
+    Column,
+    Document,
+    Element,
+    Equations,
+    Facts,
+    Heading,
+    Kind,
+    Records,
+    Row,
+    Sentence,
+    Table,
+)
 from vitprof.values.options import Plain, pairs
 
 _COLUMNS = ("name", "aliases", "summary", "source", "params", "macs", "options")
@@ -74,6 +86,52 @@ class Catalogue(Report):
 
     def data(self) -> dict[str, object]:
         return {"symbols": self.symbols, "entries": [asdict(entry) for entry in self.entries]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LibraryModel:
+    """A model of another library.
+
+    Attributes:
+        reference: its name for `--module`.
+        input: shape of one image, `3x224x224`; None if that is not known without building it.
+    """
+
+    reference: str
+    input: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LibraryModels(Report):
+    """List of the models of another library that match a pattern.
+
+    Attributes:
+        pattern: the pattern, such as `timm:deit*`.
+        library: the library and its version.
+        models: those that match, in the library's order.
+    """
+
+    command = "models"
+    pattern: str
+    library: str
+    models: tuple[LibraryModel, ...]
+
+    def document(self) -> Document:
+        columns = (Column("reference", key=True), Column("input", Kind.NUMBER))
+        rows = tuple(Row((model.reference, model.input)) for model in self.models)
+        found = f"{self.pattern}: {len(rows):,} of the models in {self.library}"
+        return (Table(columns, rows), Sentence(found, faint=True))
+
+    def records(self) -> Records:
+        rows = tuple((model.reference, model.input) for model in self.models)
+        return Records(("reference", "input"), rows)
+
+    def data(self) -> dict[str, object]:
+        return {
+            "pattern": self.pattern,
+            "library": self.library,
+            "models": [asdict(model) for model in self.models],
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
