@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
+from vitprof.captured.subject import CapturedModel
 from vitprof.counters import NAMES, find_tools
 from vitprof.counters.convention import Setting
+from vitprof.counters.parts import module_parts
 from vitprof.counters.read import read_macs, read_params
 from vitprof.counters.reading import Reading, Tool, Unavailable
 from vitprof.counters.reconcile import Difference, reconcile_macs, reconcile_params
@@ -15,10 +18,13 @@ from vitprof.formulas.totals import HEADLINES, totals
 from vitprof.progress import Say, quiet
 from vitprof.report.counts import Counts
 from vitprof.report.rows import counted, rows
-from vitprof.request.specs import specify
+from vitprof.request.specs import subject
 from vitprof.request.workload import BATCH
 from vitprof.values.options import Value, Whole
 from vitprof.version import versions
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _LEVELS = Whole("levels of layers to show", maximum=100)
 
@@ -35,7 +41,8 @@ _CONVENTIONS = {
 
 
 def params(
-    model: str | Model | None = None,
+    model: str | Model | nn.Module | None = None,
+    inputs: object = None,
     *,
     mixer: str | None = None,
     counters: Iterable[str] = NAMES,
@@ -48,7 +55,8 @@ def params(
     """Count the parameters of a model, layer by layer, beside the counts of other tools.
 
     Args:
-        model: a name that `vitprof models` lists, or a model made by `specify`.
+        model: a name that `vitprof models` lists, a model made by `specify`, or any module.
+        inputs: what a module is called with; parameters do not depend on it.
         mixer: a name that `vitprof mixers` lists.
         counters: any of `analytic`, `torchinfo`, `fvcore`, `torch`; `analytic`, the formulas,
             is always included, and alone it does not import PyTorch.
@@ -62,17 +70,22 @@ def params(
     Raises:
         SpecError: a model, mixer, option or counter is unknown, or a value is invalid.
     """
-    spec = specify(model, mixer=mixer, options=options)
+    spec, _ = subject(model, inputs, mixer=mixer, options=options, called=False)
     tools = find_tools(counters)
-    tree = spec.formula()
+    parts = None
+    if isinstance(spec, CapturedModel):
+        say("building the module")
+        tree, parts = spec.parameters(), module_parts(spec.module)
+    else:
+        tree = spec.formula()
     readings = read_params(tools, spec, say=say) if tools else {}
     return _counts(
         Measure.PARAMS,
         tree,
         tools,
         readings,
-        lambda tool, reading: reconcile_params(tree, tool, reading),
-        spec=spec.conditions(),
+        lambda tool, reading: reconcile_params(tree, tool, reading, parts),
+        spec=spec.built_conditions() if isinstance(spec, CapturedModel) else spec.conditions(),
         conditions={"dtype": "float32"},
         fold=fold,
         levels=levels,
@@ -81,10 +94,11 @@ def params(
 
 
 def macs(
-    model: str | Model | None = None,
+    model: str | Model | nn.Module | None = None,
+    inputs: object = None,
     *,
     mixer: str | None = None,
-    batch: int | str = 1,
+    batch: int | str | None = None,
     counters: Iterable[str] = NAMES,
     device: str = "meta",
     train: bool = False,
@@ -99,9 +113,11 @@ def macs(
     """Count the multiply-accumulates of a forward pass, layer by layer, beside other tools.
 
     Args:
-        model: a name that `vitprof models` lists, or a model made by `specify`.
+        model: a name that `vitprof models` lists, a model made by `specify`, or any module.
+        inputs: what a module is called with: a tensor, a shape with the batch in front, a tuple
+            of them, or a dict of those by keyword.
         mixer: a name that `vitprof mixers` lists.
-        batch: images per forward pass.
+        batch: images per forward pass; None for that of the inputs, or 1.
         counters: any of `analytic`, `torchinfo`, `fvcore`, `torch`; `analytic`, the formulas,
             is always included, and alone it does not import PyTorch.
         device: device of the model that the tools read: `meta`, on which no kernel runs, or
@@ -119,10 +135,13 @@ def macs(
     Raises:
         SpecError: a model, mixer, option or counter is unknown, or a value is invalid.
     """
-    spec = specify(model, mixer=mixer, options=options)
-    images = BATCH.read("batch", batch)
+    spec, given = subject(model, inputs, mixer=mixer, options=options)
+    images = BATCH.read("batch", (given or 1) if batch is None else batch)
     setting = Setting(device=device, train=train, grad=grad)
     tools = find_tools(counters)
+    if isinstance(spec, CapturedModel):
+        say("capturing the module at several sizes")
+        spec = spec.in_mode(train=train)
     tree = spec.formula(images)
     readings = read_macs(tools, spec, images, setting, force=force, say=say) if tools else {}
     return _counts(

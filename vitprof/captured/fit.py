@@ -85,7 +85,9 @@ def _bases(varied: Sequence[str]) -> Iterable[tuple[Monomial, ...]]:
     sizes = [name for name in varied if name != BATCH]
     shapes: list[tuple[Monomial, ...]] = []
     for name in sizes:
-        shapes += [((), (name,)), ((), (name,), (name, name))]
+        shapes.append(((), (name,)))
+    if len(sizes) == 1:  # a side of square images, or tokens
+        shapes.append(((), (sizes[0],), (sizes[0], sizes[0])))
     for one, other in combinations(sizes, 2):
         shapes.append(((), (one,), (other,), (one, other)))
     for shape in shapes:
@@ -152,6 +154,8 @@ def _spelled(terms: dict[Monomial, Fraction], values: Mapping[str, Size]) -> Siz
         return _product_of_two(names, terms, values)
     (name,) = names
     square = terms.get((name, name), Fraction(0))
+    if square < 0:
+        return _summed(terms, values)
     linear = terms.get((name,), Fraction(0))
     if not square:
         return _line(values[name], linear, constant)
@@ -183,6 +187,8 @@ def _product_of_two(
     of_first = terms.get((first,), Fraction(0))
     of_second = terms.get((second,), Fraction(0))
     constant = terms.get((), Fraction(0))
+    if of_both < 0:
+        return _summed(terms, values)
     if not of_both:
         line = _line(values[first], of_first, Fraction(0))
         return _plus(line + _line(values[second], of_second, Fraction(0)), constant)

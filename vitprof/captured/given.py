@@ -40,7 +40,7 @@ class Given:
         batch: that number; None if no shape says it, as in text.
     """
 
-    def __init__(self, module: nn.Module, inputs: object) -> None:
+    def __init__(self, module: nn.Module, inputs: object, *, called: bool = True) -> None:
         """Read the inputs.
 
         Args:
@@ -48,6 +48,7 @@ class Given:
             inputs: a tensor, a shape, or text as `--input` takes it; a tuple or list of them for
                 several positional arguments, of which the last may be a dict; a dict for
                 arguments by keyword.
+            called: True if the module is called, so that there have to be inputs.
 
         Raises:
             SpecError: the module or the inputs are something else.
@@ -61,7 +62,7 @@ class Given:
             )
         self.module = module
         read = [*_read(inputs)]
-        if not read:
+        if not read and called:
             raise SpecError(f"no input is given; {_FORMS}")
         known = (one.shape[0] for one in read if isinstance(one, _Tensor) and one.shape)
         self.batch: int | None = next(known, None)
@@ -81,17 +82,17 @@ class Given:
         Raises:
             SpecError: the module cannot be copied.
         """
-        from vitprof.captured.fake import fake_copy
+        from vitprof.captured.copies import copy_of
 
         try:
-            copied: nn.Module = fake_copy(self.module, device="meta")
+            made: nn.Module = copy_of(self.module, device="meta")
         except Exception as error:  # an attribute can refuse with any error
             message = " ".join(str(error).split())
             raise SpecError(
                 f"the {self.reference} cannot be copied, {type(error).__name__}: {message}; give "
                 "a function that makes it, file.py:factory"
             ) from error
-        return copied
+        return made
 
     def resized(self, height: int, width: int) -> None:
         """Return None: a module that is there cannot be built for another size."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,8 +15,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from vitprof.captured.capture import Captured, capture
+from vitprof.captured.copies import copy_of
 from vitprof.captured.failures import explain
-from vitprof.captured.fake import fake_copy
 from vitprof.captured.fit import BATCH, Fitted, fit
 from vitprof.captured.source import BATCH_AXIS, DTYPES, Input, Source
 from vitprof.captured.tree import Outputs, Part, Piece, sketch
@@ -27,8 +29,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 _BATCHES = (2, 3, 5)  # never 1, at which axes vanish
-_IMAGE_STEPS = (16, 32, 64, 14, 28, 224)
+_IMAGE_STEPS = (16, 32, 14, 64, 224)
 _TOKEN_STEPS = (1, -1, 16, -16)
+_CALLS = 2_000  # that may be captured in vain before the sizes are left as they are
 Values = Mapping[str, int]
 
 
@@ -67,6 +70,11 @@ class Template:
     names: Mapping[Fitted, str] = field(default_factory=dict)
     decided: tuple[str, ...] = ()
 
+    @property
+    def classifies(self) -> bool:
+        """True if the output is a row of numbers per image."""
+        return len(self.root.out) == 2 and self.root.out[0] in {1, _BATCHES[0]}
+
     def layer(self, values: Mapping[str, Any]) -> Layer:
         """Return the tree of ops at sizes, which may be arrays.
 
@@ -104,13 +112,12 @@ class Template:
 _ONE = fit([1], [{BATCH: 1}]).terms  # type: ignore[union-attr]  # a number always fits
 
 
-def probe(source: Source, *, train: bool, batch: int) -> Template:
+def probe(source: Source, *, train: bool) -> Template:
     """Capture a module at several sizes and find the closed form of each dimension.
 
     Args:
         source: where the module comes from.
         train: capture it in train mode.
-        batch: the batch to capture it at if it takes only one.
 
     Raises:
         SpecError: it cannot be captured.
@@ -118,13 +125,12 @@ def probe(source: Source, *, train: bool, batch: int) -> Template:
     probing = _Probing(source, train=train)
     first = probing.sketch({BATCH: _BATCHES[0]}, ())
     if isinstance(first, Exception):
-        only = probing.sketch({BATCH: batch}, ())
-        if isinstance(only, Exception):
-            raise explain(source.reference, only) from only
-        return Template(only, batch, decided=probing.decided)
+        return _at_one(probing, first)
     base = [{BATCH: number} for number in _BATCHES]
     for variables in probing.variables():
         points = [*base, *_points(variables)]
+        if variables and probing.calls > _CALLS:
+            continue
         default = {one.name: one.value for one in variables}
         root = probing.fitted([{**default, **point} for point in points], variables)
         if root is not None:
@@ -135,24 +141,30 @@ def probe(source: Source, *, train: bool, batch: int) -> Template:
                 _names(root, bool(variables) and variables[0].name == "N"),
                 probing.decided,
             )
-    only = probing.sketch({BATCH: batch}, ())
+    return _at_one(probing, first)
+
+
+def _at_one(probing: _Probing, first: Part | Exception) -> Template:
+    """Return the tree at batch 1, which then is all that is known."""
+    only = probing.sketch({BATCH: 1}, ())
     if isinstance(only, Exception):
-        raise explain(source.reference, only) from only
-    return Template(only.folded(), batch, decided=probing.decided)
+        cause = first if isinstance(first, Exception) else only
+        raise explain(probing.source.reference, cause) from cause
+    return Template(only.folded(), 1, decided=probing.decided)
 
 
 def _points(variables: Sequence[Variable]) -> Iterator[dict[str, int]]:
     """Yield sizes that determine a polynomial of these variables, and more to verify it at."""
     if len(variables) == 2:
         h, w = variables
-        one, two = h.value + h.step, h.value + 2 * h.step
-        beside, far = w.value + w.step, w.value + 3 * w.step
+        one, two = h.value + h.step, h.value + 9 * h.step
+        beside, far = w.value + w.step, w.value + 8 * w.step
         yield {BATCH: 2, h.name: one, w.name: w.value}
         yield {BATCH: 2, h.name: h.value, w.name: beside}
         yield {BATCH: 2, h.name: one, w.name: beside}
         yield {BATCH: 3, h.name: two, w.name: far}
     for only in variables if len(variables) == 1 else ():
-        for times, number in ((1, 2), (2, 2), (3, 3)):
+        for times, number in ((1, 2), (2, 2), (7, 3)):
             yield {BATCH: number, only.name: only.value + times * only.step}
 
 
@@ -177,12 +189,14 @@ class _Probing:
 
     Attributes:
         decided: places at which the forward pass asked for the truth of a tensor.
+        calls: number of calls captured at sizes other than those that the module comes with.
     """
 
     def __init__(self, source: Source, *, train: bool) -> None:
         self.source = source
         self.train = train
         self.decided: tuple[str, ...] = ()
+        self.calls = 0
         self._sketches: dict[tuple[object, ...], Part | Exception] = {}
         self._built: dict[str, tuple[FakeTensorMode, nn.Module]] = {}
 
@@ -213,22 +227,21 @@ class _Probing:
                 if length == tokens and (number, at) != (place, axis) and number != place
             )
             for step in _TOKEN_STEPS:
-                if int(tokens) + 3 * step > 0:
+                if int(tokens) + 7 * step > 0:
                     yield (Variable("N", int(tokens), step, ((place, axis), *same)),)
         yield ()
 
     def fitted(self, points: Sequence[Values], variables: Sequence[Variable]) -> Part | None:
         """Return the tree with closed forms; None if some dimension has none."""
-        sketches = []
+        sketches, pieces = [], []
         for point in points:
             found = self.sketch(point, variables)
             if isinstance(found, Exception):
                 return None
             sketches.append(found)
-        pieces = [list(one.pieces()) for one in sketches]
-        keys = [[piece.key for piece in own] for own in pieces]
-        if any(own != keys[0] for own in keys):
-            return None
+            pieces.append(list(found.pieces()))
+            if [one.key for one in pieces[-1]] != [one.key for one in pieces[0]]:
+                return None
         fits, cache = [], dict[tuple[int, ...], Fitted | None]()
         for same in zip(*pieces, strict=True):
             shapes = []
@@ -251,7 +264,9 @@ class _Probing:
         key = (_key(source), source.inputs, point[BATCH])
         if key not in self._sketches:
             try:
-                self._sketches[key] = self._sketch(source, point[BATCH])
+                made = self._sketches[key] = self._sketch(source, point[BATCH])
+                if source is not self.source:
+                    self.calls += sum(1 for _ in made.pieces())
             except SpecError:
                 raise
             except Exception as error:  # of any code of the module's author
@@ -260,7 +275,7 @@ class _Probing:
 
     def _sketch(self, source: Source, batch: int) -> Part:
         mode, module = self._fake(source)
-        with mode, contextlib.redirect_stdout(io.StringIO()):
+        with mode, quietly():
             args, kwargs = arguments(source.inputs, batch, device="cpu")
             captured = capture(module, args, kwargs)
             if captured.decided:
@@ -303,7 +318,7 @@ class _Probing:
             built = build_without_data(source).train(self.train)
             mode = FakeTensorMode()
             with mode:
-                module = fake_copy(built)
+                module = copy_of(built, device="cpu")
             self._built[key] = mode, module.requires_grad_(False)
         return self._built[key]
 
@@ -331,6 +346,24 @@ class _With:
 
     def resized(self, height: int, width: int) -> Source | None:
         return self.source.resized(height, width)
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Keep what a module's code, its library and torch print or log out of the output."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    silenced = logger.disabled
+    logger.disabled = True
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = silenced
 
 
 def build_without_data(source: Source) -> nn.Module:

@@ -177,7 +177,7 @@ def read_input(word: str) -> Input:
     shape, *said = rest.split(":")
     fixed = FIXED in said
     dtypes = [name for name in said if name != FIXED]
-    if len(said) != len({*said}) or len(dtypes) > 1:
+    if len(dtypes) > 1:
         raise SpecError(f"input {word!r} says too much after its shape; give one dtype")
     if dtypes and dtypes[0] not in DTYPES:
         raise unknown("dtype", dtypes[0], DTYPES)

@@ -90,6 +90,7 @@ class Part:
         children: its submodules and ops, in the order of their first call.
         outputs: what tools read of it, if it has no submodules and is no single op.
         repeat: number of equal modules in a row.
+        out: shape of the output of its first call.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Part:
     children: tuple[Part | Piece, ...]
     outputs: Outputs | None = None
     repeat: int = 1
+    out: Numbers = ()
 
     def pieces(self) -> Iterator[Piece | Outputs]:
         """Yield all that has dimensions, in order."""
@@ -221,7 +223,8 @@ def sketch(module: nn.Module, captured: Captured) -> Part:
         tensors = tuple((key, value.numel()) for key, value in own.named_parameters())
         if alone and tensors:
             outputs = Outputs(type_, tensors, tuple(one.out for one in entered[path]))
-        return Part(name, type_, tuple(children), outputs)
+        out = entered[path][0].out if entered[path] else ()
+        return Part(name, type_, tuple(children), outputs, out=out)
 
     root = part("")
     assert isinstance(root, Part)

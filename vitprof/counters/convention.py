@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from vitprof.formulas.layer import Layer, Leaf
 from vitprof.formulas.op import Op
 from vitprof.formulas.work import Work
 from vitprof.values.options import Choice
@@ -53,12 +54,22 @@ class Convention:
     Attributes:
         rules: by kind of work, a function from an op to the MACs that the tool adds to the
             op's own, by cause; negative for MACs that it leaves out.
+        leaf: a function from a captured module without submodules to the MACs that the tool
+            adds for the module itself; None if it adds none.
     """
 
     rules: Mapping[Work, Rule]
+    leaf: Callable[[Leaf], Causes] | None = None
 
-    def causes(self, op: Op) -> Causes:
-        """Return by how much the tool's count of this op exceeds its MACs, by cause if not 0."""
-        rule = self.rules.get(op.work)
-        found = rule(op) if rule is not None else {}
+    def causes(self, item: Op | Layer) -> Causes:
+        """Return by how much the tool's count of an op, or of a layer beside what is in it,
+        exceeds the MACs, by cause if not 0.
+        """
+        found: Causes = {}
+        if isinstance(item, Layer):
+            if item.leaf is not None and self.leaf is not None:
+                found = self.leaf(item.leaf)
+        else:
+            rule = self.rules.get(item.work)
+            found = rule(item) if rule is not None else {}
         return {cause: amount for cause, amount in found.items() if amount}

@@ -6,14 +6,16 @@ attention is counted only if its kernel is registered, which depends on the plat
 
 from __future__ import annotations
 
+from collections import Counter as Sums
 from typing import TYPE_CHECKING
 
 from vitprof.counters.convention import Causes, Convention, Rule, Setting
 from vitprof.counters.parts import each_tensor_once
 from vitprof.counters.reading import Reading, Tool
 from vitprof.counters.restored import restored
-from vitprof.formulas.op import FusedAttention
+from vitprof.formulas.op import Called, FusedAttention
 from vitprof.formulas.work import Work
+from vitprof.values.size import product
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -29,7 +31,7 @@ def params(module: nn.Module) -> Reading:
     return Reading(total=by_path[""], by_path=by_path)
 
 
-def macs(module: nn.Module, *inputs: Tensor) -> Reading:
+def macs(module: nn.Module, *inputs: Tensor, **keywords: Tensor) -> Reading:
     """Return half of FlopCounterMode's FLOPs, which are 2 for each multiply-accumulate.
 
     Only modules that are called have a figure; a ModuleList or ModuleDict is not called.
@@ -38,7 +40,7 @@ def macs(module: nn.Module, *inputs: Tensor) -> Reading:
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as mode:
-        module(*inputs)
+        module(*inputs, **keywords)
     root = type(module).__name__
     flops = {
         path.removeprefix(root).removeprefix("."): sum(ops.values())
@@ -58,7 +60,7 @@ def macs(module: nn.Module, *inputs: Tensor) -> Reading:
 
 def convention(setting: Setting) -> Convention:
     """Return PyTorch's rules: MACs, except for a fused attention kernel that is not registered."""
-    rules: dict[Work, Rule] = {}
+    rules: dict[Work, Rule] = {Work.CALL: _call}
     if not counts_fused_attention(setting.device):
         rules[Work.FUSED_ATTENTION] = _fused_attention
     return Convention(rules)
@@ -74,6 +76,17 @@ def counts_fused_attention(device: str) -> bool:
     tokens = torch.zeros(1, 1, 2, 1, device=device)
     with restored(attend):
         return macs(attend, tokens, tokens, tokens).total > 0
+
+
+def _call(op: Called) -> Causes:
+    from torch.utils.flop_counter import flop_registry
+
+    known = {getattr(packet, "_qualified_op_name", "") for packet in flop_registry}
+    causes: Sums[str] = Sums()
+    for kernel, sizes in op.products:
+        if kernel not in known:
+            causes[f"{kernel} is not registered"] -= product(sizes).value
+    return causes
 
 
 def _fused_attention(op: FusedAttention) -> Causes:

@@ -7,13 +7,21 @@ total mixes two units. An operator without a rule is counted as 0.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import TYPE_CHECKING
 
 from vitprof.counters.convention import Causes, Convention, Rule, Setting
 from vitprof.counters.parts import each_tensor_once
 from vitprof.counters.reading import Reading, Tool
 from vitprof.counters.restored import restored
-from vitprof.formulas.op import BatchNorm, FusedAttention, LayerNorm, TokenBatchNorm
+from vitprof.formulas.op import (
+    BatchNorm,
+    Called,
+    Conv,
+    FusedAttention,
+    LayerNorm,
+    TokenBatchNorm,
+)
 from vitprof.formulas.work import Work
 from vitprof.values.size import product
 
@@ -29,13 +37,21 @@ def params(module: nn.Module) -> Reading:
     return Reading(total=by_path.get("", 0), by_path=by_path)
 
 
-def macs(module: nn.Module, *inputs: Tensor) -> Reading:
+def macs(module: nn.Module, *inputs: Tensor, **keywords: Tensor) -> Reading:
     """Return the flops of `FlopCountAnalysis`, in which a multiply-accumulate is one flop."""
     from fvcore.nn import FlopCountAnalysis
 
-    analysis = FlopCountAnalysis(module, inputs).tracer_warnings("none")
+    from vitprof.modules.flat import Flat
+
+    flat = Flat(module, tuple(keywords))
+    given = (*inputs, *keywords.values())
+    analysis = FlopCountAnalysis(flat, given).tracer_warnings("none")
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    by_path = {path: int(flops) for path, flops in analysis.by_module().items()}
+    by_path = {
+        path.removeprefix("module").removeprefix("."): int(flops)
+        for path, flops in analysis.by_module().items()
+        if path
+    }
     without_rule = sorted(op.removeprefix("aten::") for op in analysis.unsupported_ops())
     return Reading(
         total=int(analysis.total()),
@@ -53,9 +69,10 @@ def needs_data(module: nn.Module) -> bool:
 
 def convention(setting: Setting) -> Convention:
     """Return fvcore's rules: norms by the element, batch norms by their mode."""
-    rules = dict(IN_EVAL)
+    rules: dict[Work, Rule] = {**IN_EVAL, Work.CALL: _call_in_eval}
     if setting.train:
         rules[Work.BATCH_NORM] = _batch_norm_in_training
+        rules[Work.CALL] = _call_in_training
     if not knows_fused_attention():
         rules[Work.FUSED_ATTENTION] = _fused_attention
     return Convention(rules)
@@ -89,9 +106,77 @@ def _fused_attention(op: FusedAttention) -> Causes:
     return {"fused attention has no rule": -op.macs.value}
 
 
+def _conv(op: Conv) -> Causes:
+    if not op.padding:
+        return {}
+    return {"convolutions with padding as a word have no rule": -op.macs.value}
+
+
+def _call_in_eval(op: Called) -> Causes:
+    return _call(op, train=False)
+
+
+def _call_in_training(op: Called) -> Causes:
+    return _call(op, train=True)
+
+
+def _call(op: Called, *, train: bool) -> Causes:
+    """Return fvcore's rules for a function by its name, as a TorchScript trace calls it."""
+    name, macs = op.function.removeprefix("aten::"), op.macs.value
+    operands = [tuple(size.value for size in shape) for shape in op.operands]
+    if name in _BY_OPERANDS:
+        first, second = operands[-2:] if name == "addmm" else operands[:2]
+        last = second[0] if name == "linear" else second[-1]
+        return {f"{name}, by its first operand": prod(first) * last - macs}
+    if name == "einsum":
+        return {"einsum, half of NumPy's estimate": _einsum(op.detail, operands) - macs}
+    if name in _BY_WRITTEN:
+        each = _BY_WRITTEN[name]
+        return {f"{name}, {each} per element written": each * product(op.out).value}
+    if name == "adaptive_avg_pool2d":
+        return {f"{name}, 1 per element read": prod(operands[0])}
+    if name == "batch_norm" and not train:
+        affine = len(operands) > 3  # beside the input, its mean and its variance
+        return {f"{name}, without training": (2 if affine else 1) * prod(operands[0])}
+    if name in _NORMS:
+        affine = len(operands) > (3 if name in {"batch_norm", "instance_norm"} else 1)
+        each = 5 if affine else 4
+        return {f"{name}, {each} per element": each * prod(operands[0])}
+    if name.startswith("conv"):
+        return {}
+    return {f"{name} has no rule": -macs}
+
+
+def _einsum(equation: str, shapes: list[tuple[int, ...]]) -> int:
+    """Return fvcore's count: half of the "optimized flop count" that NumPy prints, rounded down.
+
+    Two equations have rules of their own, which count the products.
+    """
+    import numpy as np
+
+    letters = dict.fromkeys(letter for letter in equation if letter.isalpha())
+    spelled = equation.replace(" ", "").translate(
+        {ord(letter): 97 + place for place, letter in enumerate(letters)}
+    )
+    if spelled == "abc,abd->acd":
+        return prod(shapes[0]) * shapes[-1][-1]
+    if spelled == "abc,adc->adb":
+        return prod(shapes[0]) * shapes[-1][1]
+    # Operands without memory: NumPy looks at their shapes alone.
+    empty = [np.broadcast_to(np.zeros(()), shape) for shape in shapes]
+    printed = str(np.einsum_path(spelled, *empty, optimize="optimal")[1])
+    (line,) = [line for line in printed.splitlines() if "optimized flop" in line.lower()]
+    return int(float(line.rpartition(":")[2]) / 2)
+
+
+_BY_OPERANDS = {"linear", "matmul", "mm", "bmm", "addmm"}
+_BY_WRITTEN = {"upsample_nearest2d": 1, "upsample_bilinear2d": 4, "grid_sampler": 4}
+_NORMS = {"layer_norm", "group_norm", "instance_norm", "batch_norm"}
+
 IN_EVAL: Mapping[Work, Rule] = {
     Work.LAYER_NORM: _layer_norm,
     Work.BATCH_NORM: _batch_norm_in_eval,
+    Work.CONV: _conv,
 }
 
 FVCORE = Tool(

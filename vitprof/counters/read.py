@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,7 +22,9 @@ if TYPE_CHECKING:
 # Limits above which a model is executed only with --force.
 RUN_MACS = 100_000_000_000
 RUN_BYTES = 512 * 2**20
-_EXECUTED = "executed on the CPU, since a convolution cannot be traced without data"
+_CONVOLUTION = "a convolution cannot be traced without data"
+
+Inputs = tuple["tuple[Tensor, ...]", "Mapping[str, Tensor]"]  # in order, and by name
 
 
 def read_params(
@@ -37,7 +38,7 @@ def read_params(
         say: called with a line of progress.
     """
 
-    def read(tool: Tool, module: nn.Module, inputs: tuple[Tensor, ...]) -> Reading | Unavailable:
+    def read(tool: Tool, module: nn.Module, inputs: Inputs) -> Reading | Unavailable:
         return _try(partial(tool.params, module), module, Setting())
 
     return _read_each(tools, spec, 1, Setting(), read, say)
@@ -59,16 +60,22 @@ def read_macs(
         force: True to execute a model above `RUN_MACS` or `RUN_BYTES`.
         say: called with a line of progress.
     """
-    excess = "" if force else _excess(spec.formula(batch))
+    tree = spec.formula(batch)
 
-    def read(tool: Tool, module: nn.Module, inputs: tuple[Tensor, ...]) -> Reading | Unavailable:
+    def read(tool: Tool, module: nn.Module, inputs: Inputs) -> Reading | Unavailable:
+        why = _CONVOLUTION
         if setting.device == "meta" and not tool.needs_data(module):
-            return _try(partial(tool.macs, module, *inputs), module, setting)
+            reading = _try(partial(_read, tool, module, inputs), module, setting)
+            if isinstance(reading, Reading) or not reading.fails:
+                return reading
+            why = f"it {reading.reason} on the meta device"
+        excess = "" if force else _excess(tree)
         if excess:
             return Unavailable(excess)
         reading = _try(partial(_execute, tool, module, inputs), module, setting)
         if setting.device == "meta" and isinstance(reading, Reading):
-            return replace(reading, notes=(_EXECUTED, *reading.notes))
+            note = f"executed on the CPU, since {why}"
+            return replace(reading, notes=(note, *reading.notes))
         return reading
 
     return _read_each(tools, spec, batch, setting, read, say)
@@ -79,7 +86,7 @@ def _read_each(
     spec: Subject,
     batch: int,
     setting: Setting,
-    read: Callable[[Tool, nn.Module, tuple[Tensor, ...]], Reading | Unavailable],
+    read: Callable[[Tool, nn.Module, Inputs], Reading | Unavailable],
     say: Say,
 ) -> dict[str, Reading | Unavailable]:
     say("building the model")
@@ -87,7 +94,13 @@ def _read_each(
         import torch
 
         module = spec.build(device="meta", dtype=torch.float32).train(setting.train)
-        inputs = spec.inputs(batch, device="meta", dtype=torch.float32)
+        if not setting.grad:
+            # FlopCounterMode raises without gradients if a module is called with a parameter.
+            module.requires_grad_(False)
+        inputs = (
+            spec.inputs(batch, device="meta", dtype=torch.float32),
+            spec.keywords(batch, device="meta", dtype=torch.float32),
+        )
     except ImportError as error:
         return {tool.name: Unavailable(f"cannot be imported: {error}") for tool in tools}
     except RuntimeError as error:  # the bytes of a tensor overflow 64 bits
@@ -108,30 +121,30 @@ def _try(
     except ImportError as error:
         return Unavailable(f"cannot be imported: {error}")
     except Exception as error:  # a failing tool must not take the others with it
-        return Unavailable(f"raises {type(error).__name__}: {_line(error)}")
+        return Unavailable(f"raises {type(error).__name__}: {_line(error)}", fails=True)
 
 
 def _line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), "")
 
 
-def _execute(tool: Tool, module: nn.Module, inputs: tuple[Tensor, ...]) -> Reading:
-    """Read the MACs of a copy of the module on the CPU."""
-    copied, zeros = _with_data(module, inputs)
-    return tool.macs(copied, *zeros)
+def _read(tool: Tool, module: nn.Module, inputs: Inputs) -> Reading:
+    in_order, by_name = inputs
+    return tool.macs(module, *in_order, **by_name)
 
 
-def _with_data(
-    module: nn.Module, inputs: tuple[Tensor, ...]
-) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """Return a copy of the module and its inputs on the CPU, filled with zeros."""
+def _execute(tool: Tool, module: nn.Module, inputs: Inputs) -> Reading:
+    """Read the MACs of a copy of the module on the CPU, which holds zeros."""
     import torch
 
-    copied = copy.deepcopy(module).to_empty(device="cpu")
-    with torch.no_grad():
-        for tensor in (*copied.parameters(), *copied.buffers()):
-            tensor.zero_()
-    return copied, tuple(torch.zeros(x.shape, dtype=x.dtype) for x in inputs)
+    from vitprof.captured.copies import copy_of
+
+    def zeros(tensor: Tensor) -> Tensor:
+        return torch.zeros(tensor.shape, dtype=tensor.dtype)
+
+    in_order, by_name = inputs
+    given = tuple(map(zeros, in_order)), {name: zeros(x) for name, x in by_name.items()}
+    return _read(tool, copy_of(module, device="cpu", zeros=True), given)
 
 
 def _excess(tree: Layer) -> str:

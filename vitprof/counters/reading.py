@@ -31,9 +31,15 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """Reason for which a tool gives no reading."""
+    """Reason for which a tool gives no reading.
+
+    Attributes:
+        reason: the reason, in words.
+        fails: True if the tool ran and raised.
+    """
 
     reason: str
+    fails: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from vitprof.counters.convention import Convention
-from vitprof.counters.parts import formula_parts
+from vitprof.counters.parts import Part, formula_parts
 from vitprof.counters.reading import Reading, Tool
 from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.op import Op
@@ -78,25 +78,40 @@ def reconcile_macs(tree: Layer, convention: Convention, reading: Reading) -> Dif
     """Compare a reading of multiply-accumulates with the one that the convention predicts."""
     by_cause: dict[str, Sums[str]] = {}
     for node in tree.walk(fold=True):
-        if isinstance(node.item, Op):
-            for cause, amount in convention.causes(node.item).items():
-                by_cause.setdefault(cause, Sums())[node.path] += amount * node.repeat
+        for cause, amount in convention.causes(node.item).items():
+            by_cause.setdefault(cause, Sums())[node.path] += amount * node.repeat
     causes = [
         Cause(cause=cause, amount=sum(paths.values()), paths=dict(paths))
         for cause, paths in by_cause.items()
     ]
 
-    def predict(op: Op) -> int:
-        return op.macs.value + sum(convention.causes(op).values())
+    def predict(item: Op | Layer) -> int:
+        own = item.macs.value if isinstance(item, Op) else 0
+        return own + sum(convention.causes(item).values())
 
     return _difference(tree, Measure.MACS, reading, causes, predict)
 
 
-def reconcile_params(tree: Layer, tool: Tool, reading: Reading) -> Difference:
-    """Compare a reading of parameters with the one predicted for tied and shared tensors."""
-    again = tool.predict_params(formula_parts(tree)) - tree.total(Measure.PARAMS)
+def reconcile_params(
+    tree: Layer, tool: Tool, reading: Reading, parts: list[Part] | None = None
+) -> Difference:
+    """Compare a reading of parameters with the one predicted for tied and shared tensors.
+
+    Args:
+        tree: the formulas.
+        tool: the tool.
+        reading: what it says.
+        parts: modules of the model with their tensors; None if the formulas say them.
+    """
+    again = tool.predict_params(parts or formula_parts(tree)) - tree.total(Measure.PARAMS)
     causes = [Cause(cause="tensors met again", amount=again, paths={})] if again else []
-    return _difference(tree, Measure.PARAMS, reading, causes, lambda op: op.params.value)
+    return _difference(
+        tree,
+        Measure.PARAMS,
+        reading,
+        causes,
+        lambda item: item.params.value if isinstance(item, Op) else 0,
+    )
 
 
 def _difference(
@@ -104,15 +119,15 @@ def _difference(
     measure: Measure,
     reading: Reading,
     causes: list[Cause],
-    predict: Callable[[Op], int],
+    predict: Callable[[Op | Layer], int],
 ) -> Difference:
     predicted: Sums[str] = Sums()
     ops = set()
     for node in tree.walk(fold=False):
         if isinstance(node.item, Op):
             ops.add(node.path)
-            for path in _ancestors(node.path):
-                predicted[path] += predict(node.item)
+        for path in _ancestors(node.path):
+            predicted[path] += predict(node.item)
     return Difference(
         count=tree.total(measure),
         reading=reading.total,

@@ -8,12 +8,13 @@ weights.
 from __future__ import annotations
 
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vitprof.counters.convention import Causes, Convention, Setting
 from vitprof.counters.parts import Part, each_tensor_once
 from vitprof.counters.reading import Reading, Tool
 from vitprof.counters.restored import restored
+from vitprof.formulas.layer import Leaf
 from vitprof.formulas.op import BatchNorm, ChannelWise, Conv, Linear, Op
 from vitprof.formulas.work import Work
 from vitprof.values.size import product
@@ -37,7 +38,7 @@ def params(module: nn.Module) -> Reading:
     return Reading(total=statistics.total_params, by_path=by_path)
 
 
-def macs(module: nn.Module, *inputs: Tensor) -> Reading:
+def macs(module: nn.Module, *inputs: Tensor, **keywords: Tensor) -> Reading:
     """Return the mult-adds of `torchinfo.summary(module, input_data=...)`, in total and by path.
 
     torchinfo's total is a sum over leaves, so a module's figure is the sum of the leaves
@@ -49,7 +50,9 @@ def macs(module: nn.Module, *inputs: Tensor) -> Reading:
     cached = dict(engine._cached_forward_pass)
     try:
         mode = "train" if module.training else "eval"
-        statistics = torchinfo.summary(module, input_data=list(inputs), mode=mode, verbose=0)
+        others: dict[str, Any] = dict(keywords) if inputs else {}
+        data = list(inputs) if inputs else dict(keywords)
+        statistics = torchinfo.summary(module, input_data=data, mode=mode, verbose=0, **others)
     finally:
         engine._cached_forward_pass.clear()
         engine._cached_forward_pass.update(cached)
@@ -102,7 +105,9 @@ def convention(setting: Setting) -> Convention:
             Work.BATCH_NORM: _norm,
             Work.RMS_NORM: _norm,
             Work.AFFINE: _norm,
-        }
+            Work.CALL: _unseen_call,
+        },
+        leaf=_leaf,
     )
 
 
@@ -135,6 +140,8 @@ def predict_params(parts: list[Part]) -> int:
 
 
 def _linear_by_images(op: Linear) -> Causes:
+    if op.functional:
+        return _unseen_call(op)
     images = op.lead[0].value
     seen = images * (op.params - op.biases).value
     return {
@@ -144,16 +151,45 @@ def _linear_by_images(op: Linear) -> Causes:
 
 
 def _linear_by_tokens(op: Linear) -> Causes:
+    if op.functional:
+        return _unseen_call(op)
     return {"biases of Linear": product(op.lead).value * op.biases.value}
 
 
 def _conv(op: Conv) -> Causes:
+    if op.functional:
+        return _unseen_call(op)
     positions = product((op.batch, *op.positions)).value
     return {"biases of convolutions": positions * op.biases.value}
 
 
 def _unseen(op: Op) -> Causes:
     return {"products of activations have no weights": -op.macs.value}
+
+
+def _unseen_call(op: Op) -> Causes:
+    return {"functions outside of leaf modules are not seen": -op.macs.value}
+
+
+def _leaf(leaf: Leaf) -> Causes:
+    """Return what torchinfo adds for a module without submodules, call by call.
+
+    Parameters are multiplied by the first axis of the output: `weight` and `bias` of a class
+    with `Conv` in its name also by the axes from the third on, and any other parameter with
+    `weight` or `bias` in its name by the second axis.
+    """
+    total = 0
+    for output in leaf.outputs:
+        first, second, others = output[:1], output[1:2], output[2:]
+        for name, elements in leaf.tensors:
+            if name in {"weight", "bias"}:
+                times = product((*first, *(others if "Conv" in leaf.type else ())))
+            elif "weight" in name or "bias" in name:
+                times = product((*first, *second))
+            else:
+                continue
+            total += elements * times.value
+    return {f"parameters of {leaf.type} by its output": total}
 
 
 def _norm(op: ChannelWise | BatchNorm) -> Causes:

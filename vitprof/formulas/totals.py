@@ -17,7 +17,7 @@ def totals(tree: Layer, measure: Measure) -> dict[str, int]:
     for node in tree.walk(fold=True):
         if isinstance(node.item, Op):
             count = node.item.params.value * node.repeat
-            raw = isinstance(node.item, Parameter)
+            raw = isinstance(node.item, Parameter) and not node.item.owned
             fixed = isinstance(node.item, Parameter) and not node.item.trained
             owned["tokens_and_positions" if raw else "layers"] += count
             owned["fixed" if fixed else "trainable"] += count

@@ -2,16 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from vitprof.captured.given import Given
+from vitprof.captured.libraries import find_source
+from vitprof.captured.subject import CapturedModel
 from vitprof.errors import SpecError, listing, unknown
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.mixers import MIXERS, find_mixer
 from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS, find_model
 from vitprof.values.options import Options, label_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def subject(
+    model: str | Model | nn.Module | None = None,
+    inputs: object = None,
+    *,
+    mixer: str | None = None,
+    options: Mapping[str, object] | None = None,
+    called: bool = True,
+) -> tuple[Model | CapturedModel, int | None]:
+    """Return a model, or a module of any origin, and the batch that its inputs have.
+
+    Args:
+        model: a model's name, a model, or a module.
+        inputs: what a given module is called with.
+        mixer: a mixer's name.
+        options: options of the model and the mixer; or `module`, a reference, with `arg` and
+            `input`, lists of words as on the command line.
+        called: True if inputs are needed, since the module is called.
+
+    Raises:
+        SpecError: the model or the module cannot be had, or an option does not fit it.
+    """
+    given = dict(options or {})
+    reference = given.pop("module", None)
+    words: dict[str, object] = {name: given.pop(name) for name in ("arg", "input") if name in given}
+    is_module = model is not None and not isinstance(model, str | Model)
+    if reference is None and not is_module:
+        if words or inputs is not None:
+            raise SpecError(
+                f"{listing([*words] or ['inputs'], 'and')} is of a module; give --module, or leave "
+                "it out"
+            )
+        named = model if isinstance(model, str | Model) else None
+        return specify(named, mixer=mixer, options=given), None
+    others = [*(["model"] if model is not None and reference is not None else [])]
+    others += [*(["mixer"] if mixer is not None else []), *given]
+    if others:
+        raise SpecError(
+            f"{label_of(others[0])} is an option of vitprof's own models, not of a module; leave "
+            "it out, or give an argument of the module by --arg"
+        )
+    if is_module:
+        return _given(model, inputs, words, called=called)
+    if not isinstance(reference, str):
+        raise SpecError(
+            f"module is a reference in quotes, not {type(reference).__name__}; give a module "
+            "itself as the first argument"
+        )
+    args, shapes = (_words(name, words.get(name, ())) for name in ("arg", "input"))
+    source = find_source(reference, args=args, inputs=shapes, trusted=True, called=called)
+    if inputs is None:
+        return CapturedModel(source), None
+    raise SpecError(
+        "inputs are those of a module that is given; a reference takes input=['3x32x32']"
+    )
+
+
+def _given(
+    model: object, inputs: object, words: Mapping[str, object], *, called: bool
+) -> tuple[CapturedModel, int | None]:
+    from torch import nn
+
+    if not isinstance(model, nn.Module):
+        raise SpecError(
+            f"model is a name, a model or a torch.nn.Module, not of type {type(model).__name__}"
+        )
+    if "arg" in words:
+        raise SpecError("arg is of a module that is named; a module that is given has its own")
+    if inputs is None:
+        inputs = tuple(_words("input", words.get("input", ())))
+    source = Given(model, inputs, called=called)
+    return CapturedModel(source), source.batch
+
+
+def _words(name: str, value: object) -> Sequence[str]:
+    """Return a list of words; a single word is one, and a dict is words with keys."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Mapping):
+        return [f"{key}={one}" for key, one in value.items()]
+    if isinstance(value, Sequence) and all(isinstance(one, str) for one in value):
+        return list(value)
+    raise SpecError(f"{name} is words in a list, such as ['width=64'], not {value!r}")
 
 
 def specify(
@@ -111,5 +201,7 @@ def _owners(name: str, types: Mapping[str, type[Options]]) -> list[str]:
 
 def described(conditions: Mapping[str, object]) -> str:
     """Return a title for the model that has these conditions."""
+    if "module" in conditions:
+        return str(conditions["module"])
     own = f"{conditions['model']} with {conditions['mixer']}"
     return f"{conditions['preset']}, {own}" if "preset" in conditions else own

@@ -23,7 +23,12 @@ assert _LIBRARIES.keys() == LIBRARIES.keys()
 
 
 def find_source(
-    reference: str, *, args: Sequence[str] = (), inputs: Sequence[str] = (), trusted: bool = False
+    reference: str,
+    *,
+    args: Sequence[str] = (),
+    inputs: Sequence[str] = (),
+    trusted: bool = False,
+    called: bool = True,
 ) -> Source:
     """Return the source of the module that a reference names.
 
@@ -35,6 +40,7 @@ def find_source(
             library knows of it.
         trusted: True if the reference comes from the user, so that code of a package or a file
             may be run; False if it was read in a file.
+        called: True if the module is called, so that its inputs have to be known.
 
     Raises:
         SpecError: a text cannot be read, a library or a name is not there, or code is named that
@@ -50,7 +56,8 @@ def find_source(
         )
     kind: type[InLibrary] | type[Code] = library or Code
     source = kind(place=found.place, name=found.name, arguments=arguments, given=given)
-    source.inputs  # noqa: B018  # raises if nothing says what they are
+    if called:
+        source.inputs  # noqa: B018  # raises if nothing says what they are
     return source
 
 

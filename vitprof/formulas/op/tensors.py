@@ -16,10 +16,12 @@ class Parameter(Op):
     Attributes:
         axes: its shape.
         trained: True if it takes a gradient.
+        owned: True if it is the parameter of a layer, such as a norm's gain.
     """
 
     axes: Shape
     trained: bool
+    owned: bool = False
     work = Work.PARAMETER
     module = False
 

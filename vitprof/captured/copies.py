@@ -1,4 +1,4 @@
-"""Copies of a module without data: parameters, buffers and other tensors become fake tensors."""
+"""Copies of a module without its data: parameters, buffers and other tensors are made anew."""
 
 from __future__ import annotations
 
@@ -10,21 +10,27 @@ import torch
 from torch import Tensor, nn
 
 
-def fake_copy(module: nn.Module, *, device: str = "cpu", dtype: torch.dtype | None = None) -> Any:
-    """Return a copy of a module whose tensors are new ones without data, ties kept.
+def copy_of(
+    module: nn.Module, *, device: str, dtype: torch.dtype | None = None, zeros: bool = False
+) -> Any:
+    """Return a copy of a module whose tensors are new ones, ties kept.
 
-    It is called under `FakeTensorMode`, so that the tensors are fake; the module itself is not
-    changed, and none of its data is copied.
+    The module itself is not changed, and none of its data is copied. Under `FakeTensorMode`, or
+    on the meta device, the copy has no data.
 
     Args:
         module: a module on any device.
         device: device of the copy.
         dtype: dtype of floating-point tensors; None keeps that of each.
+        zeros: fill the tensors with zeros.
     """
     twins: dict[int, Any] = {}
     for tensor in _tensors(module):
         if id(tensor) not in twins:
-            twins[id(tensor)] = _twin(tensor, device, dtype)
+            twin = twins[id(tensor)] = _twin(tensor, device, dtype)
+            if zeros:
+                with torch.no_grad():
+                    twin.zero_()
     return copy.deepcopy(module, twins)
 
 
