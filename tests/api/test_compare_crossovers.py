@@ -58,7 +58,7 @@ def crossover(
     """Build a crossover from 4 to 1,024 tokens, with 7,000 and 8,000 more MACs than tokens."""
     own, than = 7_000, 8_000
     usual: dict[str, Any] = {"measure": "macs", "option": "tokens", "unit": "tokens"}
-    given = {**usual, "squares": False, **others}
+    given = {**usual, "squares": False, "step": 1, **others}
     return Crossover(
         name="one",
         than="other",
@@ -145,10 +145,29 @@ def test_sentences(cheaper: Any, dearer: Any, options: Mapping[str, Any], senten
 
 
 def test_no_crossover_has_a_reason(capsys: Capture) -> None:
-    words = ("compare", "--tokens=49", "--mixers=attn,nystrom,pool", "--up-to=20")
+    words = ("compare", "--tokens=49", "--mixers=attn,nystrom,pool", "--up-to=6")
     found = document(capsys, *words)
     assert {crossover["name"] for crossover in found["crossovers"]} == {"pool"}
-    assert "landmarks 32 are more than the 20 tokens" in found["unsearched"]["nystrom"]
+    assert "at 6, 7 landmarks do not divide 6 tokens; " in found["unsearched"]["nystrom"]
     lines = printed(capsys, *words).splitlines()
     assert any(line.startswith("nystrom, no crossover  there is no size from") for line in lines)
     assert any(line.startswith("crossovers ") and "pool only at square" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("mixers", "sentence"),
+    [
+        (
+            "attn,nystrom,pool",
+            "of nystrom only at multiples of 7 tokens; of pool only at square numbers of tokens, "
+            "which form a grid",
+        ),
+        (
+            "nystrom,pool",
+            "of pool only at square numbers of tokens that 7 divides, which form a grid",
+        ),
+    ],
+)
+def test_sizes_that_were_searched_are_said(capsys: Capture, mixers: str, sentence: str) -> None:
+    words = ("compare", "--tokens=49", f"--mixers={mixers}", "--up-to=60", "--format=markdown")
+    assert sentence in printed(capsys, *words)

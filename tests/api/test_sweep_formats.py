@@ -135,7 +135,7 @@ def test_a_pipe_is_as_wide_as_the_curves_need(
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     curves = [name for name, mixer in MIXERS.items() if not mixer().needs_grid]
-    words = ("sweep", "--tokens=100,200", f"--mixers={','.join(curves)}", "--y=macs", "--no-chart")
+    words = ("sweep", "--tokens=98,196", f"--mixers={','.join(curves)}", "--y=macs", "--no-chart")
     lines = printed(capsys, *words).splitlines()
     assert [line.split() for line in lines if line.startswith("tokens")] == [["tokens", *curves]]
     assert len(next(line for line in lines if line.startswith("tokens"))) > 160

@@ -205,7 +205,6 @@ def test_mixer_at_any_size(name: str, data: st.DataObject) -> None:
     # Windows cover the grid.
     window = 2 * data.draw(st.integers(0, 2), "half a window") + 1 if name == "window" else 1
     sizes |= {side: window * sizes[side] for side in ("rows", "columns")}
-    sizes["N"] = sizes["rows"] * sizes["columns"]
     sizes["D"] = sizes["heads"] * data.draw(st.integers(1, 40), "head dim")
     whole = {
         option: declared
@@ -214,6 +213,8 @@ def test_mixer_at_any_size(name: str, data: st.DataObject) -> None:
     }
     options = {option: data.draw(st.integers(0, 9), option) * 2 + 1 for option in whole}
     options |= {option: window for option in whole if option == "window"}
+    sizes["rows"] *= options.get("landmarks", 1)  # which divide the tokens
+    sizes["N"] = sizes["rows"] * sizes["columns"]
     values = sizes | {declared.symbol: options[option] for option, declared in whole.items()}
     formula = MIXERS[name](**options).formula(
         MixerSizes(

@@ -5,31 +5,37 @@ Sizes are drawn odd and unequal, so that swapped axes fail.
 
 from __future__ import annotations
 
+from math import gcd
+
 import pytest
-from against_modules import (
-    CHECKS,
-)
+from against_modules import CHECKS
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from spellings import SOME, Spelling
 
 from vitprof.formulas.block import ACTIVATIONS
 from vitprof.formulas.model import Model
+from vitprof.values.options import divisors
 
 
 @st.composite
 def models(draw: st.DrawFn, spelling: Spelling) -> Model:
-    """Draw a model of odd sizes; on a grid, of sizes that a window of 3 divides."""
+    """Draw a model of odd sizes; on a grid, of sizes that a window of 3 divides.
+
+    Landmarks divide the tokens of every stage.
+    """
     heads, decoder_heads = draw(st.permutations([1, 3, 5]))[:2]
     # Sines and cosines of two axes come in fours.
     step = 4 if spelling.model == "mae" else 1
     patch_size = draw(st.sampled_from([1, 2, 3]))
-    side = draw(st.sampled_from([3, 6] if spelling.on_grid else [1, 5, 7]))
+    patches_only = spelling.on_grid or spelling.divides
+    side = draw(st.sampled_from([3, 6] if patches_only else [1, 5, 7]))
+    masks = ["0", "0.3", "0.75"] if patches_only else ["0", "0.3", "0.75", "0.99"]
     drawn: dict[str, object] = {
         "patch_size": patch_size,
         "image_size": patch_size * side,
         "channels": draw(st.sampled_from([1, 3])),
-        "tokens": side**2 if spelling.on_grid else draw(st.sampled_from([1, 2, 37])),
+        "tokens": side**2 if patches_only else draw(st.sampled_from([1, 2, 37])),
         "dim": heads * step * draw(st.sampled_from([1, 7, 11])),
         "heads": heads,
         "depth": draw(st.integers(1, 3)),
@@ -37,17 +43,17 @@ def models(draw: st.DrawFn, spelling: Spelling) -> Model:
         "decoder_heads": decoder_heads,
         "decoder_depth": draw(st.integers(1, 3)),
         "mlp_ratio": draw(st.sampled_from(["1", "2.7", "4"])),
-        "mask_ratio": draw(st.sampled_from(["0", "0.3", "0.75", "0.99"])),
+        "mask_ratio": draw(st.sampled_from(masks)),
         "activation": draw(st.sampled_from(sorted(ACTIVATIONS))),
-        "pool": "mean" if spelling.on_grid else draw(st.sampled_from(["token", "mean"])),
+        "pool": "mean" if patches_only else draw(st.sampled_from(["token", "mean"])),
         "classes": draw(st.sampled_from([1, 19])),
         "key_depth": draw(st.sampled_from([1, 23])),
         "receptive_field": draw(st.sampled_from([1, 3, 29])),
     }
-    if side == 1 or drawn["tokens"] in (1, 2) or drawn["mask_ratio"] == "0.99":
-        drawn["landmarks"] = (
-            1  # there may be a single token, and there are at most as many landmarks as tokens
-        )
+    if spelling.divides:
+        stages = spelling.specify({**drawn, "landmarks": 1}).stages
+        common = gcd(*(stage.block.sizes.tokens.value for stage in stages))
+        drawn["landmarks"] = draw(st.sampled_from(divisors(common)))
     return spelling.specify(drawn)
 
 

@@ -36,6 +36,8 @@ MIXER_SIZES: dict[str, object] = {
 BESIDE: dict[str, Variant] = {"local_scale": (("patch_interaction", True),)}
 # Options that give each model a grid for a mixer: nine patches, without prefix tokens.
 ON_GRID: dict[str, dict[str, object]] = {"classifier": {"pool": "mean"}, "layer": {"tokens": 9}}
+# Options that give each model tokens that three landmarks divide: nine, or six that are kept.
+DIVIDED = {**ON_GRID, "mae": {"class_token": False, "mask_ratio": "0.3"}}
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,15 @@ class Spelling:
         """True if the mixer needs a grid."""
         return needs_grid(self.mixer, self.variant)
 
+    @property
+    def divides(self) -> bool:
+        """True if an option of the mixer has to divide the tokens."""
+        return divides_tokens(self.mixer, self.variant)
+
     def specify(self, sizes: Mapping[str, object] = MappingProxyType({})) -> Model:
         """Build the model with these sizes, and the sizes above for the rest."""
-        grid = grid_options(self.model, self.mixer, self.variant)
-        options = {**SIZES, **MIXER_SIZES, **grid, **sizes, **dict(self.variant)}
+        needed = needed_options(self.model, self.mixer, self.variant)
+        options = {**SIZES, **MIXER_SIZES, **needed, **sizes, **dict(self.variant)}
         own = {**MODELS[self.model].declared(), **MIXERS[self.mixer].declared()}
         return specify(
             self.model,
@@ -74,9 +81,17 @@ def needs_grid(mixer: str, variant: Variant = ()) -> bool:
     return MIXERS[mixer](**options).needs_grid
 
 
-def grid_options(model: str, mixer: str, variant: Variant = ()) -> dict[str, object]:
-    """Return the options of a model that give it a grid, if the mixer needs one."""
-    return ON_GRID[model] if needs_grid(mixer, variant) else {}
+def divides_tokens(mixer: str, variant: Variant = ()) -> bool:
+    """Return True if an option of the mixer has to divide the tokens."""
+    options: Any = dict(variant)
+    return MIXERS[mixer](**options).divisor > 1
+
+
+def needed_options(model: str, mixer: str, variant: Variant = ()) -> dict[str, object]:
+    """Return the options of a model that give it the tokens that the mixer needs."""
+    if needs_grid(mixer, variant):
+        return ON_GRID[model]
+    return DIVIDED[model] if divides_tokens(mixer, variant) else {}
 
 
 def defined(model: str, mixer: str, variant: Variant = ()) -> bool:

@@ -180,8 +180,8 @@ GRID = replace(SIZES, tokens=Size(9), grid=(Size(3), Size(3)))
 
 
 def sizes_of(spec: Mixer) -> MixerSizes:
-    """Return sizes with seven tokens, or nine on a grid if the mixer needs one."""
-    return GRID if spec.needs_grid else SIZES
+    """Return sizes with seven tokens, or nine on a grid if the mixer needs those."""
+    return GRID if spec.needs_grid or spec.divisor > 1 else SIZES
 
 
 def build(spec: Mixer) -> nn.Module:
@@ -316,7 +316,7 @@ def test_no_bias_is_a_bias_of_zero(name: str) -> None:
 def test_a_mixer_on_a_grid_says_where_there_is_none(name: str) -> None:
     with pytest.raises(SpecError, match="the patches that the encoder of mae keeps are scattered"):
         specify("mae", mixer=name)
-    with pytest.raises(SpecError, match="the class token has no place on a grid; --pool mean has"):
+    with pytest.raises(SpecError, match="the class token has no place on a grid; --pool mean lea"):
         specify("classifier", mixer=name)
     with pytest.raises(SpecError, match="50 tokens are not a square"):
         specify("layer", mixer=name)

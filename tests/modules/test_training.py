@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from spellings import SOME, Spelling, grid_options
+from spellings import SOME, Spelling, needed_options
 from torch import Tensor
 from torch.nn.functional import cross_entropy, linear, mse_loss
 from torch.testing import assert_close
@@ -50,8 +50,8 @@ def loss_of(model: str, given: Tensor, output: Tensor | tuple[Tensor, Tensor, Te
 def test_loss_falls(spelling: Spelling) -> None:
     torch.manual_seed(0)
     model = spelling.model
-    grid = grid_options(model, spelling.mixer, spelling.variant)
-    spec = spelling.specify({**TINY[model], **grid})
+    needed = needed_options(model, spelling.mixer, spelling.variant)
+    spec = spelling.specify({**TINY[model], **needed})
     module = build(spec)
     batch = torch.randn(spec.input_shape(2))
     fixed = {name: p.clone() for name, p in module.named_parameters() if not p.requires_grad}

@@ -192,10 +192,19 @@ def test_a_mixer_on_a_grid_is_looked_for_on_grids() -> None:
     assert (ends(found.cheaper), ends(found.dearer)) == ([(196, 784)], [])
 
 
-def test_a_mixer_that_begins_late() -> None:
-    # nystrom has 32 landmarks, and fewer tokens than that have none.
-    found = find(layer("nystrom"), layer("attn"), ONCE, option="tokens", last=40)
-    assert {(where.first, where.last) for where in found.values()} == {(32, 40)}
+def test_a_mixer_whose_landmarks_divide_the_tokens() -> None:
+    # D = 64, h = 4, m = 7 landmarks, 6 iterations: attn 128 N², nystrom 256 m N + 64 m² + 4 m² N
+    # + 96 m³ = 1,988 N + 36,064, which is less from N = 26.3 on: at 28, the next multiple of 7.
+    found = find(layer("nystrom"), layer("attn"), ONCE, option="tokens", last=300)["macs"]
+    assert 128 * 26**2 < 1_988 * 26 + 36_064
+    assert 128 * 27**2 > 1_988 * 27 + 36_064
+    assert (found.first, found.last, found.squares, found.step) == (7, 294, False, 7)
+    assert (ends(found.cheaper), ends(found.dearer)) == ([(28, 294)], [(7, 21)])
+    # Of two such mixers, the multiples of both; on grids, the squares among them.
+    other = layer("nystrom", tokens=50, landmarks=10)
+    assert find(layer("nystrom"), other, ONCE, option="tokens", last=300)["macs"].step == 70
+    found = find(layer("nystrom"), layer("pool"), ONCE, option="tokens", last=300)["macs"]
+    assert (found.first, found.last, found.squares, found.step) == (49, 196, True, 7)
 
 
 def test_the_same_model_twice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,8 +239,8 @@ def test_an_option_of_none() -> None:
         find(layer("attn"), layer("lambda"), ONCE, option="window")
     with pytest.raises(SpecError, match=r"mlp ratio is not a whole number; .* along tokens, dim"):
         find(layer("attn"), layer("lambda"), ONCE, option="mlp_ratio")
-    with pytest.raises(SpecError, match=r"from tokens 1 to 31 .* nystrom are defined: at 31, "):
-        find(layer("attn"), layer("nystrom"), ONCE, option="tokens", last=31)
+    with pytest.raises(SpecError, match=r"from tokens 1 to 6 .* nystrom are defined: at 6, "):
+        find(layer("attn"), layer("nystrom"), ONCE, option="tokens", last=6)
     with pytest.raises(SpecError, match="no size from tokens 20 to 10"):
         find(layer("attn"), layer("pool"), ONCE, option="tokens", first=20, last=10)
 
@@ -265,13 +274,19 @@ def check(
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        *[("lambda", "attn"), ("aft", "linformer"), ("gmlp", "nystrom")],
+        *[("lambda", "attn"), ("aft", "linformer"), ("nystrom", "gmlp")],
         *[("window", "attn"), ("filter", "token-linear")],
     ],
 )
 def test_every_number_of_tokens(one: str, other: str) -> None:
     found = check(layer(one), layer(other), "tokens", 3000, "params", "macs")
     assert any(where.cheaper for where in found.values())
+
+
+def test_multiples_that_have_a_grid_and_others() -> None:
+    # Global positions: 2 N - 1 of them, but (2 s - 1)² on a grid of s x s tokens.
+    one, other = layer("nystrom", landmarks=3, tokens=9), layer("lambda", positions="global")
+    assert check(one, other, "tokens", 600, "params")["params"].step == 3
 
 
 @pytest.mark.parametrize(("one", "other"), [*combinations(("attn", "performer", "aft"), 2)])
@@ -312,18 +327,18 @@ def test_every_size_of_a_model(option: str, last: int) -> None:
     [("lambda", "attn"), ("linear", "attn"), ("nystrom", "aft"), ("linear", "aft")],
 )
 def test_the_root_of_the_difference(one: str, other: str) -> None:
-    options: dict[str, Any] = {"tokens": 100, "dim": 96, "heads": 3}
+    options: dict[str, Any] = {"tokens": 98, "dim": 96, "heads": 3}
     N = sympy.Symbol("N", integer=True, positive=True)
     models = [layer(mixer, **options) for mixer in (one, other)]
     macs = [model.substitute(tokens=N, grid=None).formula().total(Measure.MACS) for model in models]
     difference = sympy.Poly(sympy.expand(macs[0] - macs[1]), N)
     (root,) = (root for root in sympy.real_roots(difference) if root > 0)
     found = find(models[0], models[1], ONCE, option="tokens")["macs"]
-    low = found.first
+    first = max(found.first, (sympy.floor(root / found.step) + 1) * found.step)
     if difference.LC() < 0:  # the one is cheaper from there on
-        assert ends(found.cheaper) == [(max(low, sympy.floor(root) + 1), found.last)]
+        assert ends(found.cheaper) == [(first, found.last)]
     else:
-        assert ends(found.dearer) == [(max(low, sympy.floor(root) + 1), found.last)]
+        assert ends(found.dearer) == [(first, found.last)]
 
 
 # Assumptions on costs, for every mixer

@@ -143,7 +143,6 @@ RULES: Mapping[Work, Rule] = {
     Work.MEAN: _reduction(reductions.mean),
     Work.MAXIMUM: _of_shape(reductions.maximum),
     Work.GREATEST_COLUMN_SUM: _of_shape(reductions.greatest_column_sum),
-    Work.SEGMENT_MEAN: _of_shape(reductions.segment_mean),
     Work.AVERAGE_POOL: _of_elements(convolutions.avg_pool),
     Work.L2_NORM: _of_elements(reductions.l2_norm),
     Work.FFT: _fft,

@@ -29,7 +29,7 @@ _MODEL_SYMBOLS = (
     "one image, attention as the mixer, mlp ratio 4; patches of an image, of which the encoder "
     "sees those kept"
 )
-_GRID = {"tokens": 49}  # a square number, near the default
+_READ_AT = {"tokens": 49}  # near the default: a grid of 7 x 7, and 7 segments for landmarks
 
 
 def models(pattern: str | None = None) -> Catalogue | LibraryModels:
@@ -82,7 +82,7 @@ def mixers(
     readings: dict[str, str] = {}
     tools = [*counters]
     if tools != ["analytic"]:
-        layer = specify("layer", mixer=mixer.name, options=_GRID if mixer().needs_grid else {})
+        layer = specify("layer", mixer=mixer.name, options=_READ_AT)
         counts = macs(layer, counters=tools, say=say)
         readings = {tool: verdict(found) for tool, found in counts.differences.items()}
         spec = counts.spec

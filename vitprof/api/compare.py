@@ -193,6 +193,7 @@ def _crossovers(
                     first=where.first,
                     last=where.last,
                     squares=where.squares,
+                    step=where.step,
                     cheaper=tuple(_span(one, own, other) for one in where.cheaper),
                     dearer=tuple(_span(one, other, own) for one in where.dearer),
                 )

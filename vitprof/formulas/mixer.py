@@ -25,6 +25,9 @@ class MixerSizes:
         heads: h, with D divisible by h.
         grid: rows and columns if the tokens are exactly the patches of an image, else None.
         scattered: reason for having no grid, to follow "because" in a sentence.
+        without_prefix: options that leave out the prefix tokens, as a clause; empty if the
+            tokens are patches only.
+        beside: tokens of the model's other stages, which the same options have to suit.
         head_dim: d = D / h, channels of a head.
     """
 
@@ -33,6 +36,8 @@ class MixerSizes:
     heads: Size
     grid: tuple[Size, Size] | None = None
     scattered: str = ""
+    without_prefix: str = ""
+    beside: tuple[Size, ...] = ()
     head_dim: Size = field(init=False)
 
     def __post_init__(self) -> None:
@@ -66,6 +71,11 @@ class Mixer(Options):
     def needs_grid(self) -> bool:
         """True if it needs a grid with these options."""
         return self.on_grid
+
+    @property
+    def divisor(self) -> int:
+        """Number that has to divide the tokens; 1 if any number of tokens is possible."""
+        return 1
 
     def admits(self, sizes: MixerSizes) -> Iterator[Constraint]:
         """Yield the rules for the sizes at which the mixer is defined."""

@@ -267,15 +267,6 @@ class Run:
         """The maximum of the column sums of each matrix, as 1 x 1; without gradient."""
         return self._reduce(name, Work.GREATEST_COLUMN_SUM, x, (-2, -1), keepdim=True)
 
-    def segment_mean(self, name: str, x: Tensor, segments: Size) -> Tensor:
-        """Means of segments of the tokens: (B, N, D) to (B, segments, D).
-
-        The last N mod segments have one token more than the others.
-        """
-        B, _, D = x.shape
-        out = (B, segments, D)
-        return self._call(Elementwise(name, Work.SEGMENT_MEAN, x.shape, out), out, x)
-
     def l2_norm(self, name: str, x: Tensor) -> Tensor:
         """x divided by its L2 norm along the last axis."""
         return self._element(name, Work.L2_NORM, "", x)

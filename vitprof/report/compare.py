@@ -95,6 +95,7 @@ class Crossover:
         first: smallest value searched, at which both models are defined.
         last: largest value searched.
         squares: True if only square numbers were searched, since a mixer needs a grid.
+        step: number whose multiples were searched, since it has to divide the tokens.
         cheaper: ranges in which the model costs less.
         dearer: ranges in which it costs more; elsewhere both cost the same.
     """
@@ -107,8 +108,17 @@ class Crossover:
     first: int
     last: int
     squares: bool
+    step: int
     cheaper: tuple[CostedStretch, ...]
     dearer: tuple[CostedStretch, ...]
+
+    @property
+    def sizes(self) -> str:
+        """The sizes that were searched, if they are not all from first to last."""
+        if self.squares:
+            divided = f" that {self.step:,} divides" if self.step > 1 else ""
+            return f"square numbers of tokens{divided}, which form a grid"
+        return f"multiples of {self.step:,} tokens" if self.step > 1 else ""
 
     @property
     def sentence(self) -> str:
@@ -273,11 +283,12 @@ class Comparison(Report):
                 f"{name} {spread:.0%}" for name, spread in self.unsettled.items()
             )
         lines |= {f"{name}, no crossover": why for name, why in self.unsearched.items()}
-        on_grid = dict.fromkeys(one.name for one in self.crossovers if one.squares)
-        if on_grid:
-            lines["crossovers"] = (
-                f"of {listing(on_grid, 'and')} only at square numbers of tokens, which form a grid"
-            )
+        names: dict[str, dict[str, None]] = {}
+        for one in self.crossovers:
+            names.setdefault(one.sizes, {})[one.name] = None
+        only = [f"of {listing(own, 'and')} only at {at}" for at, own in names.items() if at]
+        if only:
+            lines["crossovers"] = "; ".join(only)
         return lines | {"versions": pairs(self.versions), "convention": self.convention}
 
     def records(self) -> Records:

@@ -35,6 +35,7 @@ class Stretches:
         first: the first size that was compared.
         last: the last size that was compared.
         squares: True if only square numbers were compared, since a model needs a grid.
+        step: number whose multiples were compared, since it has to divide the tokens.
         cheaper: sizes at which the model costs strictly less.
         dearer: sizes at which it costs strictly more.
     """
@@ -42,6 +43,7 @@ class Stretches:
     first: int
     last: int
     squares: bool
+    step: int
     cheaper: tuple[Stretch, ...]
     dearer: tuple[Stretch, ...]
 
@@ -105,7 +107,8 @@ def find(
     high = min(default_end(kind) if last is None else last, kind.maximum)
     tokens = kind.unit == "tokens"
     squares = tokens and any(one.needs_grid for one in (model, than))
-    sizes = _sizes((model, than), option, kind, low, high, squares=squares)
+    step = lcm(*(one.mixer.divisor for one in (model, than))) if tokens else 1
+    sizes = _sizes((model, than), option, kind, low, high, squares=squares, step=step)
     search = _search_tokens if tokens and not squares else _search
     alike = replace(model, preset="") == replace(than, preset="")
     found = {}
@@ -116,6 +119,7 @@ def find(
             first=some[0],
             last=some[-1],
             squares=squares,
+            step=step,
             cheaper=() if alike else tuple(search(own, other, some)),
             dearer=() if alike else tuple(search(other, own, some)),
         )
@@ -166,29 +170,30 @@ def _search(one: _Costs, other: _Costs, sizes: Sequence[int]) -> list[Stretch]:
 
 
 def _search_tokens(one: _Costs, other: _Costs, sizes: Sequence[int]) -> list[Stretch]:
-    """Search all numbers of tokens without a grid, and the square ones with it."""
-    grids = _squares(sizes[0], sizes[-1])
+    """Search equally spaced numbers of tokens without a grid, and the square ones with it."""
+    step = sizes[1] - sizes[0] if len(sizes) > 1 else 1
+    grids = [size for size in _squares(sizes[0], sizes[-1]) if size in sizes]
     smooth = min(one.smooth, other.smooth)
     anywhere = stretches(one.scattered, other.scattered, sizes, growing=smooth)
     on_grid = stretches(one.at, other.at, grids, growing=one.growing)
-    pieces = [piece for stretch in anywhere for piece in _between(stretch, grids)]
+    pieces = [piece for stretch in anywhere for piece in _between(stretch, grids, step)]
     for stretch in on_grid:
         pieces += [Stretch(grid, grid) for grid in grids if stretch.first <= grid <= stretch.last]
     joined: list[Stretch] = []
     for piece in sorted(pieces, key=lambda piece: piece.first):
-        if joined and joined[-1].last == piece.first - 1:
+        if joined and joined[-1].last == piece.first - step:
             joined[-1] = Stretch(joined[-1].first, piece.last)
         else:
             joined.append(piece)
     return joined
 
 
-def _between(stretch: Stretch, grids: Sequence[int]) -> Iterator[Stretch]:
+def _between(stretch: Stretch, grids: Sequence[int], step: int) -> Iterator[Stretch]:
     """Yield the parts of a stretch between the numbers of tokens that have a grid."""
     inside = [grid for grid in grids if stretch.first <= grid <= stretch.last]
-    for before, after in pairwise((stretch.first - 1, *inside, stretch.last + 1)):
-        if after - before > 1:
-            yield Stretch(before + 1, after - 1)
+    for before, after in pairwise((stretch.first - step, *inside, stretch.last + step)):
+        if after - before > step:
+            yield Stretch(before + step, after - step)
 
 
 def cost(model: Model, workload: Workload, measure: str, option: str, value: int) -> int:
@@ -222,10 +227,12 @@ def _sizes(
     high: int,
     *,
     squares: bool,
+    step: int,
 ) -> Sequence[int]:
     """Return the values from `low` to `high` at which all models are defined.
 
-    A mixer without a grid is defined from some number of tokens on, which is bisected for.
+    A mixer without a grid is defined at the multiples of `step` from some number of tokens on,
+    which is bisected for.
     """
 
     def refusal(value: int) -> str:
@@ -240,14 +247,12 @@ def _sizes(
     if squares:
         sizes = [size for size in _squares(low, high) if not refusal(size)]
     elif kind.unit == "tokens":
-        tokens = range(low, high + 1)
+        tokens = _multiples(step, low, high)
         sizes = tokens[bisect_left(tokens, True, key=lambda size: not refusal(size)) :]
     else:
         own = [model.values() for model in models if option in model.declared()]
         step = lcm(*(int(values.get(kind.multiple_of, 1)) for values in own))
-        sizes = [
-            size for size in range(-(-low // step) * step, high + 1, step) if not refusal(size)
-        ]
+        sizes = [size for size in _multiples(step, low, high) if not refusal(size)]
     if not sizes:
         names = listing(dict.fromkeys(model.variant for model in models), "and")
         why = f": at {high:,}, {refusal(high)}" if low <= high else ""
@@ -256,6 +261,10 @@ def _sizes(
             f"defined{why}"
         )
     return sizes
+
+
+def _multiples(step: int, low: int, high: int) -> range:
+    return range(-(-low // step) * step, high + 1, step)
 
 
 def _squares(low: int, high: int) -> list[int]:

@@ -299,13 +299,14 @@ def divides(
         by = f"{part_value} {part}" if part.endswith("s") else f"{part} {part_value}"
         return (
             f"{label_of(whole_name)} {whole_value} is not divisible by {by}; "
-            f"{part} can be {_some(_divisors(gcd(whole_value, beside)))}"
+            f"{part} can be {_some(divisors(gcd(whole_value, beside)))}"
         )
 
     return Constraint(whole_value % part_value == 0, sentence)
 
 
-def _divisors(number: int) -> list[int]:
+def divisors(number: int) -> list[int]:
+    """Return all divisors of a positive number, in order."""
     small = [d for d in range(1, isqrt(number) + 1) if number % d == 0]
     return sorted({*small, *(number // d for d in small)})
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.elementwise import at_least, divide
-from vitprof.allocation.kernels.views import Grads, cat, expanded, reshape, split
+from vitprof.allocation.kernels.views import Grads, expanded
 from vitprof.formulas.op import Shape
-from vitprof.values.size import ONE, Size
+from vitprof.values.size import ONE
 
 
 def total(m: Eager, x: Tensor, out: Shape, dims: Sequence[int]) -> Tensor:
@@ -111,23 +111,3 @@ def l2_norm(m: Eager, x: Tensor) -> Tensor:
     y = divide(m, x, clamped)
     m.free(clamped)
     return y
-
-
-def segment_mean(m: Eager, x: Tensor, out: Shape) -> Tensor:
-    """Follow means of views of equal segments; if some are longer, `cat` joins two means."""
-    (B, N, D), M = x.sizes, out[1]
-    length = N // M
-    rest = N.value % M.value
-    if not rest:
-        return _means(m, x, M, length)
-    longer = Size(rest, "longer segments")
-    shorter = M - longer
-    shapes = ((B, shorter * length, D), (B, longer * (length + 1), D))
-    first, last = split(m, x, shapes)
-    means = _means(m, first, shorter, length), _means(m, last, longer, length + 1)
-    return cat(m, means, out)
-
-
-def _means(m: Eager, x: Tensor, segments: Size, length: Size) -> Tensor:
-    B, _, D = x.sizes
-    return mean(m, reshape(m, x, (B, segments, length, D)), (B, segments, D), (2,))

@@ -1,7 +1,7 @@
 """Nystrom attention (Xiong et al. 2021, Nystromformer, eqs. 13 to 17).
 
 Q, K, V = X W_qkv + b            N x 3D, d = D / h channels for each of h heads
-Q~, K~                           m x d: landmarks, the means of m segments of the tokens
+Q~, K~                           m x d: landmarks, the means of m segments of N / m tokens
 F = softmax(Q K~^T / sqrt(d))    N x m
 A = softmax(Q~ K~^T / sqrt(d))   m x m
 G = softmax(Q~ K^T / sqrt(d))    m x N
@@ -10,22 +10,25 @@ Y = ((F Z) (G V)) W_out + b      N x D, with Z an approximate pseudo-inverse of 
 Z_0 = A^T / (|A|_1 |A|_inf)      maximum column sum and maximum row sum, which is 1
 Z = Z (13 I - A Z (15 I - A Z (7 I - A Z))) / 4     several iterations, eq. 14
 
-Each token is in one segment. All segments have N / m tokens if m divides N; otherwise the last
-N mod m have one token more than the others, as in the authors' code for images. The maximum
-column sum takes no gradient. The optional depthwise convolution of V, which the paper's code
-adds to Y, is left out.
+m divides N, so that each token is in one segment and all segments are equal. The maximum column
+sum takes no gradient. The optional depthwise convolution of V, which the paper's code adds to Y,
+is left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import gcd
 
+from vitprof.errors import listing
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.options import qkv_bias_option
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
-from vitprof.values.options import Constraint, whole
+from vitprof.values.options import Constraint, divisors, whole
+
+_SHOWN = 12  # numbers listed in a sentence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,26 +42,24 @@ class NystromAttention(Mixer):
     module = "vitprof.modules.mixers.nystrom:NystromAttention"
 
     landmarks: int = whole(
-        32,
+        7,
         symbol="landmarks",
         maximum=10_000,
-        help="nystrom: segments of the tokens, each with one landmark",
+        help="nystrom: equal segments of the tokens, each with one landmark",
     )
     iterations: int = whole(
         6, symbol="iterations", maximum=1_000, help="nystrom: iterations for the pseudo-inverse"
     )
     qkv_bias: bool = qkv_bias_option()
 
+    @property
+    def divisor(self) -> int:
+        return self.landmarks
+
     def admits(self, sizes: MixerSizes) -> Iterator[Constraint]:
         yield from super().admits(sizes)
-        tokens = sizes.tokens.value
-        yield Constraint(
-            self.landmarks <= tokens,
-            lambda: (
-                f"landmarks {self.landmarks} are more than the {tokens} tokens; "
-                f"landmarks can be 1 to {tokens}"
-            ),
-        )
+        fit = sizes.tokens.value % self.landmarks == 0
+        yield Constraint(fit, lambda: _do_not_divide(self.landmarks, sizes))
 
     def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
         (B, N, D), h, d = x.shape, sizes.heads, sizes.head_dim
@@ -78,7 +79,7 @@ class NystromAttention(Mixer):
         qk, v = run.linear("qkv", x, 3 * D, bias=self.qkv_bias).split((2 * D, D), -1)
         q, k = qk.reshape(B, N, 2, h, d).permute(2, 0, 3, 1, 4).unbind(0)
         v = v.reshape(B, N, h, d).transpose(1, 2)
-        means = run.segment_mean("landmarks", qk, m)
+        means = run.mean("landmarks", qk.reshape(B, m, N // m, 2 * D), 2)
         q_marks, k_marks = means.reshape(B, m, 2, h, d).permute(2, 0, 3, 1, 4).unbind(0)
         q = run.scale("scale", q)
         q_marks = run.scale("landmark_scale", q_marks)
@@ -93,3 +94,18 @@ class NystromAttention(Mixer):
         values = run.matmul("key_values", g, v)
         y = run.matmul("output", f, values)
         return run.linear("fc_out", y.transpose(1, 2).reshape(B, N, D), D)
+
+
+def _do_not_divide(landmarks: int, sizes: MixerSizes) -> str:
+    stages = {sizes.tokens.value: None, **{size.value: None for size in sizes.beside}}
+    possible = divisors(gcd(*stages))
+    near = sorted(sorted(possible, key=lambda number: abs(number - landmarks))[:_SHOWN])
+    if len(possible) == 1:
+        numbers = "the only number that does is 1"
+    elif len(near) == len(possible):
+        numbers = f"the numbers that do are {listing(near, 'and')}"
+    else:
+        numbers = f"the nearest numbers that do are {listing(near, 'and')}"
+    tokens = "1 token" if [*stages] == [1] else f"{listing(stages, 'and')} tokens"
+    sentence = f"{landmarks} landmarks do not divide {tokens}; {numbers}"
+    return f"{sentence}; {sizes.without_prefix}" if sizes.without_prefix else sentence

@@ -96,12 +96,18 @@ class Classifier(ImageModel):
 
     @derived
     def stages(self) -> tuple[Stage]:
+        without_prefix = (
+            "--pool mean --no-distillation leaves out class and distillation token"
+            if self.distillation
+            else "--pool mean leaves out the class token"
+        )
         sizes = MixerSizes(
             tokens=self._with_tokens(Size(self.patches, "patches")).named("N"),
             dim=self.size("dim"),
             heads=self.size("heads"),
             grid=None if self.prefix_tokens else self.sides,
-            scattered="the class token has no place on a grid; --pool mean has no class token",
+            scattered=f"the class token has no place on a grid; {without_prefix}",
+            without_prefix=without_prefix if self.prefix_tokens else "",
         )
         return (self.stage("blocks", self.size("depth"), sizes),)
 

@@ -75,19 +75,25 @@ class MaskedAutoencoder(ImageModel):
 
     @derived
     def stages(self) -> tuple[Stage, Stage]:
-        kept, patches = Size(self.kept, "kept"), Size(self.patches, "patches")
+        kept = self._with_token(Size(self.kept, "kept")).named("N")
+        patches = self._with_token(Size(self.patches, "patches")).named("N")
+        without_prefix = "--no-class-token leaves out the class token" if self.class_token else ""
         encoder = MixerSizes(
-            tokens=self._with_token(kept).named("N"),
+            tokens=kept,
             dim=self.size("dim"),
             heads=self.size("heads"),
             scattered="the patches that the encoder of mae keeps are scattered over the image",
+            without_prefix=without_prefix,
+            beside=(patches,),
         )
         decoder = MixerSizes(
-            tokens=self._with_token(patches).named("N"),
+            tokens=patches,
             dim=self.size("decoder_dim"),
             heads=self.size("decoder_heads"),
             grid=None if self.class_token else self.sides,
             scattered="the class token in the decoder of mae has no place on a grid",
+            without_prefix=without_prefix,
+            beside=(kept,),
         )
         return (
             self.stage("blocks", self.size("depth"), encoder),

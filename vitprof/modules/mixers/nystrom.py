@@ -1,6 +1,6 @@
 """Nystrom attention; `vitprof.formulas.mixers.nystrom` gives the equations.
 
-The axis M is the landmarks.
+The axis M is the landmarks; M divides N.
 """
 
 from __future__ import annotations
@@ -20,19 +20,6 @@ def start(a_BHMM: Tensor) -> Tensor:
     """Return A^T over the maximum column sum times the maximum row sum, 1 after a softmax."""
     greatest_BH11 = a_BHMM.detach().sum(-2, keepdim=True).amax(-1, keepdim=True)
     return a_BHMM.transpose(-2, -1) / greatest_BH11
-
-
-def segment_mean(x_BND: Tensor, segments: int) -> Tensor:
-    """Return the means of segments of the tokens; the last N mod M have one token more."""
-    B, N, D = x_BND.shape
-    length, longer = N // segments, N % segments
-    if not longer:
-        return x_BND.reshape(B, segments, length, D).mean(2)
-    shorter = segments - longer
-    first_BND, last_BND = x_BND.split((shorter * length, longer * (length + 1)), dim=1)
-    first_BMD = first_BND.reshape(B, shorter, length, D).mean(2)
-    last_BMD = last_BND.reshape(B, longer, length + 1, D).mean(2)
-    return torch.cat([first_BMD, last_BMD], dim=1)
 
 
 class InverseStep(nn.Module):
@@ -61,7 +48,7 @@ class NystromAttention(nn.Module):
         dim: int,
         heads: int,
         *,
-        landmarks: int = 32,
+        landmarks: int = 7,
         iterations: int = 6,
         qkv_bias: bool = True,
     ) -> None:
@@ -87,7 +74,7 @@ class NystromAttention(nn.Module):
         qk_BND, v_BND = self.qkv(x_BND).split((2 * D, D), dim=-1)
         q_BHNC, k_BHNC = qk_BND.reshape(B, N, 2, H, C).permute(2, 0, 3, 1, 4).unbind(0)
         v_BHNC = v_BND.reshape(B, N, H, C).transpose(1, 2)
-        means_BMD = segment_mean(qk_BND, M)
+        means_BMD = qk_BND.reshape(B, M, N // M, 2 * D).mean(2)
         q_BHMC, k_BHMC = means_BMD.reshape(B, M, 2, H, C).permute(2, 0, 3, 1, 4).unbind(0)
         q_BHNC = q_BHNC * C**-0.5
         q_BHMC = q_BHMC * C**-0.5
