@@ -38,4 +38,7 @@ class Subject(Protocol):
         """Build the torch module on a device; on `meta` it allocates nothing."""
 
     def inputs(self, batch: int, *, device: str, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """Return random inputs of the torch module on a device."""
+        """Return random inputs of the torch module on a device, in the order of its arguments."""
+
+    def keywords(self, batch: int, *, device: str, dtype: torch.dtype) -> Mapping[str, Tensor]:
+        """Return random inputs of the torch module that are given by name."""

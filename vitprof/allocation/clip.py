@@ -12,13 +12,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from vitprof.cuda.norms import foreach_norm_partials
 from vitprof.values.size import Size
 
 if TYPE_CHECKING:
     from vitprof.allocation.autograd import Tensor
     from vitprof.allocation.eager import Eager
-
-_CHUNK = 65_536  # elements that a block of `foreach_tensor_norm_cuda` reduces (`kChunkSize`)
 
 
 def clip(m: Eager, gradients: Sequence[Size], *, foreach: bool) -> None:
@@ -39,7 +38,7 @@ def clip(m: Eager, gradients: Sequence[Size], *, foreach: bool) -> None:
 def norm(m: Eager, x: Tensor) -> Tensor:
     """Allocate the norm of a tensor of one axis: `linalg_vector_norm`."""
     y = m.new((), x.dtype)
-    m.reduction(x, (0,))
+    m.reduction(x, (0,), kind="norm")
     m.free(x, y)
     return y
 
@@ -48,8 +47,7 @@ def _norms_together(m: Eager, flat: Sequence[Tensor]) -> list[Tensor]:
     """Allocate `_foreach_norm`, whose kernel on a GPU sums chunks of tensors into fp32."""
     if m.platform is None:
         return [m.new((), x.dtype) for x in flat]
-    chunks = max(-(-x.shape[0] // _CHUNK) for x in flat)
-    partial = m.new((Size(len(flat) * chunks),), "fp32")
+    partial = m.new((Size(foreach_norm_partials([x.shape[0] for x in flat])),), "bool")
     norms = [m.new((), x.dtype) for x in flat]
     m.free(partial)
     return norms

@@ -191,12 +191,12 @@ class Eager:
         self.free(*[self.new((Size(some),), "bool") for some in bytes])
 
     def reduction(
-        self, x: Tensor, dims: Sequence[int], *, result: str = "", accumulator: int = 4
+        self, x: Tensor, dims: Sequence[int], *, result: str = "", kind: str = "sum"
     ) -> None:
         """Allocate the buffers that a reduction along axes takes on a GPU, and free them."""
         if self.platform is None:
             return
-        vector = 8 if x.dtype in ("bf16", "fp16") else 4
+        accumulator, vector = reductions.widths(kind, BYTES[x.dtype])
         sizes = reductions.scratch(
             x.shape,
             x.strides,

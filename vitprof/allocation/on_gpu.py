@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -76,10 +77,7 @@ def on_gpu(
         begin, _ = follow(model, workload, every=True, platform=platform, first=True)
         first = _Batch(begin.eager.timeline)
     tree = model.program(workload.batch).tree()
-    process = _Process(Allocator(capacity=capacity))
-    if platform.cublas_workspace:
-        for _ in range(1 if workload.inference else 2):
-            process.take(platform.cublas_workspace)
+    process = Process(workload, platform, capacity=capacity)
     for size in _resident(tree, element):
         process.take(size)
     if workload.ddp != "none":
@@ -95,22 +93,16 @@ def on_gpu(
         for size in states_of(parameter, workload, element)
     ]
     batches = min(workload.accumulate, _BATCHES)
+    steps = _Steps(process)
     for step in range(1 if workload.inference else _STEPS):
         if step and workload.keep_gradients:
-            process.step([later] * batches, [])
+            steps.run([later] * batches, [])
         else:
-            process.let_go()
-            process.step([first, *[later] * (batches - 1)], [] if step else states)
+            steps.let_go()
+            steps.run([first, *[later] * (batches - 1)], [] if step else states)
     levels = timeline.levels()
-    peak = max(levels)
-    raised = [(levels[now] + most - peak, at) for now, at, most in reading.eager.convolutions]
-    workspace, convolution = max(raised, default=(0, ""))
-    return OnGpu(
-        allocated=process.allocated,
-        reserved=process.allocator.reserved.peak,
-        convolution=convolution if workspace > 0 else "",
-        workspace=max(workspace, 0),
-    )
+    convolutions = [(levels[now], at, most) for now, at, most in reading.eager.convolutions]
+    return process.found(convolutions, max(levels))
 
 
 class _Batch:
@@ -132,30 +124,71 @@ class _Batch:
                 self.ends[storage.last].append(storage)
 
 
-class _Process:
-    """Process that replays steps.
+class Process:
+    """Process that allocates on a GPU; cuBLAS has its workspaces.
+
+    Args:
+        workload: how the model is trained or run.
+        platform: GPU and version of PyTorch.
+        capacity: bytes that may be reserved; None sets no limit.
 
     Attributes:
         allocator: allocator of the process.
-        allocated: most bytes that were allocated in each phase of the last batch.
+        allocated: most bytes that were allocated in each phase, the last time it ran.
     """
 
-    def __init__(self, allocator: Allocator) -> None:
-        self.allocator = allocator
+    def __init__(self, workload: Workload, platform: Platform, *, capacity: int | None) -> None:
+        self.allocator = Allocator(capacity=capacity)
         self.allocated: dict[str, int] = {}
-        self._gradients: list[Block] = []
+        if platform.cublas_workspace:
+            for _ in range(1 if workload.inference else 2):
+                self.take(platform.cublas_workspace)
 
     def take(self, size: int) -> None:
         """Allocate memory that stays to the end of the process."""
         self.allocator.allocate(size)
 
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Note the most bytes that are allocated in the body under a name."""
+        level = self.allocator.allocated
+        level.peak = level.now
+        yield
+        self.allocated[name] = level.peak
+
+    def found(self, convolutions: Iterable[tuple[int, str, int]], peak: int) -> OnGpu:
+        """Return what the process held.
+
+        Args:
+            convolutions: bytes of tensors at each convolution of a step, its path and the largest
+                workspace that cuDNN may choose.
+            peak: most bytes of tensors in that step.
+        """
+        raised = [(level + most - peak, at) for level, at, most in convolutions]
+        workspace, convolution = max(raised, default=(0, ""))
+        return OnGpu(
+            allocated=self.allocated,
+            reserved=self.allocator.reserved.peak,
+            convolution=convolution if workspace > 0 else "",
+            workspace=max(workspace, 0),
+        )
+
+
+class _Steps:
+    """Steps on paper that a process replays."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._allocator = process.allocator
+        self._gradients: list[Block] = []
+
     def let_go(self) -> None:
         """Free the gradients."""
         for block in self._gradients:
-            self.allocator.free(block)
+            self._allocator.free(block)
         self._gradients = []
 
-    def step(self, batches: list[_Batch], states: list[int]) -> None:
+    def run(self, batches: list[_Batch], states: list[int]) -> None:
         """Replay a step of one or more batches, in which the optimizer makes these states."""
         for batch in batches[:-1]:
             self._run(batch, ("forward", "backward"))
@@ -164,17 +197,15 @@ class _Process:
     def _run(self, batch: _Batch, phases: tuple[str, ...], states: Iterable[int] = ()) -> None:
         live: dict[int, Block] = {}
         for name in phases:
-            level = self.allocator.allocated
-            level.peak = level.now
-            for size in states if name == "optimizer" else ():
-                self.take(size)
-            for instant in range(*batch.phases[name]):
-                storage = batch.begins.get(instant)
-                if storage is not None:
-                    live[instant] = self.allocator.allocate(storage.bytes)
-                for ended in batch.ends.get(instant, ()):
-                    self.allocator.free(live.pop(ended.birth))
-            self.allocated[name] = level.peak
+            with self._process.phase(name):
+                for size in states if name == "optimizer" else ():
+                    self._process.take(size)
+                for instant in range(*batch.phases[name]):
+                    storage = batch.begins.get(instant)
+                    if storage is not None:
+                        live[instant] = self._allocator.allocate(storage.bytes)
+                    for ended in batch.ends.get(instant, ()):
+                        self._allocator.free(live.pop(ended.birth))
         self._gradients += live.values()
 
 

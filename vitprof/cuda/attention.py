@@ -12,6 +12,8 @@ from enum import Enum
 
 from vitprof.cuda.platform import Platform
 
+MASK_UNIT = 16  # keys: a mask of the memory-efficient kernel is padded to a multiple
+
 
 class Kernel(Enum):
     """Kernel of fused attention."""
@@ -21,8 +23,8 @@ class Kernel(Enum):
     EFFICIENT = "efficient"
 
 
-def kernel_of(platform: Platform, *, bits: int, head_dim: int) -> Kernel:
-    """Return the kernel that `scaled_dot_product_attention` runs without a mask.
+def kernel_of(platform: Platform, *, bits: int, head_dim: int, mask: str = "none") -> Kernel:
+    """Return the kernel that `scaled_dot_product_attention` runs.
 
     cuDNN comes first on compute capability 9 and 10, measured with PyTorch 2.11; before, and on
     other GPUs, flash, then the memory-efficient one. Flash and cuDNN take only 16 bits, flash
@@ -32,12 +34,13 @@ def kernel_of(platform: Platform, *, bits: int, head_dim: int) -> Kernel:
         platform: GPU and version of PyTorch.
         bits: bits of an element.
         head_dim: channels of a head, of queries, keys and values.
+        mask: `none`, `fixed`, which flash does not take, or `trained`, which cuDNN does not either.
     """
     major = platform.gpu.capability[0]
     by_cudnn = major in (9, 10) and platform.torch >= (2, 11)
-    if bits == 16 and by_cudnn and head_dim % 8 == 0 and head_dim <= 128:
+    if bits == 16 and by_cudnn and head_dim % 8 == 0 and head_dim <= 128 and mask != "trained":
         return Kernel.CUDNN
-    if bits == 16 and major >= 8 and head_dim <= 256:
+    if bits == 16 and major >= 8 and head_dim <= 256 and mask == "none":
         return Kernel.FLASH
     return Kernel.EFFICIENT
 

@@ -35,6 +35,28 @@ class _Axis:
     into: int
 
 
+def widths(kind: str, element: int) -> tuple[int, int]:
+    """Return bytes of a partial result, and values that a thread reads at once.
+
+    `ReduceSumProdKernel.cu`, `ReduceMomentKernel.cu`, `ReduceNormKernel.cu`,
+    `ReduceMinValuesKernel.cu`, `ReduceArgMaxKernel.cu`.
+
+    Args:
+        kind: `sum`, `mean`, `norm`, `extreme` (without its place), `place` of an extreme, or
+            `deviation`.
+        element: bytes of an element of the input.
+    """
+    if kind == "sum":
+        return max(4, element), 8 if element == 2 else 4
+    if kind == "extreme":
+        return element, 4
+    if kind == "place":
+        return 16, 4
+    if kind == "deviation":
+        return 16, 2
+    return max(4, element), 4
+
+
 def scratch(
     shape: Sequence[int],
     strides: Sequence[int],

@@ -183,6 +183,10 @@ class Model(BlockOptions):
 
         return (torch.randn(self.input_shape(batch), device=device, dtype=dtype),)
 
+    def keywords(self, batch: int, *, device: str, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+        """Return no inputs by name."""
+        return {}
+
     def conditions(self) -> dict[str, Value]:
         """Return every choice that a count depends on: model, mixer and their options."""
         return {

@@ -1,42 +1,61 @@
 """CUDA kernels emulated for a trace on fake tensors of the CPU, as far as memory goes.
 
 A build of PyTorch without CUDA cannot run autograd on fake tensors of a GPU. So a trace runs on
-fake tensors of the CPU, and functions that differ on a GPU are replaced by name: fused attention
-(flash for elements of two bytes, efficient for four), the fused kernels of RMSNorm and dropout,
-and the functions that autocast computes in fp32 on a GPU but not on a CPU.
+fake tensors of the CPU, and functions that differ on a GPU are replaced: fused attention, the
+fused kernels of RMSNorm, dropout and softmax in fp16, and the functions that autocast computes
+in fp32 on a GPU but not on a CPU.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import cache
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-_ATEN = torch.ops.aten
+from vitprof.cuda.attention import Kernel, kernel_of
+from vitprof.running import autocast
+from vitprof.running.fused import Attention, Dropout, HalfSoftmax, RMSNorm, padded_mask
 
-# Of PyTorch's "CUDA ops that can autocast to float32", those that the models use.
-_IN_FP32 = {
-    functional.layer_norm,
-    functional.rms_norm,
-    functional.softmax,
-    functional.cross_entropy,
-    torch.sum,
-    Tensor.sum,
-    Tensor.softmax,
-    Tensor.exp,
-    Tensor.pow,
-    Tensor.square,
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from vitprof.cuda.platform import Platform
+
+_ATEN = torch.ops.aten
+_NORMS = {
+    _ATEN.native_layer_norm.default,
+    _ATEN.native_batch_norm.default,
+    _ATEN.native_group_norm.default,
 }
-_NORMS = {_ATEN.native_layer_norm.default, _ATEN.native_batch_norm.default}
+# Modules whose functions are written in Python and call others, which have to be seen too.
+_IN_PYTHON = ("torch.nn.functional", "torch.functional", "torch._tensor", "torch.autograd")
+_CHECKS = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
 
 
 class GpuKernels(TorchFunctionMode):
-    """Mode that replaces functions that a GPU computes by other kernels or in another dtype."""
+    """Mode that replaces functions that a GPU computes by other kernels or in another dtype.
+
+    Args:
+        platform: GPU whose kernels run; None for flash attention of 16 bits, the efficient one
+            of fp32, and casts where a kernel of a named GPU needs none.
+        in_place: makes a context in which the next sum is added in place.
+    """
+
+    def __init__(
+        self,
+        platform: Platform | None = None,
+        in_place: Callable[[], AbstractContextManager[None]] | None = None,
+    ) -> None:
+        super().__init__()
+        self._platform = platform
+        self._in_place = in_place
+        self._within: set[Callable[..., Any]] = set()
 
     def __torch_function__(
         self,
@@ -45,49 +64,135 @@ class GpuKernels(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        if func is functional.scaled_dot_product_attention:
-            return _fused_attention(*args)
-        if func is torch.linalg.vector_norm and torch.is_autocast_enabled("cpu"):
-            # Its own `dtype` needs no copy in fp32.
-            return func(*args, **{**(kwargs or {}), "dtype": torch.float32})
-        if func in _IN_FP32 and torch.is_autocast_enabled("cpu") and args[0].is_floating_point():
-            args = (args[0].float(), *args[1:])
-        if func is functional.rms_norm:
-            return _FusedRMSNorm.apply(args[0], (kwargs or {})["weight"])
-        if func is functional.dropout and (kwargs or {})["training"]:
-            return _NativeDropout.apply(args[0])
-        return func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if _is_in_python(func) and func not in self._within:
+            self._within.add(func)
+            try:
+                with self:
+                    return _unchecked(func)(*args, **kwargs)
+            finally:
+                self._within.discard(func)
+        replaced = _REPLACED.get(getattr(func, "__name__", ""))
+        if replaced is not None:
+            made = replaced(self, *args, **kwargs)
+            if made is not None:
+                return made
+        if autocast.is_on():
+            exact = self._platform is not None
+            args, kwargs = autocast.cast(func, args, kwargs, exact=exact)
+        return func(*args, **kwargs)
+
+    def attention(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        *,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Tensor | None:
+        """Return fused attention, or what it is composed of where no kernel takes it."""
+        q, k, v = autocast.lowered(q), autocast.lowered(k), autocast.lowered(v)
+        if q.ndim != 4 or not q.numel() or not k.numel():
+            return None
+        mask = attn_mask
+        if mask is not None:
+            mask = _as_numbers(mask, q) if mask.dtype == torch.bool else autocast.lowered(mask)
+        kernel = self._kernel(q, v, mask)
+        if k.shape[1] != q.shape[1] and (kernel is Kernel.EFFICIENT or not enable_gqa):
+            made: Tensor = _ATEN._scaled_dot_product_attention_math(
+                q, k, v, mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+            )[0]
+            return made
+        keeps = torch.is_grad_enabled() and any(
+            one.requires_grad for one in (q, k, v, mask) if one is not None
+        )
+        if mask is not None and kernel is Kernel.EFFICIENT:
+            mask = padded_mask(mask, q, k)
+        if self._platform is not None:
+            return Attention.apply(q, k, v, mask, kernel, keeps)
+        if kernel is Kernel.EFFICIENT:
+            return _ATEN._scaled_dot_product_efficient_attention(
+                q, k, v, mask, keeps, dropout_p, is_causal, scale=scale
+            )[0]
+        return _ATEN._scaled_dot_product_flash_attention(
+            q, k, v, dropout_p, is_causal, scale=scale
+        )[0]
+
+    def _kernel(self, q: Tensor, v: Tensor, mask: Tensor | None) -> Kernel:
+        bits = 8 * q.element_size()
+        if self._platform is None:
+            return Kernel.FLASH if bits == 16 and mask is None else Kernel.EFFICIENT
+        words = "none" if mask is None else "trained" if mask.requires_grad else "fixed"
+        head_dim = q.shape[-1]
+        if v.shape[-1] != head_dim:
+            return Kernel.EFFICIENT
+        return kernel_of(self._platform, bits=bits, head_dim=head_dim, mask=words)
+
+    def rms_norm(
+        self,
+        x: Tensor,
+        normalized_shape: list[int],
+        weight: Tensor | None = None,
+        eps: float | None = None,
+    ) -> Tensor:
+        """Return the result of the fused RMSNorm."""
+        if autocast.is_on() and x.dtype in (torch.bfloat16, torch.float16):
+            x = x.float()
+        always = self._platform is None
+        return RMSNorm.apply(x, weight, len(normalized_shape), always)
+
+    def dropout(self, x: Tensor, p: float, train: bool) -> Tensor | None:
+        """Return the result of the fused dropout; None where it is composed."""
+        if not train or not 0 < p < 1 or not x.numel():
+            return None
+        return Dropout.apply(x)
+
+    def softmax(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor | None:
+        """Return a softmax that autocast computes in fp32 from fp16 as it is; None for others."""
+        if self._platform is None or not autocast.is_on() or x.dtype != torch.float16:
+            return None
+        return HalfSoftmax.apply(x)
+
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
+        """Return a linear layer that adds its bias in place; None where it is one product."""
+        if self._in_place is None or bias is None or x.ndim == 2 or x.is_contiguous():
+            return None
+        with self._in_place():
+            return functional.linear(x, weight, bias)
 
 
-class _NativeDropout(Function):
-    """Tensors of `native_dropout`, which saves a mask of one byte per element."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        mask = torch.empty_like(x, dtype=torch.bool)
-        y = torch.empty_like(x)
-        ctx.save_for_backward(mask)
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        (mask,) = ctx.saved_tensors
-        return gradients[0].new_empty(mask.shape)
+_REPLACED: dict[str, Callable[..., Tensor | None]] = {
+    "scaled_dot_product_attention": GpuKernels.attention,
+    "rms_norm": GpuKernels.rms_norm,
+    "dropout": GpuKernels.dropout,
+    "softmax": GpuKernels.softmax,
+    "linear": GpuKernels.linear,
+}
 
 
-class _FusedRMSNorm(Function):
-    """Tensors of the fused kernel, which saves its input, the gain and an fp32 root per row."""
+def _is_in_python(func: Callable[..., Any]) -> bool:
+    return isinstance(func, FunctionType) and func.__module__ in _IN_PYTHON
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        y = torch.empty_like(x)
-        ctx.save_for_backward(x, weight, x.new_empty(x.shape[:-1], dtype=torch.float32))
-        return y
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
-        x, weight, _ = ctx.saved_tensors
-        return torch.empty_like(x), torch.empty_like(weight)
+@cache
+def _unchecked(func: FunctionType) -> Callable[..., Any]:
+    """Return a copy of a function that runs at once, so that a mode sees the functions it calls.
+
+    PyTorch's functions in Python first look if a mode wants them, and the mode is off within them.
+    """
+    names = {**func.__globals__, **dict.fromkeys(_CHECKS, lambda *_: False)}
+    copied = FunctionType(func.__code__, names, func.__name__, func.__defaults__, func.__closure__)
+    copied.__kwdefaults__ = func.__kwdefaults__
+    return copied
+
+
+def _as_numbers(mask: Tensor, q: Tensor) -> Tensor:
+    """Return a mask of truths as one that is added to the scores."""
+    return torch.zeros_like(mask, dtype=q.dtype).masked_fill_(mask.logical_not(), float("-inf"))
 
 
 def statistics_in_fp32(func: object, result: Any) -> Any:
@@ -96,15 +201,3 @@ def statistics_in_fp32(func: object, result: Any) -> Any:
         return result
     y, *statistics = result
     return (y, *(found.float() for found in statistics))
-
-
-def _fused_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    if torch.is_autocast_enabled("cpu"):
-        dtype = torch.get_autocast_dtype("cpu")
-        q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
-    if q.dtype == torch.float32:
-        keeps = torch.is_grad_enabled() and q.requires_grad
-        made: Tensor = _ATEN._scaled_dot_product_efficient_attention(q, k, v, None, keeps)[0]
-    else:
-        made = _ATEN._scaled_dot_product_flash_attention(q, k, v)[0]
-    return made

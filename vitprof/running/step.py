@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
 from vitprof.allocation.buckets import buckets
+from vitprof.errors import SpecError
 from vitprof.modules.block import Block
 from vitprof.modules.drop_path import DropPath
 from vitprof.running.lamb import Lamb
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from vitprof.subject import Subject
 
 Phase = Callable[[str], AbstractContextManager[None]]
+Loss = Callable[[Any], Tensor]  # of a module's output
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -40,11 +43,19 @@ class Step:
         model: model that is trained or run.
         workload: batch, dtypes, optimizer and the like.
         device: device of the model and its inputs.
-        around: makes a context manager for the model's forward pass.
+        around: makes a context manager for the model's forward and backward pass.
+        loss: loss of the module's output; None for `loss_of`.
 
     Attributes:
         module: the torch model.
+        buckets: buckets of DistributedDataParallel; empty if there are none.
+        inputs: what the module is called with, in order.
+        keywords: what it is called with by name.
+        labels: label of each image.
         optimizer: None in inference.
+
+    Raises:
+        SpecError: the module has no activation checkpointing that the workload asks for.
     """
 
     def __init__(
@@ -54,29 +65,25 @@ class Step:
         *,
         device: str,
         around: Callable[[], AbstractContextManager[object]] = nullcontext,
+        loss: Loss | None = None,
     ) -> None:
         self.model = model
         self.workload = workload
         self._around = around
+        self._loss = self.loss_of if loss is None else loss
         self.device = torch.device(device)
         self.dtype = DTYPES[workload.dtype]
         weights = torch.float32 if workload.autocast else self.dtype
         self.module = model.build(device=device, dtype=weights).train(not workload.inference)
+        self.buckets: list[Tensor] = []
         if workload.ddp != "none":
-            _fill_buckets(self.module, view=workload.ddp == "view")
+            self.buckets = _fill_buckets(self.module, view=workload.ddp == "view")
         self.inputs = model.inputs(workload.batch, device=device, dtype=weights)
+        self.keywords = model.keywords(workload.batch, device=device, dtype=weights)
         self.labels = torch.zeros(workload.batch, dtype=torch.int64, device=device)
         self.optimizer = None if workload.inference else optimizer(self.module, workload)
         if workload.checkpoint:
-            for submodule in self.module.modules():
-                if isinstance(submodule, Block):
-                    submodule.forward = partial(  # type: ignore[method-assign]
-                        checkpoint,
-                        submodule.forward,
-                        use_reentrant=False,
-                        preserve_rng_state=_draws(submodule),
-                        context_fn=lambda: (nullcontext(), around()),
-                    )
+            _checkpoint(self.module)
 
     def __call__(self, phase: Phase = _unwatched) -> None:
         """Run one step, each part of it within `phase(name)`."""
@@ -86,11 +93,11 @@ class Step:
             return
         self.optimizer.zero_grad(set_to_none=not self.workload.keep_gradients)
         for _ in range(self.workload.accumulate - 1):
-            self.forward().backward()
+            self._backward(self.forward())
         with phase("forward"):
             loss = self.forward()
         with phase("backward"):
-            loss.backward()
+            self._backward(loss)
         del loss
         with phase("optimizer"):
             if self.workload.clip:
@@ -99,18 +106,62 @@ class Step:
             self.optimizer.step()
 
     def forward(self) -> Tensor:
-        """Return the loss: the model's own, cross entropy of logits, or the mean of the output."""
+        """Return the loss of the module's output."""
         autocast = torch.autocast(self.device.type, self.dtype, enabled=self.workload.autocast)
         with autocast, self._around():
-            output = self.module(*self.inputs)
-            if isinstance(output, tuple):
-                loss = output[0]
-            elif self.model.classifies:
-                loss = F.cross_entropy(output, self.labels)
-            else:
-                loss = output.mean()
-        assert isinstance(loss, Tensor)
-        return loss
+            output = self.module(*self.inputs, **self.keywords)
+            return self._loss(output)
+
+    def loss_of(self, output: Any) -> Tensor:
+        """Return the module's own loss, cross entropy of logits, or the mean of the output.
+
+        Its own is `output.loss`, or the first of a tuple if that has one element. Logits are the
+        first tensor of a classifier, (B, classes), against labels 0; the mean is of that tensor.
+
+        Raises:
+            SpecError: the output has no tensor.
+        """
+        own = getattr(output, "loss", None)
+        if isinstance(own, Tensor):
+            return own
+        tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        floating = [tensor for tensor in tensors if tensor.is_floating_point()]
+        if not floating:
+            raise SpecError("the module returns no tensor of which a loss could be; give a loss")
+        first = floating[0]
+        if isinstance(output, tuple) and not first.ndim:
+            return first
+        if self.model.classifies:
+            return F.cross_entropy(first, self.labels)
+        return first.mean()
+
+    def _backward(self, loss: Tensor) -> None:
+        # Blocks are recomputed in it, with the functions of the device.
+        with self._around():
+            torch.autograd.backward(loss)
+
+
+def _checkpoint(module: nn.Module) -> None:
+    """Turn on activation checkpointing: of each of our blocks, or by the module's own switch."""
+    blocks = [part for part in module.modules() if isinstance(part, Block)]
+    for block in blocks:
+        block.forward = partial(  # type: ignore[method-assign]
+            checkpoint, block.forward, use_reentrant=False, preserve_rng_state=_draws(block)
+        )
+    if blocks:
+        return
+    if callable(switch := getattr(module, "set_grad_checkpointing", None)):  # of timm
+        switch(True)
+    elif callable(switch := getattr(module, "gradient_checkpointing_enable", None)):
+        try:
+            switch()  # of transformers
+        except ValueError as error:
+            raise SpecError(f"{type(module).__name__} has no checkpointing: {error}") from error
+    else:
+        raise SpecError(
+            f"{type(module).__name__} has neither set_grad_checkpointing nor "
+            "gradient_checkpointing_enable, which turn checkpointing on; leave out checkpoint"
+        )
 
 
 def _draws(block: nn.Module) -> bool:
@@ -137,14 +188,14 @@ def _trained(module: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
-def _fill_buckets(module: nn.Module, *, view: bool) -> None:
-    """Register hooks that copy gradients into buckets when they are ready.
+def _fill_buckets(module: nn.Module, *, view: bool) -> list[Tensor]:
+    """Return buckets, with hooks that copy gradients into them when they are ready.
 
     Args:
         module: the model.
         view: replace the gradients by views of the buckets.
     """
-    trained = _trained(module)
+    trained, made = _trained(module), []
     for places in buckets([parameter.nbytes for parameter in trained]):
         own = [trained[place] for place in places]
         bucket = torch.zeros(
@@ -154,6 +205,8 @@ def _fill_buckets(module: nn.Module, *, view: bool) -> None:
         for parameter, part in zip(own, parts, strict=True):
             copy = partial(_copy, part.view_as(parameter), view=view)
             parameter.register_post_accumulate_grad_hook(copy)
+        made.append(bucket)
+    return made
 
 
 def _copy(part: Tensor, parameter: Tensor, *, view: bool) -> None:

@@ -9,26 +9,45 @@ is no tensor and is not included.
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
 
-from vitprof.running.gpu_kernels import GpuKernels, statistics_in_fp32
-from vitprof.running.step import Step
+from vitprof.allocation.timeline import KINDS, Peak
+from vitprof.running.ledger import Ledger
+from vitprof.running.step import Loss, Phase, Step
 
 if TYPE_CHECKING:
+    from vitprof.cuda.platform import Platform
     from vitprof.request.workload import Workload
     from vitprof.subject import Subject
 
 _STEPS = 2  # the optimizer's states exist from the second step on
+_SETTLED = 3  # the cache of a GPU's allocator no longer changes after two
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracedStorage:
+    """Storage that is held at a peak.
+
+    Attributes:
+        kind: one of `vitprof.allocation.timeline.KINDS`.
+        at: path of the submodule that allocated it, or saves it; empty if not known.
+        bytes: its bytes.
+        shape: shape of the tensor that it was allocated for.
+        dtype: dtype of that tensor, as PyTorch names it.
+    """
+
+    kind: str
+    at: str
+    bytes: int
+    shape: tuple[int, ...]
+    dtype: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +60,25 @@ class Trace:
         functions: ATen's function that made each allocation of `levels`; empty at a beginning.
         events: every allocation and every free, in order: number of the allocation, and its
             bytes, negative if it is freed. The model's construction comes first.
+        built: number of events before the first step.
+        phases: of the last step, the first event of each phase and the first after it.
+        peaks: the peak of each phase, with the path that ran and its bytes by kind; its instant
+            is the index of an event.
+        held: storages that are held at the highest peak.
+        saved: bytes that are saved for the backward pass, by the path that saves them first.
+        convolutions: path, level and largest workspace of each convolution, by phase.
     """
 
     by_phase: dict[str, int]
     levels: dict[str, tuple[int, ...]]
     functions: dict[str, tuple[str, ...]]
     events: tuple[tuple[int, int], ...]
+    built: int
+    phases: dict[str, tuple[int, int]]
+    peaks: dict[str, Peak]
+    held: tuple[TracedStorage, ...]
+    saved: dict[str, int]
+    convolutions: dict[str, tuple[tuple[int, str, int], ...]]
 
     @property
     def phase(self) -> str:
@@ -59,81 +91,110 @@ class Trace:
         return self.by_phase[self.phase]
 
 
-def trace(model: Subject, workload: Workload) -> Trace:
-    """Trace a step of `model` under `workload`, on fake tensors of the CPU."""
+def trace(
+    model: Subject,
+    workload: Workload,
+    *,
+    platform: Platform | None = None,
+    loss: Loss | None = None,
+) -> Trace:
+    """Trace a step of `model` under `workload`, on fake tensors of the CPU.
+
+    Args:
+        model: model that is trained or run.
+        workload: batch, dtypes, optimizer and the like.
+        platform: GPU whose kernels' own memory is booked too, with tensors as eager PyTorch makes
+            them; None for the tensors of the trace alone.
+        loss: loss of the module's output; None for that of `vitprof.running.step.Step`.
+    """
     on_gpu = workload.device == "cuda"
-    ledger = _Ledger(on_gpu=on_gpu)
-    with FakeTensorMode(), ledger:
-        step = Step(model, workload, device="cpu", around=GpuKernels if on_gpu else nullcontext)
-        for _ in range(_STEPS):
-            step(phase=ledger.phase)
+    ledger = Ledger(on_gpu=on_gpu, platform=platform)
+    paths = ledger.paths
+    with FakeTensorMode(), ledger, paths.watched():
+        around = ledger.around if on_gpu else nullcontext
+        step = Step(model, workload, device="cpu", around=around, loss=loss)
+        paths.name(step.module)
+        _book_resident(ledger, step)
+        built, ledger.is_built = len(ledger.events), True
+        steps = _STEPS if platform is None else _SETTLED
+        for number in range(1 if workload.inference else steps):
+            step(phase=_phases(ledger, workload, saves=number == steps - 1))
+            if not number and step.optimizer is not None:
+                ledger.book("optimizer", _states(step.module, step.optimizer))
+    return _traced(ledger, built)
+
+
+def _phases(ledger: Ledger, workload: Workload, *, saves: bool) -> Phase:
+    """Return what watches the phases of a step, and what its forward pass saves if it `saves`."""
+    outside = {"forward": "loss", "backward": "", "optimizer": workload.optimizer}
+
+    @contextmanager
+    def phase(name: str) -> Iterator[None]:
+        ledger.paths.outside = outside[name]
+        with ExitStack() as stack:
+            if saves and name == "forward":
+                stack.enter_context(ledger.watch_saved())
+            stack.enter_context(ledger.phase(name))
+            yield
+
+    return phase
+
+
+def _book_resident(ledger: Ledger, step: Step) -> None:
+    """Book what is there before a step: parameters, inputs, and all else as buffers."""
+    module = step.module
+    ledger.book("parameters", ((_owner(path), one) for path, one in module.named_parameters()))
+    inputs = (*step.inputs, *step.keywords.values(), step.labels)
+    ledger.book("inputs", (("", one) for one in inputs))
+    ledger.book("gradients", (("", one) for one in step.buckets))
+    ledger.book("buffers", ((_owner(path), one) for path, one in module.named_buffers()))
+    ledger.book_rest("buffers", "temporaries")
+    if step.optimizer is not None:
+        ledger.watch_gradients(module)
+
+
+def _states(module: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
+    for path, parameter in module.named_parameters():
+        for state in optimizer.state.get(parameter, {}).values():
+            if isinstance(state, Tensor):
+                yield _owner(path), state
+
+
+def _owner(path: str) -> str:
+    return path.rpartition(".")[0]
+
+
+def _traced(ledger: Ledger, built: int) -> Trace:
+    peaks = {phase: _peak(ledger, phase) for phase in ledger.levels}
+    highest = max(peaks.values(), key=lambda peak: peak.bytes)
     return Trace(
         by_phase={phase: max(levels) for phase, levels in ledger.levels.items()},
         levels={phase: tuple(levels) for phase, levels in ledger.levels.items()},
         functions={phase: tuple(names) for phase, names in ledger.functions.items()},
         events=tuple(ledger.events),
+        built=built,
+        phases=ledger.phases,
+        peaks=peaks,
+        held=tuple(_held(ledger, highest.instant)),
+        saved=ledger.saved,
+        convolutions={phase: tuple(some) for phase, some in ledger.convolutions.items()},
     )
 
 
-class _Ledger(TorchDispatchMode):
-    """Ledger of every storage from the call that first returns it until it is freed."""
+def _peak(ledger: Ledger, phase: str) -> Peak:
+    levels = ledger.levels[phase]
+    place = levels.index(max(levels))
+    instant = ledger.instants[phase][place]
+    by_kind = dict.fromkeys(KINDS, 0)
+    for storage in _held(ledger, instant):
+        by_kind[storage.kind] += storage.bytes
+    return Peak(
+        bytes=levels[place], at=ledger.places[phase][place], by_kind=by_kind, instant=instant
+    )
 
-    def __init__(self, *, on_gpu: bool) -> None:
-        super().__init__()
-        self._on_gpu = on_gpu
-        self.levels: dict[str, list[int]] = {}
-        self.functions: dict[str, list[str]] = {}
-        self.events: list[tuple[int, int]] = []
-        self._seen = 0
-        self._live: dict[int, weakref.ref[torch.UntypedStorage]] = {}
-        self._bytes = 0
-        self._phase = self._running = ""
 
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Book allocations in the body under a phase."""
-        self._phase = name
-        self.levels[name], self.functions[name] = [], []
-        self._running = ""
-        self._book(0)
-        yield
-        self._phase = ""
-
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., Any],
-        types: object,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        self._running = str(func)
-        if self._on_gpu:
-            result = statistics_in_fp32(func, result)
-        tree_map_only(Tensor, self._note, result)
-        return result
-
-    def _note(self, tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        key, size = storage._cdata, storage.nbytes()
-        known = self._live.get(key)
-        if not size or (known is not None and known() is not None):
-            return
-
-        self._seen += 1
-        number = self._seen
-
-        def end(_: object) -> None:
-            self._bytes -= size
-            self._live.pop(key, None)
-            self.events.append((number, -size))
-
-        self.events.append((number, size))
-        self._live[key] = weakref.ref(storage, end)
-        self._book(size)
-
-    def _book(self, size: int) -> None:
-        self._bytes += size
-        if self._phase:
-            self.levels[self._phase].append(self._bytes)
-            self.functions[self._phase].append(self._running)
+def _held(ledger: Ledger, event: int) -> Iterator[TracedStorage]:
+    for one in ledger.bookings:
+        if one.begin <= event and (one.end is None or one.end > event):
+            kind, at = one.at(event)
+            yield TracedStorage(kind=kind, at=at, bytes=one.bytes, shape=one.shape, dtype=one.dtype)

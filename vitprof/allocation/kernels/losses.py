@@ -5,14 +5,14 @@ from __future__ import annotations
 from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.elementwise import multiply, square, subtract
-from vitprof.allocation.kernels.norms import softmax
+from vitprof.allocation.kernels.norms import log_softmax
 from vitprof.allocation.kernels.reductions import mean, repeated
 
 
 def cross_entropy(m: Eager, logits: Tensor) -> Tensor:
     """Follow the log-softmax, in fp32 by autocast, and its mean over the labels."""
     logits = m.cast(logits, m.weight_dtype)
-    x = softmax(m, logits)
+    x = log_softmax(m, logits)
     node = m.node(x)
     m.save(node, x)
     loss, weight = m.new((), x.dtype), m.new((), x.dtype)
@@ -48,4 +48,7 @@ def _total(m: Eager, x: Tensor) -> Tensor:
     node = m.node(x)
     sizes = x.sizes
     dims = tuple(range(len(sizes)))
-    return m.made(m.new((), x.dtype), node, (x,), lambda g, kept: [repeated(m, g[0], sizes, dims)])
+    total = m.new((), x.dtype)
+    m.reduction(x, dims)
+    m.free(total)
+    return m.made(total, node, (x,), lambda g, kept: [repeated(m, g[0], sizes, dims)])

@@ -33,7 +33,7 @@ def mean(m: Eager, x: Tensor, out: Shape, dims: Sequence[int]) -> Tensor:
         return [m.with_scalar(repeated(m, grads[0], sizes, dims))]
 
     y = averaged(m, x, out, x.dtype)
-    m.reduction(x, dims)
+    m.reduction(x, dims, kind="mean")
     m.free(y)
     return m.made(y, node, (x,), back)
 
@@ -68,7 +68,7 @@ def maximum(m: Eager, x: Tensor, out: Shape) -> Tensor:
     y = m.new(out, x.dtype)
     reduced = [dim for dim, size in enumerate(out) if size.value != x.shape[dim]]
     if len(out) == len(x.shape):
-        m.reduction(x, reduced)
+        m.reduction(x, reduced, kind="extreme")
     m.free(x, y)
     return y
 
@@ -88,7 +88,7 @@ def length(m: Eager, x: Tensor) -> Tensor:
     node = m.node(x)
     m.save(node, x)  # in the order of the names
     y = m.new((*x.sizes[:-1], ONE), dtype)
-    m.reduction(x, (len(x.sizes) - 1,), result=dtype)
+    m.reduction(x, (len(x.sizes) - 1,), result=dtype, kind="norm")
     m.free(y)
     m.save(node, y)
 

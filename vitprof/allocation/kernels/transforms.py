@@ -87,11 +87,16 @@ def half_fft(m: Eager, x: Tensor, out: Shape) -> Tensor:
 
 
 def inverse_half_fft(m: Eager, x: Tensor, out: Shape, dtype: str) -> Tensor:
-    """Follow `irfft2`."""
+    """Follow `irfft2`; on a GPU it overwrites its input, so that a clone is transformed.
+
+    `_fft_c2r_cufft` in SpectralOps.cpp.
+    """
     node = m.node(x)
     dims = (1, 2)
     sizes = x.sizes
     y = m.new(out, "fp32", _innermost(out, x.strides, dims))
+    if m.platform is not None:
+        m.free(y, m.like(x))
 
     def back(grads: Grads, saved: Grads) -> list[Tensor]:
         return [m.new(sizes, "complex64", _innermost(sizes, grads[0].strides, dims))]

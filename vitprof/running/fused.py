@@ -1,0 +1,142 @@
+"""Fused kernels of a GPU as functions of autograd, which make the same tensors on any device.
+
+The tensors are those of `vitprof.allocation.kernels`, in the same order: what a kernel saves, its
+results, and the buffers that it takes while it runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.nn import functional
+
+from vitprof.cuda.attention import (
+    MASK_UNIT,
+    Kernel,
+    backward_scratch,
+    log_sum_rows,
+    random_states,
+)
+
+
+class Attention(Function):
+    """Tensors of fused attention of (B, heads, queries, d) to (B, heads, queries, d of v)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, kernel: Kernel, keeps: bool
+    ) -> Tensor:
+        B, h, N, _ = q.shape
+        by_tokens = kernel is Kernel.EFFICIENT
+        shape = (*q.shape[:-1], v.shape[-1])
+        y = _by_tokens(q, shape) if by_tokens or shape != q.shape else torch.empty_like(q)
+        beside = []
+        if keeps or not by_tokens:
+            beside.append(q.new_empty((B, h, log_sum_rows(kernel, N)), dtype=torch.float32))
+        beside += [_bytes(q, size) for size in random_states(kernel)]
+        ctx.kernel, ctx.masked = kernel, mask is not None
+        ctx.save_for_backward(q, k, v, *([] if mask is None else [mask]), y, *beside)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        kept = ctx.saved_tensors
+        q, k, v = kept[:3]
+        (B, h, N, d), kernel, bits = q.shape, ctx.kernel, 8 * q.element_size()
+        sizes = backward_scratch(kernel, heads=B * h, queries=N, head_dim=d, bits=bits)
+        of_mask = None
+        if kernel is Kernel.EFFICIENT:  # the gradient times the output, summed and copied
+            product = q.new_empty(kept[3 + ctx.masked].shape, dtype=torch.float32)
+            rows = [q.new_empty((B, h, N), dtype=torch.float32) for _ in "ab"]
+            del product, rows[0]
+            made = [_by_tokens(one, one.shape) for one in (q, k, v)]
+            if ctx.needs_input_grad[3]:
+                keys = k.shape[-2]
+                padded = -(-keys // MASK_UNIT) * MASK_UNIT
+                of_mask = q.new_empty((B, h, N, padded))[..., :keys]
+            sizes = sizes[1:]
+        else:
+            made = [torch.empty_like(one) for one in (q, k, v)]
+        own = [_bytes(q, size) for size in sizes]
+        del own
+        return (*made, of_mask, None, None)
+
+
+def padded_mask(mask: Tensor, q: Tensor, k: Tensor) -> Tensor:
+    """Return a mask as the memory-efficient kernel reads it (`sdp_utils.cpp`, `pad_bias`)."""
+    keys = mask.shape[-1]
+    aligned = mask.stride(-1) == 1 and all(stride % MASK_UNIT == 0 for stride in mask.stride()[:-1])
+    if not aligned:
+        mask = functional.pad(mask, (0, MASK_UNIT - keys % MASK_UNIT))[..., :keys]
+    return mask.expand(*q.shape[:2], q.shape[2], k.shape[2])
+
+
+class Dropout(Function):
+    """Tensors of `native_dropout`, which saves a mask of one byte per element."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        mask = torch.empty_like(x, dtype=torch.bool)
+        y = torch.empty_like(x)
+        ctx.save_for_backward(mask)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (mask,) = ctx.saved_tensors
+        return gradients[0].new_empty(mask.shape)
+
+
+class RMSNorm(Function):
+    """Tensors of the fused kernel, which saves its input, the gain and an fp32 root per row."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor | None, axes: int, always: bool) -> Tensor:
+        y = torch.empty_like(x)
+        roots = x.new_empty(x.shape[: x.ndim - axes], dtype=torch.float32)
+        ctx.always, ctx.weighted = always, weight is not None
+        ctx.save_for_backward(x, *([] if weight is None else [weight]), roots)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        kept = ctx.saved_tensors
+        of_x = torch.empty_like(kept[0]) if ctx.always or ctx.needs_input_grad[0] else None
+        of_weight = torch.empty_like(kept[1]) if ctx.weighted else None
+        return of_x, of_weight, None, None
+
+
+class HalfSoftmax(Function):
+    """Tensors of a softmax that reads fp16 and writes fp32."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        y = x.new_empty(x.shape, dtype=torch.float32)
+        ctx.dtype = x.dtype
+        if not x.is_contiguous():
+            copied = x.new_empty(x.shape)
+            del copied
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (g,) = gradients
+        product = torch.empty_like(g)
+        made = g.new_empty(g.shape, dtype=ctx.dtype)
+        copied = None if g.is_contiguous() else g.new_empty(g.shape)
+        del product, copied
+        return made
+
+
+def _by_tokens(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Make a tensor (B, heads, N, d) with the strides of a contiguous (B, N, heads, d)."""
+    B, h, N, d = shape
+    return like.new_empty((B, N, h, d)).transpose(1, 2)
+
+
+def _bytes(like: Tensor, size: int) -> Tensor:
+    return like.new_empty((size,), dtype=torch.uint8)
