@@ -148,6 +148,8 @@ def test_inputs(word: str, name: str, axes: tuple[int | str, ...], dtype: str) -
 
 
 def test_every_dtype_is_read() -> None:
+    names = ["fp32", "fp64", "fp16", "bf16", "int64", "int32", "int16", "int8", "uint8", "bool"]
+    assert [*DTYPES] == [*names, "complex64"]
     assert [read_input(f"3:{dtype}").dtype for dtype in DTYPES] == [*DTYPES]
 
 

@@ -229,11 +229,17 @@ def attempt(failed: str, call: Callable[[], T], way_out: str) -> T:
     except SpecError:
         raise
     except (Exception, SystemExit) as error:
-        if _MISFIT in str(error):
+        if any(_MISFIT in str(one) for one in _causes(error)):
             raise _misfit() from error
         message = " ".join(str(error).split())
         said = f"{type(error).__name__}: {message}" if message else type(error).__name__
         raise SpecError(f"{failed}, {said.rstrip('.')}; {way_out}") from error
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _misfit() -> SpecError:
