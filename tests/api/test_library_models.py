@@ -57,6 +57,6 @@ def test_a_pattern_that_matches_nothing(capsys: Capture) -> None:
         "there is no library 'tim'; did you mean timm? known are timm, torchvision and transformers"
     )
     assert said(capsys, "models", "torchvision:deit*") == (
-        "none of the 121 models of torchvision matches 'deit*'; give a pattern with * for any "
-        "text, such as 'torchvision:ale*'"
+        "none of the 121 models of torchvision matches 'deit*'; give * for any text, as "
+        "in 'torchvision:*'"
     )

@@ -615,6 +615,9 @@ def test_names_that_match() -> None:
     vits = find_names("transformers:ViT*")
     assert {("transformers:ViTModel", ""), ("transformers:ViTMAEForPreTraining", "")} <= {*vits}
     assert [name for name, _ in vits if "PreTrained" in name] == []
+    for pattern in ("TF*", "Flax*", "*Config", "*Tokenizer", "*Processor*"):
+        with pytest.raises(SpecError, match=r"^none of the "):
+            find_names(f"transformers:{pattern}")
     assert len(find_names("timm:")) == len(find_names("timm:*")) > 1000
 
 
@@ -623,7 +626,10 @@ def test_names_that_match() -> None:
     [
         ("tim:*", "there is no library 'tim'; did you mean timm? known are timm, torchvision and"),
         ("deit*", "there is no library 'deit*'; known are timm, torchvision and transformers"),
-        ("torchvision:deit*", "none of the 121 models of torchvision matches 'deit*'; give a patt"),
+        (
+            "torchvision:deit*",
+            "none of the 121 models of torchvision matches 'deit*'; give * for a",
+        ),
     ],
 )
 def test_patterns_that_match_nothing(pattern: str, sentence: str) -> None:

@@ -77,7 +77,7 @@ def find_names(pattern: str) -> list[tuple[str, str]]:
     matching = [name for name in names if fnmatchcase(name, wanted or "*")]
     if not matching:
         raise SpecError(
-            f"none of the {len(names):,} models of {place} matches {wanted!r}; give a pattern with "
-            f"* for any text, such as '{place}:{names[0][:3]}*'"
+            f"none of the {len(names):,} models of {place} matches {wanted!r}; give * for any "
+            f"text, as in '{place}:*'"
         )
     return [(f"{place}:{name}", library.image_of(name)) for name in matching]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from inspect import signature
@@ -71,12 +72,10 @@ class Timm(InLibrary):
         """True if the class of the model takes `img_size`; it has to be built to know its class."""
         import torch
 
-        try:
-            with torch.device("meta"):
-                module = self.build()
-        except SpecError:
-            return False
-        return "img_size" in signature(type(module)).parameters
+        for device in ("meta", "cpu"):  # some cannot be built on meta
+            with suppress(SpecError), torch.device(device):
+                return "img_size" in signature(type(self.build())).parameters
+        return False
 
 
 def _input_size(name: str) -> tuple[int, ...]:

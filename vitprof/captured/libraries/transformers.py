@@ -47,8 +47,9 @@ class Transformers(InLibrary):
         return sorted(
             name
             for name, place in places.items()
-            if re.search(r"\.modeling_(?!tf_|flax_)", place)
+            if place.startswith("models.")
             and _MODEL.fullmatch(name)
+            and not name.startswith(("TF", "Flax"))
             and not name.endswith("PreTrainedModel")
         )
 
