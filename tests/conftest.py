@@ -5,6 +5,7 @@ More threads than cores make a test about ten times slower.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -19,3 +20,9 @@ if str(BESIDE) not in before:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(BESIDE), *before])
 if not any(type(finder).__name__ == "_Operators" for finder in sys.meta_path):
     run_path(str(BESIDE / "sitecustomize.py"))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is loaded and collected out of every later garbage collection."""
+    gc.collect()
+    gc.freeze()

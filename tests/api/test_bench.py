@@ -24,7 +24,8 @@ from vitprof.measuring.timing import MIN_TURNS
 from vitprof.report.batch_size import PredictedBatch
 from vitprof.running import step
 
-TINY = ("bench", "--tokens=9", "--dim=16", "--heads=2", "--threads=1", "--budget=1")
+BRIEF = ("--threads=1", "--budget=1", "--spread=9")  # the fewest turns, however they spread
+TINY = ("bench", "--tokens=9", "--dim=16", "--heads=2", *BRIEF)
 ALL = "--mixers=attn,lambda,linear"
 
 
@@ -68,7 +69,7 @@ def test_parquet(tmp_path: Path, capsys: Capture) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_presets(capsys: Capture) -> None:
-    words = ("--image-size=32", "--depth=1", "--threads=1", "--budget=1")
+    words = ("--image-size=32", "--depth=1", *BRIEF)
     document = measured(capsys, "bench", "--presets=vit-s-16,mixer-s-16", *words)
     assert [(one["name"], one["mixer"]) for one in document["models"]] == [
         ("vit-s-16", "attn"),
@@ -84,7 +85,7 @@ def test_presets(capsys: Capture) -> None:
 @pytest.mark.usefixtures("quick")
 def test_three_mixers_in_one_command(capsys: Capture) -> None:
     threads = torch.get_num_threads()
-    document = measured(capsys, *TINY, ALL, "--batch=3", "--spread=5")
+    document = measured(capsys, *TINY, ALL, "--batch=3")
     assert torch.get_num_threads() == threads
     assert (document["schema"], document["command"]) == ("vitprof/2", "bench")
     assert document["conditions"]["threads"] == "1"
@@ -159,8 +160,8 @@ def test_mixers_share_the_options_that_they_have(capsys: Capture) -> None:
 def test_the_reports_configuration(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the example on smaller images and with fewer blocks."""
     example = Path(__file__).parents[2] / "examples" / "bench_mixers.py"
-    words = "--image-size=16 --depth=1 --decoder-depth=1 --threads=1 --budget=1 --format=json"
-    monkeypatch.setattr(sys, "argv", [str(example), *words.split()])
+    words = ("--image-size=16", "--depth=1", "--decoder-depth=1", *BRIEF, "--format=json")
+    monkeypatch.setattr(sys, "argv", [str(example), *words])
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(example), run_name="__main__")
     assert ended.value.code == 0

@@ -365,7 +365,7 @@ LINES = {
     "params": "--counters=analytic --dim=8 --model=layer",
     "macs": "--counters=analytic --tokens=50",
     "memory": "--no-trace --tokens=50",
-    "compare": "--mixers=attn,linear --tokens=50",
+    "compare": "--mixers=attn,linear --tokens=50 --up-to=64",
     "sweep": "--mixers=attn,linear --tokens=64,128",
     "batch-size": "--memory=1GiB --no-trace --tokens=50",
     "check": "expectations.toml",
