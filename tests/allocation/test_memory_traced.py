@@ -11,18 +11,31 @@ from collections.abc import Mapping
 from itertools import islice
 
 import pytest
-from combinations import Case, cases, described, differences
+from combinations import Case, cases, described, differences, differences_on, on_gpus
 
+from vitprof.cuda.platform import Platform
 from vitprof.request.specs import specify
 from vitprof.request.workload import DEVICES, KERNELS, OPTIMIZERS, Workload
 
-SAMPLE = 16
+SAMPLE, ON_GPUS = 16, 8
 SEED = 20
 
 
 @pytest.mark.parametrize("case", [*islice(cases(SEED), SAMPLE)], ids=described)
 def test_random_combination(case: Case) -> None:
     assert differences(case) == []
+
+
+@pytest.mark.parametrize(
+    ("case", "platform"),
+    [
+        pytest.param(case, platform, id=f"{platform.gpu.names[0]}; {described(case)}")
+        for case, platform in islice(on_gpus(SEED), ON_GPUS)
+    ],
+)
+def test_random_combination_on_a_named_gpu(case: Case, platform: Platform) -> None:
+    """Compare the peaks of each phase, with all that kernels take beside tensors."""
+    assert differences_on(case, platform) == []
 
 
 BARE = {"model": "layer", "tokens": 196, "dim": 384, "heads": 6, "batch": 8}

@@ -184,9 +184,17 @@ def peaks(
     *,
     rules: Mapping[Work, Rule] = RULES,
     departures: Departures = EAGER,
+    platform: Platform | None = None,
 ) -> dict[str, int]:
-    """Return the most bytes that a step of `model` holds at once, in each phase."""
-    reading, _ = follow(model, workload, rules=rules, departures=departures)
+    """Return the most bytes that a step of `model` holds at once, in each phase; see `follow`."""
+    reading, _ = follow(
+        model,
+        workload,
+        rules=rules,
+        departures=departures,
+        every=platform is not None,
+        platform=platform,
+    )
     return reading.eager.timeline.most()
 
 

@@ -150,14 +150,18 @@ def _checkpoint(module: nn.Module) -> None:
         )
     if blocks:
         return
-    if callable(switch := getattr(module, "set_grad_checkpointing", None)):  # of timm
-        switch(True)
-    elif callable(switch := getattr(module, "gradient_checkpointing_enable", None)):
-        try:
-            switch()  # of transformers
-        except ValueError as error:
-            raise SpecError(f"{type(module).__name__} has no checkpointing: {error}") from error
-    else:
+    of_timm = getattr(module, "set_grad_checkpointing", None)
+    of_transformers = getattr(module, "gradient_checkpointing_enable", None)
+    try:
+        if callable(of_timm):
+            of_timm(True)
+        elif callable(of_transformers):
+            of_transformers()
+    except (AssertionError, ValueError) as error:  # their words for a model that has none
+        raise SpecError(
+            f"{type(module).__name__} has no checkpointing ({error}); leave out checkpoint"
+        ) from error
+    if not callable(of_timm) and not callable(of_transformers):
         raise SpecError(
             f"{type(module).__name__} has neither set_grad_checkpointing nor "
             "gradient_checkpointing_enable, which turn checkpointing on; leave out checkpoint"
