@@ -57,7 +57,7 @@ def axes(source: Source | None) -> dict[str, tuple[int | str, ...]]:
         ("timm:vit_tiny_patch16_384", [], {"": ("B", 3, 384, 384)}),
         ("timm:vit_tiny_patch16_224", ["img_size=96"], {"": ("B", 3, 96, 96)}),
         ("timm:resnet18", ["img_size=96,64", "in_chans=1"], {"": ("B", 1, 96, 64)}),
-        # It has no pretrained weights: timm's own default.
+        # It has no pretrained weights.
         ("timm:vit_xsmall_patch16_clip_224", [], {"": ("B", 3, 224, 224)}),
         ("torchvision:resnet18", [], {"": ("B", 3, 224, 224)}),
         ("torchvision:inception_v3", [], {"": ("B", 3, 299, 299)}),
@@ -161,6 +161,28 @@ def test_weights_of_no_backbone_are_loaded(monkeypatch: pytest.MonkeyPatch) -> N
     assert weights(find_source(name, inputs=["3x64x64"])) > 0
     source = find_source("transformers:DetrForObjectDetection", inputs=["pixel_values=3x64x64"])
     assert weights(source) == 41_501_895
+
+
+def test_a_model_of_timm_without_a_description(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("timm.models.get_pretrained_cfg", lambda name: None)
+    with pytest.raises(SpecError, match=r"^nothing says what timm:resnet18 is called with; give"):
+        find_source("timm:resnet18")
+    assert find_names("timm:resnet18") == [("timm:resnet18", "")]
+
+
+@pytest.mark.parametrize("name", ["inception_v3", "quantized_googlenet"])
+def test_slow_random_weights_are_left_out(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    called: dict[str, object] = {}
+
+    def keep(name: str, **words: object) -> nn.Module:
+        called.update(words)
+        return nn.Identity()
+
+    monkeypatch.setattr("torchvision.models.get_model", keep)
+    find_source(f"torchvision:{name}").build()
+    assert called == {"weights": None, "init_weights": False}
+    find_source(f"torchvision:{name}", args=["init_weights=true"]).build()
+    assert called == {"weights": None, "init_weights": True}
 
 
 def test_each_build_is_new() -> None:

@@ -9,14 +9,7 @@ from functools import cached_property
 from inspect import signature
 from typing import ClassVar
 
-from vitprof.captured.libraries.base import (
-    CHANNELS,
-    InLibrary,
-    attempt,
-    image,
-    import_library,
-    pair,
-)
+from vitprof.captured.libraries.base import InLibrary, attempt, image, import_library, pair
 from vitprof.captured.reference import Argument
 from vitprof.captured.source import Input
 from vitprof.errors import SpecError
@@ -39,8 +32,7 @@ class Timm(InLibrary):
 
     def look_up(self) -> None:
         timm = import_library("timm")
-        # A name with a slash would be looked up on a hub.
-        if "/" in self.name or not timm.is_model(self.name):
+        if not timm.is_model(self.name):
             raise self.unknown("model")
         attempt(
             f"{self.reference} cannot be found",
@@ -60,7 +52,9 @@ class Timm(InLibrary):
         return import_library("timm").create_model(self.name, pretrained=False, **self.arguments)
 
     def known_inputs(self) -> tuple[Input, ...]:
-        channels, *size = _input_size(self.name)
+        if not (known := _input_size(self.name)):
+            return ()
+        channels, *size = known
         given = pair(self.arguments.get("img_size"))
         return (image(self.arguments.get("in_chans", channels), *(given or size)),)
 
@@ -79,6 +73,6 @@ class Timm(InLibrary):
 
 
 def _input_size(name: str) -> tuple[int, ...]:
+    """Return channels, height and width; none if the model's author said nothing of them."""
     known = import_library("timm").models.get_pretrained_cfg(name)
-    # What timm itself takes for a model without pretrained weights.
-    return tuple(known.input_size) if known is not None else (CHANNELS, 224, 224)
+    return () if known is None else tuple(known.input_size)
