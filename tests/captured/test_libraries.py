@@ -404,7 +404,10 @@ def test_a_file_that_breaks(tmp_path: Path, text: str, sentence: str) -> None:
 @pytest.mark.parametrize(
     ("reference", "sentence"),
     [
-        ("gone/net.py:make", "there is no file gone/net.py; give a file of Python"),
+        ("gone/net.py:make", "there is no file of Python gone/net.py; give one, file.py:factory"),
+        ("gone.py:make", "there is no file of Python gone.py; give one"),
+        ("./net:make", "there is no file of Python ./net; give one"),
+        ("/dev/null:make", "there is no file of Python /dev/null; give one"),
         ("nowhere.net:make", "No module named 'nowhere'; give package.module:factory that can be"),
         ("tmm:vit_tiny_patch16_224", "'tmm'; did you mean timm:vit_tiny_patch16_224?"),
         ("json:dmps", "there is no 'dmps' in json; did you mean dumps? give a function or class"),

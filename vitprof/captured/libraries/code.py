@@ -35,7 +35,7 @@ class Code(Named):
 
     @property
     def _is_file(self) -> bool:
-        return self.place.endswith(".py")
+        return self.place.endswith(".py") or "/" in self.place
 
     @cached_property
     def _factory(self) -> Any:
@@ -74,8 +74,8 @@ class Code(Named):
     @cached_property
     def _from_file(self) -> ModuleType:
         path = Path(self.place)
-        if not path.is_file():
-            raise SpecError(f"there is no file {self.place}; give a file of Python")
+        if not path.is_file() or path.suffix != ".py":
+            raise SpecError(f"there is no file of Python {self.place}; give one, file.py:factory")
         # A name that no import statement can spell.
         spec = spec_from_file_location(f"vitprof:{path.resolve()}", path)
         assert spec is not None
