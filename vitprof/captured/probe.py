@@ -267,8 +267,10 @@ class _Probing:
                 made = self._sketches[key] = self._sketch(source, point[BATCH])
                 if source is not self.source:
                     self.calls += sum(1 for _ in made.pieces())
-            except SpecError:
-                raise
+            except SpecError as error:
+                if source is self.source:
+                    raise
+                self._sketches[key] = error  # it cannot be built for this size
             except Exception as error:  # of any code of the module's author
                 self._sketches[key] = error
         return self._sketches[key]

@@ -10,9 +10,10 @@ from collections import Counter as Sums
 from typing import TYPE_CHECKING
 
 from vitprof.counters.convention import Causes, Convention, Rule, Setting
-from vitprof.counters.parts import each_tensor_once
+from vitprof.counters.parts import each_tensor_once, shared_paths
 from vitprof.counters.reading import Reading, Tool
 from vitprof.counters.restored import restored
+from vitprof.formulas.layer import ancestors
 from vitprof.formulas.op import Called, FusedAttention
 from vitprof.formulas.work import Work
 from vitprof.values.size import product
@@ -34,9 +35,9 @@ def params(module: nn.Module) -> Reading:
 def macs(module: nn.Module, *inputs: Tensor, **keywords: Tensor) -> Reading:
     """Return half of FlopCounterMode's FLOPs, which are 2 for each multiply-accumulate.
 
-    Only modules that are called have a figure; a ModuleList or ModuleDict is not called.
+    Only modules that are called have a figure, which a module list is not; and a module that is
+    at several paths has it at one of them, so that neither it nor what is around it has one here.
     """
-    from torch.nn import ModuleDict, ModuleList
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as mode:
@@ -47,15 +48,15 @@ def macs(module: nn.Module, *inputs: Tensor, **keywords: Tensor) -> Reading:
         for path, ops in mode.get_flop_counts().items()
         if path != "Global"
     }
-    called = [
-        path
-        for path, submodule in module.named_modules()
-        if not isinstance(submodule, ModuleList | ModuleDict)
-    ]
-    return Reading(
-        total=mode.get_total_flops() // 2,
-        by_path={path: flops.get(path, 0) // 2 for path in called},
-    )
+    total = mode.get_total_flops() // 2
+    around = {above for path in flops for above in ancestors(path)[:-1]}
+    unclear = {above for path in shared_paths(module) for above in ancestors(path) if above}
+    by_path = {
+        path: flops.get(path, 0) // 2
+        for path, _ in module.named_modules()
+        if (path in flops or path not in around) and path not in unclear
+    }
+    return Reading(total=total, by_path={**by_path, "": total})
 
 
 def convention(setting: Setting) -> Convention:

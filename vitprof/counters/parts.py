@@ -63,6 +63,14 @@ def module_parts(module: nn.Module) -> list[Part]:
     ]
 
 
+def shared_paths(module: nn.Module) -> list[str]:
+    """Return every path of each module that is at several."""
+    paths: dict[int, list[str]] = {}
+    for path, submodule in module.named_modules(remove_duplicate=False):
+        paths.setdefault(id(submodule), []).append(path)
+    return [path for own in paths.values() if len(own) > 1 for path in own]
+
+
 def each_tensor_once(parts: Iterable[Part]) -> int:
     """Return the number of elements of all tensors, each tensor counted once."""
     return sum({key: size for part in parts for key, size in part.tensors.items()}.values())

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from vitprof.counters.convention import Convention
 from vitprof.counters.parts import Part, formula_parts
 from vitprof.counters.reading import Reading, Tool
-from vitprof.formulas.layer import Layer, Measure
+from vitprof.formulas.layer import Layer, Measure, ancestors
 from vitprof.formulas.op import Op
 
 
@@ -126,7 +126,7 @@ def _difference(
     for node in tree.walk(fold=False):
         if isinstance(node.item, Op):
             ops.add(node.path)
-        for path in _ancestors(node.path):
+        for path in ancestors(node.path):
             predicted[path] += predict(node.item)
     return Difference(
         count=tree.total(measure),
@@ -139,9 +139,3 @@ def _difference(
             if count != predicted[path] and path.rpartition(".")[0] not in ops
         ),
     )
-
-
-def _ancestors(path: str) -> list[str]:
-    """Return the path of the model (empty), of each module around `path`, and `path` itself."""
-    parts = path.split(".")
-    return [".".join(parts[:end]) for end in range(len(parts) + 1)]

@@ -14,7 +14,7 @@ from vitprof.counters.convention import Causes, Convention, Setting
 from vitprof.counters.parts import Part, each_tensor_once
 from vitprof.counters.reading import Reading, Tool
 from vitprof.counters.restored import restored
-from vitprof.formulas.layer import Leaf
+from vitprof.formulas.layer import Leaf, ancestors
 from vitprof.formulas.op import BatchNorm, ChannelWise, Conv, Linear, Op
 from vitprof.formulas.work import Work
 from vitprof.values.size import product
@@ -60,7 +60,7 @@ def macs(module: nn.Module, *inputs: Tensor, **keywords: Tensor) -> Reading:
     by_path = dict.fromkeys(paths.values(), 0)
     for info in statistics.summary_list:
         if info.is_leaf_layer:
-            for path in _ancestors(paths[info.layer_id]):
+            for path in ancestors(paths[info.layer_id]):
                 by_path[path] += info.macs
     return Reading(total=statistics.total_mult_adds, by_path=by_path)
 
@@ -85,12 +85,6 @@ def _number(cell: str) -> int:
 
 def _paths(module: nn.Module) -> dict[int, str]:
     return {id(submodule): path for path, submodule in module.named_modules()}
-
-
-def _ancestors(path: str) -> list[str]:
-    """Return the path of the root (empty), of each module around `path`, and `path` itself."""
-    parts = path.split(".") if path else []
-    return [".".join(parts[:end]) for end in range(len(parts) + 1)]
 
 
 def convention(setting: Setting) -> Convention:

@@ -159,3 +159,9 @@ def _names(layer: Layer, *, fold: bool) -> list[tuple[str, int]]:
 def join(parent: str, name: str) -> str:
     """Return the path of `name` below `parent`."""
     return f"{parent}.{name}" if parent else name
+
+
+def ancestors(path: str) -> list[str]:
+    """Return the path of the model (empty), of each module around `path`, and `path` itself."""
+    parts = path.split(".") if path else []
+    return [".".join(parts[:end]) for end in range(len(parts) + 1)]
