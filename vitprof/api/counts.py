@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vitprof.captured.subject import CapturedModel
@@ -149,7 +150,11 @@ def macs(
         tree,
         tools,
         readings,
-        lambda tool, reading: reconcile_macs(tree, tool.convention(setting), reading),
+        lambda tool, reading: reconcile_macs(
+            tree,
+            tool.convention(replace(setting, device="cpu") if reading.executed else setting),
+            reading,
+        ),
         spec={**spec.conditions(), "batch": images},
         conditions={"dtype": "float32", **setting.conditions()},
         fold=fold,

@@ -40,6 +40,7 @@ class Call:
         out: shape of its first output.
         products: the products of its kernels, by the kernels' names.
         unknown: names of its kernels that vitprof does not know.
+        used: False if nothing that the module returns depends on it.
         moves: True if its kernels only make views or move data.
     """
 
@@ -53,6 +54,7 @@ class Call:
     products: list[Product] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     moves: bool = True
+    used: bool = True
 
 
 @dataclass(slots=True)
@@ -96,7 +98,12 @@ class NeedsDataError(Exception):
 
 
 def capture(
-    module: nn.Module, args: Sequence[object], kwargs: Mapping[str, object], *, truth: bool = True
+    module: nn.Module,
+    args: Sequence[object],
+    kwargs: Mapping[str, object],
+    *,
+    truth: bool = True,
+    fast: bool = False,
 ) -> Captured:
     """Call a module on fake tensors and return what it did.
 
@@ -105,11 +112,12 @@ def capture(
         args: positional arguments.
         kwargs: keyword arguments.
         truth: answer to each question whether a tensor is true.
+        fast: let torch's attention and encoder layers take their fast path, one function.
     """
     captured = Captured()
     watch = _Watch(module, captured, truth=truth)
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(fast)
     try:
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())
@@ -117,9 +125,10 @@ def capture(
             stack.enter_context(enable_python_dispatcher())
             stack.enter_context(_Kernels(watch))
             stack.enter_context(_Written(watch))
-            module(*args, **kwargs)
+            output = module(*args, **kwargs)
     finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+        torch.backends.mha.set_fastpath_enabled(enabled)
+    watch.find_unused(output)
     return captured
 
 
@@ -130,7 +139,8 @@ class _Watch:
         self.captured = captured
         self.truth = truth
         self.open: Call | None = None
-        self.kept: list[object] = []  # identities of tensors are reused once they are freed
+        self._kept: list[object] = []  # identities of tensors are reused once they are freed
+        self._flow: list[tuple[Call, list[int], list[int]]] = []  # calls with what they read, write
         self._paths = {id(part): path for path, part in module.named_modules()}
         self._parameters = {id(parameter) for parameter in module.parameters()}
         self._stack: list[Entered] = []
@@ -164,8 +174,7 @@ class _Watch:
 
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """Note a call of a function."""
-        tensors = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
-        self.kept += tensors
+        tensors = tensors_in((args, kwargs))
         call = Call(
             path=self.path,
             function=func._schema.name,
@@ -177,6 +186,22 @@ class _Watch:
         )
         self.captured.events.append(call)
         return call
+
+    def flow(self, call: Call, given: object, result: object) -> None:
+        """Note which tensors a call reads and writes."""
+        read, written = tensors_in(given), tensors_in(result)
+        self._kept += [*read, *written]
+        if call.function.endswith("_"):  # in place: others may hold what it changes
+            written = [*written, *read[:1]]
+        self._flow.append((call, [id(one) for one in read], [id(one) for one in written]))
+
+    def find_unused(self, output: object) -> None:
+        """Mark the calls on which nothing in the output depends."""
+        needed = {id(one) for one in tensors_in(output)}
+        for call, read, written in reversed(self._flow):
+            call.used = call.function.endswith("_") or not needed.isdisjoint(written)
+            if call.used:
+                needed.update(read)
 
     def decide(self, function: str) -> None:
         """Note that the forward pass asks for a value."""
@@ -208,6 +233,7 @@ class _Written(SchemaCheckMode):
         finally:
             watch.open = None
         call.out = _first_shape(result)
+        watch.flow(call, (args, kwargs), result)
         return result
 
 
@@ -239,6 +265,7 @@ class _Kernels(TorchDispatchMode):
         if call is None:  # a kernel that is called below the pre-dispatch key
             call = watch.call(func, args, kwargs)
             call.out = _first_shape(result)
+            watch.flow(call, (args, kwargs), result)
         found = products(func, args, kwargs, result)
         call.products += found
         if not found and not is_known(func):
@@ -246,6 +273,11 @@ class _Kernels(TorchDispatchMode):
         if found or not moves(func):
             call.moves = False
         return result
+
+
+def tensors_in(value: object) -> list[Tensor]:
+    """Return the tensors within nested lists, tuples and dictionaries, and outputs like them."""
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
 
 
 def _first_shape(output: object) -> Shape:

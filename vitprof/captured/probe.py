@@ -32,6 +32,7 @@ _BATCHES = (2, 3, 5)  # never 1, at which axes vanish
 _IMAGE_STEPS = (16, 32, 14, 64, 224)
 _TOKEN_STEPS = (1, -1, 16, -16)
 _CALLS = 2_000  # that may be captured in vain before the sizes are left as they are
+_FAST = {"aten::_transformer_encoder_layer_fwd", "aten::_native_multi_head_attention"}
 Values = Mapping[str, int]
 
 
@@ -135,7 +136,7 @@ def probe(source: Source, *, train: bool) -> Template:
         root = probing.fitted([{**default, **point} for point in points], variables)
         if root is not None:
             return Template(
-                root.folded(),
+                root.faster(probing.fast_paths()).folded(),
                 0,
                 variables,
                 _names(root, bool(variables) and variables[0].name == "N"),
@@ -150,7 +151,7 @@ def _at_one(probing: _Probing, first: Part | Exception) -> Template:
     if isinstance(only, Exception):
         cause = first if isinstance(first, Exception) else only
         raise explain(probing.source.reference, cause) from cause
-    return Template(only.folded(), 1, decided=probing.decided)
+    return Template(only.faster(probing.fast_paths()).folded(), 1, decided=probing.decided)
 
 
 def _points(variables: Sequence[Variable]) -> Iterator[dict[str, int]]:
@@ -283,6 +284,29 @@ class _Probing:
             if captured.decided:
                 self._compare(captured, capture(module, args, kwargs, truth=False))
         return sketch(module, captured)
+
+    def fast_paths(self) -> set[str]:
+        """Return the paths of modules that torch may compute by one function."""
+        kinds = (torch.nn.MultiheadAttention, torch.nn.TransformerEncoderLayer)
+        mode, module = self._fake(self.source)
+        paths: set[str] = set()
+        if self.train or not any(isinstance(part, kinds) for part in module.modules()):
+            return paths
+        with mode, quietly():
+            args, kwargs = arguments(self.source.inputs, _BATCHES[0], device="cpu")
+            whole = capture(module, args, kwargs, fast=True)
+            # A hook keeps an encoder layer, but not its attention, from its fast path.
+            layers = [part for part in module.modules() if isinstance(part, kinds[1])]
+            hooks = [part.register_forward_hook(lambda *_: None) for part in layers]
+            parts = capture(module, args, kwargs, fast=True)
+            for hook in hooks:
+                hook.remove()
+        return {
+            call.path
+            for captured in (whole, parts)
+            for call in captured.calls
+            if call.function in _FAST
+        }
 
     def _compare(self, captured: Captured, other: Captured) -> None:
         self.decided = tuple(dict.fromkeys(captured.decided))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -91,6 +91,7 @@ class Part:
         outputs: what tools read of it, if it has no submodules and is no single op.
         repeat: number of equal modules in a row.
         out: shape of the output of its first call.
+        fast: True if torch may compute it by one function; see `vitprof.formulas.layer.Layer`.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Part:
     outputs: Outputs | None = None
     repeat: int = 1
     out: Numbers = ()
+    fast: bool = False
 
     def pieces(self) -> Iterator[Piece | Outputs]:
         """Yield all that has dimensions, in order."""
@@ -117,6 +119,14 @@ class Part:
                 yield from child.unknown(join(path, child.name))
             else:
                 yield from ((kernel, path) for kernel in child.draft.unknown)
+
+    def faster(self, paths: Collection[str], path: str = "") -> Part:
+        """Return the tree with the modules at these paths marked as fast."""
+        children = tuple(
+            child.faster(paths, join(path, child.name)) if isinstance(child, Part) else child
+            for child in self.children
+        )
+        return replace(self, children=children, fast=path in paths)
 
     def fitted(self, fits: Iterator[tuple[tuple[Fitted, ...], ...]]) -> Part:
         """Return the same tree with the next of these closed forms at each piece."""
@@ -140,7 +150,7 @@ class Part:
     def signature(self) -> tuple[object, ...]:
         """Return what two equal modules have in common, whatever their names are."""
         return (
-            *(self.type, self.repeat, self.outputs),
+            *(self.type, self.repeat, self.outputs, self.fast),
             *(
                 (child.name, child.signature())
                 if isinstance(child, Part)
@@ -165,7 +175,7 @@ class Part:
             for child in self.children
         )
         repeat = Size(self.repeat) if self.repeat > 1 else None
-        return Layer(self.name, self.type, children, repeat, leaf)
+        return Layer(self.name, self.type, children, repeat, leaf, self.fast)
 
 
 def _row_of_equals(place: tuple[int, Part | Piece]) -> tuple[object, ...]:
@@ -238,10 +248,10 @@ def _only_op(module: nn.Module, calls: Sequence[Call], entered: Entered) -> Draf
     if len(drafts) != 1:
         return None
     (only,) = drafts
-    if not tensors:
-        return only
+    if not tensors or not only.standard:
+        return only if not tensors else None
     class_name = _OF_AN_OP.get(str(only.key[0]), "")
-    if not only.standard or not class_name or set(tensors) - {"weight", "bias"}:
+    if not class_name or set(tensors) - {"weight", "bias"}:
         return None
     if ("Conv" in type(module).__name__) != (class_name == "Conv"):
         return None

@@ -57,11 +57,11 @@ def draft(call: Call, *, alone: bool) -> Draft | None:
         call: the call.
         alone: True if it is all that a submodule without submodules does.
     """
-    if alone or call.function not in _NORMS:
+    if call.used and (alone or call.function not in _NORMS):
         own = _OPS.get(call.function, _no_op)(call)
         if own is not None:
             return own
-    if call.moves and not call.products:
+    if call.moves and not call.products and call.function not in _COUNTED:
         return None
     return _called(call)
 
@@ -110,8 +110,8 @@ def _conv(call: Call) -> Draft | None:
     if len(out) != len(weight):
         return None
     bias = len(call.operands) > 2
-    padding = call.arguments.get("padding", "")
-    word = padding if isinstance(padding, str) else ""
+    # An argument that equals its default does not come here.
+    word = str(call.arguments.get("padding", "valid")) if call.overload == "padding" else ""
 
     def make(name: str, type_: str, shapes: Sequence[Shape]) -> Op:
         (batch,), positions, kernel, (ins,), (outs,) = shapes
@@ -190,8 +190,10 @@ def _called(call: Call) -> Draft:
     name, kernels = _short(call), tuple(product.kernel for product in call.products)
     places = len(call.operands)
     detail = call.arguments.get("equation", "")
-    kind = "" if call.products else _KINDS.get(name, name.lstrip("_").replace("_", " "))
-    function = call.function.rstrip("_")
+    kind = (
+        "" if call.products or call.moves else _KINDS.get(name, name.lstrip("_").replace("_", " "))
+    )
+    function, used = call.function.rstrip("_"), call.used
 
     def make(name: str, type_: str, shapes: Sequence[Shape]) -> Op:
         return Called(
@@ -203,13 +205,14 @@ def _called(call: Call) -> Draft:
             kind,
             detail,
             type_,
+            used,
         )
 
     shapes = (*call.operands, call.out, *(product.sizes for product in call.products))
     return Draft(
         path=call.path,
         name=name,
-        key=(function, kernels, detail, tuple(len(shape) for shape in shapes)),
+        key=(function, kernels, detail, used, tuple(len(shape) for shape in shapes)),
         shapes=shapes,
         make=make,
         unknown=tuple(call.unknown),
@@ -233,6 +236,7 @@ _OPS: dict[str, Callable[[Call], Draft | None]] = {
     "aten::batch_norm": _batch_norm,
 }
 
+_COUNTED = {"aten::einsum"}  # what a tool counts even where it only moves data
 _NORMS = {"aten::layer_norm", "aten::rms_norm", "aten::batch_norm"}
 
 _KINDS: dict[str, Any] = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from vitprof.formulas.layer import Layer, Leaf
+from vitprof.formulas.layer import Layer, Leaf, Measure
 from vitprof.formulas.op import Op
 from vitprof.formulas.work import Work
 from vitprof.values.options import Choice
@@ -38,6 +38,11 @@ class Setting:
     def __post_init__(self) -> None:
         _DEVICE.read("device", self.device)
 
+    @property
+    def takes_fast_paths(self) -> bool:
+        """True if torch computes its encoder layers by one function under these settings."""
+        return self.device == "cpu" and not self.train and not self.grad
+
     def conditions(self) -> dict[str, str]:
         """Return the settings as text by name, for a report."""
         return {
@@ -56,10 +61,13 @@ class Convention:
             op's own, by cause; negative for MACs that it leaves out.
         leaf: a function from a captured module without submodules to the MACs that the tool
             adds for the module itself; None if it adds none.
+        unseen: a function from a layer to the reason for which the tool counts nothing of it and
+            all below it; an empty one if it counts them.
     """
 
     rules: Mapping[Work, Rule]
     leaf: Callable[[Leaf], Causes] | None = None
+    unseen: Callable[[Layer], str] = lambda layer: ""
 
     def causes(self, item: Op | Layer) -> Causes:
         """Return by how much the tool's count of an op, or of a layer beside what is in it,
@@ -67,7 +75,10 @@ class Convention:
         """
         found: Causes = {}
         if isinstance(item, Layer):
-            if item.leaf is not None and self.leaf is not None:
+            reason = self.unseen(item)
+            if reason:
+                found = {reason: -item.of_one(Measure.MACS)}
+            elif item.leaf is not None and self.leaf is not None:
                 found = self.leaf(item.leaf)
         else:
             rule = self.rules.get(item.work)

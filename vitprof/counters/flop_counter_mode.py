@@ -13,7 +13,7 @@ from vitprof.counters.convention import Causes, Convention, Rule, Setting
 from vitprof.counters.parts import each_tensor_once, shared_paths
 from vitprof.counters.reading import Reading, Tool
 from vitprof.counters.restored import restored
-from vitprof.formulas.layer import ancestors
+from vitprof.formulas.layer import Layer, ancestors
 from vitprof.formulas.op import Called, FusedAttention
 from vitprof.formulas.work import Work
 from vitprof.values.size import product
@@ -64,7 +64,15 @@ def convention(setting: Setting) -> Convention:
     rules: dict[Work, Rule] = {Work.CALL: _call}
     if not counts_fused_attention(setting.device):
         rules[Work.FUSED_ATTENTION] = _fused_attention
-    return Convention(rules)
+    return Convention(rules, unseen=_fast_path if setting.takes_fast_paths else _none)
+
+
+def _fast_path(layer: Layer) -> str:
+    return f"the fast path of {layer.type} is not registered" if layer.fast else ""
+
+
+def _none(layer: Layer) -> str:
+    return ""
 
 
 def counts_fused_attention(device: str) -> bool:

@@ -14,6 +14,7 @@ from vitprof.counters.convention import Causes, Convention, Rule, Setting
 from vitprof.counters.parts import each_tensor_once
 from vitprof.counters.reading import Reading, Tool
 from vitprof.counters.restored import restored
+from vitprof.formulas.layer import Layer
 from vitprof.formulas.op import (
     BatchNorm,
     Called,
@@ -75,7 +76,17 @@ def convention(setting: Setting) -> Convention:
         rules[Work.CALL] = _call_in_training
     if not knows_fused_attention():
         rules[Work.FUSED_ATTENTION] = _fused_attention
-    return Convention(rules)
+    return Convention(rules, unseen=_fast_path if setting.takes_fast_paths else _none)
+
+
+def _fast_path(layer: Layer) -> str:
+    # Its tracer keeps encoder layers from their fast path, but not the attention in them.
+    seen = not layer.fast or layer.type == "TransformerEncoderLayer"
+    return "" if seen else f"the fast path of {layer.type} has no rule"
+
+
+def _none(layer: Layer) -> str:
+    return ""
 
 
 def knows_fused_attention() -> bool:
@@ -124,6 +135,8 @@ def _call(op: Called, *, train: bool) -> Causes:
     """Return fvcore's rules for a function by its name, as a TorchScript trace calls it."""
     name, macs = op.function.removeprefix("aten::"), op.macs.value
     operands = [tuple(size.value for size in shape) for shape in op.operands]
+    if not op.used:
+        return {"what nothing depends on is not traced": -macs}
     if name in _BY_OPERANDS:
         first, second = operands[-2:] if name == "addmm" else operands[:2]
         last = second[0] if name == "linear" else second[-1]

@@ -75,7 +75,7 @@ def read_macs(
         reading = _try(partial(_execute, tool, module, inputs), module, setting)
         if setting.device == "meta" and isinstance(reading, Reading):
             note = f"executed on the CPU, since {why}"
-            return replace(reading, notes=(note, *reading.notes))
+            return replace(reading, notes=(note, *reading.notes), executed=True)
         return reading
 
     return _read_each(tools, spec, batch, setting, read, say)

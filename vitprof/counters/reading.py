@@ -22,11 +22,13 @@ class Reading:
         by_path: count of each submodule with everything below it; a path that the tool does
             not report is missing.
         notes: sentences on the work that the tool left out or how it was run.
+        executed: True if the model was executed on the CPU, whatever was asked for.
     """
 
     total: int
     by_path: Mapping[str, int]
     notes: tuple[str, ...] = ()
+    executed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

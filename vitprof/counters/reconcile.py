@@ -8,13 +8,13 @@ wrong, and is always reported.
 from __future__ import annotations
 
 from collections import Counter as Sums
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from vitprof.counters.convention import Convention
 from vitprof.counters.parts import Part, formula_parts
 from vitprof.counters.reading import Reading, Tool
-from vitprof.formulas.layer import Layer, Measure, ancestors
+from vitprof.formulas.layer import Layer, Measure, Node, ancestors
 from vitprof.formulas.op import Op
 
 
@@ -77,7 +77,7 @@ class Difference:
 def reconcile_macs(tree: Layer, convention: Convention, reading: Reading) -> Difference:
     """Compare a reading of multiply-accumulates with the one that the convention predicts."""
     by_cause: dict[str, Sums[str]] = {}
-    for node in tree.walk(fold=True):
+    for node in _seen(tree, convention, fold=True):
         for cause, amount in convention.causes(node.item).items():
             by_cause.setdefault(cause, Sums())[node.path] += amount * node.repeat
     causes = [
@@ -86,10 +86,26 @@ def reconcile_macs(tree: Layer, convention: Convention, reading: Reading) -> Dif
     ]
 
     def predict(item: Op | Layer) -> int:
+        if isinstance(item, Layer) and convention.unseen(item):
+            return 0
         own = item.macs.value if isinstance(item, Op) else 0
         return own + sum(convention.causes(item).values())
 
-    return _difference(tree, Measure.MACS, reading, causes, predict)
+    nodes = _seen(tree, convention, fold=False)
+    return _difference(tree, Measure.MACS, reading, causes, nodes, predict)
+
+
+def _seen(tree: Layer, convention: Convention, *, fold: bool) -> Iterator[Node]:
+    """Yield the nodes of a tree without those below a layer that the tool does not see."""
+    unseen = ""
+    for node in tree.walk(fold=fold):
+        if unseen and node.path.startswith(unseen):
+            continue
+        yield node
+        if isinstance(node.item, Layer) and convention.unseen(node.item):
+            unseen = f"{node.path}."
+            if not node.path:  # the model itself
+                return
 
 
 def reconcile_params(
@@ -110,6 +126,7 @@ def reconcile_params(
         Measure.PARAMS,
         reading,
         causes,
+        tree.walk(fold=False),
         lambda item: item.params.value if isinstance(item, Op) else 0,
     )
 
@@ -119,11 +136,12 @@ def _difference(
     measure: Measure,
     reading: Reading,
     causes: list[Cause],
+    nodes: Iterable[Node],
     predict: Callable[[Op | Layer], int],
 ) -> Difference:
     predicted: Sums[str] = Sums()
     ops = set()
-    for node in tree.walk(fold=False):
+    for node in nodes:
         if isinstance(node.item, Op):
             ops.add(node.path)
         for path in ancestors(node.path):

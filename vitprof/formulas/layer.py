@@ -51,6 +51,8 @@ class Layer:
         repeat: number of equal layers in a module list, numbered from `name`; None if it is
             a single layer.
         leaf: what tools read of a captured module without submodules; else None.
+        fast: True if torch computes it by one function on a CPU, in eval mode and without
+            gradients: an encoder layer, or an attention in it.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Layer:
     children: tuple[Layer | Op, ...]
     repeat: Size | None = None
     leaf: Leaf | None = None
+    fast: bool = False
     _total: dict[object, int] | None = None  # a cache, since many models can share equal layers
 
     def total(self, measure: Measure) -> int:

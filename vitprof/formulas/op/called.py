@@ -21,6 +21,7 @@ class Called(Op):
         kind: what its work outside contractions is listed as; empty if it has none.
         detail: what else decides its cost, such as the equation of an einsum.
         torch_type: class name of the submodule that computes it; empty if there is none.
+        used: False if nothing that the model returns depends on it.
     """
 
     function: str
@@ -30,6 +31,7 @@ class Called(Op):
     kind: str = ""
     detail: str = ""
     torch_type: str = ""
+    used: bool = True
     work = Work.CALL
 
     @property
