@@ -43,9 +43,11 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def printed() -> str:
     done = run("-X", "importtime", EXAMPLE)
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert all(line.startswith("import time:") for line in done.stderr.splitlines())
     assert "vitprof.allocation.step" in imported
     assert "torch" not in imported
     assert done.returncode == 0
+    assert "NO" not in done.stdout
     return done.stdout
 
 
@@ -265,11 +267,19 @@ def test_assumptions_are_printed(printed: str) -> None:
         ("m.save(y.node, x)", "m.save(y.node)"),
     ],
 )
-def test_a_wrong_figure_is_noticed(right: str, wrong: str, tmp_path: Path) -> None:
+def test_a_wrong_figure_is_noticed(
+    right: str,
+    wrong: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     source = EXAMPLE.read_text(encoding="utf-8")
     assert source.count(right) == 1
     changed = tmp_path / EXAMPLE.name
     changed.write_text(source.replace(right, wrong), encoding="utf-8")
-    done = run(changed)
-    assert done.returncode == 1
-    assert "NO" in done.stdout
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(changed), run_name="__main__")
+    assert ended.value.code == 1
+    assert "NO" in capsys.readouterr().out

@@ -78,11 +78,12 @@ every_spelling = pytest.mark.parametrize("spelling", SOME, ids=str)
 
 
 def cases(place: int, spelling: Spelling) -> list[tuple[int, Setting]]:
-    """Return batches and settings: all for the reports' mixers, one in turn for each other."""
+    """Return batches and settings: all settings for the reports' mixers, one in turn for others."""
     every = list(product((1, 3), SETTINGS))
     reported = spelling.variant in ((), (("fused", True),))
     if reported and spelling.mixer in ("attn", "lambda", "linear"):
-        return every
+        # Batches in turn, so that all pairs are among those of the three models.
+        return [((1, 3)[(place + turn) % 2], setting) for turn, setting in enumerate(SETTINGS)]
     return [every[place % len(SETTINGS)], every[len(SETTINGS) + (place + 3) % len(SETTINGS)]]
 
 

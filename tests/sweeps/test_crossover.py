@@ -362,7 +362,7 @@ BARE = [spelling for spelling in SPELLINGS if spelling.model == "layer"]
 )
 def test_what_grows_with_the_tokens(spelling: Spelling, workload: Workload) -> None:
     model = spelling.specify()
-    tokens = [side**2 for side in range(1, 13)] if spelling.on_grid else range(1, 50)
+    tokens = [side**2 for side in range(1, 13)] if spelling.on_grid else range(1, 31)
     costs: dict[str, list[int]] = {"params": [], "macs": [], "memory": []}
     for number in tokens:
         try:
@@ -403,6 +403,7 @@ def test_what_grows_with_other_options(mixer: str, model: str) -> None:
     options = {name: given[name] for name in given if name in MIXERS[mixer].declared()}
     options |= {name: given[name] for name in ("patch_size", "image_size")}
     options |= {"pool": "mean"} if "pool" in given else {}
+    options |= {"depth": 2} | ({"decoder_depth": 2} if model == "mae" else {})
     made = specify(model, mixer=mixer, options=options)
     for option, sizes in SIZES.items():
         if option != "batch" and option not in made.declared():
