@@ -18,6 +18,7 @@ from vitprof.formulas.model import Model
 from vitprof.formulas.totals import HEADLINES, totals
 from vitprof.progress import Say, quiet
 from vitprof.report.counts import Counts
+from vitprof.report.module import ModuleFacts, Varied
 from vitprof.report.rows import counted, rows
 from vitprof.request.specs import subject
 from vitprof.request.workload import BATCH
@@ -73,10 +74,11 @@ def params(
     """
     spec, _ = subject(model, inputs, mixer=mixer, options=options, called=False)
     tools = find_tools(counters)
-    parts = None
+    parts = facts = None
     if isinstance(spec, CapturedModel):
         say("building the module")
         tree, parts = spec.parameters(), module_parts(spec.module)
+        facts = parameter_facts(spec)
     else:
         tree = spec.formula()
     readings = read_params(tools, spec, say=say) if tools else {}
@@ -91,6 +93,7 @@ def params(
         fold=fold,
         levels=levels,
         why=why,
+        module=facts,
     )
 
 
@@ -105,6 +108,7 @@ def macs(
     train: bool = False,
     grad: bool = False,
     force: bool = False,
+    strict: bool = False,
     fold: bool = False,
     levels: int | str | None = None,
     why: bool = False,
@@ -126,6 +130,7 @@ def macs(
         train: put the model in train mode instead of eval mode.
         grad: enable gradients.
         force: run a tool that executes the model even if the model is very large.
+        strict: let the report not hold if a module runs kernels that no rule counts.
         fold: show equal layers in one row.
         levels: levels of layers to show; None for all.
         why: list every cause of every difference in the report.
@@ -143,7 +148,9 @@ def macs(
     if isinstance(spec, CapturedModel):
         say("capturing the module at several sizes")
         spec = spec.in_mode(train=train)
-    tree = spec.formula(images)
+    tree, facts = spec.formula(images), None
+    if isinstance(spec, CapturedModel):
+        facts = captured_facts(spec, tree, images)
     readings = read_macs(tools, spec, images, setting, force=force, say=say) if tools else {}
     return _counts(
         Measure.MACS,
@@ -160,7 +167,32 @@ def macs(
         fold=fold,
         levels=levels,
         why=why,
+        module=facts,
+        strict=strict,
     )
+
+
+def captured_facts(model: CapturedModel, tree: Layer, batch: int) -> ModuleFacts:
+    """Return the facts on a module that was captured."""
+    template, values = model.template, model.values(batch)
+    return ModuleFacts(
+        varied=tuple(
+            Varied(name=one.name, value=values[one.name], step=one.step)
+            for one in template.variables
+        ),
+        names=model.legend(batch),
+        fixed=template.batch != 0,
+        decided=template.decided,
+        unknown=tree.unknown(),
+    )
+
+
+def parameter_facts(model: CapturedModel) -> ModuleFacts:
+    """Return the facts on a module whose parameters are counted."""
+    from vitprof.captured.parameters import buffers, held_again
+
+    held = held_again(model.module)
+    return ModuleFacts(names={}, unknown={}, buffers=buffers(model.module), held_again=held)
 
 
 def _counts(
@@ -175,6 +207,8 @@ def _counts(
     fold: bool,
     levels: int | str | None,
     why: bool,
+    module: ModuleFacts | None = None,
+    strict: bool = False,
 ) -> Counts:
     """Put the counts of the tools beside that of the formulas, each difference explained."""
     given = {name: said for name, said in readings.items() if isinstance(said, Reading)}
@@ -199,6 +233,8 @@ def _counts(
         notes={name: "; ".join(said.notes) for name, said in given.items() if said.notes},
         tree=rows(tree, counted(measure), given, fold=fold, levels=read_levels(levels)),
         explains=why,
+        module=module,
+        strict=strict,
     )
 
 

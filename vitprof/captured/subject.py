@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from vitprof.captured.probe import Template
     from vitprof.formulas.program import Program
+    from vitprof.values.size import Size
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,10 @@ class CapturedModel:
         raise SpecError(
             f"the memory of {self.source.reference} is traced, and not known by formula"
         )
+
+    def legend(self, batch: int) -> dict[str, Size]:
+        """Return the arithmetic of each name in its formulas."""
+        return self.template.legend(self.values(batch))
 
     def parameters(self) -> Layer:
         """Return the parameters of the module as a tree."""

@@ -112,14 +112,6 @@ class Part:
             else:
                 yield child
 
-    def unknown(self, path: str = "") -> Iterator[tuple[str, str]]:
-        """Yield each unknown kernel with the path of the module that runs it."""
-        for child in self.children:
-            if isinstance(child, Part):
-                yield from child.unknown(join(path, child.name))
-            else:
-                yield from ((kernel, path) for kernel in child.draft.unknown)
-
     def faster(self, paths: Collection[str], path: str = "") -> Part:
         """Return the tree with the modules at these paths marked as fast."""
         children = tuple(

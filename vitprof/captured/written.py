@@ -38,7 +38,6 @@ class Draft:
         make: makes the op from a name, the class name of the submodule that computes it, or an
             empty one, and these shapes as sizes.
         standard: True if it is an op that models on paper have, too.
-        unknown: names of its kernels that may contract, which vitprof does not know.
     """
 
     path: str
@@ -47,7 +46,6 @@ class Draft:
     shapes: tuple[Numbers, ...]
     make: Make
     standard: bool = False
-    unknown: tuple[str, ...] = ()
 
 
 def draft(call: Call, *, alone: bool) -> Draft | None:
@@ -193,7 +191,7 @@ def _called(call: Call) -> Draft:
     kind = (
         "" if call.products or call.moves else _KINDS.get(name, name.lstrip("_").replace("_", " "))
     )
-    function, used = call.function.rstrip("_"), call.used
+    function, used, unknown = call.function.rstrip("_"), call.used, tuple(call.unknown)
 
     def make(name: str, type_: str, shapes: Sequence[Shape]) -> Op:
         return Called(
@@ -206,16 +204,16 @@ def _called(call: Call) -> Draft:
             detail,
             type_,
             used,
+            unknown,
         )
 
     shapes = (*call.operands, call.out, *(product.sizes for product in call.products))
     return Draft(
         path=call.path,
         name=name,
-        key=(function, kernels, detail, used, tuple(len(shape) for shape in shapes)),
+        key=(function, kernels, detail, used, unknown, tuple(len(shape) for shape in shapes)),
         shapes=shapes,
         make=make,
-        unknown=tuple(call.unknown),
     )
 
 

@@ -30,7 +30,9 @@ def macs(
     *,
     request: Words,
     to: Destination,
-    batch: Annotated[str, typer.Option(help=BATCH.help, metavar="N")] = "1",
+    batch: Annotated[
+        str | None, typer.Option(help=BATCH.help, metavar="N", show_default="1")
+    ] = None,
     counters: Counters = ALL_COUNTERS,
     device: Annotated[
         str,
@@ -48,6 +50,10 @@ def macs(
     force: Annotated[
         bool, typer.Option("--force", help="let a tool execute even a very large model on the CPU")
     ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="exit with 1 if a module runs kernels that no rule counts"),
+    ] = False,
     why: Why = False,
     fold: Fold = None,
     levels: Levels = None,
@@ -61,6 +67,7 @@ def macs(
             train=train,
             grad=grad,
             force=force,
+            strict=strict,
             fold=to.format.for_people if fold is None else fold,
             levels=levels,
             why=why,

@@ -61,7 +61,8 @@ def macs(module: nn.Module, *inputs: Tensor, **keywords: Tensor) -> Reading:
 
 def convention(setting: Setting) -> Convention:
     """Return PyTorch's rules: MACs, except for a fused attention kernel that is not registered."""
-    rules: dict[Work, Rule] = {Work.CALL: _call}
+    on_meta = setting.device == "meta"
+    rules: dict[Work, Rule] = {Work.CALL: _call_on_meta if on_meta else _call}
     if not counts_fused_attention(setting.device):
         rules[Work.FUSED_ATTENTION] = _fused_attention
     return Convention(rules, unseen=_fast_path if setting.takes_fast_paths else _none)
@@ -96,6 +97,18 @@ def _call(op: Called) -> Causes:
         if kernel not in known:
             causes[f"{kernel} is not registered"] -= product(sizes).value
     return causes
+
+
+def _call_on_meta(op: Called) -> Causes:
+    # These are functions of a CPU, which the meta device computes by registered ones.
+    return {
+        cause: amount
+        for cause, amount in _call(op).items()
+        if not any(kernel in cause for kernel in _OF_A_CPU)
+    }
+
+
+_OF_A_CPU = ("aten::mkldnn_rnn_layer", "aten::_scaled_dot_product_flash_attention_for_cpu")
 
 
 def _fused_attention(op: FusedAttention) -> Causes:

@@ -9,7 +9,7 @@ from enum import Enum
 from itertools import product
 from operator import attrgetter
 
-from vitprof.formulas.op import FFT, Op, Shape
+from vitprof.formulas.op import FFT, Called, Op, Shape
 from vitprof.values.size import Size
 
 
@@ -100,6 +100,17 @@ class Layer:
                 for work, elements in node.item.uncounted:
                     total[work] += elements.value * node.repeat
         return total
+
+    def unknown(self) -> dict[str, dict[str, int]]:
+        """Return the kernels for which there is no rule: times by path of the module."""
+        found: dict[str, dict[str, int]] = {}
+        for node in self.walk(fold=True):
+            if isinstance(node.item, Called):
+                path = node.path if node.item.module else node.path.rpartition(".")[0]
+                for kernel in node.item.unknown:
+                    places = found.setdefault(kernel, {})
+                    places[path] = places.get(path, 0) + node.repeat
+        return found
 
     def fft_flops(self) -> int:
         """Return the FLOPs of the Fourier transforms, which no count includes; see `FFT.flops`."""

@@ -22,6 +22,7 @@ from vitprof.report.document import (
     Table,
 )
 from vitprof.report.document import Row as TableRow
+from vitprof.report.module import ModuleFacts
 from vitprof.report.verdict import verdict, why
 from vitprof.request.specs import described
 from vitprof.values.options import Value, label_of, pairs, plain
@@ -106,6 +107,8 @@ class Counts(Report):
         notes: warnings of a tool about operations that it does not count, by tool.
         tree: leaves and the rows that sum them, parents first.
         explains: True if the document lists every cause of every difference.
+        module: facts on a module that is none of vitprof's models; else None.
+        strict: True if the report does not hold with a kernel that no rule counts.
     """
 
     command: str
@@ -123,6 +126,8 @@ class Counts(Report):
     notes: Mapping[str, str]
     tree: tuple[Row, ...]
     explains: bool = False
+    module: ModuleFacts | None = None
+    strict: bool = False
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -147,6 +152,8 @@ class Counts(Report):
     @property
     def complaint(self) -> str:
         tools = [tool for tool, found in self.differences.items() if not found.explained]
+        if not tools and self.strict and self.module is not None and self.module.unknown:
+            return f"no rule counts {self.module.unknown_words}; leave out --strict to accept that"
         if not tools:
             return ""
         return f"the count of {listing(tools, 'and')} is not explained; --why lists the causes"
@@ -207,6 +214,8 @@ class Counts(Report):
             lines["not counted"] = ", ".join(counts) + " (elements)"
         if self.fft_flops:
             lines["not counted"] += f"; fft {self.fft_flops:,} FLOPs by 5 n ⌈log2 n⌉ a transform"
+        if self.module is not None:
+            lines |= self.module.lines()
         lines |= {f"{tool}, n/a": reason for tool, reason in self.unavailable.items()}
         lines |= {f"{tool} says": note for tool, note in self.notes.items()}
         return lines | {
@@ -240,6 +249,7 @@ class Counts(Report):
             "totals": dict(self.totals),
             **named,
             **({"fft_flops": self.fft_flops} if self.fft_flops else {}),
+            **({"module": self.module.record()} if self.module is not None else {}),
             "counters": dict(self.counters),
             "differences": {name: _record(one) for name, one in self.differences.items()},
             "unavailable": dict(self.unavailable),

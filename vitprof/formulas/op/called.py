@@ -22,6 +22,7 @@ class Called(Op):
         detail: what else decides its cost, such as the equation of an einsum.
         torch_type: class name of the submodule that computes it; empty if there is none.
         used: False if nothing that the model returns depends on it.
+        unknown: names of its kernels that may contract, for which there is no rule.
     """
 
     function: str
@@ -32,6 +33,7 @@ class Called(Op):
     detail: str = ""
     torch_type: str = ""
     used: bool = True
+    unknown: tuple[str, ...] = ()
     work = Work.CALL
 
     @property
