@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from vitprof.formulas.layer import Layer
+    from vitprof.formulas.layer import Layer, Measure
     from vitprof.formulas.program import Program
     from vitprof.values.options import Value
 
@@ -30,6 +30,9 @@ class Subject(Protocol):
 
     def formula(self, batch: int = 1) -> Layer:
         """Return the ops of a forward pass on `batch` images as a tree."""
+
+    def tree(self, measure: Measure, batch: int = 1) -> Layer:
+        """Return the tree in which parameters, or multiply-accumulates, are counted."""
 
     def program(self, batch: int = 1) -> Program:
         """Return the calls of a forward pass on `batch` images and of its loss, in order."""

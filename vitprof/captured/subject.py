@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vitprof.captured.source import BATCH_AXIS, Input, Source
 from vitprof.errors import SpecError
-from vitprof.formulas.layer import Layer
+from vitprof.formulas.layer import Layer, Measure
 from vitprof.values.derived import derived
 from vitprof.values.options import Value
 
@@ -80,6 +80,10 @@ class CapturedModel:
                 "or a module that takes any"
             )
         return self.template.layer(self.values(batch))
+
+    def tree(self, measure: Measure, batch: int = 1) -> Layer:
+        """Return the tree in which a measure is counted: `parameters`, or `formula`."""
+        return self.parameters() if measure is Measure.PARAMS else self.formula(batch)
 
     @property
     def classifies(self) -> bool:

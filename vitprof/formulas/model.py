@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from vitprof.formulas.block import Block, BlockOptions
-from vitprof.formulas.layer import Layer
+from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.attention import Attention
 from vitprof.formulas.op import Shape
@@ -152,6 +152,10 @@ class Model(BlockOptions):
         """
         shape, numbers = self.input(Size(batch, "B")), self.checked
         return count("", self._type, self.forward, shape, checked=numbers)
+
+    def tree(self, measure: Measure, batch: int = 1) -> Layer:
+        """Return the tree in which a measure is counted: `formula`."""
+        return self.formula(batch)
 
     def program(self, batch: int = 1) -> Program:
         """Return the calls of the forward pass on `batch` images and of its loss, in order.
