@@ -78,7 +78,7 @@ every_spelling = pytest.mark.parametrize("spelling", SOME, ids=str)
 
 
 def cases(place: int, spelling: Spelling) -> list[tuple[int, Setting]]:
-    """Return batches and settings: all settings for the reports' mixers, one in turn for others."""
+    """Return batches and settings: all settings for the reports' mixers, else some in turn."""
     every = list(product((1, 3), SETTINGS))
     reported = spelling.variant in ((), (("fused", True),))
     if reported and spelling.mixer in ("attn", "lambda", "linear"):

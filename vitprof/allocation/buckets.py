@@ -25,9 +25,11 @@ def buckets(sizes: Sequence[int]) -> list[list[int]]:
     """
     found: list[list[int]] = []
     held: list[int] = []
+    total = 0
     for place in reversed(range(len(sizes))):
         held.append(place)
-        if sum(sizes[one] for one in held) >= (CAP if found else FIRST):
+        total += sizes[place]
+        if total >= (CAP if found else FIRST):
             found.append(held)
-            held = []
+            held, total = [], 0
     return [*found, held] if held else found
