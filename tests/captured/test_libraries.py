@@ -81,6 +81,16 @@ def axes(source: Source | None) -> dict[str, tuple[int | str, ...]]:
             [],
             {"input_features": ("B", 80, 3000), "decoder_input_ids": ("B", 128)},
         ),
+        # Of a part that has other sizes than such a part alone, 224, what is not given stays.
+        (
+            "transformers:LlavaForConditionalGeneration",
+            ["vision_config.num_hidden_layers=2"],
+            {
+                "input_ids": ("B", 128),
+                "pixel_values": ("B", 3, 336, 336),
+                "attention_mask": ("B", 128),
+            },
+        ),
         (
             "transformers:CLIPModel",
             [],
@@ -643,7 +653,8 @@ def test_names_that_match() -> None:
     for pattern in ("TF*", "Flax*", "*Config", "*Tokenizer", "*Processor*"):
         with pytest.raises(SpecError, match=r"^none of the "):
             find_names(f"transformers:{pattern}")
-    assert len(find_names("timm:")) == len(find_names("timm:*")) > 1000
+    assert find_names("timm") == find_names("timm:") == find_names("timm:*")
+    assert len(find_names("timm")) > 1000
 
 
 @pytest.mark.parametrize(

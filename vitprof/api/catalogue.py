@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
+from typing import overload
 
 from vitprof.api.counts import macs
 from vitprof.captured.libraries import find_names
@@ -30,6 +31,18 @@ _MODEL_SYMBOLS = (
     "sees those kept"
 )
 _READ_AT = {"tokens": 49}  # near the default: a grid of 7 x 7, and 7 segments for landmarks
+
+
+@overload
+def models(pattern: None = None) -> Catalogue: ...
+
+
+@overload
+def models(pattern: str) -> LibraryModels: ...
+
+
+@overload
+def models(pattern: str | None) -> Catalogue | LibraryModels: ...
 
 
 def models(pattern: str | None = None) -> Catalogue | LibraryModels:

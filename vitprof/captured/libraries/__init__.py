@@ -69,8 +69,8 @@ def find_names(pattern: str) -> list[tuple[str, str]]:
     Raises:
         SpecError: the library is unknown or not installed, or no name of it matches.
     """
-    place, colon, wanted = pattern.partition(":")
-    if not colon or place not in _LIBRARIES:
+    place, _, wanted = pattern.partition(":")
+    if place not in _LIBRARIES:
         raise unknown("library", place, _LIBRARIES)
     library = _LIBRARIES[place]
     names = library.names()
