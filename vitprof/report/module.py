@@ -1,4 +1,4 @@
-"""What a report says of a captured module beside its rows."""
+"""Statements of a report on a captured module, beside its rows."""
 
 from __future__ import annotations
 
