@@ -80,6 +80,15 @@ def channels_last(shape: Ints) -> Ints:
 
 
 @lru_cache(_KEPT)
+def is_in_format(shape: Ints, strides: Ints, *, last: bool) -> bool:
+    """Return True if images are contiguous, or dense with their channels innermost if `last`."""
+    wanted = channels_last(shape) if last else contiguous(shape)
+    return all(
+        size == 1 or own == other for size, own, other in zip(shape, strides, wanted, strict=True)
+    )
+
+
+@lru_cache(_KEPT)
 def is_dense(shape: Ints, strides: Ints) -> bool:
     """Return True if the elements fill one range of memory, each once, in any order of the axes.
 

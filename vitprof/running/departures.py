@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitprof.allocation.strides import is_dense, suggests_channels_last
+from vitprof.allocation.strides import is_dense, suggests_channels_last, view
 
 _ATEN = torch.ops.aten
 # Use counts of a tensor and of its storage, if the engine alone holds them.
 _HOLDERS, _OF_STORAGE = 4, 2
+_VIEWS = {_ATEN.view.default, _ATEN._unsafe_view.default}
 # Functions that derivatives call out of place for subclasses, and else in place.
 _IN_PLACE = {
     _ATEN.index_put.default,
@@ -57,7 +58,9 @@ def is_of_the_cpu(func: object, result: Any) -> bool:
 
 
 def as_eager(func: object, args: Sequence[Any], result: Any) -> Any:
-    """Return the results of a norm's derivative with the strides that kernels of a GPU give."""
+    """Return the results of views and of norms' derivatives with the strides of a GPU."""
+    if func in _VIEWS:
+        return _viewed(args[0], result)
     if func is _ATEN.native_layer_norm_backward.default:
         return (_laid_out(result[0], last=False), *result[1:])
     if func is _ATEN.native_batch_norm_backward.default:
@@ -65,6 +68,14 @@ def as_eager(func: object, args: Sequence[Any], result: Any) -> Any:
         last = suggests_channels_last(tuple(x.shape), tuple(x.stride()))
         return (_laid_out(result[0], last=last) if wanted else None, *result[1:])
     return result
+
+
+def _viewed(x: Tensor, made: Tensor) -> Tensor:
+    """Return a view with the strides that it has without fake tensors, on axes of length 1 too."""
+    strides = view(tuple(x.shape), tuple(x.stride()), tuple(made.shape))
+    if strides is None or strides == made.stride():
+        return made
+    return x.as_strided(made.shape, strides, x.storage_offset())
 
 
 def _laid_out(tensor: Tensor | None, *, last: bool) -> Tensor | None:

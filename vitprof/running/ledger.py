@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vitprof.cuda.platform import Platform
 
 _DTYPE = "torch."
+_TRUTH = torch.ops.aten._local_scalar_dense.default
 
 
 @dataclass(slots=True)
@@ -182,6 +183,8 @@ class Ledger(TorchDispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        if func is _TRUTH and args[0].dtype == torch.bool:
+            return True  # such as whether all tokens of a batch count, which have no padding here
         alone = self._platform is not None and self._replaces(func, args, kwargs or {})
         result = func(*args, **(kwargs or {}))
         if func.namespace == "prim":  # type: ignore[attr-defined]  # asks for a device

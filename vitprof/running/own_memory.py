@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from vitprof.allocation.strides import is_in_format, suggests_channels_last
 from vitprof.cuda import reductions
 from vitprof.cuda.convolutions import most_workspace
 from vitprof.cuda.norms import (
@@ -149,6 +150,30 @@ def _norms_together(gpu: Gpu, args: Sequence[Any], result: Sequence[Tensor]) -> 
     return [[foreach_norm_partials([x.numel() for x in args[0]])]]
 
 
+def _convolution(gpu: Gpu, args: Sequence[Any], result: Tensor) -> Buffers:
+    x, weight = args[:2]
+    return [_in_format(x, weight, (x, weight))]
+
+
+def _convolution_backward(gpu: Gpu, args: Sequence[Any], result: Any) -> Buffers:
+    gradient, x, weight, wanted = *args[:3], args[-1]
+    copies = _in_format(x, weight, (gradient, weight, *[x] * wanted[1]))
+    if not wanted[2]:
+        return [copies]
+    dims = [dim for dim in range(gradient.ndim) if dim != 1]
+    return [copies, *_scratch(gpu, gradient, dims, result[2], kind="sum")]
+
+
+def _in_format(x: Tensor, weight: Tensor, read: Sequence[Tensor]) -> list[int]:
+    """Return bytes of copies of tensors that are not in the memory format of a convolution."""
+    last = any(suggests_channels_last(tuple(one.shape), tuple(one.stride())) for one in (x, weight))
+    return [
+        _bytes(one)
+        for one in read
+        if not is_in_format(tuple(one.shape), tuple(one.stride()), last=last)
+    ]
+
+
 _RULES: dict[Any, Callable[..., Buffers]] = {
     _ATEN.sum: _reduction("sum"),
     _ATEN.mean: _reduction("mean"),
@@ -165,6 +190,8 @@ _RULES: dict[Any, Callable[..., Buffers]] = {
     _ATEN.std: _reduction("deviation"),
     _ATEN.var_mean: _reduction("deviation"),
     _ATEN.std_mean: _reduction("deviation"),
+    _ATEN.convolution: _convolution,
+    _ATEN.convolution_backward: _convolution_backward,
     _ATEN._softmax: _contiguous,
     _ATEN._log_softmax: _contiguous,
     _ATEN._softmax_backward_data: _softmax_backward,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.views import Grads
@@ -9,13 +11,18 @@ from vitprof.allocation.strides import (
     Ints,
     channels_last,
     is_channels_last,
+    is_in_format,
     suggests_channels_last,
 )
 from vitprof.formulas.op import Shape
 
 
 def conv(m: Eager, x: Tensor, weight: Tensor, bias: Tensor | None, out: Shape) -> Tensor:
-    """Follow `convolution`, which saves its input and its weights."""
+    """Follow `convolution`, which saves its input and its weights.
+
+    On a GPU each tensor that is not in the memory format of the call is copied, and the gradient
+    of the bias is a sum (`_convolution`, `convolution_backward` in Convolution.cpp).
+    """
     if bias is not None:
         bias = m.to_autocast_dtype(bias)
     weight = m.to_autocast_dtype(weight)
@@ -36,11 +43,24 @@ def conv(m: Eager, x: Tensor, weight: Tensor, bias: Tensor | None, out: Shape) -
                 m.new(own, dtype, _strides(own, last=last and place < 2)) if needed else None
             )
         m.may_take_workspace(saved[0], grads[0], saved[1])
+        read = (grads[0], saved[1], *[saved[0]] * node.needs_grad(1))
+        m.free(*[one for one in made if one is not None], *_copies(m, read, last=last))
+        if len(made) == 3 and made[2] is not None:
+            m.reduction(grads[0], [dim for dim in range(len(grads[0].shape)) if dim != 1])
+            m.free(made[2])
         return made
 
     y = m.new(out, x.dtype, _strides(out, last=last))
     m.may_take_workspace(x, y, weight)
+    m.free(y, *_copies(m, (x, weight), last=last))
     return m.made(y, node, inputs, back)
+
+
+def _copies(m: Eager, read: Sequence[Tensor], *, last: bool) -> list[Tensor]:
+    """Allocate copies of tensors that are not in the memory format of a call on a GPU."""
+    if m.platform is None:
+        return []
+    return [m.new(x.sizes, x.dtype) for x in read if not is_in_format(*x.layout, last=last)]
 
 
 def _strides(sizes: Shape, *, last: bool) -> Ints | None:
