@@ -428,6 +428,12 @@ def test_code_that_is_not_there(reference: str, sentence: str) -> None:
         find_source(reference, inputs=["3"], trusted=True)
 
 
+def test_a_file_of_another_kind(tmp_path: Path) -> None:
+    (tmp_path / "net.txt").write_text(NET, encoding="utf-8")
+    with pytest.raises(SpecError, match=r"^there is no file of Python .*net\.txt; give one"):
+        find_source(f"{tmp_path}/net.txt:Net", inputs=["8"], trusted=True)
+
+
 @pytest.mark.parametrize("place", ["./net.py", "json"])
 def test_code_that_is_not_trusted(place: str) -> None:
     sentence = (
@@ -650,7 +656,7 @@ def test_names_that_match() -> None:
     vits = find_names("transformers:ViT*")
     assert {("transformers:ViTModel", ""), ("transformers:ViTMAEForPreTraining", "")} <= {*vits}
     assert [name for name, _ in vits if "PreTrained" in name] == []
-    for pattern in ("TF*", "Flax*", "*Config", "*Tokenizer", "*Processor*"):
+    for pattern in ("TF*", "Flax*", "*Config", "*Tokenizer", "*Processor*", "Data*"):
         with pytest.raises(SpecError, match=r"^none of the "):
             find_names(f"transformers:{pattern}")
     assert find_names("timm") == find_names("timm:") == find_names("timm:*")
