@@ -9,9 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from vitprof.formulas.model import Model
 from vitprof.request.workload import Workload
-from vitprof.running.step import Step
+from vitprof.running.step import Runnable, Step
 
 
 @contextmanager
@@ -27,7 +26,7 @@ def plain_kernels() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def allocated(model: Model, workload: Workload) -> dict[str, int]:
+def allocated(model: Runnable, workload: Workload) -> dict[str, int]:
     """Return the peak memory in bytes of each phase of a real step; the second of two steps."""
     gc.collect()  # otherwise tensors of an earlier step are freed during this one
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:

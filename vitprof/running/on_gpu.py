@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING
 
 from vitprof.allocation.allocator import Block
 from vitprof.allocation.on_gpu import OnGpu, Process
-from vitprof.running.step import Loss
+from vitprof.running.step import Loss, Runnable
 from vitprof.running.trace import Trace, trace
 
 if TYPE_CHECKING:
     from vitprof.cuda.platform import Platform
     from vitprof.request.workload import Workload
-    from vitprof.subject import Subject
 
 
 def traced_on_gpu(
-    model: Subject,
+    model: Runnable,
     workload: Workload,
     platform: Platform,
     *,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,6 @@ from vitprof.running.lamb import Lamb
 
 if TYPE_CHECKING:
     from vitprof.request.workload import Workload
-    from vitprof.subject import Subject
 
 Phase = Callable[[str], AbstractContextManager[None]]
 Loss = Callable[[Any], Tensor]  # of a module's output
@@ -31,6 +30,19 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 def _unwatched(name: str) -> AbstractContextManager[None]:
     return nullcontext()
+
+
+class Runnable(Protocol):
+    """What a step needs of a `vitprof.subject.Subject`."""
+
+    @property
+    def classifies(self) -> bool: ...
+
+    def build(self, *, device: str, dtype: torch.dtype) -> nn.Module: ...
+
+    def inputs(self, batch: int, *, device: str, dtype: torch.dtype) -> tuple[Tensor, ...]: ...
+
+    def keywords(self, batch: int, *, device: str, dtype: torch.dtype) -> Mapping[str, Tensor]: ...
 
 
 class Step:
@@ -60,7 +72,7 @@ class Step:
 
     def __init__(
         self,
-        model: Subject,
+        model: Runnable,
         workload: Workload,
         *,
         device: str,

@@ -20,12 +20,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from vitprof.allocation.timeline import KINDS, Peak
 from vitprof.running.ledger import Ledger
-from vitprof.running.step import Loss, Phase, Step
+from vitprof.running.step import Loss, Phase, Runnable, Step
 
 if TYPE_CHECKING:
     from vitprof.cuda.platform import Platform
     from vitprof.request.workload import Workload
-    from vitprof.subject import Subject
 
 _STEPS = 2  # the optimizer's states exist from the second step on
 _SETTLED = 3  # the cache of a GPU's allocator no longer changes after two
@@ -92,7 +91,7 @@ class Trace:
 
 
 def trace(
-    model: Subject,
+    model: Runnable,
     workload: Workload,
     *,
     platform: Platform | None = None,
