@@ -58,6 +58,21 @@ def test_which_kernel(gpu: str, torch: Version, bits: int, head_dim: int, kernel
     assert kernel_of(platform, bits=bits, head_dim=head_dim) is kernel
 
 
+@pytest.mark.parametrize(
+    ("torch", "mask", "kernel"),
+    [
+        ((2, 11), "none", Kernel.CUDNN),
+        ((2, 11), "fixed", Kernel.CUDNN),
+        ((2, 11), "trained", Kernel.EFFICIENT),  # cuDNN makes no gradient of it
+        ((2, 10), "none", Kernel.FLASH),
+        ((2, 10), "fixed", Kernel.EFFICIENT),  # flash takes none
+    ],
+)
+def test_which_kernel_takes_a_mask(torch: Version, mask: str, kernel: Kernel) -> None:
+    platform = Platform(gpu=find_gpu("h100"), torch=torch)
+    assert kernel_of(platform, bits=16, head_dim=64, mask=mask) is kernel
+
+
 def test_what_fp32_keeps_is_what_was_measured() -> None:
     """Check the result and a log-sum-exp of 224 rows: 197 up to a multiple of 32."""
     assert log_sum_rows(Kernel.EFFICIENT, TOKENS) == 224

@@ -12,7 +12,7 @@ import pytest
 from h100 import read
 
 from vitprof.cuda.gpus import find_gpu
-from vitprof.cuda.reductions import scratch
+from vitprof.cuda.reductions import scratch, widths
 
 H100 = find_gpu("h100")
 BLOCK = 512
@@ -230,3 +230,16 @@ def test_more_elements_than_31_bits_count_are_halved_too() -> None:
     half = scratch((rows, 512), (0, 1), (0,), element=4, gpu=H100)
     assert len(half) == 2
     assert scratch((rows, 1024), (0, 1), (0,), element=4, gpu=H100) == half * 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "element", "expected"),
+    [
+        *(("sum", 4, (4, 4)), ("sum", 2, (4, 8)), ("sum", 8, (8, 4))),
+        *(("mean", 2, (4, 4)), ("norm", 2, (4, 4)), ("extreme", 2, (2, 4))),
+        *(("place", 4, (16, 4)), ("deviation", 4, (16, 2))),
+    ],
+)
+def test_partial_results_of_each_kind(kind: str, element: int, expected: tuple[int, int]) -> None:
+    """Check bytes of a partial result and values at once: a place is a value and an int64."""
+    assert widths(kind, element) == expected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +38,8 @@ class AnyModule:
             module = self.make()
         twins: dict[int, tuple[Tensor, Tensor]] = {}
         for part in module.modules():
-            for tensors in (part._parameters, part._buffers, part.__dict__):
+            kept: tuple[Any, ...] = (part._parameters, part._buffers, part.__dict__)
+            for tensors in kept:
                 for name, tensor in [*tensors.items()]:
                     if isinstance(tensor, Tensor):
                         if id(tensor) not in twins:
