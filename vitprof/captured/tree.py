@@ -205,7 +205,7 @@ def sketch(module: nn.Module, captured: Captured) -> Part:
         own, name = modules[path], path.rpartition(".")[2]
         type_, alone = type(own).__name__, next(own.children(), None) is None
         if path and alone and len(entered[path]) == 1:
-            only = _only_op(own, calls[path], entered[path][0])
+            only = _only_op(own, calls[path], entered[path][0], train=module.training)
             if only is not None:
                 return Piece(name, type_, only)
         children: list[Part | Piece] = []
@@ -214,7 +214,7 @@ def sketch(module: nn.Module, captured: Captured) -> Part:
             if isinstance(child, str):
                 children.append(part(child))
                 continue
-            made = draft(child, alone=False)
+            made = draft(child, alone=False, train=module.training)
             if made is not None:
                 names[made.name] += 1
                 times = names[made.name]
@@ -233,9 +233,12 @@ def sketch(module: nn.Module, captured: Captured) -> Part:
     return root
 
 
-def _only_op(module: nn.Module, calls: Sequence[Call], entered: Entered) -> Draft | None:
+def _only_op(
+    module: nn.Module, calls: Sequence[Call], entered: Entered, *, train: bool
+) -> Draft | None:
     """Return the op that is all that a module does, if tools read it by rules of the op."""
-    drafts = [made for call in calls if (made := draft(call, alone=True)) is not None]
+    made = (draft(call, alone=True, train=train) for call in calls)
+    drafts = [one for one in made if one is not None]
     tensors = {name: parameter.numel() for name, parameter in module.named_parameters()}
     if len(drafts) != 1:
         return None

@@ -48,14 +48,16 @@ class Draft:
     standard: bool = False
 
 
-def draft(call: Call, *, alone: bool) -> Draft | None:
+def draft(call: Call, *, alone: bool, train: bool) -> Draft | None:
     """Return the op of a written call; None if it only moves data.
 
     Args:
         call: the call.
         alone: True if it is all that a submodule without submodules does.
+        train: True if the model is in train mode.
     """
-    if call.used and (alone or call.function not in _NORMS):
+    usual = call.arguments.get("training", train) == train  # a norm may stay in one mode
+    if call.used and usual and (alone or call.function not in _NORMS):
         own = _OPS.get(call.function, _no_op)(call)
         if own is not None:
             return own
@@ -187,7 +189,7 @@ def _called(call: Call) -> Draft:
     """Return the draft of a call with a formula of its own."""
     name, kernels = _short(call), tuple(product.kernel for product in call.products)
     places = len(call.operands)
-    detail = call.arguments.get("equation", "")
+    detail = _detail(call)
     kind = (
         "" if call.products or call.moves else _KINDS.get(name, name.lstrip("_").replace("_", " "))
     )
@@ -215,6 +217,16 @@ def _called(call: Call) -> Draft:
         shapes=shapes,
         make=make,
     )
+
+
+def _detail(call: Call) -> str:
+    """Return the equation of a call; of a norm, if it has weights and takes its own statistics."""
+    said = call.arguments
+    words = [said.get("equation", "")]
+    if call.function.endswith("_norm"):
+        words += ["affine"] * (said.get("weight") is not None)
+        words += ["training"] * bool(said.get("training"))
+    return " ".join(filter(None, words))
 
 
 def _no_op(call: Call) -> Draft | None:

@@ -70,10 +70,9 @@ def needs_data(module: nn.Module) -> bool:
 
 def convention(setting: Setting) -> Convention:
     """Return fvcore's rules: norms by the element, batch norms by their mode."""
-    rules: dict[Work, Rule] = {**IN_EVAL, Work.CALL: _call_in_eval}
+    rules: dict[Work, Rule] = {**IN_EVAL, Work.CALL: _call}
     if setting.train:
         rules[Work.BATCH_NORM] = _batch_norm_in_training
-        rules[Work.CALL] = _call_in_training
     if not knows_fused_attention():
         rules[Work.FUSED_ATTENTION] = _fused_attention
     return Convention(rules, unseen=_fast_path if setting.takes_fast_paths else _none)
@@ -123,15 +122,7 @@ def _conv(op: Conv) -> Causes:
     return {"convolutions with padding as a word have no rule": -op.macs.value}
 
 
-def _call_in_eval(op: Called) -> Causes:
-    return _call(op, train=False)
-
-
-def _call_in_training(op: Called) -> Causes:
-    return _call(op, train=True)
-
-
-def _call(op: Called, *, train: bool) -> Causes:
+def _call(op: Called) -> Causes:
     """Return fvcore's rules for a function by its name, as a TorchScript trace calls it."""
     name, macs = op.function.removeprefix("aten::"), op.macs.value
     operands = [tuple(size.value for size in shape) for shape in op.operands]
@@ -148,12 +139,11 @@ def _call(op: Called, *, train: bool) -> Causes:
         return {f"{name}, {each} per element written": each * product(op.out).value}
     if name == "adaptive_avg_pool2d":
         return {f"{name}, 1 per element read": prod(operands[0])}
-    if name == "batch_norm" and not train:
-        affine = len(operands) > 3  # beside the input, its mean and its variance
-        return {f"{name}, without training": (2 if affine else 1) * prod(operands[0])}
     if name in _NORMS:
-        affine = len(operands) > (3 if name in {"batch_norm", "instance_norm"} else 1)
-        each = 5 if affine else 4
+        affine = "affine" in op.detail
+        each = 4 + affine
+        if name == "batch_norm" and "training" not in op.detail:
+            each = 1 + affine
         return {f"{name}, {each} per element": each * prod(operands[0])}
     if name.startswith("conv"):
         return {}
