@@ -5,6 +5,10 @@ from vitprof.testing import assert_macs, assert_params
 def test_my_encoder_layer():
     assert_params("layer", "2*64 + 64*192+192 + 64*64+64 + 2*64 + 64*256+256 + 256*64+64")
     assert_macs("layer", {"mixer.qkv": "100*50*64*192"}, batch=100, tokens=50)
+
+def test_my_module():
+    assert_macs(nn.Linear(64, 10), "32*64*10", inputs=(32, 64))
+    assert_params(None, {"fc": "512*1000 + 1000"}, module="torchvision:resnet18")
 """
 
 from __future__ import annotations
@@ -20,18 +24,19 @@ from vitprof.formulas.model import Model
 from vitprof.formulas.op import Op
 from vitprof.formulas.totals import HEADLINES
 from vitprof.report.check import describe
-from vitprof.request.specs import specify
+from vitprof.request.specs import subject
 from vitprof.request.workload import BATCH
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 Expected = int | str | Mapping[str, int | str]
 
 
 def assert_params(
-    model: str | Model | None,
+    model: str | Model | nn.Module | None,
     expected: Expected,
+    inputs: object = None,
     *,
     mixer: str | None = None,
     **options: object,
@@ -39,45 +44,53 @@ def assert_params(
     """Assert a model's parameters.
 
     Args:
-        model: a model's name, or a model that `specify` returned; None for its default.
+        model: a model's name, a model that `specify` returned, or any module; None for the
+            default, or with `module`.
         expected: number of all parameters, or a derivation (`"128*512 + 512"`); or a mapping
             from names of totals and paths of layers to numbers or derivations.
+        inputs: what a module is called with; parameters do not depend on it.
         mixer: the mixer's name.
-        **options: the model's and the mixer's options, or the name of a `preset`.
+        **options: the model's and the mixer's options, or the name of a `preset`; or `module`, a
+            reference such as `timm:vit_base_patch16_224`, with `arg` and `input`.
 
     Raises:
         AssertionError: a count differs; the message shows each, and the layers' formulas.
-        SpecError: there is no such model, option, total or layer.
+        SpecError: there is no such model, module, option, total or layer.
     """
-    tree = specify(model, mixer=mixer, options=options).formula()
-    _assert(tree, Measure.PARAMS, expected)
+    spec, _ = subject(model, inputs, mixer=mixer, options=options, called=False)
+    _assert(spec.tree(Measure.PARAMS), Measure.PARAMS, expected)
 
 
 def assert_macs(
-    model: str | Model | None,
+    model: str | Model | nn.Module | None,
     expected: Expected,
+    inputs: object = None,
     *,
     mixer: str | None = None,
-    batch: int = 1,
+    batch: int | None = None,
     **options: object,
 ) -> None:
     """Assert a model's multiply-accumulates in a forward pass.
 
     Args:
-        model: a model's name, or a model that `specify` returned; None for its default.
+        model: a model's name, a model that `specify` returned, or any module; None for the
+            default, or with `module`.
         expected: number of all MACs, or a derivation (`"100*50*64*192"`); or a mapping from
             names of totals and paths of layers to numbers or derivations.
+        inputs: what a module is called with: a tensor, a shape with the batch in front, a tuple
+            of them, or a dict of those by keyword.
         mixer: the mixer's name.
-        batch: images at a time.
-        **options: the model's and the mixer's options, or the name of a `preset`.
+        batch: images at a time; None for the batch of the inputs, or 1.
+        **options: the model's and the mixer's options, or the name of a `preset`; or `module`, a
+            reference such as `timm:vit_base_patch16_224`, with `arg` and `input`.
 
     Raises:
         AssertionError: a count differs; the message shows each, and the layers' formulas.
-        SpecError: there is no such model, option, total or layer.
+        SpecError: there is no such model, module, option, total or layer.
     """
-    images = BATCH.read("batch", batch)
-    tree = specify(model, mixer=mixer, options=options).formula(images)
-    _assert(tree, Measure.MACS, expected)
+    spec, given = subject(model, inputs, mixer=mixer, options=options)
+    images = BATCH.read("batch", (given or 1) if batch is None else batch)
+    _assert(spec.tree(Measure.MACS, images), Measure.MACS, expected)
 
 
 def assert_mixer(

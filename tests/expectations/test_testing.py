@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 import vitprof
 from vitprof.errors import SpecError
@@ -127,3 +129,44 @@ def test_a_batch_that_is_none(batch: Any) -> None:
 def test_a_report_says_what_is_asserted(model: str) -> None:
     assert_params(model, vitprof.params(model, counters=["analytic"]).total)
     assert_macs(model, vitprof.macs(model, counters=["analytic"], batch=3).total, batch=3)
+
+
+# Modules of any origin: 7 features, 11 wide, 3 outputs.
+
+
+def net() -> nn.Module:
+    return nn.Sequential(nn.Linear(7, 11), nn.Linear(11, 3, bias=False))
+
+
+@pytest.mark.parametrize("inputs", [(13, 7), torch.zeros(13, 7), {"input": (13, 7)}])
+def test_a_module_as_it_is(inputs: Any) -> None:
+    assert_params(net(), "7*11 + 11 + 11*3")
+    assert_params(net(), {"0": "7*11 + 11", "all": 7 * 11 + 11 + 11 * 3}, inputs)
+    assert_macs(net(), {"0": "13 * 7*11", "macs": "13 * (7*11 + 11*3)"}, inputs)
+    assert_macs(net(), {"1": "5 * 11*3"}, inputs, batch=5)
+
+
+def test_a_module_by_its_name() -> None:
+    arguments = {"in_features": 7, "out_features": 11}
+    reference: dict[str, Any] = {"module": "torch.nn:Linear", "arg": arguments}
+    assert_params(None, "7*11 + 11", **reference)
+    assert_macs(None, "5 * 7*11", **reference, input="7", batch=5)
+
+
+def test_a_module_that_differs() -> None:
+    assert message(assert_macs, net(), {"1": "11*4"}, (13, 7)) == [
+        "macs 1: expected 44, found 429 (+385); B × in × out = 13 × 11 × 3"
+    ]
+    assert message(assert_params, net(), 7 * 11) == [
+        "params all: expected 77, found 121 (+44)",
+        "the layers' counts:",
+        "0: in × out + out = 7 × 11 + 11 = 88",
+        "1: in × out = 11 × 3 = 33",
+    ]
+
+
+def test_a_module_without_inputs_multiplies_nothing() -> None:
+    with pytest.raises(SpecError, match="no input is given; give a tensor, a shape such as"):
+        assert_macs(net(), 1)
+    with pytest.raises(SpecError, match="inputs is of a module"):
+        assert_macs("layer", 1, (13, 7))

@@ -43,7 +43,7 @@ _CONVENTIONS = {
 
 
 def params(
-    model: str | Model | nn.Module | None = None,
+    model: str | Model | CapturedModel | nn.Module | None = None,
     inputs: object = None,
     *,
     mixer: str | None = None,
@@ -98,7 +98,7 @@ def params(
 
 
 def macs(
-    model: str | Model | nn.Module | None = None,
+    model: str | Model | CapturedModel | nn.Module | None = None,
     inputs: object = None,
     *,
     mixer: str | None = None,

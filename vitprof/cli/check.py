@@ -16,7 +16,7 @@ from vitprof.errors import OutputError, SpecError
 from vitprof.expectations.file import first_cases
 from vitprof.formats import ANY, Format
 from vitprof.formats.junit import workflow_commands
-from vitprof.request.specs import specify
+from vitprof.request.specs import subject
 from vitprof.request.workload import BATCH
 
 EXAMPLE = "vitprof check examples/report.toml"
@@ -39,6 +39,13 @@ def check(
     batch: Annotated[
         str | None, typer.Option(help=f"{BATCH.help}, for --write", metavar="N")
     ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust",
+            help="run code that FILE names, package.module:factory or file.py:factory",
+        ),
+    ] = False,
 ) -> None:
     """Check models against hand-derived counts and budgets, for CI.
 
@@ -48,12 +55,18 @@ def check(
     if first:
         if to != Destination(Format.TABLE, None) or summary:
             raise SpecError("--write makes a TOML file; leave out --format, --output and --summary")
+        if trust:
+            raise SpecError(
+                "--trust is for a FILE that is read, and --write takes the module of the command "
+                "line; leave out --trust"
+            )
         if path.exists() and not force:
             raise OutputError(f"{path} exists and is not overwritten; give --force to replace it")
         images = BATCH.read("batch", 1 if batch is None else batch)
         options = dict(request)
         model, mixer = options.pop("model", None), options.pop("mixer", None)
-        write(path, first_cases(specify(model, mixer=mixer, options=options), images))
+        spec, _ = subject(model, mixer=mixer, options=options)
+        write(path, first_cases(spec, images, request))
         return
     if request or batch is not None or force:
         raise SpecError(
@@ -61,7 +74,7 @@ def check(
             "--force only with --write"
         )
     with progress() as say:
-        report = run_check(path, say=say)
+        report = run_check(path, trust=trust, say=say)
     if os.environ.get("GITHUB_ACTIONS") == "true":
         sys.stderr.writelines(f"{line}\n" for line in workflow_commands(report))
     to.show(report.only_failures() if summary else report)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vitprof.api.compare import compare as compare_models
+from vitprof.captured.subject import CapturedModel
 from vitprof.cli.measuring import (
     DeviceName,
     Limits,
@@ -60,6 +61,15 @@ def compare(
             rich_help_panel=_COMPARISON,
         ),
     ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust",
+            help="run code that the file of --specs names, package.module:factory or "
+            "file.py:factory",
+            rich_help_panel=_COMPARISON,
+        ),
+    ] = False,
     layers: Annotated[
         bool,
         typer.Option(
@@ -95,7 +105,11 @@ def compare(
     """
     protocol = protocol_of(limits, measure=measure)
     beside = side_by_side(mixers, presets, modules)
-    models: Words = {} if specs is None else {"models": _models(specs, beside, request)}
+    models: Words = {}
+    if specs is not None:
+        models = {"models": _models(specs, beside, request, trusted=trust)}
+    elif trust:
+        raise SpecError("--trust is for a file that is read; give --specs FILE, or leave it out")
     with progress() as say:
         report = compare_models(
             workload=workload,
@@ -114,20 +128,22 @@ def compare(
     to.show(report)
 
 
-def _models(specs: str, beside: Words, request: Words) -> dict[str, Model]:
+def _models(
+    specs: str, beside: Words, request: Words, *, trusted: bool
+) -> dict[str, Model | CapturedModel]:
     """Return the models of a check file, by name.
 
     Raises:
         SpecError: models are also given by other options, or two have the same name.
-        CheckFileError: the file cannot be read.
+        CheckFileError: the file cannot be read, or names code that is not trusted.
     """
     given = [*(f"--{name}" for name in beside), "--specs"]
     if len(given) > 1:
         raise SpecError(f"{listing(given, 'and')} exclude each other; give one of them")
     if request:
         raise SpecError("--specs gives complete models; leave out model and mixer options")
-    models: dict[str, Model] = {}
-    for case in read_cases(Path(specs)):
+    models: dict[str, Model | CapturedModel] = {}
+    for case in read_cases(Path(specs), trusted=trusted):
         if case.name in models:
             raise SpecError(
                 f"two models of {specs} are called {case.name!r}; give them different names"

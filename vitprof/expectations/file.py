@@ -12,6 +12,13 @@ layers = 20_038_848
 
 [expect.macs]
 "blocks.0-11.mixer.qkv" = "12 * 257*128*160"
+
+[[expect]]
+spec = { module = "timm:deit_tiny_patch16_224", arg = ["img_size=384"], batch = 2 }
+max_macs = 10_000_000_000
+
+A file is data: code of a package or a file, `package.module:X` or `file.py:X`, is run only if the
+reader of the file trusts it.
 """
 
 from __future__ import annotations
@@ -20,13 +27,16 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vitprof.errors import SpecError, VitprofError, unknown
+from vitprof.captured.reference import LIBRARIES, read_reference
+from vitprof.captured.subject import CapturedModel
+from vitprof.errors import SpecError, VitprofError, listing, unknown
 from vitprof.expectations.expectations import (
     Expectation,
+    Known,
     Outcome,
     Relation,
     counts,
@@ -38,8 +48,9 @@ from vitprof.formulas.layer import Measure
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import Op
 from vitprof.formulas.totals import HEADLINES, totals
-from vitprof.request.specs import described, specify
+from vitprof.request.specs import described, subject
 from vitprof.request.workload import BATCH
+from vitprof.values.arithmetic import derive
 from vitprof.values.options import Flag, plain
 
 _HEADER = re.compile(r"\s*\[\[\s*expect\s*\]\]")
@@ -58,7 +69,7 @@ class Case:
     Attributes:
         name: name in the file, or a title made from the model's options.
         line: line in the file at which it begins.
-        spec: the model.
+        spec: the model, or the module.
         batch: images at a time, for the MACs.
         expectations: counts that must hold.
         reconciled: True if every tool's reading must be explained.
@@ -66,21 +77,31 @@ class Case:
 
     name: str
     line: int
-    spec: Model
+    spec: Model | CapturedModel
     batch: int
     expectations: tuple[Expectation, ...]
     reconciled: bool
 
     def evaluate(self) -> list[Outcome]:
         """Compare the model's counts by formula with the expectations."""
-        return evaluate(self.spec.formula(self.batch), list(self.expectations))
+        outcomes = []
+        for measure in Measure:
+            own = [one for one in self.expectations if one.measure is measure]
+            if own:
+                outcomes += evaluate(self.spec.tree(measure, self.batch), own)
+        return outcomes
 
 
-def read_cases(path: Path) -> list[Case]:
+def read_cases(path: Path, *, trusted: bool = False) -> list[Case]:
     """Read the cases of a file.
 
+    Args:
+        path: the file.
+        trusted: True if code that the file names may be run.
+
     Raises:
-        CheckFileError: the file cannot be read, is not TOML, or has a wrong key or value.
+        CheckFileError: the file cannot be read, is not TOML, has a wrong key or value, or names
+            code that is not trusted.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -104,32 +125,51 @@ def read_cases(path: Path) -> list[Case]:
                 "the expectations of each model must be a table that begins with a line [[expect]]"
             )
     return [
-        _case(replace(place, start=start, whole=False), table)
+        _case(replace(place, start=start, whole=False), table, trusted=trusted)
         for start, table in zip(starts, tables, strict=True)
     ]
 
 
-def first_cases(spec: Model, batch: int) -> str:
-    """Return the text of a file that expects the counts of `spec` by formula, for review."""
-    tree = spec.formula(batch)
-    options = {**spec.conditions(), "batch": batch}
-    sizes = ", ".join(f"{name} = {_toml(plain(value))}" for name, value in options.items())
+def first_cases(
+    spec: Model | CapturedModel, batch: int, request: Mapping[str, object] | None = None
+) -> str:
+    """Return the text of a file that expects the counts of `spec` by formula, for review.
+
+    Args:
+        spec: the model, or the module.
+        batch: images at a time.
+        request: names and words that `spec` was made from; the file repeats references.
+
+    Raises:
+        SpecError: the module cannot be captured.
+    """
+    request = request or {}
+    trees = {measure: spec.tree(measure, batch) for measure in Measure}
+    uncounted = trees[Measure.MACS].unknown()
+    options = _spelled(spec, batch, request).items()
+    sizes = ", ".join(f"{name} = {_toml(value)}" for name, value in options)
     lines = [
         "# Counts with their derivations, as vitprof's formulas have them: review each line.",
         "",
         "[[expect]]",
-        f'name = "{described(spec.conditions())}"',
+        f"name = {_toml(_title(spec))}",
         f"spec = {{ {sizes} }}",
-        "reconciled = true",
+        f"reconciled = false # no rule counts {listing(uncounted, 'and')}"
+        if uncounted
+        else "reconciled = true",
     ]
-    for measure in Measure:
+    for measure, tree in trees.items():
         lines += ["", f"[expect.{measure.value}]"]
-        lines += [f"{name} = {count:_}" for name, count in totals(tree, measure).items()]
+        written = {name: f"{name} = {count:_}" for name, count in totals(tree, measure).items()}
         for node in tree.walk(fold=True):
-            if isinstance(node.item, Op) and measure.of(node.item).value:
-                numbers = measure.of(node.item).numbers.replace("×", "*").replace(" / ", " // ")
-                derivation = f"{node.repeat} * ({numbers})" if node.repeat > 1 else numbers
-                lines.append(f'"{node.path}" = "{derivation}"')
+            size = measure.of(node.item) if isinstance(node.item, Op) else None
+            if size is not None and size.value:
+                numbers = f"{node.repeat} * ({size.numbers})" if node.repeat > 1 else size.numbers
+                derivation = _derivation(numbers, size.value * node.repeat)
+                written.setdefault(node.path, f"{_toml(node.path)} = {derivation}")
+        lines += written.values()
+    if code := _code(request):
+        lines += ["", f"# Checking this file runs code of {_toml(code)}, which needs --trust."]
     return "\n".join(lines) + "\n"
 
 
@@ -169,7 +209,7 @@ class _Place:
             yield line, words
 
 
-def _case(place: _Place, table: Mapping[str, object]) -> Case:
+def _case(place: _Place, table: Mapping[str, object], *, trusted: bool) -> Case:
     for key in table:
         with place.at(key):
             _known(key, _KEYS)
@@ -177,17 +217,26 @@ def _case(place: _Place, table: Mapping[str, object]) -> Case:
         options = dict(_table(table, "spec"))
     with place.at("batch"):
         batch = BATCH.read("batch", options.pop("batch", 1))
-    spec = _spec(place, options)
-    with place.at("name"):
-        name = _name(dict(table), "name") or described(spec.conditions())
     with place.at("reconciled"):
         reconciled = _RECONCILED.read("reconciled", table.get("reconciled", False))
-    tree = spec.formula(batch)
-    expectations = []
+    exact_of = {}
     for measure in Measure:
-        known = counts(tree, measure)
         with place.at(measure.value):
-            exact = _table(table, measure.value)
+            exact_of[measure] = _table(table, measure.value)
+    wanted = {
+        measure
+        for measure, exact in exact_of.items()
+        if exact or f"max_{measure.value}" in table or reconciled
+    }
+    spec, named_at = _spec(place, options, called=Measure.MACS in wanted, trusted=trusted)
+    with place.at("name"):
+        name = _name(dict(table), "name") or _title(spec)
+    expectations = []
+    for measure, exact in exact_of.items():
+        known: Mapping[str, Known] = {}
+        if measure in wanted:
+            with place.at(named_at):
+                known = counts(spec.tree(measure, batch), measure)
         for key, value in exact.items():
             with place.within(measure.value).at(key) as line:
                 find(known, measure, key)
@@ -210,13 +259,25 @@ def _case(place: _Place, table: Mapping[str, object]) -> Case:
     )
 
 
-def _spec(place: _Place, options: dict[str, object]) -> Model:
-    with place.at("model"):
-        model = _name(options, "model")
-    with place.at("mixer"):
-        mixer = _name(options, "mixer")
-    with place.at("spec"):
-        return specify(model, mixer=mixer, options=options)
+def _spec(
+    place: _Place, options: dict[str, object], *, called: bool, trusted: bool
+) -> tuple[Model | CapturedModel, str]:
+    """Return the model or the module, and the key of the line that names it."""
+    named = {}
+    for key in ("model", "mixer", "module"):
+        with place.at(key):
+            named[key] = _name(options, key)
+    model, mixer, module = named.values()
+    if module is not None:
+        options["module"] = module
+    key = "module" if module is not None else "mixer" if mixer and ":" in mixer else "spec"
+    with place.at(key):
+        found, _ = subject(model, mixer=mixer, options=options, called=called, trusted=trusted)
+    return found, key
+
+
+def _title(spec: Model | CapturedModel) -> str:
+    return spec.variant if isinstance(spec, CapturedModel) else described(spec.conditions())
 
 
 def _name(options: dict[str, object], key: str) -> str | None:
@@ -238,5 +299,36 @@ def _table(table: Mapping[str, object], key: str) -> Mapping[str, object]:
     return value
 
 
-def _toml(value: int | float | str | bool) -> str:
-    return json.dumps(value)
+def _derivation(numbers: str, count: int) -> str:
+    """Return a formula with numbers as a derivation, or the count if none says the same."""
+    text = numbers.replace("×", "*").replace(" / ", " // ")
+    with suppress(SpecError):
+        if derive(text) == count:
+            return _toml(text)
+    return f"{count:_}"
+
+
+def _spelled(
+    spec: Model | CapturedModel, batch: int, request: Mapping[str, object]
+) -> dict[str, object]:
+    """Return the table that asks for a model or a module in a file."""
+    if isinstance(spec, CapturedModel):
+        words = {name: request[name] for name in ("module", "arg", "input") if request.get(name)}
+        return {**words, "batch": batch}
+    table: dict[str, object] = {name: plain(value) for name, value in spec.conditions().items()}
+    if ":" in str(request.get("mixer")):
+        table["mixer"] = request["mixer"]
+    return {**table, "batch": batch}
+
+
+def _code(request: Mapping[str, object]) -> str:
+    """Return the place of the code that a request names; empty if it names none."""
+    module, mixer = request.get("module"), str(request.get("mixer") or "")
+    if module is None:
+        return mixer.rpartition(":")[0]
+    place = read_reference(module).place
+    return "" if place in LIBRARIES else place
+
+
+def _toml(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

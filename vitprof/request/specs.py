@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,27 +21,39 @@ if TYPE_CHECKING:
 
 
 def subject(
-    model: str | Model | nn.Module | None = None,
+    model: str | Model | CapturedModel | nn.Module | None = None,
     inputs: object = None,
     *,
     mixer: str | None = None,
     options: Mapping[str, object] | None = None,
     called: bool = True,
+    trusted: bool = True,
 ) -> tuple[Model | CapturedModel, int | None]:
     """Return a model, or a module of any origin, and the batch that its inputs have.
 
     Args:
-        model: a model's name, a model, or a module.
+        model: a model's name, a model, a module, or what this function returned.
         inputs: what a given module is called with.
         mixer: a mixer's name.
         options: options of the model and the mixer; or `module`, a reference, with `arg` and
-            `input`, lists of words as on the command line.
+            `input`, lists of words as on the command line, or tables of values by name.
         called: True if inputs are needed, since the module is called.
+        trusted: True if the names come from the user, so that code of a package or a file may be
+            run; False if they were read in a file.
 
     Raises:
-        SpecError: the model or the module cannot be had, or an option does not fit it.
+        SpecError: the model or the module cannot be had, an option does not fit it, or code is
+            named that is not trusted.
     """
     given = dict(options or {})
+    if isinstance(model, CapturedModel):
+        changes = [*given, *["inputs"] * (inputs is not None), *["mixer"] * (mixer is not None)]
+        if changes:
+            raise SpecError(
+                f"the module is already looked up, so {listing(changes, 'and')} cannot change it; "
+                "give its reference instead"
+            )
+        return model, None
     reference = given.pop("module", None)
     words: dict[str, object] = {name: given.pop(name) for name in ("arg", "input") if name in given}
     is_module = model is not None and not isinstance(model, str | Model)
@@ -50,6 +62,11 @@ def subject(
             raise SpecError(
                 f"{listing([*words] or ['inputs'], 'and')} is of a module; give --module, or leave "
                 "it out"
+            )
+        if mixer is not None and ":" in mixer and not trusted:
+            raise SpecError(
+                f"the mixer {mixer} would run code of {mixer.partition(':')[0]}, and a file of "
+                "models is only data; add --trust if you trust that code"
             )
         named = model if isinstance(model, str | Model) else None
         return specify(named, mixer=mixer, options=given), None
@@ -68,7 +85,7 @@ def subject(
             "itself as the first argument"
         )
     args, shapes = (_words(name, words.get(name, ())) for name in ("arg", "input"))
-    source = find_source(reference, args=args, inputs=shapes, trusted=True, called=called)
+    source = find_source(reference, args=args, inputs=shapes, trusted=trusted, called=called)
     if inputs is None:
         return CapturedModel(source), None
     raise SpecError(
@@ -98,10 +115,30 @@ def _words(name: str, value: object) -> Sequence[str]:
     if isinstance(value, str):
         return [value]
     if isinstance(value, Mapping):
-        return [f"{key}={one}" for key, one in value.items()]
+        return [*_keyed(name, value)]
     if isinstance(value, Sequence) and all(isinstance(one, str) for one in value):
         return list(value)
     raise SpecError(f"{name} is words in a list, such as ['width=64'], not {value!r}")
+
+
+def _keyed(name: str, table: Mapping[object, object], prefix: str = "") -> Iterator[str]:
+    """Yield the values of a table as words with keys; those of a table within have dots."""
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _keyed(name, value, f"{prefix}{key}.")
+        elif _is_plain(value):
+            yield f"{prefix}{key}={value}"
+        else:
+            raise SpecError(
+                f"{name} {prefix}{key} is a number, text, true, false or a list of them, not "
+                f"{value!r}"
+            )
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | int | float)
 
 
 def specify(
