@@ -127,7 +127,7 @@ diag_embed diagonal_copy embedding empty empty_like empty_strided expand expand_
 full full_like gather im2col index index_copy index_fill index_put _index_put_impl index_select
 lift_fresh lift_fresh_copy linspace logspace masked_fill masked_scatter masked_select
 narrow_copy native_channel_shuffle new_empty new_empty_strided new_full new_ones new_zeros nonzero
-one_hot ones ones_like permute_copy pixel_shuffle pixel_unshuffle put reflection_pad1d
+one_hot ones ones_like permute_copy pixel_shuffle pixel_unshuffle promote_types put reflection_pad1d
 reflection_pad2d reflection_pad3d repeat repeat_interleave replication_pad1d replication_pad2d
 replication_pad3d resize _reshape_alias roll rot90 scalar_tensor scatter select_scatter set
 slice_scatter split_with_sizes_copy stack take _to_copy tril tril_indices triu triu_indices unfold
