@@ -14,6 +14,8 @@ from torch.nn import functional as F
 
 from vitprof.running.gpu_kernels import GpuKernels
 
+F32 = torch.float32
+
 
 def saved(y: Tensor) -> list[Tensor]:
     """Return the tensors that a function of Python has saved."""
@@ -181,3 +183,21 @@ def test_which_linear_layer_adds_its_bias_in_place(contiguous: bool) -> None:
     with GpuKernels(H100, in_place):
         nn.Linear(5 if not contiguous else 3, 4)(x if contiguous else x.transpose(1, 2))
     assert told == ([] if contiguous else [True])
+
+
+def test_arguments_by_name() -> None:
+    with FakeTensorMode(), GpuKernels(H100, nullcontext[None]):
+        q, k, v = heads(dtype=torch.float16)
+        y = F.scaled_dot_product_attention(query=q, key=k, value=v, is_causal=True)
+        y = F.rms_norm(input=y, normalized_shape=[8], weight=None, eps=1e-3)
+        y = F.linear(input=y.transpose(2, 3), weight=q.new_ones(5, 37), bias=q.new_ones(5))
+        y = torch.dropout(input=y, p=0.1, train=True)
+        assert torch.softmax(input=y, dim=-1, dtype=torch.float32).dtype == torch.float32
+        assert F.softmax(y, dim=-1).dtype == torch.float16
+
+
+def test_a_softmax_asked_for_in_fp32_reads_fp16_as_it_is() -> None:
+    with GpuKernels(H100):
+        y = F.softmax(torch.ones(2, 5, dtype=torch.float16, requires_grad=True), -1, dtype=F32)
+    assert y.grad_fn is not None
+    assert y.grad_fn.name() == "HalfSoftmaxBackward"

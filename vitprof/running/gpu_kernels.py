@@ -84,9 +84,9 @@ class GpuKernels(TorchFunctionMode):
 
     def attention(
         self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
         attn_mask: Tensor | None = None,
         dropout_p: float = 0.0,
         is_causal: bool = False,
@@ -95,7 +95,7 @@ class GpuKernels(TorchFunctionMode):
         enable_gqa: bool = False,
     ) -> Tensor | None:
         """Return fused attention, or what it is composed of where no kernel takes it."""
-        q, k, v = autocast.lowered(q), autocast.lowered(k), autocast.lowered(v)
+        q, k, v = (autocast.lowered(one) for one in (query, key, value))
         if q.ndim != 4 or not q.numel() or not k.numel():
             return None
         mask = attn_mask
@@ -134,35 +134,36 @@ class GpuKernels(TorchFunctionMode):
 
     def rms_norm(
         self,
-        x: Tensor,
+        input: Tensor,
         normalized_shape: list[int],
         weight: Tensor | None = None,
         eps: float | None = None,
     ) -> Tensor:
         """Return the result of the fused RMSNorm."""
-        if autocast.is_on() and x.dtype in (torch.bfloat16, torch.float16):
-            x = x.float()
+        wide = autocast.is_on() and input.dtype in (torch.bfloat16, torch.float16)
+        x = input.float() if wide else input
         always = self._platform is None
         return RMSNorm.apply(x, weight, len(normalized_shape), always)
 
-    def dropout(self, x: Tensor, p: float, train: bool) -> Tensor | None:
+    def dropout(self, input: Tensor, p: float, train: bool) -> Tensor | None:
         """Return the result of the fused dropout; None where it is composed."""
-        if not train or not 0 < p < 1 or not x.numel():
+        if not train or not 0 < p < 1 or not input.numel():
             return None
-        return Dropout.apply(x)
+        return Dropout.apply(input)
 
-    def softmax(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor | None:
-        """Return a softmax that autocast computes in fp32 from fp16 as it is; None for others."""
-        if self._platform is None or not autocast.is_on() or x.dtype != torch.float16:
+    def softmax(self, input: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor | None:
+        """Return a softmax in fp32 that reads fp16 as it is; None for others."""
+        wide = dtype is torch.float32 or (dtype is None and autocast.is_on())
+        if self._platform is None or not wide or input.dtype != torch.float16:
             return None
-        return HalfSoftmax.apply(x)
+        return HalfSoftmax.apply(input)
 
-    def linear(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
+    def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
         """Return a linear layer that adds its bias in place; None where it is one product."""
-        if self._in_place is None or bias is None or x.ndim == 2 or x.is_contiguous():
+        if self._in_place is None or bias is None or input.ndim == 2 or input.is_contiguous():
             return None
         with self._in_place():
-            return functional.linear(x, weight, bias)
+            return functional.linear(input, weight, bias)
 
 
 _REPLACED: dict[str, Callable[..., Tensor | None]] = {

@@ -65,7 +65,7 @@ class Trace:
             is the index of an event.
         held: storages that are held at the highest peak.
         saved: bytes that are saved for the backward pass, by the path that saves them first.
-        convolutions: path, level and largest workspace of each convolution, by phase.
+        convolutions: bytes held at each convolution, its path and largest workspace, by phase.
     """
 
     by_phase: dict[str, int]

@@ -25,7 +25,7 @@ from torch._C._profiler import _ExtraFields_Allocation
 from torch.profiler import ProfilerActivity, profile
 
 from vitprof.measuring.trials import FAILED, OUT_OF_MEMORY, RAN
-from vitprof.request.specs import specify
+from vitprof.request.specs import subject
 from vitprof.request.workload import Workload
 from vitprof.running.step import Step
 
@@ -75,7 +75,9 @@ def probe() -> dict[str, object]:
 def trial(request: dict[str, Any]) -> dict[str, object]:
     """Build the model and run two steps; the optimizer's state exists from the first on."""
     options = dict(request["spec"])
-    model = specify(options.pop("model"), mixer=options.pop("mixer"), options=options)
+    model, _ = subject(
+        options.pop("model", None), mixer=options.pop("mixer", None), options=options
+    )
     workload = Workload(**request["workload"])
     device = request["device"]
 
