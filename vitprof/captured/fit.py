@@ -169,12 +169,13 @@ def _spelled(terms: dict[Monomial, Fraction], values: Mapping[str, Size]) -> Siz
 def _summed(terms: dict[Monomial, Fraction], values: Mapping[str, Size]) -> Size:
     """Return a sum of monomials over the common denominator of their coefficients."""
     below = lcm(*(coefficient.denominator for coefficient in terms.values()))
-    total = Size(0)
+    total: Size | None = None
     for monomial, coefficient in terms.items():
         part = Size(int(coefficient * below))
         for variable in monomial:
             part = values[variable] * part
-        total = total + part if total.value or total.operator else part
+        total = part if total is None else total + part
+    assert total is not None
     return total // below if below != 1 else total
 
 
