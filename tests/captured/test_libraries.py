@@ -471,6 +471,15 @@ def test_a_configuration(tmp_path: Path) -> None:
     assert find_source(reference).conditions()["module"] == reference
 
 
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
+def test_the_kernels_of_attention_are_those_given(tmp_path: Path, key: str) -> None:
+    sizes = {"hidden_size": 24, "num_attention_heads": 3, "num_hidden_layers": 1}
+    reference = configuration(tmp_path, architectures=["ViTModel"], **sizes, **{key: "eager"})
+    for args, wanted in (([], "eager"), ([f"{key}=sdpa"], "sdpa")):
+        built: Any = find_source(reference, args=args).build()
+        assert built.config._attn_implementation == wanted
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -492,6 +501,10 @@ def test_a_configuration(tmp_path: Path) -> None:
         (
             '{"architectures": ["ViTModel"], "attn_implementation": "someone/kernel"}',
             "not 'someone/kernel'",
+        ),
+        (
+            '{"architectures": ["CLIPModel"], "text_config": {"_attn_implementation": "some/one"}}',
+            "not 'some/one'",
         ),
         ('{"architectures": ["ViTModel"], "image_size": "big"}', "nothing says what"),
     ],
@@ -554,6 +567,16 @@ def test_a_configuration_that_is_not_there() -> None:
         (
             "transformers:ViTModel",
             ["attn_implementation=someone/kernel"],
+            "attn_implementation can be eager, sdpa, ",
+        ),
+        (
+            "transformers:ViTModel",
+            ["_attn_implementation_internal=someone/kernel"],
+            "attn_implementation can be eager, sdpa, ",
+        ),
+        (
+            "transformers:CLIPModel",
+            ["vision_config._attn_implementation=someone/kernel"],
             "attn_implementation can be eager, sdpa, ",
         ),
         (

@@ -173,10 +173,6 @@ class Transformers(InLibrary):
 
     def _check_arguments(self) -> None:
         """Refuse what the configuration does not have: transformers would keep and ignore it."""
-        kernels = (self._file or {}).get(f"_{_ATTENTION}", "")
-        given = self.arguments.get(_ATTENTION, kernels or (self._file or {}).get(_ATTENTION, ""))
-        if given and given not in _KERNELS:
-            raise SpecError(f"{_ATTENTION} can be {listing(_KERNELS)}, not {given!r}")
         for key in self.arguments:
             *parts, last = key.split(".")
             owner = self._default
@@ -205,11 +201,17 @@ class Transformers(InLibrary):
                     own = {} if of is None else of.to_dict()
                 owner[part] = owner = dict(own)
             owner[last] = value
-        return attempt(
+        # By key alone: what the values say of it is dropped.
+        by_key = {_ATTENTION: values.pop(_ATTENTION)} if values.get(_ATTENTION) else {}
+        config = attempt(
             f"{self.reference} cannot be configured",
-            lambda: self._config_class.from_dict(values),
+            lambda: self._config_class.from_dict(values, **by_key),
             "give arguments that suit it by --arg",
         )
+        for kernels in filter(None, _attention(config)):
+            if kernels not in _KERNELS:
+                raise SpecError(f"{_ATTENTION} can be {listing(_KERNELS)}, not {kernels!r}")
+        return config
 
 
 def _with_images(config: Any) -> Iterator[tuple[str, Any]]:
@@ -226,6 +228,14 @@ def _parts(config: Any) -> Iterator[Any]:
         part = getattr(config, name, None)
         if part is not None:
             yield from _parts(part)
+
+
+def _attention(config: Any) -> Iterator[object]:
+    """Yield the kernels of attention that a configuration and its parts ask for."""
+    yield getattr(config, f"_{_ATTENTION}", None)
+    for value in vars(config).values():
+        if hasattr(type(value), "from_dict"):
+            yield from _attention(value)
 
 
 def _images(config: Any) -> Input | None:
