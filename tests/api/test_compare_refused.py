@@ -17,7 +17,7 @@ from vitprof.sweeps.costs import COSTS
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ((), "nothing is given to compare; give --mixers, such as attn,lambda,linear, or"),
+        ((), "nothing is given to compare; give --mixers, such as attn,lambda,linear, --"),
         (("--mixers=attn",), "a comparison needs at least two models, not attn alone; add another"),
         (("--presets=vit-s-16",), "at least two models, not vit-s-16 alone; add another"),
         (("--presets=vit-s-16,vit-s",), "there is no preset 'vit-s'; did you mean vit-"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from commands import Capture
@@ -139,7 +140,7 @@ def test_function_takes_options_of_all_kinds() -> None:
         specify(
             "layer", mixer="lambda", options={"tokens": 11, "dim": 12, "heads": 3, "key_depth": 5}
         ),
-        Workload(batch=3),
+        workload=Workload(batch=3),
         trace=False,
     )
     assert (same.phases, same.tree, same.held) == (report.phases, report.tree, report.held)
@@ -149,7 +150,7 @@ def test_formula_that_is_off_the_trace(capsys: Capture, monkeypatch: pytest.Monk
     model = specify("layer", options={"tokens": N, "dim": D, "heads": h})
     honest = trace(model, Workload(batch=B))
     said = {**honest.by_phase, "backward": honest.by_phase["backward"] + 1}
-    wrong = type(honest)(by_phase=said, levels=honest.levels, functions={}, events=honest.events)
+    wrong = replace(honest, by_phase=said)
     monkeypatch.setattr(footprint, "trace_step", lambda model, workload: wrong)
     code = run(["memory", *SMALL, "--format=csv"])
     out, err = capsys.readouterr()

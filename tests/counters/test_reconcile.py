@@ -41,6 +41,7 @@ from vitprof.counters.reconcile import Difference, reconcile_macs, reconcile_par
 from vitprof.counters.torchinfo import counts_tokens
 from vitprof.formats import ANY, Format
 from vitprof.formulas import block
+from vitprof.formulas.work import Work
 from vitprof.modules.build import build
 from vitprof.report.counts import Counts
 from vitprof.request.specs import specify
@@ -131,7 +132,10 @@ def test_no_coefficient_of_a_convention_can_be_another(tool: str, setting: Setti
             assert difference.unexplained, (kind, cause)
             assert difference.mismatches, (kind, cause)
             ruled |= {kind} if cause else set()
-    assert ruled == convention.rules.keys(), "a rule says nothing of any model, so none tests it"
+    # Of these, tests/captured has modules: vitprof's own make no such calls.
+    of_modules = {Work.CALL, *([Work.CONV] if tool == "fvcore" else [])}
+    tested = convention.rules.keys() - of_modules
+    assert ruled == tested, "a rule says nothing of any model, so none tests it"
 
 
 @every_tool

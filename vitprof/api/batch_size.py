@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from vitprof.allocation.largest_batch import MOST, largest_batch, largest_batch_on_gpu
+from vitprof.allocation.largest_batch import MOST
 from vitprof.api.by_trial import TIMEOUT, search_by_trial
 from vitprof.api.prediction import predict
 from vitprof.errors import SpecError, unknown
@@ -14,10 +15,16 @@ from vitprof.measuring.trials import Device
 from vitprof.progress import Say, quiet
 from vitprof.report.batch_size import PredictedBatch, TriedBatch
 from vitprof.request.budget import platform_of, read_budget
-from vitprof.request.specs import specify
+from vitprof.request.specs import subject
 from vitprof.request.workload import Workload, take_workload
+from vitprof.sweeps import memory as step_needs
 from vitprof.values.bytes import read_bytes
 from vitprof.values.options import Whole
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from vitprof.formulas.model import Model
 
 _MAXIMUM = 1_000_000_000
 FIRST = Whole("first batch to try", maximum=_MAXIMUM)
@@ -26,9 +33,10 @@ PATIENCE = Whole("time limit of a trial, in seconds")
 
 
 def batch_size(
-    model: str | None = None,
-    workload: Workload | None = None,
+    model: str | Model | nn.Module | None = None,
+    inputs: object = None,
     *,
+    workload: Workload | None = None,
     mixer: str | None = None,
     memory: str | None = None,
     gpu: str | None = None,
@@ -47,7 +55,8 @@ def batch_size(
     """Find the largest batch that fits a device, by prediction or by trial.
 
     Args:
-        model: a name that `vitprof models` lists.
+        model: a name that `vitprof models` lists, a model made by `specify`, or any module.
+        inputs: what a module is called with; its batch is ignored.
         workload: settings of the step; its batch is ignored. None to make it from `options`.
         mixer: a name that `vitprof mixers` lists.
         memory: memory budget of a prediction, such as `24GiB`.
@@ -79,7 +88,7 @@ def batch_size(
     if strategy is not None and strategy not in STRATEGIES:
         raise unknown("strategy", strategy, STRATEGIES)
     workload = take_workload(workload, options)
-    spec = specify(model, mixer=mixer, options=options)
+    spec, _ = subject(model, inputs, mixer=mixer, options=options)
     budget = read_budget(memory, gpu, torch)
     cap = None if max_batch is None else CAP.read("max_batch", max_batch)
     if budget is not None:
@@ -98,9 +107,7 @@ def batch_size(
 
     def predicted(found: Device, budget: int) -> int:
         platform = None if found.type == "cpu" else platform_of(found.name)
-        if platform is None:
-            return max(1, largest_batch(spec, step, budget))
-        return max(1, largest_batch_on_gpu(spec, step, platform, capacity=budget))
+        return max(1, step_needs.largest_of_capacity(spec, step, budget, platform))
 
     return search_by_trial(
         spec,

@@ -10,11 +10,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from vitprof.allocation.largest_batch import largest_within
-from vitprof.allocation.step import peak_bytes
 from vitprof.errors import VitprofError
 from vitprof.formulas.layer import Measure
-from vitprof.formulas.model import Model
 from vitprof.formulas.totals import totals
 from vitprof.measuring.timing import MatrixProduct, Protocol, Timing, fastest_product, take_turns
 from vitprof.progress import Say, quiet
@@ -22,6 +19,8 @@ from vitprof.report.bench import FORWARD, TRAINING, Benchmark, MeasuredModel, Sp
 from vitprof.request.budget import Budget, read_budget
 from vitprof.request.side_by_side import lay_out
 from vitprof.request.workload import Workload, take_workload
+from vitprof.subject import Configurable
+from vitprof.sweeps import memory as step_memory
 from vitprof.version import versions
 
 if TYPE_CHECKING:
@@ -43,7 +42,8 @@ def bench(
     mixer: str | None = None,
     mixers: Iterable[str] | None = None,
     presets: Iterable[str] | None = None,
-    models: Mapping[str, Model] | None = None,
+    modules: Iterable[str] | None = None,
+    models: Mapping[str, Configurable] | None = None,
     memory: str | None = None,
     gpu: str | None = None,
     torch: str | None = None,
@@ -62,6 +62,7 @@ def bench(
         mixer: mixer of the model, or of all presets.
         mixers: names of the mixers to compare; ratios are relative to the first.
         presets: names of published configurations, instead of `model` and `mixers`.
+        modules: references of modules, such as `timm:deit_small_patch16_224`, instead of models.
         models: models by name, instead of names and options.
         memory: memory budget for which the largest training batch is predicted, such as
             `24GiB`.
@@ -80,7 +81,7 @@ def bench(
     """
     workload = take_workload(workload, options)
     budget = read_budget(memory, gpu, torch)
-    chosen = lay_out(model, mixer, mixers, presets, models, options)
+    chosen = lay_out(model, mixer, mixers, presets, modules, models, options)
     say("starting PyTorch")
     from torch import get_num_threads
     from torch.utils.benchmark.utils.common import set_torch_threads
@@ -121,7 +122,7 @@ def bench(
 
 
 def time_steps(
-    models: Mapping[str, Model],
+    models: Mapping[str, Configurable],
     workload: Workload,
     protocol: Protocol,
     *,
@@ -168,7 +169,7 @@ def _name(label: str, phase: str) -> str:
 
 
 def _prepared(
-    model: Model, workload: Workload, device: torch.device, *, compiled: bool = False
+    model: Configurable, workload: Workload, device: torch.device, *, compiled: bool = False
 ) -> tuple[Step, int | None]:
     """Return a step that has run twice, and its peak memory on a GPU, in bytes.
 
@@ -205,7 +206,7 @@ def _explained(what: str, workload: Workload, device: str) -> Iterator[None]:
 
 
 def _measured(
-    models: Mapping[str, Model],
+    models: Mapping[str, Configurable],
     workload: Workload,
     timings: Mapping[str, Timing],
     allocated: Mapping[str, int | None],
@@ -231,10 +232,10 @@ def _measured(
             MeasuredModel(
                 name=label,
                 spec=model.conditions(),
-                params=totals(model.formula(), Measure.PARAMS)["all"],
+                params=totals(model.tree(Measure.PARAMS), Measure.PARAMS)["all"],
                 macs=macs,
-                peak_bytes=peak_bytes(model, workload),
-                largest=None if budget is None else largest_within(model, workload, budget),
+                peak_bytes=step_memory.peak(model, workload),
+                largest=None if budget is None else step_memory.largest(model, workload, budget),
                 speeds={phase: speed(label, macs, phase) for phase in (FORWARD, TRAINING)},
             )
         )

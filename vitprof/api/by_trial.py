@@ -14,9 +14,9 @@ from vitprof.values.amounts import Bytes
 from vitprof.version import versions
 
 if TYPE_CHECKING:
-    from vitprof.formulas.model import Model
     from vitprof.progress import Say
     from vitprof.request.workload import Workload
+    from vitprof.subject import Configurable
     from vitprof.values.options import Value
 
 DEVICES = ("cpu", "cuda")
@@ -35,7 +35,7 @@ _CONVENTIONS = {
 
 
 def search_by_trial(
-    model: Model,
+    model: Configurable,
     workload: Workload,
     *,
     device: str,

@@ -10,7 +10,6 @@ from itertools import zip_longest
 from vitprof.api.bench import time_steps
 from vitprof.errors import SpecError, listing
 from vitprof.formulas.layer import Layer, Measure
-from vitprof.formulas.model import Model
 from vitprof.formulas.op import Op
 from vitprof.measuring.timing import Protocol, Timing
 from vitprof.progress import Say, quiet
@@ -18,6 +17,7 @@ from vitprof.report.compare import Comparison, CostedStretch, Crossover, LayerCo
 from vitprof.request.budget import Budget, read_budget
 from vitprof.request.side_by_side import lay_out
 from vitprof.request.workload import Workload, place_of, take_workload
+from vitprof.subject import Configurable
 from vitprof.sweeps.costs import COSTS
 from vitprof.sweeps.crossover import EXACT, check_option, cost, default_option, find
 from vitprof.sweeps.stretches import Cost, Stretch
@@ -40,7 +40,8 @@ def compare(
     mixer: str | None = None,
     mixers: Iterable[str] | None = None,
     presets: Iterable[str] | None = None,
-    models: Mapping[str, Model] | None = None,
+    modules: Iterable[str] | None = None,
+    models: Mapping[str, Configurable] | None = None,
     memory: str | None = None,
     gpu: str | None = None,
     torch: str | None = None,
@@ -61,6 +62,7 @@ def compare(
         mixer: mixer of all presets, instead of their own.
         mixers: names of the mixers to compare; the first is the baseline.
         presets: names of published configurations, instead of `model` and `mixers`.
+        modules: references of modules, such as `timm:deit_small_patch16_224`, instead of models.
         models: models by name, instead of names and options.
         memory: memory budget for which the largest batch is predicted, such as `24GiB`.
         gpu: GPU that the batch has to fit with all that a GPU adds, such as `h100`.
@@ -84,12 +86,13 @@ def compare(
         BenchError: a step failed to run: out of memory, or a missing kernel.
     """
     place, workload = place_of(device, take_workload(workload, options), measured=measure)
-    if mixers is None and presets is None and models is None:
+    if mixers is None and presets is None and modules is None and models is None:
         raise SpecError(
-            "nothing is given to compare; give --mixers, such as attn,lambda,linear, or --presets, "
-            "such as vit-s-16,deit-s"
+            "nothing is given to compare; give --mixers, such as attn,lambda,linear, --presets, "
+            "such as vit-s-16,deit-s, or --modules, such as "
+            "timm:vit_tiny_patch16_224,torchvision:resnet18"
         )
-    models = lay_out(model, mixer, mixers, presets, models, options)
+    models = lay_out(model, mixer, mixers, presets, modules, models, options)
     if len(models) < 2:
         raise SpecError(
             f"a comparison needs at least two models, not {listing(models)} alone; add another "
@@ -128,7 +131,7 @@ def compare(
 
 
 def _sides(
-    models: Mapping[str, Model],
+    models: Mapping[str, Configurable],
     workload: Workload,
     budget: Budget | None,
     timings: Mapping[str, Timing],
@@ -159,7 +162,7 @@ def _shared(specs: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
 
 
 def _crossovers(
-    models: Mapping[str, Model],
+    models: Mapping[str, Configurable],
     workload: Workload,
     option: str,
     last: int | None,
@@ -210,7 +213,7 @@ def _span(stretch: Stretch, cheaper: Cost, dearer: Cost) -> CostedStretch:
     )
 
 
-def _differences(models: Mapping[str, Model], batch: int) -> tuple[LayerCosts, ...]:
+def _differences(models: Mapping[str, Configurable], batch: int) -> tuple[LayerCosts, ...]:
     """Return the layers and ops whose costs differ between models, in the models' order.
 
     A layer that only one model has comes after the layer that precedes it in that model.

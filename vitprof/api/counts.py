@@ -174,7 +174,7 @@ def macs(
 
 def captured_facts(model: CapturedModel, tree: Layer, batch: int) -> ModuleFacts:
     """Return the facts on a module that was captured."""
-    template, values = model.template, model.values(batch)
+    template, values = model.template, model.sizes_at(batch)
     return ModuleFacts(
         varied=tuple(
             Varied(name=one.name, value=values[one.name], step=one.step)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from vitprof.allocation.allocator import DoesNotFitError
 from vitprof.allocation.departures import EAGER, TRACED, sentences
-from vitprof.allocation.largest_batch import largest_within
-from vitprof.allocation.on_gpu import on_gpu
 from vitprof.allocation.step import memory as step_memory
-from vitprof.allocation.step import peak_bytes, peaks
+from vitprof.allocation.step import peaks
 from vitprof.allocation.timeline import KINDS
 from vitprof.allocation.timeline import Held as Entry
 from vitprof.api.counts import read_levels
+from vitprof.captured.subject import CapturedModel
 from vitprof.cuda.platform import Platform
 from vitprof.cuda.versions import spell
 from vitprof.errors import SpecError
@@ -32,13 +30,16 @@ from vitprof.report.memory import (
 )
 from vitprof.report.rows import kept_rows
 from vitprof.request.budget import Budget, read_budget
-from vitprof.request.specs import specify
+from vitprof.request.specs import subject
 from vitprof.request.workload import Workload, take_workload
 from vitprof.subject import Subject
+from vitprof.sweeps import memory as step_needs
 from vitprof.values.size import Size
 from vitprof.version import versions
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from vitprof.running.trace import Trace
 
 _CONVENTION = (
@@ -49,10 +50,12 @@ _CONVENTION = (
 
 
 def memory(
-    model: str | Model | None = None,
-    workload: Workload | None = None,
+    model: str | Model | nn.Module | None = None,
+    inputs: object = None,
     *,
+    workload: Workload | None = None,
     mixer: str | None = None,
+    loss: Callable[[Any], Tensor] | None = None,
     trace: bool = True,
     memory: str | None = None,
     gpu: str | None = None,
@@ -66,9 +69,13 @@ def memory(
     """Predict the memory of a training step or of inference, layer by layer.
 
     Args:
-        model: a name that `vitprof models` lists, or a model made by `specify`.
+        model: a name that `vitprof models` lists, a model made by `specify`, or any module.
+        inputs: what a module is called with: a tensor, a shape with the batch in front, a tuple
+            of them, or a dict of those by keyword.
         workload: settings of the step; None to make it from `options`.
         mixer: a name that `vitprof mixers` lists.
+        loss: loss of a module's output; None for its `loss`, cross entropy of logits against
+            labels 0, or the mean of its first tensor.
         trace: compare with a trace of the real step on fake tensors; False does not import
             PyTorch.
         memory: memory that the step has to fit, such as `24GiB`.
@@ -84,12 +91,22 @@ def memory(
     Raises:
         SpecError: a model, mixer or option is unknown, or a value is invalid.
     """
+    batched = workload is not None or "batch" in options
     workload = take_workload(workload, options)
-    spec = specify(model, mixer=mixer, options=options)
+    spec, given = subject(model, inputs, mixer=mixer, options=options)
+    if given is not None and not batched:
+        workload = replace(workload, batch=given)
     budget = read_budget(memory, gpu, torch)
     platform = None if budget is None else budget.platform
     if platform is not None and workload.device == "cpu":
         raise SpecError(f"the step of the CPU takes no memory of {gpu}; leave out device or gpu")
+    if isinstance(spec, CapturedModel):
+        spec = replace(spec, loss=loss)
+        return _of_module(
+            spec, workload, budget, measure=measure, fold=fold, levels=levels, say=say
+        )
+    if loss is not None:
+        raise SpecError("loss is that of a module; vitprof's own models have theirs")
     found = step_memory(spec, workload)
     on_platform = None if platform is None else gpu_memory(spec, workload, platform)
     fits = None
@@ -125,11 +142,65 @@ def memory(
     )
 
 
+def _of_module(
+    model: CapturedModel,
+    workload: Workload,
+    budget: Budget | None,
+    *,
+    measure: bool,
+    fold: bool,
+    levels: int | str | None,
+    say: Say,
+) -> Memory:
+    """Predict the memory of a step of a module by a trace."""
+    say("tracing a step on fake tensors")
+    found = trace_step(model, workload)
+    platform = None if budget is None else budget.platform
+    on_platform = None
+    if platform is not None:
+        say(f"tracing a step on {platform.gpu.name}")
+        on_platform = gpu_memory(model, workload, platform)
+    fits = None
+    if budget is not None:
+        say("looking for what fits")
+        taken = found.peak_bytes if on_platform is None else on_platform.total
+        fits = _fit(model, workload, budget, taken)
+    measured = None
+    if measure:
+        say("measuring a step on the GPU")
+        measured = _measured(model, workload)
+    tree = model.modules(found.saved)
+    kept = {path: Size(size) for path, size in found.saved.items()}
+    held: dict[tuple[str, str], int] = {}
+    for one in found.held:
+        held[one.kind, one.at] = held.get((one.kind, one.at), 0) + one.bytes
+    entries = [Entry(Size(size), kind, at) for (kind, at), size in held.items()]
+    return Memory(
+        spec=model.conditions(),
+        workload=workload.values(),
+        versions=versions(["torch"]),
+        convention=_CONVENTION,
+        phases={
+            name: PhasePeak(bytes=peak.bytes, layer=peak.at, by_kind=peak.by_kind)
+            for name, peak in found.peaks.items()
+        },
+        kept=sum(found.saved.values()),
+        held=_held(entries),
+        beside=None,
+        gpu=on_platform,
+        measured=measured,
+        fits=fits,
+        tree=kept_rows(tree, kept, fold=fold, levels=read_levels(levels)),
+        traced=True,
+    )
+
+
 def trace_step(model: Subject, workload: Workload) -> Trace:
     """Trace a step on fake tensors, which imports PyTorch and takes some seconds."""
     from vitprof.running.trace import trace
 
-    return trace(model, workload)
+    own = model.loss if isinstance(model, CapturedModel) else None
+    return trace(model, workload, loss=own)
 
 
 def compare_with_trace(traced: Trace, model: Subject, workload: Workload) -> Beside:
@@ -152,15 +223,8 @@ def compare_with_trace(traced: Trace, model: Subject, workload: Workload) -> Bes
 
 
 def gpu_memory(model: Subject, workload: Workload, platform: Platform) -> GpuMemory:
-    """Predict the memory of a step on a GPU, with all that kernels, allocator and driver add.
-
-    If the GPU is short of memory, PyTorch's allocator releases what it has cached; a step that
-    does not fit even so is predicted as on a GPU with enough memory.
-    """
-    try:
-        found = on_gpu(model, workload, platform, capacity=platform.capacity)
-    except DoesNotFitError:
-        found = on_gpu(model, workload, platform)
+    """Predict the memory of a step on a GPU, with all that kernels, allocator and driver add."""
+    found = step_needs.on_platform(model, workload, platform)
     return GpuMemory(
         name=platform.gpu.name,
         torch=spell(platform.torch),
@@ -191,7 +255,7 @@ def _fit(model: Subject, workload: Workload, budget: Budget, takes: int) -> Budg
         if changed_takes <= budget.bytes:
             changes.append(Change(option=option, bytes=changed_takes))
     for option, changed in (("", workload), *_changes(workload)):
-        batch = largest_within(model, changed, budget)
+        batch = step_needs.largest(model, changed, budget, most=workload.batch)
         if 0 < batch < workload.batch:
             own = replace(changed, batch=batch)
             words = f"--batch {batch} {option}".rstrip()
@@ -217,9 +281,7 @@ def _changes(workload: Workload) -> list[tuple[str, Workload]]:
 
 def _takes(model: Subject, workload: Workload, budget: Budget) -> int:
     """Bytes that a step takes of a budget."""
-    if budget.platform is None:
-        return peak_bytes(model, workload)
-    return gpu_memory(model, workload, budget.platform).total
+    return step_needs.takes(model, workload, budget)
 
 
 def _held(entries: Iterable[Entry]) -> tuple[Held, ...]:

@@ -6,11 +6,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vitprof.allocation.departures import TRACED
-from vitprof.allocation.largest_batch import largest_batch, largest_within
-from vitprof.allocation.step import peak_bytes, peaks
+from vitprof.allocation.step import peaks
 from vitprof.api.memory import gpu_memory, trace_step
+from vitprof.captured.subject import CapturedModel
 from vitprof.errors import SpecError
 from vitprof.report.batch_size import Fit, PredictedBatch
+from vitprof.sweeps import memory as step_needs
 from vitprof.version import versions
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def predict(
         say: called with a message on the current progress.
     """
     say("solving for the largest batch")
-    batch = largest_within(model, workload, budget, most=most)
+    batch = step_needs.largest(model, workload, budget, most=most)
+    trace = trace and not isinstance(model, CapturedModel)  # it has no formula to check
     capped = batch == most
 
     def fit(batch: int) -> Fit:
@@ -45,7 +47,7 @@ def predict(
             traced = trace_step(model, own)
         return Fit(
             batch=batch,
-            peak_bytes=peak_bytes(model, own),
+            peak_bytes=step_needs.peak(model, own),
             traced_bytes=None if traced is None else traced.peak_bytes,
             agrees=None if traced is None else agrees(traced, model, own),
             gpu=None if budget.platform is None else gpu_memory(model, own, budget.platform),
@@ -58,14 +60,14 @@ def predict(
         budget=budget,
         largest=fit(batch) if batch else None,
         next=None if capped else fit(batch + 1 if batch else _least(model, workload)),
-        by_tensors=largest_batch(model, workload, budget.bytes),
+        by_tensors=step_needs.largest(model, workload, replace(budget, platform=None)),
     )
 
 
 def _least(model: Subject, workload: Workload) -> int:
     """Least batch that a step can be made of: 2 if a batch norm trains on one value a channel."""
     try:
-        peak_bytes(model, replace(workload, batch=1))
+        step_needs.peak(model, replace(workload, batch=1))
     except SpecError:
         return 2
     return 1

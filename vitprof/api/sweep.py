@@ -11,15 +11,15 @@ from vitprof.api.timed import Clock, Keep, check_same, conditions_of, timed
 from vitprof.errors import SpecError, listing, unknown
 from vitprof.formats.drawing.curves import option_of
 from vitprof.formulas.layer import Measure
-from vitprof.formulas.model import Model
 from vitprof.measuring.timing import Protocol
 from vitprof.progress import Say, quiet
 from vitprof.report.curves import Crossover, Point
 from vitprof.report.quantities import QUANTITIES
 from vitprof.report.sweep import Sweep
 from vitprof.request.budget import Budget, budget_record, read_budget
-from vitprof.request.side_by_side import Candidate, candidates
+from vitprof.request.side_by_side import Candidate, candidates, without_module
 from vitprof.request.workload import BATCH, Workload, place_of, take_workload
+from vitprof.subject import Configurable
 from vitprof.sweeps.axis import Axis, is_range, read_axis
 from vitprof.sweeps.costs import COSTS
 from vitprof.sweeps.crossover import EXACT, cost, find
@@ -59,7 +59,7 @@ def read_curves(
     ranges: Mapping[str, object],
     *,
     most: int | None = None,
-) -> tuple[dict[str, Model], tuple[Axis, ...]]:
+) -> tuple[dict[str, Configurable], tuple[Axis, ...]]:
     """Read the models and the swept options.
 
     Args:
@@ -82,7 +82,7 @@ def read_curves(
         )
     known: dict[str, Option] = {"batch": BATCH}
     for one in reversed(found):
-        known |= {**one.mixer.declared(), **one.model.declared()}
+        known |= one.declared()
     for name in ranges:
         if name not in known:  # raises the error for an unknown option
             found[0].specify({name: None})
@@ -92,7 +92,7 @@ def read_curves(
     return models, axes
 
 
-def _specified(candidate: Candidate, options: Mapping[str, object], place: Place) -> Model:
+def _specified(candidate: Candidate, options: Mapping[str, object], place: Place) -> Configurable:
     sizes = {name: value for name, value in place.items() if name != "batch"}
     return candidate.specify({**options, **sizes})
 
@@ -128,6 +128,7 @@ def sweep(
     mixer: str | None = None,
     mixers: Iterable[str] | None = None,
     presets: Iterable[str] | None = None,
+    modules: Iterable[str] | None = None,
     measures: Iterable[str] = ("macs", "memory"),
     memory: str | None = None,
     gpu: str | None = None,
@@ -150,6 +151,7 @@ def sweep(
         mixer: mixer of the model, or of all presets.
         mixers: names of mixers, one curve each.
         presets: names of published configurations, instead of `model` and `mixers`.
+        modules: references of modules, such as `timm:deit_small_patch16_224`, instead of models.
         measures: any of `params`, `macs`, `memory`, `batch` and, with `measure`, `time`.
         memory: memory budget for which the largest batch is predicted, such as `24GiB`.
         gpu: GPU that the batch has to fit with all that a GPU adds, such as `h100`.
@@ -178,12 +180,14 @@ def sweep(
     place, workload = place_of(
         device, take_workload(workload, options, without=batches), measured=measure
     )
-    swept = [name for name, value in options.items() if is_range(value)]
+    swept = [name for name, value in without_module(options).items() if is_range(value)]
     budget = read_budget(memory, gpu, torch)
     named = check_measures([*measures], budget, timed=measure)
-    found = candidates(model, mixer, mixers, presets, options)
+    say("reading the models")
+    found = candidates(model, mixer, mixers, presets, modules, options)
     ranges = {name: options[name] for name in swept}
-    fixed = {name: value for name, value in options.items() if name not in {"preset", *swept}}
+    others = {"preset", *swept}
+    fixed = {name: value for name, value in without_module(options).items() if name not in others}
     most = None if max_points is None else POINTS.read("max_points", max_points)
     models, axes = read_curves(found, fixed, ranges, most=most)
     clock = Clock(device=place, protocol=protocol or Protocol()) if measure else None
@@ -199,7 +203,7 @@ def sweep(
 
 
 def _empty_sweep(
-    models: Mapping[str, Model],
+    models: Mapping[str, Configurable],
     axes: Sequence[Axis],
     measures: tuple[str, ...],
     workload: Workload,
@@ -241,7 +245,7 @@ def _empty_sweep(
     )
 
 
-def _units(models: Iterable[Model], axes: Iterable[Axis]) -> dict[str, str]:
+def _units(models: Iterable[Configurable], axes: Iterable[Axis]) -> dict[str, str]:
     """Return the units of the swept options that have one, by option."""
     known = {name: kind for model in models for name, kind in options_of(model).items()}
     kinds = {axis.name: known[axis.name] for axis in axes}
@@ -249,7 +253,7 @@ def _units(models: Iterable[Model], axes: Iterable[Axis]) -> dict[str, str]:
 
 
 def _by_formula(
-    models: Mapping[str, Model],
+    models: Mapping[str, Configurable],
     axes: Sequence[Axis],
     measures: Sequence[str],
     workload: Workload,
@@ -286,7 +290,9 @@ def _by_formula(
     return points
 
 
-def _counts(model: Model, axes: Sequence[Axis], name: str, workload: Workload) -> list[int | None]:
+def _counts(
+    model: Configurable, axes: Sequence[Axis], name: str, workload: Workload
+) -> list[int | None]:
     """Return the counts at every place, computed by arrays; None if undefined there.
 
     Counts are constant along options that the model does not have.
@@ -312,7 +318,11 @@ def _counts(model: Model, axes: Sequence[Axis], name: str, workload: Workload) -
 
 
 def _crossovers(
-    models: Mapping[str, Model], axes: Sequence[Axis], sweep: Sweep, workload: Workload, say: Say
+    models: Mapping[str, Configurable],
+    axes: Sequence[Axis],
+    sweep: Sweep,
+    workload: Workload,
+    say: Say,
 ) -> Iterator[Crossover]:
     """Yield the crossovers of each pair of curves, along the option with the most values."""
     option = option_of(sweep.axes)

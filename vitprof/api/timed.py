@@ -8,12 +8,12 @@ from time import perf_counter
 
 from vitprof.api.bench import BenchError, conditions, time_steps
 from vitprof.errors import SpecError, listing
-from vitprof.formulas.model import Model
 from vitprof.measuring.timing import Protocol
 from vitprof.progress import Say
 from vitprof.report.curves import Point
 from vitprof.report.sweep import Sweep
 from vitprof.request.workload import Workload
+from vitprof.subject import Configurable
 from vitprof.sweeps.points import step_at
 from vitprof.values.options import Plain, label_of, pairs, plain
 
@@ -47,7 +47,7 @@ def conditions_of(clock: Clock) -> dict[str, Plain]:
 
 
 def timed(
-    models: Mapping[str, Model],
+    models: Mapping[str, Configurable],
     found: Sweep,
     points: Sequence[Point],
     workload: Workload,
@@ -133,7 +133,11 @@ def _after(where: str, say: Say) -> Say:
 
 
 def _times(
-    models: Mapping[str, Model], points: list[Point], workload: Workload, clock: Clock, say: Say
+    models: Mapping[str, Configurable],
+    points: list[Point],
+    workload: Workload,
+    clock: Clock,
+    say: Say,
 ) -> list[Point]:
     """Return the points of a place with their times, or with reasons for steps that failed."""
     defined = {
@@ -141,7 +145,7 @@ def _times(
     }
     step = step_at(workload, points[0].at)
 
-    def measured(some: Mapping[str, Model]) -> dict[str, float]:
+    def measured(some: Mapping[str, Configurable]) -> dict[str, float]:
         timings, _ = time_steps(some, step, clock.protocol, device=clock.device, say=say)
         return {label: timing.median for label, timing in timings.items()}
 

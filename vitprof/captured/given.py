@@ -76,6 +76,17 @@ class Given:
         """Return the class of the module."""
         return {"module": self.reference}
 
+    def words(self) -> dict[str, object]:
+        """Refuse: another process cannot have the module.
+
+        Raises:
+            SpecError: always.
+        """
+        raise SpecError(
+            f"a {self.reference} that is given has no name by which another process can build it; "
+            "give a reference, such as file.py:factory"
+        )
+
     def build(self) -> nn.Module:
         """Return a copy of the module on the meta device, ties kept; no data is copied.
 

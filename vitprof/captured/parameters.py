@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from vitprof.formulas.layer import Layer
-from vitprof.formulas.op import BatchNorm, Conv, LayerNorm, Linear, Op, Parameter
+from vitprof.formulas.layer import Layer, join
+from vitprof.formulas.op import BatchNorm, Buffer, Conv, LayerNorm, Linear, Op, Parameter
 from vitprof.values.size import ONE, Size
 
 if TYPE_CHECKING:
@@ -24,6 +24,30 @@ def parameters(module: nn.Module) -> Layer:
     count at the others.
     """
     return folded(_layer("", module, set(), set()))
+
+
+def modules(module: nn.Module, saved: Mapping[str, int]) -> Layer:
+    """Return the submodules as a tree without ops.
+
+    Args:
+        module: the module.
+        saved: bytes by path; modules in a row are folded only if theirs are equal, too.
+    """
+    return folded(_modules("", "", module, saved, set()))
+
+
+def _modules(
+    name: str, path: str, module: nn.Module, saved: Mapping[str, int], walked: set[int]
+) -> Layer:
+    children: list[Layer | Op] = []
+    for child_name, child in module.named_children():
+        if id(child) not in walked:
+            walked.add(id(child))
+            children.append(_modules(child_name, join(path, child_name), child, saved, walked))
+    # A row of equal modules has equal names of their contents.
+    own = saved.get(path, 0)
+    mark = (Buffer(f"{own}", ()),) if own else ()
+    return Layer(name, type(module).__name__, (*children, *mark))
 
 
 def held_again(module: nn.Module) -> int:

@@ -18,7 +18,7 @@ from vitprof.captured.capture import Captured, capture
 from vitprof.captured.copies import copy_of
 from vitprof.captured.failures import explain
 from vitprof.captured.fit import BATCH, Fitted, fit
-from vitprof.captured.source import BATCH_AXIS, DTYPES, Input, Source
+from vitprof.captured.source import BATCH_AXIS, DTYPES, Input, Source, spell_input
 from vitprof.captured.tree import Outputs, Part, Piece, sketch
 from vitprof.errors import SpecError
 from vitprof.formulas.layer import Layer
@@ -72,9 +72,27 @@ class Template:
     decided: tuple[str, ...] = ()
 
     @property
-    def classifies(self) -> bool:
-        """True if the output is a row of numbers per image."""
-        return len(self.root.out) == 2 and self.root.out[0] in {1, _BATCHES[0]}
+    def grows(self) -> bool:
+        """True if no dimension gets smaller with a size of the inputs."""
+        return all(
+            coefficient >= 0
+            for fitted in self._fits
+            for monomial, coefficient in fitted.terms
+            if monomial
+        )
+
+    def is_positive(self, values: Mapping[str, Any]) -> Any:
+        """Return True if all dimensions are positive at sizes, which may be arrays."""
+        sizes = {name: Size(value, name) for name, value in values.items()}
+        positive: Any = True
+        for fitted in self._fits:
+            if fitted.variables - {BATCH}:
+                positive = positive & (fitted.size(sizes).value > 0)
+        return positive
+
+    @property
+    def _fits(self) -> set[Fitted]:
+        return {fitted for piece in self.root.pieces() for shape in piece.fits for fitted in shape}
 
     def layer(self, values: Mapping[str, Any]) -> Layer:
         """Return the tree of ops at sizes, which may be arrays.
@@ -261,7 +279,7 @@ class _Probing:
 
     def sketch(self, point: Values, variables: Sequence[Variable]) -> Part | Exception:
         """Return the tree of a capture at a point, or the exception that it raised."""
-        source = self._source(point, variables)
+        source = at_sizes(self.source, variables, point)
         key = (_key(source), source.inputs, point[BATCH])
         if key not in self._sketches:
             try:
@@ -317,26 +335,6 @@ class _Probing:
                 "that does not, such as the part after the decision"
             )
 
-    def _source(self, point: Values, variables: Sequence[Variable]) -> Source:
-        """Return a source whose inputs have the sizes of a point."""
-        changed = {one.name: point[one.name] for one in variables if point[one.name] != one.value}
-        if not changed:
-            return self.source
-        source = self.source
-        sides = {one.name: one for one in variables}
-        if "H" in sides:
-            source = source.resized(point["H"], point["W"]) or source
-        elif "S" in sides:
-            source = source.resized(point["S"], point["S"]) or source
-        inputs = [list(one.axes) for one in source.inputs]
-        for one in variables:
-            for place, axis in one.places:
-                inputs[place][axis] = point[one.name]
-        axes = tuple(
-            replace(one, axes=tuple(own)) for one, own in zip(source.inputs, inputs, strict=True)
-        )
-        return _With(source, axes)
-
     def _fake(self, source: Source) -> tuple[FakeTensorMode, nn.Module]:
         """Return the module on fake tensors, built once for each source."""
         key = _key(source)
@@ -347,6 +345,32 @@ class _Probing:
                 module = copy_of(built, device="cpu")
             self._built[key] = mode, module.requires_grad_(False)
         return self._built[key]
+
+
+def at_sizes(source: Source, variables: Sequence[Variable], point: Values) -> Source:
+    """Return a source whose inputs have other sizes, rebuilt for them where that is needed."""
+    changed = {one.name for one in variables if point.get(one.name, one.value) != one.value}
+    if not changed:
+        return source
+    names = {one.name for one in variables}
+    if "H" in names:
+        source = source.resized(point["H"], point["W"]) or source
+    elif "S" in names:
+        source = source.resized(point["S"], point["S"]) or source
+    inputs = [list(one.axes) for one in source.inputs]
+    for one in variables:
+        for place, axis in one.places:
+            inputs[place][axis] = point.get(one.name, one.value)
+    axes = tuple(
+        replace(one, axes=tuple(own)) for one, own in zip(source.inputs, inputs, strict=True)
+    )
+    return _With(source, axes)
+
+
+def returns_rows(source: Source, *, train: bool) -> bool:
+    """Return True if a module returns a row of numbers per image; False if it cannot be run."""
+    found = _Probing(source, train=train).sketch({BATCH: _BATCHES[0]}, ())
+    return isinstance(found, Part) and len(found.out) == 2 and found.out[0] == _BATCHES[0]
 
 
 def _key(source: Source) -> str:
@@ -366,6 +390,9 @@ class _With:
 
     def conditions(self) -> Mapping[str, Any]:
         return self.source.conditions()
+
+    def words(self) -> dict[str, object]:
+        return {**self.source.words(), "input": [spell_input(one) for one in self.inputs]}
 
     def build(self) -> nn.Module:
         return self.source.build()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from vitprof.captured.source import BATCH_AXIS, DTYPES, Input
+from vitprof.captured.source import BATCH_AXIS, DTYPES, FIXED, Input
 from vitprof.errors import SpecError, listing, unknown
 
 Argument = int | float | str | bool | None | tuple["Argument", ...] | list["Argument"]
@@ -17,7 +17,6 @@ FORMS = (
     "package.module:factory",
     "file.py:factory",
 )
-FIXED = "fixed"  # said of an input that has no batch
 _MAX_LENGTH = 1_000_000_000
 _MAX_DEPTH = 20  # of brackets within brackets
 _WORDS: Mapping[str, Argument] = {"true": True, "false": False, "none": None}
@@ -129,6 +128,22 @@ def _unbalanced(word: str) -> SpecError:
     return SpecError(
         f"argument {word!r} has a bracket without its partner; close it, or put text in quotes"
     )
+
+
+def spell_arguments(arguments: Mapping[str, Argument]) -> list[str]:
+    """Return arguments as `--arg` takes them."""
+    return [f"{key}={_quoted(value)}" for key, value in arguments.items()]
+
+
+def _quoted(value: Argument) -> str:
+    if isinstance(value, str):
+        return f'"{value}"' if "'" in value else f"'{value}'"
+    if isinstance(value, tuple):
+        inner = ", ".join(map(_quoted, value))
+        return f"({inner},)" if len(value) == 1 else f"({inner})"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_quoted, value))}]"
+    return _shown(value)
 
 
 def show_arguments(arguments: Mapping[str, Argument]) -> str:

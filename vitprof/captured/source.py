@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 BATCH_AXIS = "B"
+FIXED = "fixed"  # said of an input that has no batch
 DTYPES = {  # name -> that of torch
     "fp32": "float32",
     "fp64": "float64",
@@ -46,6 +47,17 @@ class Input:
         return tuple(batch if axis == BATCH_AXIS else int(axis) for axis in self.axes)
 
 
+def spell_input(one: Input) -> str:
+    """Return an input as `--input` takes it."""
+    axes = [str(axis) for axis in one.axes]
+    fixed = BATCH_AXIS not in axes
+    if len(axes) > 1 and axes[0] == BATCH_AXIS:
+        axes = axes[1:]
+    name = f"{one.name}=" if one.name else ""
+    dtype = f":{one.dtype}" if one.dtype != "fp32" else ""
+    return f"{name}{'x'.join(axes)}{dtype}" + (f":{FIXED}" if fixed else "")
+
+
 class Source(Protocol):
     """A place that a module comes from.
 
@@ -62,6 +74,13 @@ class Source(Protocol):
 
     def conditions(self) -> Mapping[str, Value]:
         """Return what the module depends on, by name: reference, arguments, versions."""
+
+    def words(self) -> dict[str, object]:
+        """Return what names the module: `module`, and `arg` and `input` in words.
+
+        Raises:
+            SpecError: it was given as it is, and has no name.
+        """
 
     def build(self) -> nn.Module:
         """Build the module anew; parameters are on the default device that the caller set.

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from vitprof.captured.source import BATCH_AXIS, Input, Source
+from vitprof.captured.source import Source, spell_input
 from vitprof.errors import SpecError
 from vitprof.formulas.layer import Layer, Measure
 from vitprof.values.derived import derived
-from vitprof.values.options import Value
+from vitprof.values.options import Constraint, Option, Value, Whole
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from vitprof.captured.probe import Template
+    from vitprof.captured.probe import Template, Variable
     from vitprof.formulas.program import Program
     from vitprof.values.size import Size
+
+
+T = TypeVar("T")
+_VARIABLES = {"image_size": ("H", "W", "S"), "tokens": ("N",)}  # of formulas, by option
+_DECLARED = {  # help, unit, maximum, end of a search for crossovers
+    "image_size": ("height and width of the images", "pixels", 1_000_000, 4_096),
+    "tokens": ("tokens of the input", "tokens", 10_000_000, 65_536),
+}
 
 
 @dataclass(frozen=True)
@@ -30,11 +40,14 @@ class CapturedModel:
         train: True to capture it in train mode.
         sizes: sizes of the inputs that differ from those that the module comes with, by the
             name of the variable.
+        loss: loss of the module's output in training; None for its own loss, cross entropy of
+            logits, or the mean of its first tensor.
     """
 
     source: Source
     train: bool = False
     sizes: tuple[tuple[str, int], ...] = ()
+    loss: Callable[[Any], Tensor] | None = None
 
     @property
     def variant(self) -> str:
@@ -42,12 +55,111 @@ class CapturedModel:
 
     def conditions(self) -> dict[str, Value]:
         """Return the module, its arguments, its inputs and the version of its library."""
-        inputs = ", ".join(_spelled(one) for one in self.source.inputs)
-        return {**self.source.conditions(), "inputs": inputs}
+        inputs = ", ".join(spell_input(one) for one in self.source.inputs)
+        varied = self.values() if self.sizes else {}
+        return {**self.source.conditions(), "inputs": inputs, **varied}
 
     def built_conditions(self) -> dict[str, Value]:
         """Return the conditions without the inputs."""
         return dict(self.source.conditions())
+
+    @property
+    def name(self) -> str:
+        return self.source.reference
+
+    @property
+    def needs_grid(self) -> bool:
+        return False
+
+    @property
+    def divisor(self) -> int:
+        """Number that has to divide the tokens: any will do, see `every_constraint`."""
+        return 1
+
+    def smoothness(self, measure: Measure) -> int:
+        """Return 0: counts grow with the tokens, and nothing is known of their differences."""
+        return 0
+
+    def same_as(self, other: object) -> bool:
+        return isinstance(other, CapturedModel) and self.conditions() == other.conditions()
+
+    def options(self) -> dict[str, Option]:
+        """Return the sizes that can be varied: `image_size`, `tokens`, or none."""
+        grows = self.template.grows
+        found: dict[str, Option] = {}
+        for option, variables in _VARIABLES.items():
+            if any(one.name in variables for one in self.template.variables):
+                words, unit, most, end = _DECLARED[option]
+                found[option] = Whole(words, maximum=most, grows=end if grows else 0, unit=unit)
+        return found
+
+    def declared(self) -> dict[str, Option]:
+        return self.options()
+
+    def values(self) -> dict[str, Value]:
+        """Return the sizes that can be varied."""
+        known = self.sizes_at(1)
+        return {
+            option: known[name]
+            for option, variables in _VARIABLES.items()
+            for name in variables[:1] + variables[2:]
+            if name in known
+        }
+
+    def at(self, values: Mapping[str, Any]) -> CapturedModel:
+        """Return the module at other sizes; unknown names are ignored.
+
+        Raises:
+            SpecError: its formulas do not hold at a size.
+        """
+        for name, option in self.options().items():
+            if name in values:
+                assert isinstance(option, Whole)
+                option.read(name, values[name])
+        made = self.placed(values)
+        for constraint in made.every_constraint():
+            if not constraint.holds:
+                raise SpecError(constraint.sentence())
+        return made
+
+    def placed(self, values: Mapping[str, Any]) -> CapturedModel:
+        """Return the module at sizes, which may be arrays, without validation."""
+        known = {one.name for one in self.template.variables}
+        sizes = {
+            name: values[option]
+            for option, variables in _VARIABLES.items()
+            for name in variables
+            if option in values and name in known
+        }
+        made = replace(self, sizes=tuple({**dict(self.sizes), **sizes}.items()))
+        made.__dict__["template"] = self.template  # it depends on none of the sizes
+        return made
+
+    def scattered(self, option: str, tokens: int) -> CapturedModel:
+        return self.placed({option: tokens})
+
+    def every_constraint(self) -> Iterator[Constraint]:
+        """Yield where the formulas hold: in steps from the size that the module comes with."""
+        sizes = dict(self.sizes)
+        for one in self.template.variables:
+            if one.name not in sizes:
+                continue
+            step, value = abs(one.step), sizes[one.name]
+            if step > 1:
+                holds = (value - one.value) % step == 0
+                yield Constraint(holds, partial(self._off, one, value))
+        if sizes:
+            yield Constraint(
+                self.template.is_positive(self.sizes_at(1)),
+                lambda: f"{self.name} has a layer without elements at this size; give a larger one",
+            )
+
+    def _off(self, variable: Variable, value: object) -> str:
+        step, own = abs(variable.step), variable.value
+        return (
+            f"the formulas of {self.name} hold at {variable.name} {own:,} and in steps of {step} "
+            f"from there, not at {value}; give {own - step} or {own + step}"
+        )
 
     def in_mode(self, *, train: bool) -> CapturedModel:
         """Return the module in train or eval mode."""
@@ -60,7 +172,7 @@ class CapturedModel:
 
         return probe(self.source, train=self.train)
 
-    def values(self, batch: int) -> dict[str, int]:
+    def sizes_at(self, batch: int) -> dict[str, int]:
         """Return the value of each variable of the formulas."""
         return {
             "B": batch,
@@ -79,16 +191,28 @@ class CapturedModel:
                 f"{self.source.reference} takes no batch but {self.template.batch}; give that one, "
                 "or a module that takes any"
             )
-        return self.template.layer(self.values(batch))
+        return self.template.layer(self.sizes_at(batch))
 
     def tree(self, measure: Measure, batch: int = 1) -> Layer:
         """Return the tree in which a measure is counted: `parameters`, or `formula`."""
         return self.parameters() if measure is Measure.PARAMS else self.formula(batch)
 
-    @property
+    @derived
     def classifies(self) -> bool:
         """True if the module returns one row of numbers per image, (B, classes)."""
-        return self.template.classifies
+        from vitprof.captured.probe import returns_rows
+
+        with _no_modes():
+            return returns_rows(self._sized, train=self.train)
+
+    @property
+    def _sized(self) -> Source:
+        """The source at these sizes."""
+        if not self.sizes:
+            return self.source
+        from vitprof.captured.probe import at_sizes
+
+        return at_sizes(self.source, self.template.variables, dict(self.sizes))
 
     def program(self, batch: int = 1) -> Program:
         """Refuse: what runs is known, but not what is held meanwhile.
@@ -102,7 +226,32 @@ class CapturedModel:
 
     def legend(self, batch: int) -> dict[str, Size]:
         """Return the arithmetic of each name in its formulas."""
-        return self.template.legend(self.values(batch))
+        return self.template.legend(self.sizes_at(batch))
+
+    @derived
+    def _known(self) -> dict[Hashable, Any]:
+        return {}
+
+    def known(self, question: Hashable, answer: Callable[[], T]) -> T:
+        """Return the answer to a question that takes long, which is asked once."""
+        if question not in self._known:
+            self._known[question] = answer()
+        found: T = self._known[question]
+        return found
+
+    def words(self) -> dict[str, object]:
+        """Return what names the module, as `request.specs.subject` takes it.
+
+        Raises:
+            SpecError: it was given as it is, and has no name.
+        """
+        return self._sized.words()
+
+    def modules(self, saved: Mapping[str, int]) -> Layer:
+        """Return the submodules as a tree; those that save different bytes are not folded."""
+        from vitprof.captured.parameters import modules
+
+        return modules(self.module, saved)
 
     def parameters(self) -> Layer:
         """Return the parameters of the module as a tree."""
@@ -116,7 +265,8 @@ class CapturedModel:
         from vitprof.captured.copies import copy_of
         from vitprof.captured.probe import build_without_data
 
-        made: nn.Module = copy_of(build_without_data(self.source), device="meta")
+        with _no_modes():  # it may be asked for within a trace
+            made: nn.Module = copy_of(build_without_data(self._sized), device="meta")
         return made
 
     def build(self, *, device: str, dtype: torch.dtype) -> nn.Module:
@@ -130,7 +280,7 @@ class CapturedModel:
             made: nn.Module = copy_of(self.module, device=device, dtype=dtype)
             return made
         with torch.device(device):
-            return self.source.build().to(device=device, dtype=dtype)
+            return self._sized.build().to(device=device, dtype=dtype)
 
     def inputs(self, batch: int, *, device: str, dtype: torch.dtype) -> tuple[Tensor, ...]:
         """Return zeros for the positional arguments."""
@@ -145,21 +295,17 @@ class CapturedModel:
     ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         from vitprof.captured.probe import arguments
 
-        args, kwargs = arguments(self.source.inputs, batch, device=device, dtype=dtype)
+        args, kwargs = arguments(self._sized.inputs, batch, device=device, dtype=dtype)
         return tuple(args), kwargs
+
+
+def _no_modes() -> AbstractContextManager[object]:
+    from torch.utils._python_dispatch import _disable_current_modes
+
+    return _disable_current_modes()
 
 
 def _fake_mode_is_on() -> bool:
     from torch._C import _get_dispatch_mode, _TorchDispatchModeKey
 
     return _get_dispatch_mode(_TorchDispatchModeKey.FAKE) is not None
-
-
-def _spelled(one: Input) -> str:
-    """Return an input as `--input` takes it."""
-    axes = [str(axis) for axis in one.axes]
-    if axes[0] == BATCH_AXIS:
-        axes = axes[1:] or axes
-    shape = "x".join(axes)
-    name = f"{one.name}=" if one.name else ""
-    return f"{name}{shape}" + (f":{one.dtype}" if one.dtype != "fp32" else "")

@@ -16,6 +16,7 @@ from vitprof.cli.measuring import (
 )
 from vitprof.cli.options import (
     Mixers,
+    Modules,
     Presets,
     Words,
     side_by_side,
@@ -44,6 +45,7 @@ def bench(
     to: Destination,
     mixers: Mixers = None,
     presets: Presets = None,
+    modules: Modules = None,
     device: Annotated[
         str,
         typer.Option(
@@ -83,7 +85,7 @@ def bench(
             protocol=protocol_of(limits, measure=True),
             say=say,
             **memory_budget,
-            **side_by_side(mixers, presets),
+            **side_by_side(mixers, presets, modules),
             **request,
         )
     to.show(report)

@@ -23,6 +23,7 @@ from vitprof.cli.measuring import (
 )
 from vitprof.cli.options import (
     Mixers,
+    Modules,
     Presets,
     Words,
     side_by_side,
@@ -59,6 +60,7 @@ def sweep(
     to: Destination,
     mixers: Mixers = None,
     presets: Presets = None,
+    modules: Modules = None,
     batch: Annotated[str, typer.Option(help=BATCH.help, metavar="N", rich_help_panel=_SWEEP)] = "1",
     y: Annotated[
         str,
@@ -144,7 +146,7 @@ def sweep(
             keep=keep,
             say=say,
             **memory_budget,
-            **side_by_side(mixers, presets),
+            **side_by_side(mixers, presets, modules),
             **request,
         )
     if result.points:

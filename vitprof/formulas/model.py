@@ -19,7 +19,7 @@ from vitprof.formulas.stage import Stage
 from vitprof.formulas.tensor import Tensor
 from vitprof.formulas.trace import trace
 from vitprof.values.derived import derived
-from vitprof.values.options import Constraint, Option, Value, whole
+from vitprof.values.options import Constraint, Option, Value, plain, whole
 from vitprof.values.size import Size
 
 if TYPE_CHECKING:
@@ -82,6 +82,23 @@ class Model(BlockOptions):
     def needs_grid(self) -> bool:
         """True if its mixer needs tokens that are exactly the patches of an image."""
         return self.mixer.needs_grid
+
+    @property
+    def divisor(self) -> int:
+        """Number that has to divide the tokens, by the mixer."""
+        return self.mixer.divisor
+
+    def smoothness(self, measure: Measure) -> int:
+        """Return the order up to which differences of a layer's count grow with the tokens."""
+        return 2
+
+    def same_as(self, other: object) -> bool:
+        """Return True if another model has equal options, whatever preset either comes from."""
+        return isinstance(other, Model) and replace(self, preset="") == replace(other, preset="")
+
+    def scattered(self, option: str, tokens: int) -> Self:
+        """Return a copy with a number of tokens that lie on no grid, without validation."""
+        return self.substitute(grid=None, **{option: tokens})
 
     def options(self) -> dict[str, Option]:
         """Return the declarations of the model's and the mixer's options, by name."""
@@ -190,6 +207,10 @@ class Model(BlockOptions):
     def keywords(self, batch: int, *, device: str, dtype: torch.dtype) -> dict[str, torch.Tensor]:
         """Return no inputs by name."""
         return {}
+
+    def words(self) -> dict[str, object]:
+        """Return model, mixer and options, as JSON holds them."""
+        return {name: plain(value) for name, value in self.conditions().items()}
 
     def conditions(self) -> dict[str, Value]:
         """Return every choice that a count depends on: model, mixer and their options."""

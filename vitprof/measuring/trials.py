@@ -21,8 +21,8 @@ from vitprof.values.amounts import Bytes
 from vitprof.values.options import plain
 
 if TYPE_CHECKING:
-    from vitprof.formulas.model import Model
     from vitprof.request.workload import Workload
+    from vitprof.subject import Configurable
 
 RAN, OUT_OF_MEMORY, FAILED = 0, 3, 4  # exit codes of a trial's process
 _COMMAND = (sys.executable, "-P", "-m", "vitprof.running.trial")
@@ -59,7 +59,7 @@ class Trials:
         command: command of the process; tests replace it.
     """
 
-    model: Model
+    model: Configurable
     workload: Workload
     device: str
     budget_bytes: int
@@ -79,7 +79,7 @@ class Trials:
             "task": "trial",
             "device": self.device,
             "limit_bytes": self.budget_bytes if self.limited else None,
-            "spec": {name: plain(value) for name, value in self.model.conditions().items()},
+            "spec": self.model.words(),
             "workload": {name: plain(value) for name, value in values.items()},
         }
         try:

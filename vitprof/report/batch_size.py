@@ -148,7 +148,7 @@ class Fit:
 
     Attributes:
         batch: images per step.
-        peak_bytes: peak memory of the tensors, by formula.
+        peak_bytes: peak memory of the tensors, by formula, or of a module by a trace.
         traced_bytes: peak memory of a trace; None without one.
         agrees: True if formula and trace agree in every phase; None without a trace.
         gpu: memory on the GPU; None without a GPU.
@@ -238,7 +238,8 @@ class PredictedBatch(Report):
             lines["budget"] += f" ({self.budget.bytes:,} bytes)"
         if self.budget.platform is not None:
             lines["on the GPU"] = self._both(lambda fit: fit.bytes)
-            lines["tensors"] = f"by formula {self._both(lambda fit: fit.peak_bytes)}"
+            how = "by a trace" if "module" in self.spec else "by formula"
+            lines["tensors"] = f"{how} {self._both(lambda fit: fit.peak_bytes)}"
             lines["tensors alone"] = f"batch {_number(self.by_tensors)} would fit"
         else:
             lines["formula"] = self._both(lambda fit: fit.peak_bytes)

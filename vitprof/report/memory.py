@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 
 from vitprof.report.base import Report
@@ -289,6 +289,7 @@ class Memory(Report):
         fits: fit of the step in a budget; None without a budget.
         measured: memory of the step on the GPU of this machine; None if it was not measured.
         tree: bytes that each layer saves for the backward pass, and the rows that sum them.
+        traced: True if all figures are those of a trace, and none by formula.
     """
 
     command = "memory"
@@ -304,6 +305,7 @@ class Memory(Report):
     fits: BudgetFit | None
     measured: MeasuredMemory | None
     tree: tuple[Row, ...]
+    traced: bool = False
 
     @property
     def phase(self) -> str:
@@ -348,14 +350,15 @@ class Memory(Report):
             Column("kept for the backward pass", part=EVERY, key=True),
             Column("memory", Kind.NUMBER, part=EVERY, key=True),
             *([Column("of one", Kind.NUMBER)] if folded else []),
-            Column("bytes, by formula", Kind.FORMULA),
+            *([] if self.traced else [Column("bytes, by formula", Kind.FORMULA)]),
         )
         rows = []
         for row in self.tree:
             each = (Bytes(row.each) if row.repeat > 1 else None,) if folded else ()
-            cells: tuple[Cell, ...] = (row.label, Bytes(row.count), *each, row.size)
+            sizes = () if self.traced else (row.size,)
+            cells: tuple[Cell, ...] = (row.label, Bytes(row.count), *each, *sizes)
             rows.append(TableRow(cells, strong=not row.leaf))
-        blanks = (None,) * (1 + folded)
+        blanks = (None,) * (folded + (not self.traced))
         total = TableRow(("all", Bytes(self.kept), *blanks), strong=True)
         return Table(columns, tuple(rows), (total,))
 
@@ -363,20 +366,24 @@ class Memory(Report):
         columns = (
             Column("held at the peak", part=EVERY, key=True),
             Column("memory", Kind.NUMBER, part=EVERY, key=True),
-            Column("bytes, by formula", Kind.FORMULA),
+            *([] if self.traced else [Column("bytes, by formula", Kind.FORMULA)]),
         )
         rows = []
         for kind, held in groupby(self.held, key=lambda held: held.kind):
             parts = list(held)
             alone = None if parts[0].path else parts[0].size
-            rows.append(TableRow((kind, Bytes(self.peak.by_kind[kind]), alone)))
+            rows.append(self._row(kind, self.peak.by_kind[kind], alone))
             rows += [
-                TableRow((Label(part.path, part.path, 1), Bytes(part.bytes), part.size))
+                self._row(Label(part.path, part.path, 1), part.bytes, part.size)
                 for part in parts
                 if part.path
             ]
-        total = TableRow(("peak", Bytes(self.peak.bytes), None), strong=True)
+        total = replace(self._row("peak", self.peak.bytes, None), strong=True)
         return Table(columns, tuple(rows), (total,))
+
+    def _row(self, name: Cell, size: int, formula: Size | None) -> TableRow:
+        """Return a row of what is held; a trace has no formulas."""
+        return TableRow((name, Bytes(size), *(() if self.traced else (formula,))))
 
     def _facts(self) -> dict[str, str]:
         """Return the peaks, the trace, the GPU and the conditions, as named lines."""
@@ -406,6 +413,8 @@ class Memory(Report):
 
     def _trace(self) -> str:
         if self.beside is None:
+            if self.traced:
+                return "a real step on fake tensors, whose tensors all figures are"
             return "none; --trace runs a real step on fake tensors"
         return self.beside.complaint or self.beside.sentence(self.phase)
 
@@ -435,6 +444,7 @@ class Memory(Report):
                 for name, peak in self.phases.items()
             },
             "trace": self.beside and self.beside.record(),
+            **({"traced": True} if self.traced else {}),
             "gpu": self.gpu and self.gpu.record(),
             "fits": self.fits and self.fits.record(),
             "measured": self.measured and asdict(self.measured),

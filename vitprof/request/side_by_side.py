@@ -2,19 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from vitprof.errors import SpecError
+from vitprof.captured.subject import CapturedModel
+from vitprof.errors import SpecError, listing
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.mixers import MIXERS, find_mixer
 from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS, find_model
-from vitprof.request.specs import specify
+from vitprof.request.specs import specify, subject
+from vitprof.subject import Configurable
+from vitprof.values.options import Option, label_of
+
+_OF_A_MODULE = frozenset(("module", "arg", "input"))
+
+
+class Candidate(Protocol):
+    """A model or a module, before its options are given."""
+
+    @property
+    def label(self) -> str:
+        """Its name in the comparison."""
+
+    def declared(self) -> Mapping[str, Option]:
+        """Return the declarations of its options, by name."""
+
+    def specify(self, options: Mapping[str, object]) -> Configurable:
+        """Return it with these options, except those that only other candidates have.
+
+        Raises:
+            SpecError: it has no such option, or a value is not allowed.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleCandidate:
+    """A module of any origin, which is captured once.
+
+    Attributes:
+        model: the module as it comes.
+    """
+
+    model: CapturedModel
+
+    @property
+    def label(self) -> str:
+        return self.model.name
+
+    def declared(self) -> Mapping[str, Option]:
+        return self.model.options()
+
+    def specify(self, options: Mapping[str, object]) -> CapturedModel:
+        """Return the module at these sizes.
+
+        Raises:
+            SpecError: it has no such size, or its formulas do not hold there.
+        """
+        for name in options:
+            if name not in self.model.options():
+                own = listing(map(label_of, self.model.options()), "and")
+                raise SpecError(
+                    f"{label_of(name)} is no size of {self.label} that can be varied"
+                    + (f"; those are {own}" if own else "; it has none")
+                )
+        return self.model.at(options) if options else self.model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class ModelCandidate:
     """A model with a mixer, before its options are given.
 
     Attributes:
@@ -30,6 +87,10 @@ class Candidate:
     mixer: type[Mixer]
     preset: str | None
     others: frozenset[str]
+
+    def declared(self) -> Mapping[str, Option]:
+        """Return the declarations of the options of the model and its mixer."""
+        return {**self.mixer.declared(), **self.model.declared()}
 
     def specify(self, options: Mapping[str, object]) -> Model:
         """Return the model with these options, except those that only other candidates have.
@@ -48,9 +109,10 @@ def lay_out(
     mixer: str | None,
     mixers: Iterable[str] | None,
     presets: Iterable[str] | None,
-    models: Mapping[str, Model] | None,
+    modules: Iterable[str] | None,
+    models: Mapping[str, Configurable] | None,
     options: Mapping[str, object],
-) -> dict[str, Model]:
+) -> dict[str, Configurable]:
     """Return the models to compare, by label.
 
     Args:
@@ -58,6 +120,7 @@ def lay_out(
         mixer: a single mixer's name; with presets, the mixer of each of them.
         mixers: names of several mixers; each takes the options that it has.
         presets: names of published configurations.
+        modules: references of modules, instead of models and mixers.
         models: models that are already built, instead of all other arguments.
         options: options of the models and the mixers, by field name.
 
@@ -66,11 +129,17 @@ def lay_out(
             other.
     """
     if models is None:
-        found = candidates(model, mixer, mixers, presets, options)
-        return {one.label: one.specify(options) for one in found}
-    if model is not None or mixer is not None or mixers or presets or options:
+        found = candidates(model, mixer, mixers, presets, modules, options)
+        own = without_module(options)
+        return {one.label: one.specify(own) for one in found}
+    if model is not None or mixer is not None or mixers or presets or modules or options:
         raise SpecError("the models are already built; leave out model, mixers and options")
     return {**models}
+
+
+def without_module(options: Mapping[str, object]) -> dict[str, object]:
+    """Return options without those that name a module."""
+    return {name: value for name, value in options.items() if name not in _OF_A_MODULE}
 
 
 def candidates(
@@ -78,9 +147,20 @@ def candidates(
     mixer: str | None,
     mixers: Iterable[str] | None,
     presets: Iterable[str] | None,
+    modules: Iterable[str] | None,
     options: Mapping[str, object],
-) -> list[Candidate]:
-    """Return the candidates for several mixers, for presets, or for one mixer; see `lay_out`."""
+) -> Sequence[Candidate]:
+    """Return the candidates for several mixers, for presets, for one mixer, or for modules.
+
+    See `lay_out`.
+    """
+    named = [*(modules or ()), *([options["module"]] if "module" in options else [])]
+    if named or modules is not None:
+        if model is not None or mixer is not None or mixers or presets or "preset" in options:
+            raise SpecError("modules come from elsewhere; leave out model, mixer and preset")
+        return of_modules(named, options)
+    if _OF_A_MODULE & options.keys():
+        raise SpecError("arg and input are of a module; give --module or --modules")
     if mixers is not None and presets is not None:
         raise SpecError("mixers and presets exclude each other; give one of the two")
     if mixers is not None and mixer is not None:
@@ -95,7 +175,7 @@ def candidates(
 
 def with_mixers(
     model: str | None, mixers: Iterable[str] | None, options: Mapping[str, object]
-) -> list[Candidate]:
+) -> list[ModelCandidate]:
     """Return a candidate for each of the mixers, labelled by the mixer.
 
     Args:
@@ -124,7 +204,7 @@ def with_mixers(
     )
 
 
-def of_presets(names: Iterable[str], mixer: str | None = None) -> list[Candidate]:
+def of_presets(names: Iterable[str], mixer: str | None = None) -> list[ModelCandidate]:
     """Return a candidate for each preset, labelled by its name.
 
     Args:
@@ -152,13 +232,36 @@ def of_presets(names: Iterable[str], mixer: str | None = None) -> list[Candidate
     )
 
 
+def of_modules(
+    references: Iterable[object], options: Mapping[str, object]
+) -> list[ModuleCandidate]:
+    """Return a candidate for each module, labelled by its reference.
+
+    Args:
+        references: references; duplicates are dropped.
+        options: `arg` and `input`, which each of them takes.
+
+    Raises:
+        SpecError: a module cannot be had, or none is named.
+    """
+    words = {name: options[name] for name in ("arg", "input") if name in options}
+    found = []
+    for reference in dict.fromkeys(references):
+        model, _ = subject(options={"module": reference, **words})
+        assert isinstance(model, CapturedModel)
+        found.append(ModuleCandidate(model))
+    if not found:
+        raise SpecError("no module is named; give references such as timm:deit_small_patch16_224")
+    return found
+
+
 def _candidates(
     found: list[tuple[str, type[Model], type[Mixer], str | None]],
-) -> list[Candidate]:
+) -> list[ModelCandidate]:
     of_mixers = {name for _, _, mixer, _ in found for name in mixer.declared()}
     of_mixers -= {name for model in MODELS.values() for name in model.declared()}
     return [
-        Candidate(
+        ModelCandidate(
             label=label,
             model=model,
             mixer=mixer,

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitprof.formulas.layer import Measure
-from vitprof.formulas.model import Model
+from vitprof.subject import Configurable
 from vitprof.sweeps.axis import Axis, Number
 from vitprof.sweeps.integers import FITS, Array, Fractions, Integers, Mask
 from vitprof.sweeps.points import options_of, read_axes
@@ -35,7 +35,7 @@ Counts = np.ma.MaskedArray[Any, np.dtype[Any]]
 Values = Mapping[str, Any]  # by option: a number, or Integers or Fractions
 
 
-def counts(model: Model, axes: Mapping[str, object], measure: Measure) -> Counts:
+def counts(model: Configurable, axes: Mapping[str, object], measure: Measure) -> Counts:
     """Count the parameters or MACs of a model at every combination of options' values.
 
     Args:
@@ -102,7 +102,7 @@ class _Found:
         self.defined[places] = True
 
 
-def _counts_tokens(model: Model, option: str) -> bool:
+def _counts_tokens(model: Configurable, option: str) -> bool:
     kind = options_of(model)[option]
     return isinstance(kind, Whole) and kind.unit == "tokens"
 
@@ -118,7 +118,7 @@ def _alike(axis: Axis, *, squares: bool) -> list[_Axis]:
     return [whole.some(places) for places in groups.values()]
 
 
-def _fill(model: Model, axes: list[_Axis], measure: Measure, found: _Found) -> None:
+def _fill(model: Configurable, axes: list[_Axis], measure: Measure, found: _Found) -> None:
     """Fill in the counts at every combination of the axes' values."""
     if _evaluates(model, axes, measure, found):
         return
@@ -128,7 +128,7 @@ def _fill(model: Model, axes: list[_Axis], measure: Measure, found: _Found) -> N
 
 
 def _evaluates(
-    model: Model, axes: list[_Axis], measure: Measure, found: _Found | None = None
+    model: Configurable, axes: list[_Axis], measure: Measure, found: _Found | None = None
 ) -> bool:
     """Evaluate the formula on all combinations and store the counts; False if it cannot be done."""
     loose = any(len(axis.values) > 1 for axis in axes)
@@ -152,7 +152,7 @@ def _evaluates(
 
 
 def _as_alone(
-    model: Model, axes: list[_Axis], which: tuple[Array, ...], measure: Measure, counts: Any
+    model: Configurable, axes: list[_Axis], which: tuple[Array, ...], measure: Measure, counts: Any
 ) -> bool:
     """Return True if configurations at the ends of each axis have the same counts one by one."""
     ends = {int(end) for one in which for end in (one.argmin(), one.argmax())}
@@ -164,7 +164,7 @@ def _as_alone(
     )
 
 
-def _to_fix(model: Model, axes: list[_Axis], measure: Measure) -> int:
+def _to_fix(model: Configurable, axes: list[_Axis], measure: Measure) -> int:
     """Return the index of the axis to take value by value: one that suffices, or the shortest."""
     loose = [place for place, axis in enumerate(axes) if len(axis.values) > 1]
     loose.sort(key=lambda place: len(axes[place].values))
@@ -203,7 +203,7 @@ def _values(axes: list[_Axis], which: tuple[Array, ...]) -> dict[str, Any]:
     }
 
 
-def _evaluate(model: Model, values: Values, measure: Measure) -> tuple[Any, Any]:
+def _evaluate(model: Configurable, values: Values, measure: Measure) -> tuple[Any, Any]:
     """Return which configurations are valid, and the counts of those."""
     defined = _defined(_placed(model, values))
     if not np.any(defined):
@@ -214,11 +214,11 @@ def _evaluate(model: Model, values: Values, measure: Measure) -> tuple[Any, Any]
             name: value[defined] if isinstance(value, many) else value
             for name, value in values.items()
         }
-    count: Any = _placed(model, values).formula(values.get("batch", 1)).total(measure)
+    count: Any = _placed(model, values).tree(measure, values.get("batch", 1)).total(measure)
     return defined, count.values if isinstance(count, Integers) else count
 
 
-def _placed(model: Model, values: Values) -> Model:
+def _placed(model: Configurable, values: Values) -> Configurable:
     """Return the model with these values, without validation."""
     own = {name: value for name, value in values.items() if name != "batch"}
     for name, value in own.items():
@@ -236,7 +236,7 @@ def _grid(tokens: Integers) -> tuple[Size, Size] | None:
     return Size(side, "rows"), Size(side, "columns")
 
 
-def _defined(model: Model) -> Any:
+def _defined(model: Configurable) -> Any:
     """Return a mask of the configurations at which all constraints hold, or one bool for all.
 
     Constraints are read in order, and the rest is skipped once no configuration is left.

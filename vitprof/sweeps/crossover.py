@@ -9,10 +9,12 @@ from functools import cache
 from itertools import pairwise
 from math import isqrt, lcm
 
+from vitprof.captured.subject import CapturedModel
 from vitprof.errors import SpecError, listing, unknown
-from vitprof.formulas.model import Model
+from vitprof.formulas.layer import Measure
 from vitprof.formulas.op import FusedAttention
 from vitprof.request.workload import Workload
+from vitprof.subject import Configurable
 from vitprof.sweeps.costs import COSTS
 from vitprof.sweeps.points import options_of
 from vitprof.sweeps.stretches import Stretch, stretches
@@ -22,8 +24,6 @@ EXACT = ("params", "macs", "memory")  # measures in which crossovers are found
 
 # Largest size by default along an option with which costs may fall: each value is tried.
 _OTHERWISE = 1_024
-# Orders of differences that grow with the tokens of a single layer, where nothing is rounded.
-_SMOOTH = {"params": 2, "macs": 2, "memory": 1}
 _ROUNDED = FusedAttention  # its memory is rounded
 
 
@@ -48,10 +48,10 @@ class Stretches:
     dearer: tuple[Stretch, ...]
 
 
-def default_option(model: Model) -> str:
+def default_option(model: Configurable) -> str:
     """Return the option along which crossovers of this model are searched by default."""
     numbers = {name: one for name, one in options_of(model).items() if isinstance(one, Whole)}
-    return next(name for name, one in numbers.items() if one.unit and one.grows)
+    return next((name for name, one in numbers.items() if one.unit and one.grows), "batch")
 
 
 def default_end(kind: Whole) -> int:
@@ -59,7 +59,7 @@ def default_end(kind: Whole) -> int:
     return kind.grows or _OTHERWISE
 
 
-def check_option(models: Sequence[Model], option: str) -> Whole:
+def check_option(models: Sequence[Configurable], option: str) -> Whole:
     """Return the declaration of an option along which crossovers can be searched.
 
     Raises:
@@ -79,8 +79,8 @@ def check_option(models: Sequence[Model], option: str) -> Whole:
 
 
 def find(
-    model: Model,
-    than: Model,
+    model: Configurable,
+    than: Configurable,
     workload: Workload,
     *,
     option: str,
@@ -107,12 +107,14 @@ def find(
     high = min(default_end(kind) if last is None else last, kind.maximum)
     tokens = kind.unit == "tokens"
     squares = tokens and any(one.needs_grid for one in (model, than))
-    step = lcm(*(one.mixer.divisor for one in (model, than))) if tokens else 1
+    step = lcm(*(one.divisor for one in (model, than))) if tokens else 1
     sizes = _sizes((model, than), option, kind, low, high, squares=squares, step=step)
     search = _search_tokens if tokens and not squares else _search
-    alike = replace(model, preset="") == replace(than, preset="")
+    alike = model.same_as(than)
     found = {}
     for measure in measures:
+        if measure == "memory" and any(isinstance(one, CapturedModel) for one in (model, than)):
+            continue  # a trace at each size would take minutes
         own, other = (_Costs(one, workload, measure, option, kind) for one in (model, than))
         some = _that_run(sizes, own, other)
         found[measure] = Stretches(
@@ -143,26 +145,25 @@ def _that_run(sizes: Sequence[int], *models: _Costs) -> Sequence[int]:
     return sizes
 
 
-def smoothness(model: Model, measure: str) -> int:
+def smoothness(model: Configurable, measure: str) -> int:
     """Return the order up to which differences of a layer's cost grow with the tokens."""
+    if measure != "memory":
+        return model.smoothness(Measure(measure))
     items = (node.item for node in model.formula().walk(fold=True))
-    rounded = measure == "memory" and any(isinstance(item, _ROUNDED) for item in items)
-    return 0 if rounded else _SMOOTH[measure]
+    return 0 if any(isinstance(item, _ROUNDED) for item in items) else 1
 
 
 class _Costs:
     """Costs of a model along an option, each size evaluated once."""
 
     def __init__(
-        self, model: Model, workload: Workload, measure: str, option: str, kind: Whole
+        self, model: Configurable, workload: Workload, measure: str, option: str, kind: Whole
     ) -> None:
         self.smooth = smoothness(model, measure)
         self.growing = 0 if kind.grows else None
         self.at = cache(lambda size: cost(model, workload, measure, option, size))
         # A square number of tokens has a grid, on which a mixer may have another formula.
-        self.scattered = cache(
-            lambda size: _cost(model.substitute(grid=None, **{option: size}), workload, measure)
-        )
+        self.scattered = cache(lambda size: _cost(model.scattered(option, size), workload, measure))
 
 
 def _search(one: _Costs, other: _Costs, sizes: Sequence[int]) -> list[Stretch]:
@@ -196,7 +197,7 @@ def _between(stretch: Stretch, grids: Sequence[int], step: int) -> Iterator[Stre
             yield Stretch(before + step, after - step)
 
 
-def cost(model: Model, workload: Workload, measure: str, option: str, value: int) -> int:
+def cost(model: Configurable, workload: Workload, measure: str, option: str, value: int) -> int:
     """Return the cost of a model at a value of an option, in elements, MACs or bytes.
 
     Args:
@@ -213,14 +214,14 @@ def cost(model: Model, workload: Workload, measure: str, option: str, value: int
     return _cost(model.at({option: value}), step, measure)
 
 
-def _cost(model: Model, workload: Workload, measure: str) -> int:
+def _cost(model: Configurable, workload: Workload, measure: str) -> int:
     amount = COSTS[measure](model, workload, None)
     assert isinstance(amount, int)
     return amount
 
 
 def _sizes(
-    models: Sequence[Model],
+    models: Sequence[Configurable],
     option: str,
     kind: Whole,
     low: int,

@@ -9,8 +9,8 @@ from math import prod
 from typing import Any
 
 from vitprof.errors import SpecError, unknown
-from vitprof.formulas.model import Model
 from vitprof.request.workload import BATCH, Workload
+from vitprof.subject import Configurable
 from vitprof.sweeps.axis import Axis, Number, read_axis
 from vitprof.values.options import Option, Ratio, Whole
 
@@ -18,13 +18,13 @@ Place = dict[str, Number]
 MAX_POINTS = 10_000
 
 
-def options_of(model: Model) -> dict[str, Option]:
+def options_of(model: Configurable) -> dict[str, Option]:
     """Return every option of a model and its mixer, and `batch`, by name."""
     return {**model.options(), "batch": BATCH}
 
 
 def read_axes(
-    models: Sequence[Model], given: Mapping[str, object], *, most: int | None = None
+    models: Sequence[Configurable], given: Mapping[str, object], *, most: int | None = None
 ) -> tuple[Axis, ...]:
     """Read the ranges of options that one of the models has.
 
@@ -70,7 +70,7 @@ def step_at(workload: Workload, place: Mapping[str, Any]) -> Workload:
     return replace(workload, batch=place["batch"]) if "batch" in place else workload
 
 
-def first_defined(specify: Callable[[Place], Model], axes: Sequence[Axis]) -> Model:
+def first_defined(specify: Callable[[Place], Configurable], axes: Sequence[Axis]) -> Configurable:
     """Return the model at the first place at which it is defined.
 
     Args:

@@ -14,8 +14,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
-from vitprof.captured.reference import Argument, show_arguments
-from vitprof.captured.source import BATCH_AXIS, Input
+from vitprof.captured.reference import Argument, show_arguments, spell_arguments
+from vitprof.captured.source import BATCH_AXIS, Input, spell_input
 from vitprof.errors import SpecError
 from vitprof.values.options import Value
 
@@ -62,6 +62,14 @@ class Named(ABC):
         """Return the reference, the arguments, and the version of the library."""
         said = {"arguments": show_arguments(self.arguments)} if self.arguments else {}
         return {"module": self.reference, **said, **self.versions()}
+
+    def words(self) -> dict[str, object]:
+        """Return reference, arguments and given inputs as the command line takes them."""
+        return {
+            "module": self.reference,
+            "arg": spell_arguments(self.arguments),
+            "input": [spell_input(one) for one in self.given],
+        }
 
     def build(self) -> nn.Module:
         """Build the module anew; parameters are on the default device that the caller set.
