@@ -23,6 +23,17 @@ from vitprof.request.workload import Workload
 from vitprof.running.on_gpu import traced_on_gpu
 
 _WORKSPACES = 2 * 32 * 2**20
+# Rows that do not hold, and why.
+FURTHER = {
+    "xcit_small_12_p16_224 bf16": (
+        "timm 1.0.31 holds the blocks' output while class attention runs, which 1.0.29, that was "
+        "measured, lets go: 9.2 MiB; with 1.0.29 the row holds"
+    ),
+    "ViTMAE-base bf16": (
+        "15 MiB in every phase, the optimizer's too: gradients and states lie in blocks with more "
+        "at their ends than was measured, by what was free before; the tensors' bytes agree"
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +73,13 @@ class Row:
     def holds(self) -> bool:
         """Return True if the peak is within 0.3 %, or within the range of a convolution."""
         found = predicted(self.label)
-        above = found.peak + found.workspace if found.convolution else found.peak
-        return abs(self.error()) <= 0.003 or found.peak <= self.peak <= above
+        return abs(self.error()) <= 0.003 or 0 <= self.peak - found.peak <= found.workspace
+
+    def holds_reserved(self) -> bool:
+        """Return True if what is reserved is within 3 %, or within the range of a convolution."""
+        found = predicted(self.label)
+        beside = self.reserved - found.reserved
+        return abs(self.error_of_reserved()) <= 0.03 or 0 <= beside <= found.workspace
 
 
 @cache
@@ -99,7 +115,7 @@ def _mae() -> AnyModule:
     )
 
 
-def main(words: list[str]) -> None:
+def main(words: list[str]) -> int:
     some = [row for row in rows().values() if not words or any(word in row.name for word in words)]
     for row in some:
         found = predicted(row.label)
@@ -110,15 +126,21 @@ def main(words: list[str]) -> None:
         beside = f", {found.convolution} 0 to {found.workspace}" if found.convolution else ""
         print(
             f"{row.label}: peak {row.error():+.3%} ({phases}), reserved "
-            f"{row.error_of_reserved():+.2%}{beside}; {'holds' if row.holds() else 'FURTHER'}"
+            f"{row.error_of_reserved():+.2%}{beside}"
         )
-    of_reserved = sum(abs(row.error_of_reserved()) <= 0.03 for row in some)
+    further = [row.label for row in some if not row.holds()]
+    for label in further:
+        print(f"{label} does not hold: {FURTHER.get(label, 'not explained')}")
+    middle = median(abs(row.error()) for row in some)
+    of_reserved = sum(row.holds_reserved() for row in some)
     print(
-        f"median {median(abs(row.error()) for row in some):.3%}; "
-        f"{sum(row.holds() for row in some)} of {len(some)} hold; "
-        f"reserved within 3 % {of_reserved} of {len(some)}"
+        f"median {middle:.3%}; {len(some) - len(further)} of {len(some)} hold; reserved: "
+        f"{sum(abs(row.error_of_reserved()) <= 0.03 for row in some)} within 3 %, {of_reserved} "
+        "with the range of a convolution"
     )
+    holds = set(further) <= FURTHER.keys() and of_reserved >= 0.9 * len(some)
+    return 0 if holds and middle <= 0.0004 else 1
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -177,3 +177,21 @@ def test_a_batch_norm_makes_no_gradient_that_nobody_wants() -> None:
 
     found, _ = made(norm, (6, 5, 7), (5,), (5,))
     assert found.count(FP32 * 6 * 5 * 7) == 1
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape"), [((0, 2, 1), (1, 1, 6)), ((1, 0, 2), (6, 1)), ((1, 0, 2), (2, 3, 1))]
+)
+def test_axes_of_length_1_lie_as_they_do_without_fake_tensors(
+    axes: tuple[int, ...], shape: tuple[int, ...]
+) -> None:
+    real = torch.zeros(1, 6, 1).permute(axes).view(shape)
+    found = []
+    for mode in (Ledger(on_gpu=True), Ledger(on_gpu=True, platform=H100)):
+        with FakeTensorMode(), mode:
+            x = torch.zeros(1, 6, 1).permute(axes)
+            viewed = x.view(shape)
+            assert viewed.untyped_storage()._cdata == x.untyped_storage()._cdata
+            found.append(viewed.stride())
+    assert found[0] != real.stride()  # else there is nothing to undo
+    assert found[1] == real.stride()
