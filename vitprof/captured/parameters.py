@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from vitprof.captured.fit import Point, fit
 from vitprof.formulas.layer import Layer, join
 from vitprof.formulas.op import BatchNorm, Buffer, Conv, LayerNorm, Linear, Op, Parameter
 from vitprof.values.size import ONE, Size
@@ -24,6 +25,59 @@ def parameters(module: nn.Module) -> Layer:
     count at the others.
     """
     return folded(_layer("", module, set(), set()))
+
+
+def parameters_at(
+    trees: Sequence[Layer], points: Sequence[Point], values: Mapping[str, Any]
+) -> Layer | None:
+    """Return the tree of parameters at other sizes, by closed forms of their axes.
+
+    Args:
+        trees: the tree of the module at each of the points.
+        points: sizes of the inputs.
+        values: the sizes, which may be arrays.
+
+    Returns:
+        None if the trees differ in more than the axes of parameters, or an axis has no form.
+    """
+    sizes = {name: Size(value, name) for name, value in values.items()}
+    return _merged([*trees], points, sizes)
+
+
+def _merged(
+    trees: Sequence[Layer], points: Sequence[Point], sizes: Mapping[str, Size]
+) -> Layer | None:
+    first = trees[0]
+    if len({(tree.name, tree.type, len(tree.children)) for tree in trees}) > 1:
+        return None
+    children: list[Layer | Op] = []
+    for same in zip(*(tree.children for tree in trees), strict=True):
+        made: Layer | Op | None
+        if all(isinstance(one, Layer) for one in same):
+            made = _merged([one for one in same if isinstance(one, Layer)], points, sizes)
+        else:
+            made = _merged_op([one for one in same if isinstance(one, Op)], points, sizes)
+        if made is None:
+            return None
+        children.append(made)
+    return replace(first, children=tuple(children))
+
+
+def _merged_op(ops: Sequence[Op], points: Sequence[Point], sizes: Mapping[str, Size]) -> Op | None:
+    first = ops[0]
+    if len(ops) != len(points) or len({(type(op), op.name) for op in ops}) > 1:
+        return None
+    if len({op.params.value for op in ops}) == 1:
+        return first
+    if not isinstance(first, Parameter):
+        return None
+    axes = []
+    for lengths in zip(*(op.shape for op in ops), strict=True):
+        found = fit([length.value for length in lengths], points)
+        if found is None:
+            return None
+        axes.append(found.size(sizes))
+    return replace(first, axes=tuple(axes))
 
 
 def modules(module: nn.Module, saved: Mapping[str, int]) -> Layer:

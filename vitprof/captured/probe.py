@@ -172,6 +172,12 @@ def _at_one(probing: _Probing, first: Part | Exception) -> Template:
     return Template(only.faster(probing.fast_paths()).folded(), 1, decided=probing.decided)
 
 
+def points_of(variables: Sequence[Variable]) -> list[dict[str, int]]:
+    """Return sizes of the inputs at which a polynomial of them can be found and verified."""
+    base = {one.name: one.value for one in variables}
+    return [{**base, BATCH: 2}, *({**base, **point} for point in _points(variables))]
+
+
 def _points(variables: Sequence[Variable]) -> Iterator[dict[str, int]]:
     """Yield sizes that determine a polynomial of these variables, and more to verify it at."""
     if len(variables) == 2:

@@ -133,6 +133,7 @@ class CapturedModel:
         }
         made = replace(self, sizes=tuple({**dict(self.sizes), **sizes}.items()))
         made.__dict__["template"] = self.template  # it depends on none of the sizes
+        made.__dict__["_trees"] = self._trees
         return made
 
     def scattered(self, option: str, tokens: int) -> CapturedModel:
@@ -255,6 +256,35 @@ class CapturedModel:
 
     def parameters(self) -> Layer:
         """Return the parameters of the module as a tree."""
+        from vitprof.captured.parameters import parameters, parameters_at
+
+        if not self.sizes:
+            return parameters(self.module)
+        points, trees = self._trees
+        found = parameters_at(trees, points, self.sizes_at(1)) if trees else None
+        return parameters(self.module) if found is None else found
+
+    @derived
+    def _trees(self) -> tuple[list[dict[str, int]], list[Layer]]:
+        """The parameters at several sizes, if the module is built anew for a size."""
+        from vitprof.captured.probe import points_of
+
+        base = replace(self, sizes=())
+        points = points_of(self.template.variables)
+        far = points[-1]
+        sides = [far.get(name, far.get("S", 0)) for name in ("H", "W")]
+        if not all(sides) or base.source.resized(*sides) is None:
+            return points, [base.parameters()] * len(points)
+        trees = []
+        for point in points:
+            named = tuple((name, value) for name, value in point.items() if name != "B")
+            own = replace(base, sizes=named)
+            own.__dict__["template"] = self.template
+            trees.append(own._built_parameters)
+        return points, trees
+
+    @property
+    def _built_parameters(self) -> Layer:
         from vitprof.captured.parameters import parameters
 
         return parameters(self.module)
