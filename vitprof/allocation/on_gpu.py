@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from vitprof.request.workload import Workload
     from vitprof.subject import Subject
 
-_STEPS = 3
+STEPS = 3
 _BATCHES = 3
 
 
@@ -94,7 +94,7 @@ def on_gpu(
     ]
     batches = min(workload.accumulate, _BATCHES)
     steps = _Steps(process)
-    for step in range(1 if workload.inference else _STEPS):
+    for step in range(1 if workload.inference else STEPS):
         if step and workload.keep_gradients:
             steps.run([later] * batches, [])
         else:

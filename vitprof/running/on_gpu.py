@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vitprof.allocation.allocator import Block
-from vitprof.allocation.on_gpu import OnGpu, Process
+from vitprof.allocation.on_gpu import STEPS, OnGpu, Process
 from vitprof.running.step import Loss, Runnable
 from vitprof.running.trace import Trace, trace
 
@@ -39,14 +39,17 @@ def traced_on_gpu(
         DoesNotFitError: the capacity has no room for an allocation, even with caches released.
         SpecError: the module cannot be run or trained so.
     """
-    traced = trace(model, workload, platform=platform, loss=loss)
+    traced = trace(model, workload, platform=platform, loss=loss, steps=STEPS)
     return replayed(traced, workload, platform, capacity=capacity)
 
 
 def replayed(
     traced: Trace, workload: Workload, platform: Platform, *, capacity: int | None = None
 ) -> OnGpu:
-    """Replay a trace with this platform in a process on it; see `traced_on_gpu`."""
+    """Replay a trace with this platform in a process on it; see `traced_on_gpu`.
+
+    The cache of the allocator no longer changes after two steps, so a trace has three.
+    """
     process = Process(workload, platform, capacity=capacity)
     live: dict[int, Block] = {}
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from vitprof.request.workload import Workload
 
 _STEPS = 2  # the optimizer's states exist from the second step on
-_SETTLED = 3  # the cache of a GPU's allocator no longer changes after two
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +95,7 @@ def trace(
     *,
     platform: Platform | None = None,
     loss: Loss | None = None,
+    steps: int = _STEPS,
 ) -> Trace:
     """Trace a step of `model` under `workload`, on fake tensors of the CPU.
 
@@ -105,6 +105,7 @@ def trace(
         platform: GPU whose kernels' own memory is booked too, with tensors as eager PyTorch makes
             them; None for the tensors of the trace alone.
         loss: loss of the module's output; None for that of `vitprof.running.step.Step`.
+        steps: steps of training, of which the last is reported; 2 or more.
     """
     on_gpu = workload.device == "cuda"
     ledger = Ledger(on_gpu=on_gpu, platform=platform)
@@ -115,7 +116,6 @@ def trace(
         paths.name(step.module)
         _book_resident(ledger, step)
         built, ledger.is_built = len(ledger.events), True
-        steps = _STEPS if platform is None else _SETTLED
         for number in range(1 if workload.inference else steps):
             step(phase=_phases(ledger, workload, saves=number == steps - 1))
             if not number and step.optimizer is not None:
