@@ -131,8 +131,8 @@ one_hot ones ones_like permute_copy pixel_shuffle pixel_unshuffle promote_types 
 reflection_pad2d reflection_pad3d repeat repeat_interleave replication_pad1d replication_pad2d
 replication_pad3d resize _reshape_alias roll rot90 scalar_tensor scatter select_scatter set
 slice_scatter split_with_sizes_copy stack take _to_copy tril tril_indices triu triu_indices unfold
-_unsafe_index unsafe_split_with_sizes _unsafe_view view_as_complex view_as_real view_as_real_copy
-zero zeros zeros_like
+_unsafe_index unsafe_split unsafe_split_with_sizes _unsafe_view view_as_complex view_as_real
+view_as_real_copy zero zeros zeros_like
 """
 _CALCULATED = """
 all allclose amax amin aminmax any argmax argmin argsort bincount count_nonzero cross cummax cummin
@@ -158,7 +158,7 @@ _upsample_bicubic2d_aa upsample_bilinear2d _upsample_bilinear2d_aa upsample_line
 _upsample_nearest_exact1d _upsample_nearest_exact2d upsample_nearest1d upsample_nearest2d
 upsample_nearest3d upsample_trilinear3d
 celu clamp complex elu glu hardshrink log_sigmoid_forward polar prelu _prelu_kernel
-rrelu_with_noise softshrink threshold where
+rrelu_with_noise softshrink threshold _weight_norm_interface where
 """
 MOVES = frozenset(_MOVED.split())
 _WITHOUT_PRODUCTS = MOVES | frozenset(_CALCULATED.split())

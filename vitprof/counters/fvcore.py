@@ -145,7 +145,7 @@ def _call(op: Called) -> Causes:
         if name == "batch_norm" and "training" not in op.detail:
             each = 1 + affine
         return {f"{name}, {each} per element": each * prod(operands[0])}
-    if name.startswith("conv"):
+    if name.startswith("conv") or name in _TAKEN_APART:
         return {}
     return {f"{name} has no rule": -macs}
 
@@ -174,6 +174,8 @@ def _einsum(equation: str, shapes: list[tuple[int, ...]]) -> int:
 
 _BY_OPERANDS = {"linear", "matmul", "mm", "bmm", "addmm"}
 _BY_WRITTEN = {"upsample_nearest2d": 1, "upsample_bilinear2d": 4, "grid_sampler": 4}
+# A trace has the linear layers of these in their place.
+_TAKEN_APART = {"lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"}
 _NORMS = {"layer_norm", "group_norm", "instance_norm", "batch_norm"}
 
 IN_EVAL: Mapping[Work, Rule] = {

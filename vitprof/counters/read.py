@@ -161,5 +161,5 @@ def _excess(tree: Layer) -> str:
 def _bytes(tree: Layer) -> int:
     """Estimate the bytes of a forward pass in fp32: the weights and 3 of the largest activation."""
     ops = [node.item for node in tree.walk(fold=True) if isinstance(node.item, Op)]
-    largest = max(product(op.shape).value for op in ops)
+    largest = max((product(op.shape).value for op in ops), default=0)
     return 4 * (tree.total(Measure.PARAMS) + 3 * largest)
