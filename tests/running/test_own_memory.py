@@ -89,7 +89,7 @@ def test_softmax() -> None:
     """Check the product of gradient and output, and copies of what is not contiguous."""
     size = FP32 * 5 * 7
     assert booked(backward(lambda x: x.softmax(-1)), (5, 7)) == [size]
-    assert booked(backward(lambda x: F.log_softmax(x, -1)), (5, 7)) == [size]
+    assert booked(backward(lambda x: F.log_softmax(x, -1)), (5, 7)) == []
     assert booked(lambda x: x.t().softmax(-1), (5, 7)) == [size]
 
 

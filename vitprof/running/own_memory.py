@@ -195,7 +195,7 @@ _RULES: dict[Any, Callable[..., Buffers]] = {
     _ATEN._softmax: _contiguous,
     _ATEN._log_softmax: _contiguous,
     _ATEN._softmax_backward_data: _softmax_backward,
-    _ATEN._log_softmax_backward_data: _softmax_backward,  # measured: see `losses.cross_entropy`
+    _ATEN._log_softmax_backward_data: _contiguous,
     _ATEN.native_layer_norm: _contiguous,
     _ATEN.native_layer_norm_backward: _layer_norm_backward,
     _ATEN.native_group_norm: _group_norm,

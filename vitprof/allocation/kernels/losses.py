@@ -5,16 +5,14 @@ from __future__ import annotations
 from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.elementwise import multiply, square, subtract
-from vitprof.allocation.kernels.norms import softmax
+from vitprof.allocation.kernels.norms import log_softmax
 from vitprof.allocation.kernels.reductions import mean, repeated
 
 
 def cross_entropy(m: Eager, logits: Tensor) -> Tensor:
     """Follow the log-softmax, in fp32 by autocast, and its mean over the labels."""
     logits = m.cast(logits, m.weight_dtype)
-    # The backward pass takes as much as that of a softmax: without it, what is reserved for five
-    # of the measured steps is off by a segment.
-    x = softmax(m, logits)
+    x = log_softmax(m, logits)
     node = m.node(x)
     m.save(node, x)
     loss, weight = m.new((), x.dtype), m.new((), x.dtype)

@@ -26,6 +26,15 @@ def softmax(m: Eager, x: Tensor) -> Tensor:
     Autocast on a GPU computes it in fp32. Its backward pass on a GPU first makes the product of
     gradient and output (`softmax_backward_cuda_out` in SoftMax.cu).
     """
+    return _softmax(m, x, multiplies=True)
+
+
+def log_softmax(m: Eager, x: Tensor) -> Tensor:
+    """Follow `_log_softmax`, whose backward pass makes no product."""
+    return _softmax(m, x, multiplies=False)
+
+
+def _softmax(m: Eager, x: Tensor, *, multiplies: bool) -> Tensor:
     dtype = m.widened(x) if x.dtype == "fp16" else x.dtype  # the kernel itself reads fp16
     if dtype == x.dtype:
         x = m.to_float32(x)
@@ -37,7 +46,7 @@ def softmax(m: Eager, x: Tensor) -> Tensor:
     sizes, own = x.sizes, x.dtype
 
     def back(grads: Grads, saved: Grads) -> list[Tensor]:
-        product_of_both = [] if m.platform is None else [m.like(grads[0])]
+        product_of_both = [m.like(grads[0])] if multiplies and m.platform is not None else []
         made = m.new(sizes, own)
         m.free(made, *m.copies(grads[0]), *product_of_both)
         return [made]
