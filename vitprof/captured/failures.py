@@ -20,10 +20,21 @@ def explain(reference: str, error: Exception) -> SpecError:
             f"{reference} has shapes that depend on data ({words.split(' ')[0]}), so no formula "
             "holds for every input; give a part of it that does not"
         )
-    if "flex_attention" in words or "dynamo" in words.lower() or "torch.compile" in words:
+    compiled = ("flex_attention", "dynamo", "torch.compile", "Current active mode")
+    if any(word in words or word in words.lower() for word in compiled):
         return SpecError(
-            f"{reference} compiles a part of its forward ({name}), which cannot be captured; give "
-            "it with that switched off, such as with another attention implementation"
+            f"{reference} compiles a part of its forward, as flex_attention does, which cannot be "
+            "captured; give it with that switched off, such as with another attention"
+        )
+    if "quantized" in words.lower():
+        return SpecError(
+            f"{reference} has quantised parts, which hold no tensors that can be captured; give "
+            "the module before it is quantised"
+        )
+    if "convert all Tensors to FakeTensors" in words:
+        return SpecError(
+            f"{reference} holds tensors out of reach, as a scripted part does; give the module "
+            "before torch.jit.script, or register them as parameters or buffers"
         )
     return SpecError(
         f"{reference} raises {name} in its forward: {words[:300]}; check its arguments and give "

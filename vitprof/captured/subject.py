@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vitprof.captured.source import Source, spell_input
+from vitprof.captured.source import Input, Source, spell_input
 from vitprof.errors import SpecError
 from vitprof.formulas.layer import Layer, Measure
 from vitprof.values.derived import derived
@@ -314,18 +314,20 @@ class CapturedModel:
 
     def inputs(self, batch: int, *, device: str, dtype: torch.dtype) -> tuple[Tensor, ...]:
         """Return zeros for the positional arguments."""
-        return self._arguments(batch, device, dtype)[0]
+        in_order = [one for one in self._sized.inputs if not one.name]
+        return self._arguments(in_order, batch, device, dtype)[0]
 
     def keywords(self, batch: int, *, device: str, dtype: torch.dtype) -> Mapping[str, Tensor]:
         """Return zeros for the arguments by keyword."""
-        return self._arguments(batch, device, dtype)[1]
+        by_name = [one for one in self._sized.inputs if one.name]
+        return self._arguments(by_name, batch, device, dtype)[1]
 
     def _arguments(
-        self, batch: int, device: str, dtype: torch.dtype
+        self, inputs: Sequence[Input], batch: int, device: str, dtype: torch.dtype
     ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         from vitprof.captured.probe import arguments
 
-        args, kwargs = arguments(self._sized.inputs, batch, device=device, dtype=dtype)
+        args, kwargs = arguments(inputs, batch, device=device, dtype=dtype)
         return tuple(args), kwargs
 
 
