@@ -228,7 +228,7 @@ def _case(place: _Place, table: Mapping[str, object], *, trusted: bool) -> Case:
         for measure, exact in exact_of.items()
         if exact or f"max_{measure.value}" in table or reconciled
     }
-    spec, named_at = _spec(place, options, called=Measure.MACS in wanted, trusted=trusted)
+    spec, named_at = _spec(place, options, trusted=trusted)
     with place.at("name"):
         name = _name(dict(table), "name") or _title(spec)
     expectations = []
@@ -260,7 +260,7 @@ def _case(place: _Place, table: Mapping[str, object], *, trusted: bool) -> Case:
 
 
 def _spec(
-    place: _Place, options: dict[str, object], *, called: bool, trusted: bool
+    place: _Place, options: dict[str, object], *, trusted: bool
 ) -> tuple[Model | CapturedModel, str]:
     """Return the model or the module, and the key of the line that names it."""
     named = {}
@@ -272,7 +272,7 @@ def _spec(
         options["module"] = module
     key = "module" if module is not None else "mixer" if mixer and ":" in mixer else "spec"
     with place.at(key):
-        found, _ = subject(model, mixer=mixer, options=options, called=called, trusted=trusted)
+        found, _ = subject(model, mixer=mixer, options=options, called=False, trusted=trusted)
     return found, key
 
 
