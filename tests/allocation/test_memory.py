@@ -560,7 +560,7 @@ def test_rows_add_up(model: str, how: str) -> None:
             continue
         fold = place % 2 == 0
         report = footprint.memory(
-            spec(model, spelling), step(3, **STEPS[how]), trace=False, fold=fold
+            spec(model, spelling), workload=step(3, **STEPS[how]), trace=False, fold=fold
         )
         assert sum(row.count for row in report.rows) == report.kept
         assert all(
