@@ -38,7 +38,7 @@ def peak(model: Subject, workload: Workload) -> int:
 
         return trace(model, workload, loss=model.loss).peak_bytes
 
-    return model.known((workload, None), traced)
+    return model.known(workload, traced)
 
 
 def on_platform(model: Subject, workload: Workload, platform: Platform) -> OnGpu:
@@ -64,7 +64,7 @@ def on_platform(model: Subject, workload: Workload, platform: Platform) -> OnGpu
         except DoesNotFitError:
             return replayed(traced, workload, platform)
 
-    return model.known((workload, platform), replay)
+    return model.known((workload, platform.gpu.name, platform.torch), replay)
 
 
 def takes(model: Subject, workload: Workload, budget: Budget) -> int:
