@@ -30,8 +30,9 @@ FURTHER = {
         "measured, lets go: 9.2 MiB; with 1.0.29 the row holds"
     ),
     "ViTMAE-base bf16": (
-        "15 MiB in every phase, the optimizer's too: gradients and states lie in blocks with more "
-        "at their ends than was measured, by what was free before; the tensors' bytes agree"
+        "15 MiB in every phase, the optimizer's too, and not in fp32; not explained: probably what "
+        "the allocator leaves at the ends of blocks of gradients and states, which depends on "
+        "workspaces of cuDNN that are not known"
     ),
 }
 
