@@ -27,7 +27,7 @@ from vitprof.version import versions
 _CONVENTION = (
     "parameters are all that a model has; a MAC is one multiply and one add of a contraction, "
     "of a forward pass of the batch; memory is the most that the tensors of a step of eager "
-    "PyTorch hold at once, by formula; crossovers are exact"
+    "PyTorch hold at once, by formula, and of a module by a trace; crossovers are exact"
 )
 _TOKENS = Whole("largest value to search for crossovers", maximum=10_000_000)
 _OTHERS = replace(_TOKENS, maximum=65_536)  # slower: the search evaluates more sizes

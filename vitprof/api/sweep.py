@@ -44,7 +44,10 @@ _MOST_STARTS = 8  # crossovers of a pair of curves; of more, the first and the l
 _CONVENTIONS = {
     "params": "parameters are all, trained or not",
     "macs": "a MAC is one multiply and one add of a contraction in a forward pass",
-    "memory": "memory is the most that the tensors of a step hold at once, in bytes, by formula",
+    "memory": (
+        "memory is the most that the tensors of a step hold at once, in bytes, by formula, and of "
+        "a module by a trace"
+    ),
     "batch": (
         "the largest batch is the largest whose memory is within the budget, on a GPU with all "
         "that a GPU adds"
