@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from commands import Capture
 from memory_command import CONTEXT_OF_3090, MIB, SMALL, document, printed, unwrapped
+
+from vitprof.api import memory as footprint
+from vitprof.cli import run
+from vitprof.cuda.platform import Platform
+from vitprof.formulas.model import Model
+from vitprof.request.workload import Workload
+from vitprof.running.trace import Trace
 
 CUBLAS = 8_519_680  # bytes of a workspace, two of 4,096 KiB and eight of 16 KiB
 
@@ -77,3 +86,30 @@ def test_a_cpu_is_no_gpu(capsys: Capture) -> None:
     assert said["gpu"] is None
     # Of the scale of attention, a CPU keeps a number of 8 bytes.
     assert said["trace"]["peak_bytes"] == said["totals"]["peak_bytes"] - 8
+
+
+def test_a_trace_has_the_kernels_of_the_gpu(capsys: Capture) -> None:
+    said = document(capsys, *SMALL, "--gpu=rtx3090")
+    kernels = said["trace"]["kernels"]
+    assert kernels["gpu"] == "GeForce RTX 3090"
+    assert kernels["traced"] == kernels["formula"]
+    assert [*kernels["traced"]] == ["forward", "backward", "optimizer"]
+    for phase, held in kernels["traced"].items():  # softmax's product, attention's sums
+        assert held >= said["phases"][phase]["peak_bytes"]
+    assert "kernels" not in document(capsys, *SMALL)["trace"]
+
+
+def test_kernels_that_are_off_the_trace(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = footprint.trace_step
+
+    def otherwise(model: Model, workload: Workload, platform: Platform | None = None) -> Trace:
+        traced = honest(model, workload, platform)
+        if platform is None:
+            return traced
+        off = {phase: held + 512 for phase, held in traced.by_phase.items()}
+        return replace(traced, by_phase=off)
+
+    monkeypatch.setattr(footprint, "trace_step", otherwise)
+    assert run(["memory", *SMALL, "--gpu=rtx3090", "--format=csv"]) == 1
+    said = capsys.readouterr().err
+    assert "in the forward phase with the kernels of GeForce RTX 3090 the formula says" in said

@@ -24,6 +24,7 @@ from vitprof.report.memory import (
     Change,
     GpuMemory,
     Held,
+    Kernels,
     MeasuredMemory,
     Memory,
     PhasePeak,
@@ -132,7 +133,7 @@ def memory(
         },
         kept=found.kept_bytes,
         held=_held(found.held),
-        beside=None if traced is None else compare_with_trace(traced, spec, workload),
+        beside=None if traced is None else compare_with_trace(traced, spec, workload, platform),
         gpu=on_platform,
         measured=measured,
         fits=fits,
@@ -195,20 +196,36 @@ def _of_module(
     )
 
 
-def trace_step(model: Subject, workload: Workload) -> Trace:
-    """Trace a step on fake tensors, which imports PyTorch and takes some seconds."""
+def trace_step(model: Subject, workload: Workload, platform: Platform | None = None) -> Trace:
+    """Trace a step on fake tensors, which imports PyTorch and takes some seconds.
+
+    Args:
+        model: model that is trained or run.
+        workload: settings of the step.
+        platform: GPU whose kernels' own memory is traced too; None for none.
+    """
     from vitprof.running.trace import trace
 
     own = model.loss if isinstance(model, CapturedModel) else None
-    return trace(model, workload, loss=own)
+    return trace(model, workload, platform=platform, loss=own)
 
 
-def compare_with_trace(traced: Trace, model: Subject, workload: Workload) -> Beside:
+def compare_with_trace(
+    traced: Trace, model: Subject, workload: Workload, platform: Platform | None
+) -> Beside:
     """Compare the formula with a trace, and explain the difference to eager PyTorch.
 
     The departures of eager PyTorch from the trace are undone one after the other, so the
-    bytes of each add up to the whole difference.
+    bytes of each add up to the whole difference. With a platform, both are compared with the
+    memory of its kernels, too.
     """
+    kernels = None
+    if platform is not None:
+        kernels = Kernels(
+            gpu=platform.gpu.name,
+            traced=trace_step(model, workload, platform).by_phase,
+            formula=peaks(model, workload, platform=platform),
+        )
     before = peaks(model, workload)
     departures, apart = EAGER, {phase: dict[str, int]() for phase in before}
     for name, sentence in sentences().items():
@@ -219,7 +236,7 @@ def compare_with_trace(traced: Trace, model: Subject, workload: Workload) -> Bes
                 apart[phase][sentence] = most - after[phase]
         before = after
     assert departures == TRACED
-    return Beside(traced=traced.by_phase, formula=before, apart=apart)
+    return Beside(traced=traced.by_phase, formula=before, apart=apart, kernels=kernels)
 
 
 def gpu_memory(model: Subject, workload: Workload, platform: Platform) -> GpuMemory:

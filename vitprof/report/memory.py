@@ -218,6 +218,21 @@ class BudgetFit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Kernels:
+    """Comparison of the formula with a trace, both with the memory of a GPU's kernels.
+
+    Attributes:
+        gpu: name of the GPU.
+        traced: peak bytes of the trace, by phase.
+        formula: peak bytes of the formula, by phase; has to be equal.
+    """
+
+    gpu: str
+    traced: Mapping[str, int]
+    formula: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Beside:
     """Comparison of the formula with a trace of the step on fake tensors.
 
@@ -225,11 +240,13 @@ class Beside:
         traced: peak bytes of the trace, by phase.
         formula: peak bytes of the formula by the rules of the trace; has to be equal.
         apart: bytes that eager PyTorch holds more than the trace, by phase and reason.
+        kernels: the same comparison with the kernels of a GPU; None without a GPU.
     """
 
     traced: Mapping[str, int]
     formula: Mapping[str, int]
     apart: Mapping[str, Mapping[str, int]]
+    kernels: Kernels | None = None
 
     @property
     def peak_bytes(self) -> int:
@@ -239,19 +256,28 @@ class Beside:
     @property
     def complaint(self) -> str:
         """Sentence on where formula and trace differ; empty if they agree."""
-        for phase, traced in self.traced.items():
-            if self.formula[phase] != traced:
-                return (
-                    f"in the {phase} phase the formula says {self.formula[phase]:,} bytes and the "
-                    f"trace {traced:,}, which have to be equal; please report this bug"
-                )
+        both = [("", self.traced, self.formula)]
+        if self.kernels is not None:
+            name = f" with the kernels of {self.kernels.gpu}"
+            both.append((name, self.kernels.traced, self.kernels.formula))
+        for where, by_trace, by_formula in both:
+            for phase, traced in by_trace.items():
+                if by_formula[phase] != traced:
+                    return (
+                        f"in the {phase} phase{where} the formula says {by_formula[phase]:,} bytes "
+                        f"and the trace {traced:,}, which have to be equal; please report this bug"
+                    )
         return ""
 
     def sentence(self, phase: str) -> str:
         """Return how far eager PyTorch is from the trace at the peak of a phase, with reasons."""
         apart, held = self.apart[phase], Bytes(self.traced[phase])
+        words = ""
+        if self.kernels is not None:
+            size = Bytes(self.kernels.traced[phase])
+            words = f"; with the kernels of {self.kernels.gpu} {size}, the same to the byte"
         if not apart:
-            return f"{held} on fake tensors, the same to the byte"
+            return f"{held} on fake tensors, the same to the byte{words}"
         more = sum(apart.values())
         why = ", and ".join(
             f"{sentence} ({amount:+,})" if len(apart) > 1 else sentence
@@ -259,7 +285,7 @@ class Beside:
         )
         return (
             f"{held} on fake tensors, by formula the same to the byte; eager PyTorch holds "
-            f"{abs(more):,} bytes {'more' if more > 0 else 'less'}, since {why}"
+            f"{abs(more):,} bytes {'more' if more > 0 else 'less'}, since {why}{words}"
         )
 
     def record(self) -> dict[str, object]:
@@ -269,6 +295,7 @@ class Beside:
             "phases": dict(self.traced),
             "formula": dict(self.formula),
             "apart": {phase: dict(apart) for phase, apart in self.apart.items()},
+            **({"kernels": asdict(self.kernels)} if self.kernels is not None else {}),
         }
 
 
