@@ -10,6 +10,7 @@ import torch
 from captures import given, predicted
 from torch import Tensor, nn
 from torch._dispatch.python import enable_python_dispatcher
+from torch.autograd import Function
 from torch.nn import functional as F
 
 import vitprof
@@ -49,6 +50,15 @@ def _as_it_was() -> None:
     torch.manual_seed(0)
 
 
+class Multiplies(Function):
+    """Product with its own backward pass, of which a tracer sees nothing."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor, weight: Tensor) -> Tensor:
+        return x @ weight
+
+
+multiplies: Callable[..., Tensor] = Multiplies.apply
 # Each row: a module, its inputs, its MACs, and what torchinfo and fvcore say.
 CALLS: dict[str, tuple[nn.Module, object, int, int, int]] = {
     "a functional call": (Does(F.linear, (E, D)), TOKENS, B * N * D * E, 0, B * N * D * E),
@@ -159,6 +169,13 @@ CALLS: dict[str, tuple[nn.Module, object, int, int, int]] = {
         B * N * D * (4 + 3),
         B * (D * (4 + 3) + 4 + 3),
         B * N * D * 3,
+    ),
+    "within an autograd function": (
+        Does(lambda x, w: multiplies(x, w) @ w, (D, D)),
+        TOKENS,
+        2 * B * N * D * D,
+        0,
+        B * N * D * D,
     ),
     "only moves data": (Does(lambda x: F.unfold(x, 3)), (B, 3, 9, 9), 0, 0, 0),
 }

@@ -8,15 +8,18 @@ kernels that each became (`mm`, `bmm`, `convolution`).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._dispatch.python import enable_python_dispatcher
 from torch._subclasses.schema_check_mode import SchemaCheckMode
+from torch.autograd import Function
 from torch.nn.modules import module as torch_module
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -24,6 +27,7 @@ from torch.utils._pytree import tree_leaves
 from vitprof.captured.kernels import Product, is_known, moves, products
 
 Shape = tuple[int, ...]
+_APPLY = vars(Function)["apply"].__func__.__code__
 
 
 @dataclass(slots=True)
@@ -42,6 +46,7 @@ class Call:
         unknown: names of its kernels that vitprof does not know.
         used: False if nothing that the module returns depends on it.
         moves: True if its kernels only make views or move data.
+        hidden: True if an `autograd.Function` called it, of which a tracer sees nothing.
     """
 
     path: str
@@ -55,6 +60,7 @@ class Call:
     unknown: list[str] = field(default_factory=list)
     moves: bool = True
     used: bool = True
+    hidden: bool = False
 
 
 @dataclass(slots=True)
@@ -183,6 +189,7 @@ class _Watch:
             parameters=tuple(id(tensor) in self._parameters for tensor in tensors),
             arguments=_arguments(func, args, kwargs),
             out=(),
+            hidden=_is_hidden(),
         )
         self.captured.events.append(call)
         return call
@@ -273,6 +280,16 @@ class _Kernels(TorchDispatchMode):
         if found or not moves(func):
             call.moves = False
         return result
+
+
+def _is_hidden() -> bool:
+    """Return True if an `autograd.Function` is what calls, by any name that its `apply` has."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code is not capture.__code__:
+        if frame.f_code is _APPLY:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def tensors_in(value: object) -> list[Tensor]:

@@ -57,7 +57,7 @@ def draft(call: Call, *, alone: bool, train: bool) -> Draft | None:
         train: True if the model is in train mode.
     """
     usual = call.arguments.get("training", train) == train  # a norm may stay in one mode
-    if call.used and usual and (alone or call.function not in _NORMS):
+    if call.used and usual and not call.hidden and (alone or call.function not in _NORMS):
         own = _OPS.get(call.function, _no_op)(call)
         if own is not None:
             return own
@@ -220,9 +220,12 @@ def _called(call: Call) -> Draft:
 
 
 def _detail(call: Call) -> str:
-    """Return the equation of a call; of a norm, if it has weights and takes its own statistics."""
+    """Return what else a call's cost depends on, in words.
+
+    That is the equation of an einsum; of a norm, if it has weights and takes its own statistics.
+    """
     said = call.arguments
-    words = [said.get("equation", "")]
+    words = [said.get("equation", ""), "autograd.Function" * call.hidden]
     if call.function.endswith("_norm"):
         words += ["affine"] * (said.get("weight") is not None)
         words += ["training"] * bool(said.get("training"))

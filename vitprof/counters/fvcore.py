@@ -128,6 +128,8 @@ def _call(op: Called) -> Causes:
     operands = [tuple(size.value for size in shape) for shape in op.operands]
     if not op.used:
         return {"what nothing depends on is not traced": -macs}
+    if "autograd.Function" in op.detail:
+        return {"what an autograd.Function calls is not traced": -macs}
     if name in _BY_OPERANDS:
         first, second = operands[-2:] if name == "addmm" else operands[:2]
         last = second[0] if name == "linear" else second[-1]
