@@ -216,6 +216,18 @@ def test_fvcore_counts_norms(norm: nn.Module, in_eval: int, in_training: int, tr
     assert report.explained
 
 
+def test_a_product_that_is_written_into_a_tensor() -> None:
+    module = Does(lambda x, w: torch.matmul(x, w, out=x.new_empty(*x.shape[:-1], E)), (D, E))
+    tree = given(module, TOKENS)
+    assert tree.total(Measure.MACS) == predicted(tree, "torch").predicted == B * N * D * E
+
+
+def test_what_is_returned_untouched() -> None:
+    report = read(Does(lambda x, one: (one(x), x)[1], nn.Linear(D, E)), TOKENS)
+    assert (report.total, report.counters["fvcore"]) == (B * N * D * E, 0)
+    assert report.explained
+
+
 class Frozen(nn.BatchNorm2d):
     """A norm that stays in eval mode."""
 

@@ -56,8 +56,9 @@ def draft(call: Call, *, alone: bool, train: bool) -> Draft | None:
         alone: True if it is all that a submodule without submodules does.
         train: True if the model is in train mode.
     """
-    usual = call.arguments.get("training", train) == train  # a norm may stay in one mode
-    if call.used and usual and not call.hidden and (alone or call.function not in _NORMS):
+    usual = call.overload != "out" and not call.hidden
+    usual &= call.arguments.get("training", train) == train  # a norm may stay in one mode
+    if call.used and usual and (alone or call.function not in _NORMS):
         own = _OPS.get(call.function, _no_op)(call)
         if own is not None:
             return own
