@@ -28,7 +28,7 @@ from vitprof.values.amounts import Bytes
 from vitprof.values.options import Value, pairs, plain
 
 PREDICTED = (
-    "the peak is the most that the tensors of a step hold at once, by formula; what a GPU "
+    "the peak is the most that the tensors of a step hold at once, {}; what a GPU "
     "adds (fragmentation, library workspaces, the CUDA context) is not in it"
 )
 
@@ -238,11 +238,10 @@ class PredictedBatch(Report):
             lines["budget"] += f" ({self.budget.bytes:,} bytes)"
         if self.budget.platform is not None:
             lines["on the GPU"] = self._both(lambda fit: fit.bytes)
-            how = "by a trace" if "module" in self.spec else "by formula"
-            lines["tensors"] = f"{how} {self._both(lambda fit: fit.peak_bytes)}"
+            lines["tensors"] = f"{self._how} {self._both(lambda fit: fit.peak_bytes)}"
             lines["tensors alone"] = f"batch {_number(self.by_tensors)} would fit"
         else:
-            lines["formula"] = self._both(lambda fit: fit.peak_bytes)
+            lines[self._how.split()[-1]] = self._both(lambda fit: fit.peak_bytes)
         if self.confirmed is not None:
             says = "agrees" if self.confirmed else "DIFFERS"
             lines["trace"] = f"{says}: {self._both(lambda fit: fit.traced_bytes or 0)}"
@@ -258,13 +257,17 @@ class PredictedBatch(Report):
     def convention(self) -> str:
         """Sentence on the bytes that have to fit."""
         if self.budget.platform is None:
-            return PREDICTED
+            return PREDICTED.format(self._how)
         platform = self.budget.platform
         return (
             "what has to fit is what PyTorch's allocator reserves, cuBLAS workspaces among it, and "
             f"the CUDA context ({platform.gpu.context_source}), with the kernels of torch "
             f"{spell(platform.torch)}; memory of the GPU: {platform.gpu.memory_source}"
         )
+
+    @property
+    def _how(self) -> str:
+        return "by a trace" if "module" in self.spec else "by formula"
 
     def _both(self, size: Callable[[Fit], int]) -> str:
         said = []
