@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from captures import by_path, captured, reads
 from torch import Tensor, nn
 
+import vitprof
 from vitprof.captured.given import Given
 from vitprof.captured.libraries import find_source
 from vitprof.captured.probe import Template, at_sizes, probe
 from vitprof.captured.source import Source
+from vitprof.errors import SpecError
 from vitprof.formulas.layer import Measure
 
 BATCH = 7
@@ -117,3 +120,39 @@ def test_a_module_that_takes_one_batch() -> None:
     template = probe(Given(One(), "11x12"), train=False)
     assert (template.batch, template.variables) == (1, ())
     assert template.layer({"B": 1}).total(Measure.MACS) == 11 * 12 * 12
+
+
+class AtOneSize(nn.Module):
+    """Refuses any batch but 3, as an exported graph does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(12, 3, 20, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        one, two, three = x
+        y: Tensor = self.layer(torch.stack([three, two, one]))
+        return y
+
+
+def test_a_module_that_takes_the_batch_of_its_inputs_alone() -> None:
+    tokens = 11 * (4 * 12 * 12 + 2 * 12 * 20) + 2 * 11**2 * 12
+    report = vitprof.macs(AtOneSize(), (3, 11, 12), counters=["analytic"])
+    assert report.total == 3 * tokens
+    assert report.module is not None
+    assert report.module.fixed
+    sentence = (
+        r"^no formula holds for AtOneSize at every batch, and what is known is that of batch 3; "
+        r"give that one$"
+    )
+    with pytest.raises(SpecError, match=sentence):
+        vitprof.macs(AtOneSize(), (3, 11, 12), batch=4, counters=["analytic"])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_tools_read_a_module_of_another_dtype(dtype: torch.dtype) -> None:
+    module = nn.Linear(12, 5).to(dtype)
+    report = vitprof.macs(module, torch.zeros(3, 12, dtype=dtype))
+    assert report.unavailable == {}
+    assert report.counters == {"torchinfo": 3 * 65, "fvcore": 180, "torch": 180}
+    assert report.explained

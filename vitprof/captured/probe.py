@@ -164,12 +164,13 @@ def probe(source: Source, *, train: bool) -> Template:
 
 
 def _at_one(probing: _Probing, first: Part | Exception) -> Template:
-    """Return the tree at batch 1, which then is all that is known."""
-    only = probing.sketch({BATCH: 1}, ())
+    """Return the tree at the batch of the inputs, or 1, which then is all that is known."""
+    batch = probing.source.batch or 1
+    only = probing.sketch({BATCH: batch}, ())
     if isinstance(only, Exception):
         cause = first if isinstance(first, Exception) else only
         raise explain(probing.source.reference, cause) from cause
-    return Template(only.faster(probing.fast_paths()).folded(), 1, decided=probing.decided)
+    return Template(only.faster(probing.fast_paths(batch)).folded(), batch, decided=probing.decided)
 
 
 def points_of(variables: Sequence[Variable]) -> list[dict[str, int]]:
@@ -309,7 +310,7 @@ class _Probing:
                 self._compare(captured, capture(module, args, kwargs, truth=False))
         return sketch(module, captured)
 
-    def fast_paths(self) -> set[str]:
+    def fast_paths(self, batch: int = _BATCHES[0]) -> set[str]:
         """Return the paths of modules that torch may compute by one function."""
         kinds = (torch.nn.MultiheadAttention, torch.nn.TransformerEncoderLayer)
         mode, module = self._fake(self.source)
@@ -317,7 +318,7 @@ class _Probing:
         if self.train or not any(isinstance(part, kinds) for part in module.modules()):
             return paths
         with mode, quietly():
-            args, kwargs = arguments(self.source.inputs, _BATCHES[0], device="cpu")
+            args, kwargs = arguments(self.source.inputs, batch, device="cpu")
             whole = capture(module, args, kwargs, fast=True)
             # A hook keeps an encoder layer, but not its attention, from its fast path.
             layers = [part for part in module.modules() if isinstance(part, kinds[1])]
@@ -394,6 +395,10 @@ class _With:
     def reference(self) -> str:
         return self.source.reference
 
+    @property
+    def batch(self) -> int | None:
+        return self.source.batch
+
     def conditions(self) -> Mapping[str, Any]:
         return self.source.conditions()
 
@@ -443,12 +448,12 @@ def arguments(
         inputs: the inputs.
         batch: length of the batch's axis.
         device: device of the tensors.
-        dtype: dtype of inputs in fp32; None leaves them so.
+        dtype: dtype of inputs in floating point; None leaves each its own.
     """
     args, kwargs = [], {}
     for one in inputs:
         own = getattr(torch, DTYPES[one.dtype])
-        if dtype is not None and own is torch.float32:
+        if dtype is not None and own.is_floating_point:
             own = dtype
         tensor = torch.zeros(one.shape(batch), dtype=own, device=device)
         if one.name:

@@ -64,6 +64,7 @@ class Source(Protocol):
     Attributes:
         reference: how it was named, `timm:vit_base_patch16_224`, or the class of a given module.
         inputs: what the module is called with, images for vision models.
+        batch: the batch of tensors or shapes that were given; None if there were none.
     """
 
     @property
@@ -71,6 +72,9 @@ class Source(Protocol):
 
     @property
     def inputs(self) -> tuple[Input, ...]: ...
+
+    @property
+    def batch(self) -> int | None: ...
 
     def conditions(self) -> Mapping[str, Value]:
         """Return what the module depends on, by name: reference, arguments, versions."""

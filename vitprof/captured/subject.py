@@ -189,8 +189,8 @@ class CapturedModel:
         """
         if self.template.batch not in (0, batch):
             raise SpecError(
-                f"{self.source.reference} takes no batch but {self.template.batch}; give that one, "
-                "or a module that takes any"
+                f"no formula holds for {self.source.reference} at every batch, and what is known "
+                f"is that of batch {self.template.batch}; give that one"
             )
         return self.template.layer(self.sizes_at(batch))
 

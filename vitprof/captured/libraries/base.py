@@ -58,6 +58,10 @@ class Named(ABC):
             )
         return inputs
 
+    @property
+    def batch(self) -> None:
+        return None
+
     def conditions(self) -> Mapping[str, Value]:
         """Return the reference, the arguments, and the version of the library."""
         said = {"arguments": show_arguments(self.arguments)} if self.arguments else {}
