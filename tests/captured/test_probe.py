@@ -152,7 +152,7 @@ def test_a_module_that_takes_the_batch_of_its_inputs_alone() -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_tools_read_a_module_of_another_dtype(dtype: torch.dtype) -> None:
     module = nn.Linear(12, 5).to(dtype)
-    report = vitprof.macs(module, torch.zeros(3, 12, dtype=dtype))
+    report = vitprof.macs(module, torch.zeros(3, 12, dtype=dtype), device="cpu")
     assert report.unavailable == {}
     assert report.counters == {"torchinfo": 3 * 65, "fvcore": 180, "torch": 180}
     assert report.explained
