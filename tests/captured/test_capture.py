@@ -50,6 +50,17 @@ def _as_it_was() -> None:
     torch.manual_seed(0)
 
 
+class Blurs(nn.Module):
+    """Convolution of each channel with a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.ones(6, 1, 3, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.get_buffer("weight"), groups=6)
+
+
 class Multiplies(Function):
     """Product with its own backward pass, of which a tracer sees nothing."""
 
@@ -169,6 +180,14 @@ CALLS: dict[str, tuple[nn.Module, object, int, int, int]] = {
         B * N * D * (4 + 3),
         B * (D * (4 + 3) + 4 + 3),
         B * N * D * 3,
+    ),
+    # torchinfo sees no weights there, but multiplies those of the layer by a row each.
+    "a weight that is a buffer": (
+        nn.Sequential(Blurs(), nn.Conv2d(6, 4, 1)),
+        (B, 6, 9, 11),
+        B * 7 * 9 * 6 * 9 + B * 7 * 9 * 6 * 4,
+        B * 7 * 9 * (6 * 4 + 4),
+        B * 7 * 9 * 6 * 9 + B * 7 * 9 * 6 * 4,
     ),
     "within an autograd function": (
         Does(lambda x, w: multiplies(x, w) @ w, (D, D)),
@@ -315,6 +334,24 @@ def test_what_may_contract_is_named(function: Callable[..., object]) -> None:
     ((kernel, places),) = tree.unknown().items()
     assert kernel.startswith("aten::")
     assert places == {"": 1}
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        F.hardswish,
+        lambda x: F.hardswish(x * 1, inplace=True),
+        lambda x: F.mish(x * 1, inplace=True),
+        lambda x: x // 2,
+        lambda x: torch.linalg.cross(x[..., :3], x[..., :3]),
+        lambda x: x * torch.hann_window(D),
+        lambda x: (torch._assert_async(x.sum() > -1), x)[1],
+        lambda x: torch.quantile(x, 0.5),
+        lambda x: F.embedding_bag(torch.zeros(3, 2, dtype=torch.long), x[0]),
+    ],
+)
+def test_what_does_not_contract_is_not_named(function: Callable[..., object]) -> None:
+    assert given(Does(function), (B, D, D)).unknown() == {}
 
 
 class Asks(nn.Module):

@@ -122,26 +122,26 @@ _RULES: dict[str, Rule] = {
 }
 
 _MOVED = """
-alias arange as_strided bucketize cat channel_shuffle clone col2im constant_pad_nd copy detach
-diag_embed diagonal_copy embedding empty empty_like empty_strided expand expand_copy eye fill flip
-full full_like gather im2col index index_copy index_fill index_put _index_put_impl index_select
-lift_fresh lift_fresh_copy linspace logspace masked_fill masked_scatter masked_select
-narrow_copy native_channel_shuffle new_empty new_empty_strided new_full new_ones new_zeros nonzero
-one_hot ones ones_like permute_copy pixel_shuffle pixel_unshuffle promote_types put reflection_pad1d
+alias arange as_strided _assert_async bartlett_window blackman_window bucketize cat
+channel_shuffle clone col2im constant_pad_nd copy detach diag_embed diagonal_copy embedding empty
+empty_like empty_strided expand expand_copy eye fill flip full full_like gather hamming_window
+hann_window im2col index index_copy index_fill index_put _index_put_impl index_select lift_fresh
+lift_fresh_copy linspace logspace masked_fill masked_scatter masked_select narrow_copy
+native_channel_shuffle new_empty new_empty_strided new_full new_ones new_zeros nonzero one_hot
+ones ones_like permute_copy pixel_shuffle pixel_unshuffle promote_types put reflection_pad1d
 reflection_pad2d reflection_pad3d repeat repeat_interleave replication_pad1d replication_pad2d
 replication_pad3d resize _reshape_alias roll rot90 scalar_tensor scatter select_scatter set
-slice_scatter split_with_sizes_copy stack take _to_copy tril tril_indices triu triu_indices unfold
-_unsafe_index unsafe_split unsafe_split_with_sizes _unsafe_view view_as_complex view_as_real
-view_as_real_copy zero zeros zeros_like
+slice_scatter split_with_sizes_copy squeeze stack t take _to_copy transpose tril tril_indices triu
+triu_indices unfold _unsafe_index unsafe_split unsafe_split_with_sizes _unsafe_view unsqueeze
+view_as_complex view_as_real view_as_real_copy zero zeros zeros_like
 """
 _CALCULATED = """
-all allclose amax amin aminmax any argmax argmin argsort bincount count_nonzero cross cummax cummin
-cumprod cumsum equal frexp histc index_add index_reduce is_same_size isin kthvalue
-_linalg_check_errors linalg_vector_norm _local_scalar_dense logcumsumexp logsumexp max mean
-median min mode nanmedian
-nansum norm prod renorm scatter_add scatter_reduce searchsorted sort std std_mean sum
-sym_size topk
-unique2 _unique2 unique_consecutive var var_mean
+all allclose amax amin aminmax any argmax argmin argsort bincount count_nonzero cross cummax
+cummin cumprod cumsum _embedding_bag _embedding_bag_forward_only equal floor_divide frexp histc
+index_add index_reduce is_same_size isin kthvalue _linalg_check_errors linalg_cross
+linalg_vector_norm _local_scalar_dense logcumsumexp logsumexp max mean median min mode nanmedian
+nansum norm prod renorm scatter_add scatter_reduce searchsorted sort std std_mean sum sym_size
+topk unique2 _unique2 unique_consecutive var var_mean
 bernoulli cauchy dropout exponential _fused_dropout geometric log_normal multinomial native_dropout
 normal rand rand_like randint randint_like randn randn_like random randperm uniform
 binary_cross_entropy binary_cross_entropy_with_logits cross_entropy huber_loss kl_div l1_loss
@@ -157,7 +157,7 @@ max_pool2d max_pool2d_with_indices max_pool3d max_pool3d_with_indices upsample_b
 _upsample_bicubic2d_aa upsample_bilinear2d _upsample_bilinear2d_aa upsample_linear1d
 _upsample_nearest_exact1d _upsample_nearest_exact2d upsample_nearest1d upsample_nearest2d
 upsample_nearest3d upsample_trilinear3d
-celu clamp complex elu glu hardshrink log_sigmoid_forward polar prelu _prelu_kernel
+celu clamp complex elu glu hardshrink hardswish log_sigmoid_forward mish polar prelu _prelu_kernel
 rrelu_with_noise softshrink threshold _weight_norm_interface where
 """
 MOVES = frozenset(_MOVED.split())

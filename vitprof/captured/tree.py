@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # Classes of torch whose single op tools read by rules of the op.
 _OF_AN_OP = {
     "aten::linear": "Linear",
+    "aten::addmm": "Linear",
     "aten::conv1d": "Conv",
     "aten::conv2d": "Conv",
     "aten::conv3d": "Conv",
@@ -243,10 +244,12 @@ def _only_op(
     if len(drafts) != 1:
         return None
     (only,) = drafts
-    if not tensors or not only.standard:
+    if not only.standard:
         return only if not tensors else None
     class_name = _OF_AN_OP.get(str(only.key[0]), "")
-    if not class_name or set(tensors) - {"weight", "bias"}:
+    if not class_name:
+        return only if not tensors else None
+    if set(tensors) - {"weight", "bias"}:  # there are none where a buffer is the weight
         return None
     if ("Conv" in type(module).__name__) != (class_name == "Conv"):
         return None
