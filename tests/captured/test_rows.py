@@ -13,6 +13,7 @@ from captures import captured, given, predicted, reads
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vitprof.captured.copies import copy_of
 from vitprof.captured.given import Given
 from vitprof.captured.libraries import find_source
 from vitprof.captured.subject import CapturedModel
@@ -21,6 +22,7 @@ from vitprof.counters.convention import Setting
 from vitprof.counters.read import read_macs
 from vitprof.counters.reading import Reading
 from vitprof.counters.reconcile import reconcile_macs
+from vitprof.counters.restored import restored
 from vitprof.formulas.layer import Layer, Measure
 
 CONVNEXT = 4_455_531_264, 28_589_128
@@ -50,6 +52,8 @@ READINGS = {  # of fvcore and torchinfo
     "torchvision:resnet50": (4_111_512_576, 4_089_238_376),
     "timm:convmixer_768_32": (19_546_748_928, 20_728_070_632),
 }
+# timm's models for tests, at 160 × 160 or less: norms of weights, gates, positions by an MLP.
+SMALL = ("byobnet", "coatnet", "efficientnet_gn", "mambaout", "nfnet", "vit", "vit_relpos")
 
 
 def model(row: str) -> CapturedModel:
@@ -88,6 +92,21 @@ def test_tools_say_what_is_predicted(row: str) -> None:
         difference = reconcile_macs(tree, TOOLS[name].convention(Setting()), reading)
         assert difference.explained, name
         assert difference.reading == reads(tree, name)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_tools_say_what_is_predicted_when_they_run(name: str) -> None:
+    asked = model(f"timm:test_{name}")
+    tree = captured(asked.source)
+    built = asked.build(device="meta", dtype=torch.float32).eval().requires_grad_(False)
+    module = copy_of(built, device="cpu", zeros=True)
+    x = asked.inputs(1, device="cpu", dtype=torch.float32)
+    setting = Setting(device="cpu")
+    for tool in TOOLS.values():
+        with restored(module):
+            reading = tool.macs(module, *x)
+        difference = reconcile_macs(tree, tool.convention(setting), reading)
+        assert difference.explained, (tool.name, difference)
 
 
 def test_fvcore_has_no_rule_for_padding_by_a_word() -> None:
