@@ -143,8 +143,9 @@ def probe(source: Source, *, train: bool) -> Template:
     """
     probing = _Probing(source, train=train)
     first = probing.sketch({BATCH: _BATCHES[0]}, ())
+    alone = (source.batch or 1, *_BATCHES)
     if isinstance(first, Exception):
-        return _at_one(probing, first)
+        return _at_one(probing, alone)
     base = [{BATCH: number} for number in _BATCHES]
     for variables in probing.variables():
         points = [*base, *_points(variables)]
@@ -160,17 +161,28 @@ def probe(source: Source, *, train: bool) -> Template:
                 _names(root, bool(variables) and variables[0].name == "N"),
                 probing.decided,
             )
-    return _at_one(probing, first)
+    return _at_one(probing, alone)
 
 
-def _at_one(probing: _Probing, first: Part | Exception) -> Template:
-    """Return the tree at the batch of the inputs, or 1, which then is all that is known."""
-    batch = probing.source.batch or 1
-    only = probing.sketch({BATCH: batch}, ())
-    if isinstance(only, Exception):
-        cause = first if isinstance(first, Exception) else only
-        raise explain(probing.source.reference, cause) from cause
-    return Template(only.faster(probing.fast_paths(batch)).folded(), batch, decided=probing.decided)
+def numbers_at(source: Source, *, train: bool, batch: int) -> Template:
+    """Return the tree of a module at one batch, whose dimensions are numbers.
+
+    Raises:
+        SpecError: it cannot be captured at this batch.
+    """
+    return _at_one(_Probing(source, train=train), (batch,))
+
+
+def _at_one(probing: _Probing, batches: Sequence[int]) -> Template:
+    """Return the tree at the first of some batches at which the module runs."""
+    errors = []
+    for batch in batches:
+        only = probing.sketch({BATCH: batch}, ())
+        if not isinstance(only, Exception):
+            root = only.faster(probing.fast_paths(batch)).folded()
+            return Template(root, batch, decided=probing.decided)
+        errors.append(only)
+    raise explain(probing.source.reference, errors[0]) from errors[0]
 
 
 def points_of(variables: Sequence[Variable]) -> list[dict[str, int]]:

@@ -187,12 +187,21 @@ class CapturedModel:
         Raises:
             SpecError: the module cannot be captured, or not at this batch.
         """
-        if self.template.batch not in (0, batch):
+        if self.template.batch in (0, batch):
+            return self.template.layer(self.sizes_at(batch))
+        return self.known(("numbers", batch), lambda: self._numbers(batch))
+
+    def _numbers(self, batch: int) -> Layer:
+        """Return the ops at a batch of a module for which no formula holds at every batch."""
+        from vitprof.captured.probe import numbers_at
+
+        own = self.template.batch
+        try:
+            return numbers_at(self.source, train=self.train, batch=batch).layer({"B": batch})
+        except SpecError as error:
             raise SpecError(
-                f"no formula holds for {self.source.reference} at every batch, and what is known "
-                f"is that of batch {self.template.batch}; give that one"
-            )
-        return self.template.layer(self.sizes_at(batch))
+                f"{self.source.reference} runs at batch {own} but not at {batch}; give {own}"
+            ) from error
 
     def tree(self, measure: Measure, batch: int = 1) -> Layer:
         """Return the tree in which a measure is counted: `parameters`, or `formula`."""
