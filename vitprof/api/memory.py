@@ -102,6 +102,8 @@ def memory(
     if platform is not None and workload.device == "cpu":
         raise SpecError(f"the step of the CPU takes no memory of {gpu}; leave out device or gpu")
     if isinstance(spec, CapturedModel):
+        if not trace:
+            raise SpecError("the memory of a module is that of a trace; leave out --no-trace")
         spec = replace(spec, loss=loss)
         return _of_module(
             spec, workload, budget, measure=measure, fold=fold, levels=levels, say=say
