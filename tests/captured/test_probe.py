@@ -141,10 +141,7 @@ def test_a_module_that_takes_the_batch_of_its_inputs_alone() -> None:
     assert report.total == 3 * tokens
     assert report.module is not None
     assert report.module.fixed
-    sentence = (
-        r"^no formula holds for AtOneSize at every batch, and what is known is that of batch 3; "
-        r"give that one$"
-    )
+    sentence = r"^AtOneSize runs at batch 3 but not at 4; give 3$"
     with pytest.raises(SpecError, match=sentence):
         vitprof.macs(AtOneSize(), (3, 11, 12), batch=4, counters=["analytic"])
 
