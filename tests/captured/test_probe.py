@@ -20,7 +20,7 @@ BATCH = 7
 IMAGES: list[tuple[str, int, dict[str, str]]] = [
     ("torchvision:resnet18", 32, {}),
     ("torchvision:squeezenet1_1", 16, {}),
-    ("timm:vit_tiny_patch16_224", 16, {"N": "H / 16 × (W / 16) + 1"}),  # built for each size
+    ("timm:test_vit", 16, {"N": "H / 16 × (W / 16) + 1"}),  # built for each size
 ]
 
 
@@ -39,22 +39,39 @@ def test_images(reference: str, step: int, names: dict[str, str]) -> None:
     source = find_source(reference)
     template = probe(source, train=False)
     assert template.batch == 0
+    *_, side = source.inputs[0].axes
+    assert isinstance(side, int)
     assert [(one.name, one.value, one.step) for one in template.variables] == [
-        ("H", 224, step),
-        ("W", 224, step),
+        ("H", side, step),
+        ("W", side, step),
     ]
-    legend = template.legend({"H": 224, "W": 224, "B": 1})
+    legend = template.legend({"H": side, "W": side, "B": 1})
     assert {name: size.formula for name, size in legend.items()} == names
-    for height, width in ((224, 224), (224 + 3 * step, 224 - 2 * step)):
+    for height, width in ((side, side), (side + 3 * step, side - 2 * step)):
         check(source, template, {"H": height, "W": width})
 
 
+class Square(nn.Module):
+    """Takes square images alone, whose patches meet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 8, 16, stride=16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.shape[2] == x.shape[3]
+        tokens = self.patches(x).flatten(2)
+        return tokens.transpose(1, 2) @ tokens
+
+
 def test_square_images() -> None:
-    source = find_source("torchvision:vit_b_32")
+    source = Given(Square(), (2, 3, 64, 64))
     template = probe(source, train=False)
     (only,) = template.variables
-    assert (only.name, only.value, only.step) == ("S", 224, 32)
-    for side in (192, 320):
+    assert (only.name, only.value, only.step) == ("S", 64, 16)
+    legend = template.legend({"S": 64, "B": 1})
+    assert {name: size.formula for name, size in legend.items()} == {"N": "S / 16 × (S / 16)"}
+    for side in (32, 64, 208):
         check(source, template, {"S": side})
 
 

@@ -52,8 +52,8 @@ READINGS = {  # of fvcore and torchinfo
     "torchvision:resnet50": (4_111_512_576, 4_089_238_376),
     "timm:convmixer_768_32": (19_546_748_928, 20_728_070_632),
 }
-# timm's models for tests, at 160 × 160 or less: norms of weights, gates, positions by an MLP.
-SMALL = ("byobnet", "coatnet", "efficientnet_gn", "mambaout", "nfnet", "vit", "vit_relpos")
+# timm's models for tests, at 160 × 160: gates, norms of groups, positions by an MLP.
+SMALL = ("byobnet", "efficientnet_gn", "mambaout", "vit", "vit_relpos")
 
 
 def model(row: str) -> CapturedModel:
@@ -81,17 +81,9 @@ def test_counts(row: str, macs: int, params: int) -> None:
 
 
 @pytest.mark.parametrize("row", ["torchvision:swin_t", "torchvision:resnet50"])
-def test_tools_say_what_is_predicted(row: str) -> None:
-    asked = model(row)
-    tree = captured(asked.source)
-    module = asked.build(device="meta", dtype=torch.float32).eval().requires_grad_(False)
-    x = asked.inputs(1, device="meta", dtype=torch.float32)
+def test_readings(row: str) -> None:
+    tree = captured(model(row).source)
     assert (reads(tree, "fvcore"), reads(tree, "torchinfo")) == READINGS[row]
-    for name in ("torchinfo", "torch"):
-        reading = TOOLS[name].macs(module, *x)
-        difference = reconcile_macs(tree, TOOLS[name].convention(Setting()), reading)
-        assert difference.explained, name
-        assert difference.reading == reads(tree, name)
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -9,7 +9,6 @@ NAMES = (
     "alexnet",
     "fcn_resnet50",
     "googlenet",
-    "lraspp_mobilenet_v3_large",
     "mc3_18",
     "mnasnet0_5",
     "mobilenet_v2",
