@@ -60,7 +60,7 @@ class Square(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         assert x.shape[2] == x.shape[3]
-        tokens = self.patches(x).flatten(2)
+        tokens: Tensor = self.patches(x).flatten(2)
         return tokens.transpose(1, 2) @ tokens
 
 
