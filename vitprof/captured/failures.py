@@ -36,7 +36,8 @@ def explain(reference: str, error: Exception) -> SpecError:
             f"{reference} holds tensors out of reach, as a scripted part does; give the module "
             "before torch.jit.script, or register them as parameters or buffers"
         )
+    said = words[:300].rstrip(".")
     return SpecError(
-        f"{reference} raises {name} in its forward: {words[:300]}; check its arguments and give "
+        f"{reference} raises {name} in its forward: {said}; check its arguments and give "
         "its inputs, such as --input 3x224x224"
     )

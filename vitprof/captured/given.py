@@ -93,11 +93,18 @@ class Given:
         Raises:
             SpecError: the module cannot be copied.
         """
+        from torch.nn.parameter import is_lazy
+
         from vitprof.captured.copies import copy_of
 
         try:
             made: nn.Module = copy_of(self.module, device="meta")
         except Exception as error:  # an attribute can refuse with any error
+            if any(is_lazy(one) for one in (*self.module.parameters(), *self.module.buffers())):
+                raise SpecError(
+                    f"the {self.reference} has lazy parts, which have no shapes before they are "
+                    "called; call it once before"
+                ) from error
             message = " ".join(str(error).split())
             raise SpecError(
                 f"the {self.reference} cannot be copied, {type(error).__name__}: {message}; give "

@@ -39,10 +39,11 @@ Rule = Callable[[Sequence[Any], dict[str, Any], Any], list[Shape]]
 
 def products(func: Any, args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> list[Product]:
     """Return the contractions of a call of a kernel; none if it is no contraction."""
-    rule = _RULES.get(func._schema.name)
+    name = func._schema.name
+    rule = _RULES.get(name) or _RULES.get(name.removesuffix("_"))
     if rule is None:
         return []
-    return [Product(func._schema.name, sizes) for sizes in rule(args, kwargs, result)]
+    return [Product(name, sizes) for sizes in rule(args, kwargs, result)]
 
 
 def is_known(func: Any) -> bool:
@@ -55,8 +56,12 @@ def is_known(func: Any) -> bool:
     if not name.startswith("aten::"):
         return False
     short = name.removeprefix("aten::")
-    return (
-        torch.Tag.pointwise in func.tags or func.is_view or short.rstrip("_") in _WITHOUT_PRODUCTS
+    if torch.Tag.pointwise in func.tags or func.is_view or short.rstrip("_") in _WITHOUT_PRODUCTS:
+        return True
+    # Of pointwise functions in place torch tags few.
+    usual = getattr(torch.ops.aten, short.removesuffix("_"), None)
+    return usual is not None and any(
+        torch.Tag.pointwise in getattr(usual, overload).tags for overload in usual.overloads()
     )
 
 
@@ -97,16 +102,40 @@ def _recurrent(args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> list
     return [(*x.shape[:-1], *of_input.shape), (*x.shape[:-1], *of_state.shape)]
 
 
+def _grouped(args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> list[Shape]:
+    a, b = args[:2]  # groups are of the rows, the columns or the inner axis of what has no third
+    return [(*(a.shape if b.ndim == 3 else a.shape[-2:]), b.shape[-1])]
+
+
+def _trilinear(args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> list[Shape]:
+    x, weight = args[:2]
+    if [list(axes) for axes in args[3:7]] != [[1, 3], [0], [1, 2], [2, 3]]:  # of `bilinear`
+        return []
+    return [(x.shape[0], *weight.shape), (x.shape[0], weight.shape[0], weight.shape[2])]
+
+
+def _distances(args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> list[Shape]:
+    return [(*result.shape, args[0].shape[-1] + 2)]  # squares of norms are two more columns
+
+
+def _conv_of_steps(args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> list[Shape]:
+    return [(*result.shape[:2], *args[1].shape)]
+
+
 _RULES: dict[str, Rule] = {
     "aten::mm": _matrices(0),
     "aten::bmm": _matrices(0),
     "aten::addmm": _matrices(1),
-    "aten::addmm_": _matrices(1),
     "aten::_addmm_activation": _matrices(1),
     "aten::baddbmm": _matrices(1),
     "aten::addbmm": _matrices(1),
     "aten::_int_mm": _matrices(0),
     "aten::_scaled_mm": _matrices(0),
+    "aten::_grouped_mm": _grouped,
+    "aten::_scaled_grouped_mm": _grouped,
+    "aten::_trilinear": _trilinear,
+    "aten::_euclidean_dist": _distances,
+    "aten::conv_tbc": _conv_of_steps,
     "aten::mv": _vector(0),
     "aten::addmv": _vector(1),
     "aten::dot": _vector(0),
@@ -122,43 +151,47 @@ _RULES: dict[str, Rule] = {
 }
 
 _MOVED = """
-alias arange as_strided _assert_async bartlett_window blackman_window bucketize cat
-channel_shuffle clone col2im constant_pad_nd copy detach diag_embed diagonal_copy embedding empty
-empty_like empty_strided expand expand_copy eye fill flip full full_like gather hamming_window
-hann_window im2col index index_copy index_fill index_put _index_put_impl index_select lift_fresh
-lift_fresh_copy linspace logspace masked_fill masked_scatter masked_select narrow_copy
-native_channel_shuffle new_empty new_empty_strided new_full new_ones new_zeros nonzero one_hot
-ones ones_like permute_copy pixel_shuffle pixel_unshuffle promote_types put reflection_pad1d
-reflection_pad2d reflection_pad3d repeat repeat_interleave replication_pad1d replication_pad2d
-replication_pad3d resize _reshape_alias roll rot90 scalar_tensor scatter select_scatter set
-slice_scatter split_with_sizes_copy squeeze stack t take _to_copy transpose tril tril_indices triu
-triu_indices unfold _unsafe_index unsafe_split unsafe_split_with_sizes _unsafe_view unsqueeze
+alias arange as_strided as_strided_scatter _assert_async bartlett_window blackman_window block_diag
+bucketize cat channel_shuffle clone col2im constant_pad_nd copy detach diag_embed diagonal_copy
+diagonal_scatter _efficientzerotensor embedding empty empty_like empty_permuted empty_strided expand
+expand_copy eye fill flip full full_like gather hamming_window hann_window _has_same_storage_numel
+im2col index index_copy index_fill index_put _index_put_impl index_select lift_fresh lift_fresh_copy
+linspace logspace masked_fill masked_scatter masked_select max_unpool2d max_unpool3d narrow_copy
+native_channel_shuffle new_empty new_empty_strided new_full new_ones new_zeros nonzero
+nonzero_static one_hot ones ones_like permute_copy _pin_memory pixel_shuffle pixel_unshuffle
+promote_types put range reflection_pad1d reflection_pad2d reflection_pad3d repeat repeat_interleave
+replication_pad1d replication_pad2d replication_pad3d _reshape_alias resize resize_as roll rot90
+scalar_tensor scatter select_scatter set slice_scatter split_with_sizes_copy squeeze stack t take
+_to_copy to_padded_tensor transpose tril tril_indices triu triu_indices unfold _unsafe_index
+_unsafe_index_put _unsafe_masked_index unsafe_split unsafe_split_with_sizes _unsafe_view unsqueeze
 view_as_complex view_as_real view_as_real_copy zero zeros zeros_like
 """
 _CALCULATED = """
-all allclose amax amin aminmax any argmax argmin argsort bincount count_nonzero cross cummax
-cummin cumprod cumsum _embedding_bag _embedding_bag_forward_only equal floor_divide frexp histc
-index_add index_reduce is_same_size isin kthvalue _linalg_check_errors linalg_cross
-linalg_vector_norm _local_scalar_dense logcumsumexp logsumexp max mean median min mode nanmedian
-nansum norm prod renorm scatter_add scatter_reduce searchsorted sort std std_mean sum sym_size
-topk unique2 _unique2 unique_consecutive var var_mean
-bernoulli cauchy dropout exponential _fused_dropout geometric log_normal multinomial native_dropout
-normal rand rand_like randint randint_like randn randn_like random randperm uniform
+addr all allclose amax amin _aminmax aminmax any argmax argmin argsort bincount _cdist_forward
+count_nonzero cross cummax cummin cumprod cumsum dist _embedding_bag _embedding_bag_forward_only
+equal floor_divide frexp histc index_add index_reduce _is_all_true _is_any_true is_same_size isin
+kthvalue _linalg_check_errors linalg_cross linalg_vector_norm _local_scalar_dense logcumsumexp
+logsumexp max mean median min mode nanmedian nansum norm _pdist_forward prod renorm scatter_add
+scatter_reduce searchsorted segment_reduce sort std std_mean sum sym_size topk trace _unique
+_unique2 unique2 unique_consecutive unique_dim unique_dim_consecutive var var_mean
+bernoulli binomial cauchy dropout exponential _fused_dropout geometric log_normal multinomial
+native_dropout normal poisson rand rand_like randint randint_like randn randn_like random randperm
+_sample_dirichlet _standard_gamma uniform
 binary_cross_entropy binary_cross_entropy_with_logits cross_entropy huber_loss kl_div l1_loss
-_log_softmax mse_loss nll_loss nll_loss2d_forward nll_loss_forward _safe_softmax smooth_l1_loss
-_softmax
+_log_softmax _masked_softmax mse_loss multi_margin_loss multilabel_margin_loss_forward nll_loss
+nll_loss2d_forward nll_loss_forward _safe_softmax smooth_l1_loss soft_margin_loss _softmax
 batch_norm _batch_norm_no_update _batch_norm_with_update cudnn_batch_norm _fused_rms_norm
 instance_norm native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training
 native_group_norm native_layer_norm rms_norm
-_adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d
+adaptive_avg_pool1d _adaptive_avg_pool2d adaptive_avg_pool2d _adaptive_avg_pool3d
 adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d affine_grid_generator avg_pool1d
-avg_pool2d avg_pool3d fractional_max_pool2d grid_sampler grid_sampler_2d grid_sampler_3d max_pool1d
-max_pool2d max_pool2d_with_indices max_pool3d max_pool3d_with_indices upsample_bicubic2d
-_upsample_bicubic2d_aa upsample_bilinear2d _upsample_bilinear2d_aa upsample_linear1d
-_upsample_nearest_exact1d _upsample_nearest_exact2d upsample_nearest1d upsample_nearest2d
-upsample_nearest3d upsample_trilinear3d
+avg_pool2d avg_pool3d fractional_max_pool2d fractional_max_pool3d grid_sampler grid_sampler_2d
+grid_sampler_3d max_pool1d max_pool2d max_pool2d_with_indices max_pool3d max_pool3d_with_indices
+upsample_bicubic2d _upsample_bicubic2d_aa upsample_bilinear2d _upsample_bilinear2d_aa
+_upsample_lanczos2d_aa upsample_linear1d upsample_nearest1d upsample_nearest2d upsample_nearest3d
+_upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d upsample_trilinear3d
 celu clamp complex elu glu hardshrink hardswish log_sigmoid_forward mish polar prelu _prelu_kernel
-rrelu_with_noise softshrink threshold _weight_norm_interface where
+rrelu_with_noise rsub softshrink threshold _weight_norm_interface where xlogy
 """
 MOVES = frozenset(_MOVED.split())
 _WITHOUT_PRODUCTS = MOVES | frozenset(_CALCULATED.split())

@@ -117,6 +117,8 @@ def buffers(module: nn.Module) -> int:
 
 def _layer(name: str, module: nn.Module, seen: set[int], walked: set[int]) -> Layer:
     children: list[Layer | Op] = []
+    held = [pair for pair in module.named_parameters(recurse=False) if id(pair[1]) not in seen]
+    seen.update(id(parameter) for _, parameter in held)  # before its children, as torch counts
     for child_name, child in module.named_children():
         if id(child) in walked:  # a shared module
             continue
@@ -124,11 +126,9 @@ def _layer(name: str, module: nn.Module, seen: set[int], walked: set[int]) -> La
         op = _op(child_name, child, seen)
         children.append(op if op is not None else _layer(child_name, child, seen, walked))
     owned = not children
-    for key, parameter in module.named_parameters(recurse=False):
-        if id(parameter) not in seen:
-            seen.add(id(parameter))
-            axes = tuple(Size(length) for length in parameter.shape) or (ONE,)
-            children.append(Parameter(key, axes, parameter.requires_grad, owned=owned))
+    for key, parameter in held:
+        axes = tuple(Size(length) for length in parameter.shape) or (ONE,)
+        children.append(Parameter(key, axes, parameter.requires_grad, owned=owned))
     return Layer(name, type(module).__name__, tuple(children))
 
 

@@ -331,7 +331,10 @@ class _Probing:
             return paths
         with mode, quietly():
             args, kwargs = arguments(self.source.inputs, batch, device="cpu")
-            whole = capture(module, args, kwargs, fast=True)
+            try:
+                whole = capture(module, args, kwargs, fast=True)
+            except Exception:  # a padding mask makes nested tensors, and there are no fake ones
+                return {path for path, part in module.named_modules() if isinstance(part, kinds[1])}
             # A hook keeps an encoder layer, but not its attention, from its fast path.
             layers = [part for part in module.modules() if isinstance(part, kinds[1])]
             hooks = [part.register_forward_hook(lambda *_: None) for part in layers]

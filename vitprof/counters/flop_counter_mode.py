@@ -121,6 +121,7 @@ TORCH = Tool(
     params=params,
     macs=macs,
     predict_params=each_tensor_once,
+    every_holder=True,
     convention=convention,
     needs_data=lambda module: False,
 )

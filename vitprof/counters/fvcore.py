@@ -192,6 +192,7 @@ FVCORE = Tool(
     params=params,
     macs=macs,
     predict_params=each_tensor_once,
+    every_holder=False,
     convention=convention,
     needs_data=needs_data,
 )

@@ -7,7 +7,8 @@ module is at two paths (shared). Each tool decides if it counts such a tensor ag
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any
 
 from vitprof.formulas.layer import Layer
@@ -26,11 +27,13 @@ class Part:
         module: key of the module; equal at every path of the same module.
         tensors: number of elements of each parameter that the module holds directly; the same
             tensor has the same key in every part.
+        names: number of elements of each of them by name; empty if it has no name of its own.
     """
 
     path: str
     module: Hashable
     tensors: Mapping[Any, int]
+    names: Mapping[str, int] = field(default_factory=dict)
 
     def holds(self, other: Part) -> bool:
         """Return True if the path of `other` is this path or below it."""
@@ -58,6 +61,9 @@ def module_parts(module: nn.Module) -> list[Part]:
             path=path,
             module=id(submodule),
             tensors={id(tensor): tensor.numel() for tensor in submodule.parameters(recurse=False)},
+            names={
+                name: tensor.numel() for name, tensor in submodule.named_parameters(recurse=False)
+            },
         )
         for path, submodule in module.named_modules(remove_duplicate=False)
     ]
@@ -69,6 +75,20 @@ def shared_paths(module: nn.Module) -> list[str]:
     for path, submodule in module.named_modules(remove_duplicate=False):
         paths.setdefault(id(submodule), []).append(path)
     return [path for own in paths.values() if len(own) > 1 for path in own]
+
+
+def held_by_path(parts: list[Part]) -> dict[str, int]:
+    """Return the elements of each tensor, and of all at and below each module, each once there."""
+    inside = {
+        part.path: each_tensor_once(takewhile(part.holds, islice(parts, place, None)))
+        for place, part in enumerate(parts)
+    }
+    own = {
+        f"{part.path}.{name}".removeprefix("."): elements
+        for part in parts
+        for name, elements in part.names.items()
+    }
+    return own | inside
 
 
 def each_tensor_once(parts: Iterable[Part]) -> int:

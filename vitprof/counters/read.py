@@ -121,11 +121,18 @@ def _try(
     except ImportError as error:
         return Unavailable(f"cannot be imported: {error}")
     except Exception as error:  # a failing tool must not take the others with it
-        return Unavailable(f"raises {type(error).__name__}: {_line(error)}", fails=True)
+        return Unavailable(_raises(error), fails=True)
 
 
 def _line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), "")
+    return next(iter(str(error).strip().splitlines()), "").rstrip(".")
+
+
+def _raises(error: Exception) -> str:
+    """Return what was raised, by the module rather than by torchinfo, which raises it anew."""
+    if str(error).startswith("Failed to run torchinfo") and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return f"raises {type(error).__name__}: {_line(error)}"
 
 
 def _read(tool: Tool, module: nn.Module, inputs: Inputs) -> Reading:

@@ -54,6 +54,8 @@ class Tool:
         params: counts the parameters of a module on any device.
         macs: counts the multiply-accumulates of a forward pass of a module on its inputs.
         predict_params: total that the tool should report for the parameters of these parts.
+        every_holder: True if a submodule's count has each tensor that it holds, False if that has
+            a tensor at its first path alone.
         convention: rules for multiply-accumulates; those that depend on the release or on the
             platform are found by running the tool on a small module.
         needs_data: True if `macs` fails for the module on the meta device.
@@ -64,5 +66,6 @@ class Tool:
     params: Callable[[nn.Module], Reading]
     macs: Callable[..., Reading]
     predict_params: Callable[[list[Part]], int]
+    every_holder: bool
     convention: Callable[[Setting], Convention]
     needs_data: Callable[[nn.Module], bool]

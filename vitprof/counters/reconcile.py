@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from vitprof.counters.convention import Convention
-from vitprof.counters.parts import Part, formula_parts
+from vitprof.counters.parts import Part, formula_parts, held_by_path
 from vitprof.counters.reading import Reading, Tool
 from vitprof.formulas.layer import Layer, Measure, Node, ancestors
 from vitprof.formulas.op import Op
@@ -119,6 +119,7 @@ def reconcile_params(
         reading: what it says.
         parts: modules of the model with their tensors; None if the formulas say them.
     """
+    held = held_by_path(parts) if parts and tool.every_holder else {}
     again = tool.predict_params(parts or formula_parts(tree)) - tree.total(Measure.PARAMS)
     causes = [Cause(cause="tensors met again", amount=again, paths={})] if again else []
     return _difference(
@@ -128,6 +129,7 @@ def reconcile_params(
         causes,
         tree.walk(fold=False),
         lambda item: item.params.value if isinstance(item, Op) else 0,
+        held,
     )
 
 
@@ -138,6 +140,7 @@ def _difference(
     causes: list[Cause],
     nodes: Iterable[Node],
     predict: Callable[[Op | Layer], int],
+    known: Mapping[str, int] | None = None,
 ) -> Difference:
     predicted: Sums[str] = Sums()
     ops = set()
@@ -146,6 +149,7 @@ def _difference(
             ops.add(node.path)
         for path in ancestors(node.path):
             predicted[path] += predict(node.item)
+    predicted |= known or {}
     return Difference(
         count=tree.total(measure),
         reading=reading.total,

@@ -196,6 +196,7 @@ TORCHINFO = Tool(
     params=params,
     macs=macs,
     predict_params=predict_params,
+    every_holder=True,
     convention=convention,
     needs_data=lambda module: False,
 )

@@ -62,10 +62,10 @@ class ModuleCandidate:
         """
         for name in options:
             if name not in self.model.options():
-                own = listing(map(label_of, self.model.options()), "and")
+                own = [label_of(one) for one in self.model.options()]
+                known = f"those are {listing(own, 'and')}" if own else "there is none but the batch"
                 raise SpecError(
-                    f"{label_of(name)} is no size of {self.label} that can be varied"
-                    + (f"; those are {own}" if own else "; it has none")
+                    f"{label_of(name)} is no size of {self.label} that can be varied; {known}"
                 )
         return self.model.at(options) if options else self.model
 

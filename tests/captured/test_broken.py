@@ -1,0 +1,122 @@
+"""Modules at which the counts or their sentences once broke."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import vitprof
+from vitprof.captured.kernels import is_known
+from vitprof.errors import SpecError
+
+OTHERS = ["torchinfo", "fvcore", "torch"]
+
+
+class Does(nn.Module):
+    """Module whose forward is a function of it and the inputs."""
+
+    def __init__(self, function: Any, **own: Any) -> None:
+        super().__init__()
+        self.function = function
+        for name, value in own.items():
+            setattr(self, name, value)
+
+    def forward(self, *inputs: Tensor) -> object:
+        return self.function(self, *inputs)
+
+
+def tied_leaves() -> nn.Module:
+    embedding, head = nn.Embedding(11, 4), nn.Linear(4, 11, bias=False)
+    head.weight = embedding.weight
+    return nn.Sequential(embedding, nn.Sequential(head))
+
+
+def tied_to_a_parent() -> nn.Module:
+    head = Does(None, decoder=nn.Linear(4, 11), bias=nn.Parameter(torch.zeros(11)))
+    head.decoder.bias = head.bias
+    return nn.Sequential(nn.Linear(4, 4), head)
+
+
+def tied_to_an_earlier_module() -> nn.Module:
+    first = nn.Linear(4, 4)
+    return nn.Sequential(first, Does(None, own=first.weight, last=nn.Linear(4, 3)))
+
+
+@pytest.mark.parametrize(
+    ("make", "count"),
+    [(tied_leaves, 44), (tied_to_a_parent, 20 + 44 + 11), (tied_to_an_earlier_module, 20 + 15)],
+)
+def test_tied_parameters_are_explained_at_every_path(make: Any, count: int) -> None:
+    report = vitprof.params(make())
+    assert report.total == count
+    assert report.counters["torch"] == report.counters["fvcore"] == count
+    assert "UNEXPLAINED" not in str(report)
+
+
+@pytest.mark.parametrize(
+    ("module", "inputs", "macs"),
+    [
+        # Each output: of 5 and 6 numbers with a matrix, then of the 6 that are left.
+        (nn.Bilinear(5, 6, 7), ((2, 5), (2, 6)), 2 * (7 * 5 * 6 + 7 * 6)),
+        # Two columns more than there are axes: the squares of the norms, and ones.
+        (Does(lambda _, x: torch.cdist(x, x)), (2, 40, 5), 2 * 40 * 40 * (5 + 2)),
+        (
+            Does(lambda _, x, y, ends: torch._grouped_mm(x, y, offs=ends)),
+            (
+                torch.zeros(24, 16, dtype=torch.bfloat16),
+                torch.zeros(2, 16, 8, dtype=torch.bfloat16),
+                torch.zeros(2, dtype=torch.int32),
+            ),
+            24 * 16 * 8,
+        ),
+        (nn.Sequential(nn.MaxPool2d(2, return_indices=True)), (2, 3, 8, 8), 0),
+        (Does(lambda _, x: nn.MaxUnpool2d(2)(x, x.long())), (2, 3, 8, 8), 0),
+        (Does(lambda _, x: x.clone().ge_(0).abs_().eq_(1).copysign_(x)), (2, 3), 0),
+    ],
+)
+def test_no_kernel_of_these_is_unknown(module: nn.Module, inputs: Any, macs: int) -> None:
+    report = vitprof.macs(module, inputs, counters=["analytic"])
+    assert report.total == macs
+    assert "unknown" not in str(report)
+
+
+def test_pointwise_kernels_are_known_in_place_too() -> None:
+    aten = torch.ops.aten
+    assert all(map(is_known, (aten.abs_.default, aten.eq_.Scalar, aten.heaviside_.default)))
+    assert not any(map(is_known, (aten.addmm_.default, aten.linalg_qr.default)))
+
+
+def test_a_padding_mask_keeps_no_encoder_from_being_counted() -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 12, batch_first=True)
+    inputs = {"src": (3, 5, 8), "src_key_padding_mask": torch.zeros(3, 5, dtype=torch.bool)}
+    report = vitprof.macs(nn.TransformerEncoder(layer, 2), inputs, counters=OTHERS)
+    assert report.total == 2 * 3 * 5 * (4 * 8 * 8 + 2 * 5 * 8 + 2 * 8 * 12)
+    assert report.counters["torch"] == 0  # nested tensors take the fast path
+    assert "UNEXPLAINED" not in str(report)
+
+
+def test_torchinfo_says_why_a_forward_fails() -> None:
+    class Out:
+        def __init__(self, x: Tensor) -> None:
+            self.x = x
+
+    report = vitprof.macs(Does(lambda _, x: Out(x)), (2, 3), counters=["torchinfo"])
+    assert "raises TypeError: Model contains a layer with an unsupported" in str(report)
+
+
+def test_a_lazy_module_is_refused() -> None:
+    words = "the LazyLinear has lazy parts, which have no shapes before they are called; call it"
+    with pytest.raises(SpecError, match=re.escape(words)):
+        vitprof.params(nn.LazyLinear(3))
+
+
+def test_a_module_without_a_size_says_so_when_it_is_swept() -> None:
+    words = "tokens is no size of torch.nn:Flatten that can be varied; there is none but the batch"
+    with pytest.raises(SpecError, match=re.escape(words)):
+        vitprof.sweep(
+            modules=["torch.nn:Flatten"], input=["2x2x2x2"], tokens="8:64:+8", measures=["macs"]
+        )
