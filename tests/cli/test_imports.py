@@ -88,27 +88,6 @@ def test_refusal() -> None:
     assert names & (HEAVY | {"rich.table"}) == set()
 
 
-def test_every_module_imports_on_its_own() -> None:
-    root = Path(vitprof.__file__).parent
-    files = [path.relative_to(root.parent).with_suffix("") for path in root.rglob("*.py")]
-    names = [".".join(file.parts).removesuffix(".__init__") for file in files]
-    names.remove("vitprof.__main__")  # that one runs
-    assert {"vitprof.cli.params", "vitprof.modules.block", "vitprof.formats.table"} <= {*names}
-    # vitprof is imported first in each case; other modules are removed in between.
-    forget_and_import = """
-import sys
-from importlib import import_module
-import vitprof
-always = set(sys.modules)
-for name in sys.argv[1:]:
-    for loaded in [name for name in sys.modules if name.startswith("vitprof.")]:
-        if loaded not in always:
-            del sys.modules[loaded]
-    import_module(name)
-"""
-    assert names[-1] in loaded(forget_and_import, *names)
-
-
 FUNCTIONS = {
     *("params", "macs", "memory", "compare", "sweep", "bench", "batch_size", "check"),
     *("models", "mixers", "presets", "gpus"),
