@@ -6,7 +6,6 @@ import subprocess
 import sys
 from importlib.metadata import version
 from inspect import isclass, isfunction
-from pathlib import Path
 from pkgutil import iter_modules
 from typing import get_args
 
