@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import Any
 
 import pytest
@@ -36,9 +37,8 @@ def tied_leaves() -> nn.Module:
 
 
 def tied_to_a_parent() -> nn.Module:
-    head = Does(None, decoder=nn.Linear(4, 11), bias=nn.Parameter(torch.zeros(11)))
-    head.decoder.bias = head.bias
-    return nn.Sequential(nn.Linear(4, 4), head)
+    decoder = nn.Linear(4, 11)
+    return nn.Sequential(nn.Linear(4, 4), Does(None, decoder=decoder, bias=decoder.bias))
 
 
 def tied_to_an_earlier_module() -> nn.Module:
@@ -120,3 +120,57 @@ def test_a_module_without_a_size_says_so_when_it_is_swept() -> None:
         vitprof.sweep(
             modules=["torch.nn:Flatten"], input=["2x2x2x2"], tokens="8:64:+8", measures=["macs"]
         )
+
+
+@pytest.mark.parametrize("context", [torch.inference_mode, torch.no_grad])
+def test_the_mode_around_a_call_does_not_matter(context: Any) -> None:
+    module, inputs = nn.TransformerEncoderLayer(8, 2, 12, batch_first=True), (3, 5, 8)
+    usual = vitprof.macs(module, inputs, counters=OTHERS)
+    with context():
+        report = vitprof.macs(module, inputs, counters=OTHERS)
+        trained = vitprof.memory(module, inputs)
+    assert (report.total, report.counters) == (usual.total, usual.counters)
+    assert trained.peak == vitprof.memory(module, inputs).peak
+
+
+def test_fast_paths_that_are_switched_off_are_not_taken() -> None:
+    module = nn.TransformerEncoderLayer(8, 2, 12, batch_first=True)
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        report = vitprof.macs(module, (3, 5, 8), counters=OTHERS)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(True)
+    assert report.counters["torch"] == report.total
+    assert "UNEXPLAINED" not in str(report)
+
+
+@pytest.mark.parametrize("module", [nn.Flatten(), nn.Linear(3, 3).requires_grad_(False)])
+def test_a_module_that_is_not_trained_has_no_step_of_training(module: nn.Module) -> None:
+    with pytest.raises(SpecError, match="has no parameter that is trained"):
+        vitprof.memory(module, (2, 3))
+    assert vitprof.memory(module, (2, 3), inference=True).peak
+
+
+def _raise(_: nn.Module, x: Tensor) -> Tensor:
+    raise ZeroDivisionError("no. 1\nand more.")
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (_raise, "Does raises ZeroDivisionError in its step of training: no. 1 and more; check"),
+        (lambda _, x: x[x > 0], "Does has shapes that depend on data (aten.nonzero.default)"),
+        (lambda _, x: x.relu(), "the loss of Does depends on no parameter that is trained; give"),
+        (lambda one, x: one.part(x).relu().mul_(2).exp(), "has been modified by an inplace"),
+    ],
+)
+def test_a_step_that_fails_is_a_sentence(function: Any, words: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(words)):
+        vitprof.memory(Does(function, part=nn.Linear(3, 3)), (2, 3))
+
+
+def test_what_a_forward_prints_is_no_output(capsys: pytest.CaptureFixture[str]) -> None:
+    module = Does(lambda one, x: (sys.stdout.write("here"), one.part(x))[1], part=nn.Linear(3, 3))
+    vitprof.macs(module, (2, 3), counters=OTHERS)
+    vitprof.memory(module, (2, 3))
+    assert capsys.readouterr().out == ""

@@ -126,6 +126,7 @@ def capture(
     torch.backends.mha.set_fastpath_enabled(fast)
     try:
         with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode(mode=False))  # in which less is dispatched
             stack.enter_context(torch.no_grad())
             stack.enter_context(watch.modules())
             stack.enter_context(enable_python_dispatcher())

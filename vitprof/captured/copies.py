@@ -25,13 +25,14 @@ def copy_of(
         zeros: fill the tensors with zeros.
     """
     twins: dict[int, Any] = {}
-    for tensor in _tensors(module):
-        if id(tensor) not in twins:
-            twin = twins[id(tensor)] = _twin(tensor, device, dtype)
-            if zeros:
-                with torch.no_grad():
-                    twin.zero_()
-    return copy.deepcopy(module, twins)
+    with torch.inference_mode(mode=False):
+        for tensor in _tensors(module):
+            if id(tensor) not in twins:
+                twin = twins[id(tensor)] = _twin(tensor, device, dtype)
+                if zeros:
+                    with torch.no_grad():
+                        twin.zero_()
+        return copy.deepcopy(module, twins)
 
 
 def _twin(tensor: Tensor, device: str, dtype: torch.dtype | None) -> Tensor:

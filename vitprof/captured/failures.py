@@ -6,8 +6,14 @@ from vitprof.captured.capture import NeedsDataError
 from vitprof.errors import SpecError
 
 
-def explain(reference: str, error: Exception) -> SpecError:
-    """Return the sentence for an exception that a forward pass raised on fake tensors."""
+def explain(reference: str, error: Exception, doing: str = "forward") -> SpecError:
+    """Return the sentence for an exception that a forward pass, or a step, raised on fake tensors.
+
+    Args:
+        reference: name of the module.
+        error: the exception.
+        doing: what raised it, in a word.
+    """
     name, words = type(error).__name__, " ".join(str(error).split())
     if isinstance(error, NeedsDataError):
         place = str(error) or "its forward"
@@ -36,8 +42,13 @@ def explain(reference: str, error: Exception) -> SpecError:
             f"{reference} holds tensors out of reach, as a scripted part does; give the module "
             "before torch.jit.script, or register them as parameters or buffers"
         )
+    if "does not require grad and does not have a grad_fn" in words:
+        return SpecError(
+            f"the loss of {reference} depends on no parameter that is trained; give another loss, "
+            "or --inference"
+        )
     said = words[:300].rstrip(".")
     return SpecError(
-        f"{reference} raises {name} in its forward: {said}; check its arguments and give "
+        f"{reference} raises {name} in its {doing}: {said}; check its arguments and give "
         "its inputs, such as --input 3x224x224"
     )

@@ -329,6 +329,8 @@ class _Probing:
         paths: set[str] = set()
         if self.train or not any(isinstance(part, kinds) for part in module.modules()):
             return paths
+        if not torch.backends.mha.get_fastpath_enabled():
+            return paths
         with mode, quietly():
             args, kwargs = arguments(self.source.inputs, batch, device="cpu")
             try:
@@ -436,6 +438,7 @@ def quietly() -> Iterator[None]:
     try:
         with (
             warnings.catch_warnings(),
+            torch.inference_mode(mode=False),
             contextlib.redirect_stdout(io.StringIO()),
             contextlib.redirect_stderr(io.StringIO()),
         ):
@@ -447,11 +450,12 @@ def quietly() -> Iterator[None]:
 
 def build_without_data(source: Source) -> nn.Module:
     """Build a module on the meta device, or with its data where it cannot be built there."""
-    try:
-        with torch.device("meta"):
+    with torch.inference_mode(mode=False):
+        try:
+            with torch.device("meta"):
+                return source.build()
+        except SpecError:
             return source.build()
-    except SpecError:
-        return source.build()
 
 
 def arguments(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -116,7 +118,8 @@ def _try(
     reading: Callable[[], Reading], module: nn.Module, setting: Setting
 ) -> Reading | Unavailable:
     try:
-        with restored(module, grad=setting.grad):
+        unseen = io.StringIO()  # what a module's code prints is no output of vitprof
+        with restored(module, grad=setting.grad), redirect_stdout(unseen), redirect_stderr(unseen):
             return reading()
     except ImportError as error:
         return Unavailable(f"cannot be imported: {error}")

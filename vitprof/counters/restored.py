@@ -30,7 +30,7 @@ def restored(module: nn.Module, *, grad: bool = False) -> Iterator[None]:
     try:
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")
-            with torch.set_grad_enabled(grad):
+            with torch.inference_mode(mode=False), torch.set_grad_enabled(grad):
                 yield
     finally:
         torch.set_default_dtype(dtype)

@@ -36,6 +36,9 @@ class Runnable(Protocol):
     """What a step needs of a `vitprof.subject.Subject`."""
 
     @property
+    def variant(self) -> str: ...
+
+    @property
     def classifies(self) -> bool: ...
 
     def build(self, *, device: str, dtype: torch.dtype) -> nn.Module: ...
@@ -87,6 +90,12 @@ class Step:
         self.dtype = DTYPES[workload.dtype]
         weights = torch.float32 if workload.autocast else self.dtype
         self.module = model.build(device=device, dtype=weights).train(not workload.inference)
+        trained = any(one.requires_grad for one in self.module.parameters())
+        if not (trained or workload.inference):
+            raise SpecError(
+                f"{model.variant} has no parameter that is trained, so there is no step of "
+                "training; give --inference"
+            )
         self.buckets: list[Tensor] = []
         if workload.ddp != "none":
             self.buckets = _fill_buckets(self.module, view=workload.ddp == "view")

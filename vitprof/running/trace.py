@@ -19,6 +19,10 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from vitprof.allocation.timeline import KINDS, Peak
+from vitprof.captured.failures import explain
+from vitprof.captured.probe import quietly
+from vitprof.captured.subject import CapturedModel
+from vitprof.errors import SpecError
 from vitprof.running.ledger import Ledger
 from vitprof.running.step import Loss, Phase, Runnable, Step
 
@@ -106,20 +110,33 @@ def trace(
             them; None for the tensors of the trace alone.
         loss: loss of the module's output; None for that of `vitprof.running.step.Step`.
         steps: steps of training, of which the last is reported; 2 or more.
+
+    Raises:
+        SpecError: a module raises in its step.
     """
     on_gpu = workload.device == "cuda"
     ledger = Ledger(on_gpu=on_gpu, platform=platform)
     paths = ledger.paths
-    with FakeTensorMode(), ledger, paths.watched():
-        around = ledger.around if on_gpu else nullcontext
-        step = Step(model, workload, device="cpu", around=around, loss=loss)
-        paths.name(step.module)
-        _book_resident(ledger, step)
-        built, ledger.is_built = len(ledger.events), True
-        for number in range(1 if workload.inference else steps):
-            step(phase=_phases(ledger, workload, saves=number == steps - 1))
-            if not number and step.optimizer is not None:
-                ledger.book("optimizer", _states(step.module, step.optimizer))
+    around_it = quietly() if isinstance(model, CapturedModel) else nullcontext()
+    usual = torch.inference_mode(mode=False), torch.enable_grad()
+    try:
+        with around_it, usual[0], usual[1], FakeTensorMode(), ledger, paths.watched():
+            around = ledger.around if on_gpu else nullcontext
+            step = Step(model, workload, device="cpu", around=around, loss=loss)
+            paths.name(step.module)
+            _book_resident(ledger, step)
+            built, ledger.is_built = len(ledger.events), True
+            for number in range(1 if workload.inference else steps):
+                step(phase=_phases(ledger, workload, saves=number == steps - 1))
+                if not number and step.optimizer is not None:
+                    ledger.book("optimizer", _states(step.module, step.optimizer))
+    except SpecError:
+        raise
+    except Exception as error:  # of any code of the module's author
+        if not isinstance(model, CapturedModel):
+            raise
+        doing = "forward" if workload.inference else "step of training"
+        raise explain(model.name, error, doing) from error
     return _traced(ledger, built)
 
 
