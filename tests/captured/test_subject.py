@@ -157,3 +157,35 @@ def test_inputs_are_zeros_of_their_dtype() -> None:
     (tokens,) = model.inputs(5, device="cpu", dtype=torch.bfloat16)
     assert (tokens.shape, tokens.dtype) == ((5, 3), torch.int64)
     assert model.keywords(5, device="cpu", dtype=torch.float32) == {}
+
+
+class Masked(nn.Module):
+    """Patches that are masked where there is more than one window of 4 × 4 of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 8, 8, stride=8)
+        self.layer = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patches(x).flatten(2).mT
+        if tokens.shape[1] > 16:
+            tokens = tokens * 0.5
+        y: Tensor = self.layer(tokens)
+        return y
+
+
+def test_what_no_tool_counts_may_come_and_go_with_the_size() -> None:
+    """At 32 × 32 there are 16 patches; a larger image has a mask more, and the same formulas."""
+    report = vitprof.macs(Masked(), (2, 3, 32, 32), counters=ANALYTIC)
+    assert report.module is not None
+    assert not report.module.whole
+    assert "what is not counted" in report.module.lines()["where"]
+    assert "multiply" not in report.not_counted
+    model = CapturedModel(Given(Masked(), (2, 3, 32, 32)))
+    for side in (32, 64, 96):
+        patches = (side // 8) ** 2
+        counted = model.at({"image_size": side}).formula(3).total(Measure.MACS)
+        assert counted == 3 * patches * (8 * 8 * 3 * 8 + 8 * 5)
+        again = vitprof.macs(Masked(), (3, 3, side, side), counters=ANALYTIC)
+        assert counted == again.total

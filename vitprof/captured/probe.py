@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 _BATCHES = (2, 3, 5)  # never 1, at which axes vanish
-_IMAGE_STEPS = (16, 32, 14, 64, 224)
+_IMAGE_STEPS = (16, 32, 14, 224, 64)
 _TOKEN_STEPS = (1, -1, 16, -16)
-_CALLS = 2_000  # that may be captured in vain before the sizes are left as they are
+_CALLS = 6_000  # that may be captured in vain before the sizes are left as they are
 _FAST = {"aten::_transformer_encoder_layer_fwd", "aten::_native_multi_head_attention"}
 Values = Mapping[str, int]
 
@@ -63,6 +63,8 @@ class Template:
         variables: sizes that its formulas depend on, other than the batch.
         names: name of each closed form that has one, `N`.
         decided: places at which the forward pass asks for the truth of a tensor.
+        is_whole: True if the formulas at other sizes are of all work, False if only of what a
+            tool counts.
     """
 
     root: Part
@@ -70,6 +72,7 @@ class Template:
     variables: tuple[Variable, ...] = ()
     names: Mapping[Fitted, str] = field(default_factory=dict)
     decided: tuple[str, ...] = ()
+    is_whole: bool = True
 
     @property
     def grows(self) -> bool:
@@ -160,6 +163,7 @@ def probe(source: Source, *, train: bool) -> Template:
                 variables,
                 _names(root, bool(variables) and variables[0].name == "N"),
                 probing.decided,
+                probing.is_whole,
             )
     return _at_one(probing, alone)
 
@@ -222,12 +226,22 @@ def _names(root: Part, taken: bool) -> dict[Fitted, str]:
     }
 
 
+def _keys(pieces: Sequence[Piece | Outputs]) -> list[object]:
+    return [one.key for one in pieces if one.is_counted]
+
+
+def _keys_differ(captures: Sequence[Sequence[Piece | Outputs]]) -> bool:
+    keys = [[one.key for one in own] for own in captures]
+    return any(own != keys[0] for own in keys)
+
+
 class _Probing:
     """Captures of one module at several sizes.
 
     Attributes:
         decided: places at which the forward pass asked for the truth of a tensor.
         calls: number of calls captured at sizes other than those that the module comes with.
+        is_whole: True if the closed forms are of all work, False if of what a tool counts.
     """
 
     def __init__(self, source: Source, *, train: bool) -> None:
@@ -235,6 +249,7 @@ class _Probing:
         self.train = train
         self.decided: tuple[str, ...] = ()
         self.calls = 0
+        self.is_whole = True
         self._sketches: dict[tuple[object, ...], Part | Exception] = {}
         self._built: dict[str, tuple[FakeTensorMode, nn.Module]] = {}
 
@@ -270,7 +285,11 @@ class _Probing:
         yield ()
 
     def fitted(self, points: Sequence[Values], variables: Sequence[Variable]) -> Part | None:
-        """Return the tree with closed forms; None if some dimension has none."""
+        """Return the tree with closed forms; None if some dimension has none.
+
+        Where work that no tool counts comes and goes with the size, as the masks of windows do,
+        its closed forms are those of the batch alone.
+        """
         sketches, pieces = [], []
         for point in points:
             found = self.sketch(point, variables)
@@ -278,22 +297,33 @@ class _Probing:
                 return None
             sketches.append(found)
             pieces.append(list(found.pieces()))
-            if [one.key for one in pieces[-1]] != [one.key for one in pieces[0]]:
+            if _keys(pieces[-1]) != _keys(pieces[0]):
                 return None
-        fits, cache = [], dict[tuple[int, ...], Fitted | None]()
-        for same in zip(*pieces, strict=True):
+        first, cache = pieces[0], dict[tuple[tuple[int, ...], int], Fitted | None]()
+        alike = all([one.key for one in own] == [one.key for one in first] for own in pieces)
+        counted = [iter([one for one in own if alike or one.is_counted]) for own in pieces]
+        batches = len(_BATCHES)
+        fits = []
+        for place, piece in enumerate(first):
+            if alike or piece.is_counted:
+                same, number = [next(own) for own in counted], len(points)
+            elif _keys_differ(pieces[:batches]):
+                return None
+            else:
+                same, number = [own[place] for own in pieces[:batches]], batches
             shapes = []
-            for axes in zip(*(piece.shapes for piece in same), strict=True):
+            for axes in zip(*(one.shapes for one in same), strict=True):
                 shape = []
                 for values in zip(*axes, strict=True):
-                    if values not in cache:
-                        cache[values] = fit(values, points)
-                    found_fit = cache[values]
+                    if (values, number) not in cache:
+                        cache[values, number] = fit(values, points[:number])
+                    found_fit = cache[values, number]
                     if found_fit is None:
                         return None
                     shape.append(found_fit)
                 shapes.append(tuple(shape))
             fits.append(tuple(shapes))
+        self.is_whole = alike
         return sketches[0].fitted(iter(fits))
 
     def sketch(self, point: Values, variables: Sequence[Variable]) -> Part | Exception:
@@ -433,7 +463,7 @@ class _With:
 def quietly() -> Iterator[None]:
     """Keep what a module's code, its library and torch print or log out of the output."""
     logger = logging.getLogger("torch._subclasses.fake_tensor")
-    silenced = logger.disabled
+    silenced, disabled = logger.disabled, logging.root.manager.disable
     logger.disabled = True
     try:
         with (
@@ -443,9 +473,11 @@ def quietly() -> Iterator[None]:
             contextlib.redirect_stderr(io.StringIO()),
         ):
             warnings.simplefilter("ignore")
+            logging.disable()  # its handlers know the streams from before
             yield
     finally:
         logger.disabled = silenced
+        logging.disable(disabled)
 
 
 def build_without_data(source: Source) -> nn.Module:

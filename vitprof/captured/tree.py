@@ -54,6 +54,11 @@ class Piece:
         return self.draft.shapes
 
     @property
+    def is_counted(self) -> bool:
+        """True if it has multiply-accumulates, or a tool counts something of it."""
+        return self.draft.is_counted
+
+    @property
     def key(self) -> tuple[object, ...]:
         """What another capture of the same op has in common with it."""
         return (self.name, self.type, self.draft.key)
@@ -74,6 +79,11 @@ class Outputs:
     tensors: tuple[tuple[str, int], ...]
     shapes: tuple[Numbers, ...]
     fits: tuple[tuple[Fitted, ...], ...] = ()
+
+    @property
+    def is_counted(self) -> bool:
+        """True: torchinfo counts its parameters."""
+        return True
 
     @property
     def key(self) -> tuple[object, ...]:

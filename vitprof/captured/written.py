@@ -38,6 +38,7 @@ class Draft:
         make: makes the op from a name, the class name of the submodule that computes it, or an
             empty one, and these shapes as sizes.
         standard: True if it is an op that models on paper have, too.
+        is_counted: True if it has multiply-accumulates, or a tool counts something of it.
     """
 
     path: str
@@ -46,6 +47,7 @@ class Draft:
     shapes: tuple[Numbers, ...]
     make: Make
     standard: bool = False
+    is_counted: bool = True
 
 
 def draft(call: Call, *, alone: bool, train: bool) -> Draft | None:
@@ -142,12 +144,14 @@ def _attention(call: Call) -> Draft | None:
     if q[-1] != v[-1]:
         return None
 
+    apart = not any("attention" in product.kernel for product in call.products)
+
     def make(name: str, type_: str, shapes: Sequence[Shape]) -> Op:
         lead, (queries, keys, head_dim) = shapes
-        return FusedAttention(name, lead, queries, keys, head_dim)
+        return FusedAttention(name, lead, queries, keys, head_dim, apart)
 
     shapes = (q[:-2], (q[-2], k[-2], q[-1]))
-    return _draft(call, shapes, make, macs=2 * prod(q) * k[-2])
+    return _draft(call, shapes, make, apart, macs=2 * prod(q) * k[-2])
 
 
 def _layer_norm(call: Call) -> Draft | None:
@@ -217,6 +221,7 @@ def _called(call: Call) -> Draft:
         key=(function, kernels, detail, used, unknown, tuple(len(shape) for shape in shapes)),
         shapes=shapes,
         make=make,
+        is_counted=bool(kernels or unknown) or function in _READ,
     )
 
 
@@ -251,6 +256,11 @@ _OPS: dict[str, Callable[[Call], Draft | None]] = {
 }
 
 _COUNTED = {"aten::einsum"}  # what a tool counts even where it only moves data
+_READ = _COUNTED | {  # without products, but a tool counts their elements
+    *("aten::layer_norm", "aten::group_norm", "aten::instance_norm", "aten::batch_norm"),
+    *("aten::upsample_nearest2d", "aten::upsample_bilinear2d", "aten::grid_sampler"),
+    "aten::adaptive_avg_pool2d",
+}
 _NORMS = {"aten::layer_norm", "aten::rms_norm", "aten::batch_norm"}
 
 _KINDS: dict[str, Any] = {

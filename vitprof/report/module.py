@@ -31,6 +31,8 @@ class ModuleFacts:
         varied: sizes that the formulas depend on, other than the batch.
         names: arithmetic of the names in formulas.
         fixed: True if the formulas hold at one batch alone.
+        whole: True if the formulas at other sizes are of all work, False if not of work that is
+            not counted.
         decided: places at which the forward pass asks for the truth of a tensor.
         unknown: kernels that may contract, which no rule counts: times by path, by kernel.
         buffers: elements of its buffers.
@@ -40,6 +42,7 @@ class ModuleFacts:
     varied: tuple[Varied, ...] = ()
     names: Mapping[str, Size]
     fixed: bool = False
+    whole: bool = True
     decided: tuple[str, ...] = ()
     unknown: Mapping[str, Mapping[str, int]]
     buffers: int = 0
@@ -68,6 +71,8 @@ class ModuleFacts:
         ]
         if named:
             lines["where"] = "; ".join(named)
+            if not self.whole:
+                lines["where"] += "; what is not counted, such as masks, is that of this size"
         elif self.fixed:
             lines["where"] = "the numbers hold at this batch alone"
         if self.decided:
@@ -88,6 +93,7 @@ class ModuleFacts:
             ],
             "names": {name: size.formula for name, size in self.names.items()},
             "fixed": self.fixed,
+            "whole": self.whole,
             "decided": list(self.decided),
             "unknown": {kernel: dict(places) for kernel, places in self.unknown.items()},
             "buffers": self.buffers,
