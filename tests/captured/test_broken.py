@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import vitprof
 from vitprof.captured.kernels import is_known
@@ -174,3 +176,42 @@ def test_what_a_forward_prints_is_no_output(capsys: pytest.CaptureFixture[str]) 
     vitprof.macs(module, (2, 3), counters=OTHERS)
     vitprof.memory(module, (2, 3))
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("function", "shape", "torch_counts"),
+    [
+        (lambda _, x: F.scaled_dot_product_attention(x, x, x), (2, 3, 5, 4), 0),
+        (lambda _, x: F.scaled_dot_product_attention(x, x, x, dropout_p=0.5), (2, 3, 5, 4), 1),
+        (lambda _, x: F.scaled_dot_product_attention(x, x, x), (6, 5, 4), 1),
+    ],
+)
+def test_attention_that_a_cpu_takes_apart_is_counted(
+    function: Any, shape: tuple[int, ...], torch_counts: int
+) -> None:
+    report = vitprof.macs(Does(function), shape, device="cpu", counters=OTHERS)
+    assert report.total == 6 * 2 * 5 * 5 * 4
+    assert report.counters["torch"] == report.total * torch_counts
+    assert "UNEXPLAINED" not in str(report)
+
+
+def test_the_loss_of_an_output_whose_last_tensor_is_rows() -> None:
+    module = Does(lambda one, x: {"states": one.part(x), "pooled": x[:, 0]}, part=nn.Linear(3, 3))
+    assert vitprof.memory(module, (2, 5, 3)).peak
+    assert vitprof.memory(module, (1, 5, 3)).peak
+
+
+def test_what_a_forward_logs_is_no_output(caplog: pytest.LogCaptureFixture) -> None:
+    log = logging.getLogger("one of a library")
+
+    def forward(one: Any, x: Tensor) -> Tensor:
+        log.warning("here")
+        result: Tensor = one.part(x)
+        return result
+
+    module = Does(forward, part=nn.Linear(3, 3))
+    vitprof.macs(module, (2, 3), counters=["analytic"])
+    vitprof.memory(module, (2, 3))
+    assert not caplog.records
+    log.warning("it is on again")
+    assert caplog.records

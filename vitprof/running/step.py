@@ -152,7 +152,7 @@ class Step:
         first = floating[0]
         if isinstance(output, tuple) and not first.ndim:
             return first
-        if self.model.classifies:
+        if self.model.classifies and first.ndim == 2:
             return F.cross_entropy(first, self.labels)
         return first.mean()
 

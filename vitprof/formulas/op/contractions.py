@@ -136,12 +136,17 @@ class MatMul(Op):
 
 @dataclass(slots=True)
 class FusedAttention(Op):
-    """softmax(Q K^T / sqrt(d)) V in one kernel, which never writes the N x N matrix."""
+    """softmax(Q K^T / sqrt(d)) V in one kernel, which never writes the N x N matrix.
+
+    Attributes:
+        apart: True if a CPU takes it apart into products all the same, as with dropout.
+    """
 
     lead: Shape
     queries: Size
     keys: Size
     head_dim: Size
+    apart: bool = False
     work = Work.FUSED_ATTENTION
     contracts = True
 
