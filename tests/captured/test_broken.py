@@ -215,3 +215,16 @@ def test_what_a_forward_logs_is_no_output(caplog: pytest.LogCaptureFixture) -> N
     assert not caplog.records
     log.warning("it is on again")
     assert caplog.records
+
+
+def test_labels_that_a_loss_holds_are_refused() -> None:
+    labels = torch.zeros(4, dtype=torch.int64)
+    with pytest.raises(SpecError, match=r"or its loss holds .* within the loss"):
+        vitprof.memory(nn.Linear(3, 2), (4, 3), loss=lambda y: F.cross_entropy(y, labels))
+
+
+@pytest.mark.parametrize("command", [vitprof.sweep, vitprof.bench])
+def test_a_module_where_a_reference_is_needed_is_refused(command: Any) -> None:
+    words = "model is a name here, not of type Linear; give one, or the reference of a module in"
+    with pytest.raises(SpecError, match=words):
+        command(nn.Linear(3, 2), mixer="attn")

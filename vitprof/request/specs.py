@@ -100,7 +100,8 @@ def _given(
 
     if not isinstance(model, nn.Module):
         raise SpecError(
-            f"model is a name, a model or a torch.nn.Module, not of type {type(model).__name__}"
+            f"model is a name, a model or a torch.nn.Module, not of type {type(model).__name__}; "
+            "give one of them"
         )
     if "arg" in words:
         raise SpecError("arg is of a module that is named; a module that is given has its own")

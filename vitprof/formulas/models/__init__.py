@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vitprof.errors import unknown
+from vitprof.errors import SpecError, unknown
 from vitprof.formulas.model import Model
 from vitprof.formulas.models.classifier import Classifier
 from vitprof.formulas.models.encoder_layer import EncoderLayer
@@ -19,6 +19,11 @@ def find_model(name: str) -> type[Model]:
     Raises:
         SpecError: there is no model of this name.
     """
+    if not isinstance(name, str):
+        raise SpecError(
+            f"model is a name here, not of type {type(name).__name__}; give one, or the reference "
+            "of a module in modules, such as ['file.py:factory']"
+        )
     if name not in MODELS:
         raise unknown("model", name, MODELS)
     return MODELS[name]
