@@ -217,10 +217,20 @@ def test_what_a_forward_logs_is_no_output(caplog: pytest.LogCaptureFixture) -> N
     assert caplog.records
 
 
-def test_labels_that_a_loss_holds_are_refused() -> None:
+def test_a_loss_may_hold_labels() -> None:
     labels = torch.zeros(4, dtype=torch.int64)
-    with pytest.raises(SpecError, match=r"or its loss holds .* within the loss"):
-        vitprof.memory(nn.Linear(3, 2), (4, 3), loss=lambda y: F.cross_entropy(y, labels))
+    held = vitprof.memory(nn.Linear(3, 2), (4, 3), loss=lambda y: F.cross_entropy(y, labels))
+    usual = vitprof.memory(nn.Linear(3, 2), (4, 3))  # cross entropy against labels 0
+    assert held.phases == usual.phases
+    assert labels.equal(torch.zeros(4, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(("dtype", "size"), [(torch.bfloat16, 2), (torch.float32, 4)])
+def test_memory_is_in_the_dtype_of_the_module(dtype: torch.dtype, size: int) -> None:
+    module = nn.Linear(3, 2).to(dtype)
+    report = vitprof.memory(module, (4, 3))
+    assert report.peak.by_kind["parameters"] == (3 * 2 + 2) * size
+    assert vitprof.memory(module, (4, 3), dtype="fp32").workload["dtype"] == "fp32"
 
 
 @pytest.mark.parametrize("command", [vitprof.sweep, vitprof.bench])

@@ -126,7 +126,6 @@ def test_given_inputs_are_all_inputs() -> None:
     [
         "torchvision:fasterrcnn_mobilenet_v3_large_320_fpn",
         "torchvision:raft_small",
-        "transformers:DetrForObjectDetection",
         "transformers:Wav2Vec2Model",
     ],
 )

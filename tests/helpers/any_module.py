@@ -31,6 +31,10 @@ class AnyModule:
     classifies: bool = False
     on_meta: bool = True
 
+    @property
+    def variant(self) -> str:
+        return "a module"
+
     def build(self, *, device: str, dtype: torch.dtype) -> nn.Module:
         if not self.on_meta:
             return self.make().to(device, dtype)

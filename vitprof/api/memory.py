@@ -92,11 +92,13 @@ def memory(
     Raises:
         SpecError: a model, mixer or option is unknown, or a value is invalid.
     """
-    batched = workload is not None or "batch" in options
+    told = {*options} if workload is None else {"batch", "dtype"}
     workload = take_workload(workload, options)
     spec, given = subject(model, inputs, mixer=mixer, options=options)
-    if given is not None and not batched:
+    if given is not None and "batch" not in told:
         workload = replace(workload, batch=given)
+    if isinstance(spec, CapturedModel) and "dtype" not in told:
+        workload = replace(workload, dtype=spec.dtype or workload.dtype)
     budget = read_budget(memory, gpu, torch)
     platform = None if budget is None else budget.platform
     if platform is not None and workload.device == "cpu":
@@ -176,7 +178,8 @@ def _of_module(
     kept = {path: Size(size) for path, size in found.saved.items()}
     held: dict[tuple[str, str], int] = {}
     for one in found.held:
-        held[one.kind, one.at] = held.get((one.kind, one.at), 0) + one.bytes
+        at = one.at or "the module"
+        held[one.kind, at] = held.get((one.kind, at), 0) + one.bytes
     entries = [Entry(Size(size), kind, at) for (kind, at), size in held.items()]
     return Memory(
         spec=model.conditions(),

@@ -39,9 +39,8 @@ def explain(reference: str, error: Exception, doing: str = "forward") -> SpecErr
         )
     if "convert all Tensors to FakeTensors" in words:
         return SpecError(
-            f"{reference} or its loss holds tensors out of reach, as a scripted part does; give "
-            "the module before torch.jit.script, register them as parameters or buffers, or make "
-            "labels within the loss"
+            f"{reference} holds tensors out of reach, as a scripted part does; give the module "
+            "before torch.jit.script, or register them as parameters or buffers"
         )
     if "does not require grad and does not have a grad_fn" in words:
         return SpecError(

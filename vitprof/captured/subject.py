@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+_STEP_DTYPES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 _VARIABLES = {"image_size": ("H", "W", "S"), "tokens": ("N",)}  # of formulas, by option
 _DECLARED = {  # help, unit, maximum, end of a search for crossovers
     "image_size": ("height and width of the images", "pixels", 1_000_000, 4_096),
@@ -256,6 +257,13 @@ class CapturedModel:
             SpecError: it was given as it is, and has no name.
         """
         return self._sized.words()
+
+    @property
+    def dtype(self) -> str:
+        """Dtype of its first parameter, if a step can have it: fp32, bf16, fp16; else empty."""
+        floating = (one.dtype for one in self.module.parameters() if one.is_floating_point())
+        name = str(next(floating, "")).removeprefix("torch.")
+        return _STEP_DTYPES.get(name, "")
 
     def modules(self, saved: Mapping[str, int]) -> Layer:
         """Return the submodules as a tree; those that save different bytes are not folded."""

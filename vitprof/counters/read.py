@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # Limits above which a model is executed only with --force.
 RUN_MACS = 100_000_000_000
 RUN_BYTES = 512 * 2**20
+_LONGEST = 160  # letters of another program's message
 _CONVOLUTION = "a convolution cannot be traced without data"
 
 Inputs = tuple["tuple[Tensor, ...]", "Mapping[str, Tensor]"]  # in order, and by name
@@ -128,7 +129,8 @@ def _try(
 
 
 def _line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), "").rstrip(".")
+    line = next(iter(str(error).strip().splitlines()), "").rstrip(".")
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} ..."
 
 
 def _raises(error: Exception) -> str:

@@ -441,7 +441,7 @@ class Memory(Report):
     def _trace(self) -> str:
         if self.beside is None:
             if self.traced:
-                return "a real step on fake tensors, whose tensors all figures are"
+                return "all figures are those of a real step on fake tensors"
             return "none; --trace runs a real step on fake tensors"
         return self.beside.complaint or self.beside.sentence(self.phase)
 

@@ -120,7 +120,9 @@ def trace(
     around_it = quietly() if isinstance(model, CapturedModel) else nullcontext()
     usual = torch.inference_mode(mode=False), torch.enable_grad()
     try:
-        with around_it, usual[0], usual[1], FakeTensorMode(), ledger, paths.watched():
+        # A loss of one's own may hold labels.
+        fake = FakeTensorMode(allow_non_fake_inputs=loss is not None)
+        with around_it, usual[0], usual[1], fake, ledger, paths.watched():
             around = ledger.around if on_gpu else nullcontext
             step = Step(model, workload, device="cpu", around=around, loss=loss)
             paths.name(step.module)

@@ -24,6 +24,7 @@ from vitprof.captured.reference import Argument
 from vitprof.captured.source import BATCH_AXIS, Input
 from vitprof.errors import SpecError, listing, unknown
 
+_ANY_SIZE = 224  # of models that take images of any size
 TOKENS = 128  # of a text, or as many as the model takes
 _ATTENTION = "attn_implementation"  # a word with a slash would be code of a hub
 _KERNELS = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
@@ -248,7 +249,10 @@ def _images(config: Any) -> Input | None:
                 return image(channels, *size, name="pixel_values")
             axes = (BATCH_AXIS, whole(frames), whole(channels), *size)
             return Input(name="pixel_values", axes=axes)
-    return None
+    channels = getattr(config, "num_channels", None)
+    if channels is None or hasattr(config, "image_size"):
+        return None
+    return image(channels, _ANY_SIZE, _ANY_SIZE, name="pixel_values")
 
 
 def _text(config: Any) -> tuple[int | str, ...]:
