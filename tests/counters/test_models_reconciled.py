@@ -16,12 +16,13 @@ from vitprof.counters.reconcile import reconcile_macs
 SETTINGS = [Setting(), Setting(device="cpu", train=True, grad=True)]
 
 
-@pytest.mark.parametrize(("place", "variant"), list(enumerate(VARIANTS)), ids=str)
+# tests/formulas compares every variant with its module; a tool reads every other one.
+@pytest.mark.parametrize(("place", "variant"), list(enumerate(VARIANTS))[::2], ids=str)
 def test_every_reading_is_explained(place: int, variant: Variant) -> None:
     weighed = vitprof.params(spec(variant))
     check_adds_up(weighed)
     assert weighed.counters == dict.fromkeys(TOOLS, weighed.total)
-    for setting in SETTINGS if variant.model == "layer" else SETTINGS[place % 2 :][:1]:
+    for setting in SETTINGS if variant.model == "layer" else SETTINGS[place // 2 % 2 :][:1]:
         check_adds_up(macs(spec(variant), 3, setting))
 
 
