@@ -189,3 +189,11 @@ def test_what_no_tool_counts_may_come_and_go_with_the_size() -> None:
         assert counted == 3 * patches * (8 * 8 * 3 * 8 + 8 * 5)
         again = vitprof.macs(Masked(), (3, 3, side, side), counters=ANALYTIC)
         assert counted == again.total
+
+
+def test_a_given_module_is_built_for_real_with_zeros() -> None:
+    module = nn.Linear(3, 4)
+    built = CapturedModel(Given(module, (2, 3))).build(device="cpu", dtype=torch.float32)
+    assert [one.shape for one in built.parameters()] == [(4, 3), (4,)]
+    assert all(not one.any() and not one.is_meta for one in built.parameters())
+    assert module.weight.any()

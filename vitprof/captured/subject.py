@@ -134,8 +134,13 @@ class CapturedModel:
         }
         made = replace(self, sizes=tuple({**dict(self.sizes), **sizes}.items()))
         made.__dict__["template"] = self.template  # it depends on none of the sizes
-        made.__dict__["_trees"] = self._trees
+        made.__dict__["_origin"] = self._origin
         return made
+
+    @derived
+    def _origin(self) -> CapturedModel:
+        """The module at the sizes that it comes with."""
+        return self
 
     def scattered(self, option: str, tokens: int) -> CapturedModel:
         return self.placed({option: tokens})
@@ -277,34 +282,28 @@ class CapturedModel:
 
         if not self.sizes:
             return parameters(self.module)
-        points, trees = self._trees
-        found = parameters_at(trees, points, self.sizes_at(1)) if trees else None
+        points, trees = self._origin._trees
+        found = parameters_at(trees, points, self.sizes_at(1))
         return parameters(self.module) if found is None else found
 
     @derived
     def _trees(self) -> tuple[list[dict[str, int]], list[Layer]]:
         """The parameters at several sizes, if the module is built anew for a size."""
+        from vitprof.captured.parameters import parameters
         from vitprof.captured.probe import points_of
 
-        base = replace(self, sizes=())
         points = points_of(self.template.variables)
         far = points[-1]
         sides = [far.get(name, far.get("S", 0)) for name in ("H", "W")]
-        if not all(sides) or base.source.resized(*sides) is None:
-            return points, [base.parameters()] * len(points)
+        if not all(sides) or self.source.resized(*sides) is None:
+            return points, [parameters(self.module)] * len(points)
         trees = []
         for point in points:
             named = tuple((name, value) for name, value in point.items() if name != "B")
-            own = replace(base, sizes=named)
+            own = replace(self, sizes=named)
             own.__dict__["template"] = self.template
-            trees.append(own._built_parameters)
+            trees.append(parameters(own.module))
         return points, trees
-
-    @property
-    def _built_parameters(self) -> Layer:
-        from vitprof.captured.parameters import parameters
-
-        return parameters(self.module)
 
     @derived
     def module(self) -> nn.Module:
@@ -319,15 +318,18 @@ class CapturedModel:
     def build(self, *, device: str, dtype: torch.dtype) -> nn.Module:
         """Build the module on a device; on `meta`, or of fake tensors, it allocates nothing."""
         import torch
-        from torch._guards import detect_fake_mode
 
         from vitprof.captured.copies import copy_of
 
-        if device == "meta" or detect_fake_mode() is not None or _fake_mode_is_on():
-            made: nn.Module = copy_of(self.module, device=device, dtype=dtype)
+        made: nn.Module
+        if device == "meta" or _fake_mode_is_on():
+            made = copy_of(self.module, device=device, dtype=dtype)
             return made
         with torch.device(device):
-            return self._sized.build().to(device=device, dtype=dtype)
+            made = self._sized.build()
+        if any(one.is_meta for one in made.parameters()):  # a copy of a module that was given
+            made = copy_of(made, device=device, dtype=dtype, zeros=True)
+        return made.to(device=device, dtype=dtype)
 
     def inputs(self, batch: int, *, device: str, dtype: torch.dtype) -> tuple[Tensor, ...]:
         """Return zeros for the positional arguments."""
