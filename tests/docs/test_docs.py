@@ -52,7 +52,7 @@ def test_commands_print_what_is_shown(
 ) -> None:
     """Compare the output with the block; a line of dots is any number of lines."""
     for library in LIBRARIES:
-        if f"{library}:" in command and importlib.util.find_spec(library) is None:
+        if f"{library}:" in command + shown and importlib.util.find_spec(library) is None:
             pytest.skip(f"{library} is not installed")
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("COLUMNS", "80")
