@@ -96,6 +96,7 @@ def test_names_are_those_of_the_legend() -> None:
     report = vitprof.macs(module, (1, 3, 64, 64), counters=ANALYTIC)
     assert report.module is not None
     assert report.module.names == {}  # a linear layer over positions fixes the size
+    assert report.module.lines()["where"].endswith("for inputs of this size alone")
     rows = [
         node.item
         for node in CapturedModel(Given(module, (1, 3, 64, 64))).formula().walk(fold=True)

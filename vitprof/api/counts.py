@@ -182,6 +182,7 @@ def captured_facts(model: CapturedModel, tree: Layer, batch: int) -> ModuleFacts
         ),
         names=model.legend(batch),
         fixed=template.batch != 0,
+        only_batch=template.batch == 0 and not template.variables,
         whole=template.is_whole,
         decided=template.decided,
         unknown=tree.unknown(),

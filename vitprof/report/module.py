@@ -31,6 +31,7 @@ class ModuleFacts:
         varied: sizes that the formulas depend on, other than the batch.
         names: arithmetic of the names in formulas.
         fixed: True if the formulas hold at one batch alone.
+        only_batch: True if the formulas hold for any batch, but at no other size of the inputs.
         whole: True if the formulas at other sizes are of all work, False if not of work that is
             not counted.
         decided: places at which the forward pass asks for the truth of a tensor.
@@ -42,6 +43,7 @@ class ModuleFacts:
     varied: tuple[Varied, ...] = ()
     names: Mapping[str, Size]
     fixed: bool = False
+    only_batch: bool = False
     whole: bool = True
     decided: tuple[str, ...] = ()
     unknown: Mapping[str, Mapping[str, int]]
@@ -75,6 +77,8 @@ class ModuleFacts:
                 lines["where"] += "; what is not counted, such as masks, is that of this size"
         elif self.fixed:
             lines["where"] = "the numbers hold at this batch alone"
+        elif self.only_batch:
+            lines["where"] = "the formulas hold for any batch, and for inputs of this size alone"
         if self.decided:
             lines["decides"] = (
                 f"by values of its input ({', '.join(self.decided)}); either way the count is this"
@@ -93,6 +97,7 @@ class ModuleFacts:
             ],
             "names": {name: size.formula for name, size in self.names.items()},
             "fixed": self.fixed,
+            "only_batch": self.only_batch,
             "whole": self.whole,
             "decided": list(self.decided),
             "unknown": {kernel: dict(places) for kernel, places in self.unknown.items()},
