@@ -78,7 +78,7 @@ class Entered:
 
 @dataclass(slots=True)
 class Captured:
-    """What a forward pass did, in order.
+    """Calls of a forward pass, in order.
 
     Attributes:
         events: calls of functions and of modules, in order; a module's stands before what it did.

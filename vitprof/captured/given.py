@@ -23,7 +23,7 @@ _MAX_LENGTH = 1_000_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tensor:
-    """What is known of one tensor, before the batch is found among its lengths."""
+    """Facts on one tensor, before the batch is found among its lengths."""
 
     name: str
     shape: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""What a user writes of a module: its reference, its arguments and its inputs, as text."""
+"""Reference, arguments and inputs of a module, as a user writes them."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Piece:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What another capture of the same op has in common with it."""
+        """Facts that another capture of the same op has in common with it."""
         return (self.name, self.type, self.draft.key)
 
 
@@ -87,7 +87,7 @@ class Outputs:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What another capture of the same module has in common with it."""
+        """Facts that another capture of the same module has in common with it."""
         return (self.type, self.tensors, tuple(len(shape) for shape in self.shapes))
 
 

@@ -1,4 +1,4 @@
-"""What eager PyTorch does otherwise than on fake tensors: the departures of a trace, undone.
+"""Departures of eager PyTorch from fake tensors, undone in a trace.
 
 `vitprof.allocation.departures` names them. Fake tensors are a subclass, for which autograd's
 engine and some formulas of derivatives make new tensors where they else change one in place; and

@@ -33,7 +33,7 @@ def _unwatched(name: str) -> AbstractContextManager[None]:
 
 
 class Runnable(Protocol):
-    """What a step needs of a `vitprof.subject.Subject`."""
+    """Part of a `vitprof.subject.Subject` that a step needs."""
 
     @property
     def variant(self) -> str: ...
