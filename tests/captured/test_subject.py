@@ -198,3 +198,22 @@ def test_a_given_module_is_built_for_real_with_zeros() -> None:
     assert [one.shape for one in built.parameters()] == [(4, 3), (4,)]
     assert all(not one.any() and not one.is_meta for one in built.parameters())
     assert module.weight.any()
+
+
+def test_sizes_are_read_from_words_as_from_numbers() -> None:
+    """The command line gives words."""
+    words = {"module": "torchvision:resnet18", "image_size": "96", "measures": ["macs"]}
+    with pytest.raises(SpecError, match="nothing is swept"):
+        vitprof.sweep(**words)  # type: ignore[arg-type]
+    model = CapturedModel(Given(Masked(), (2, 3, 32, 32)))
+    assert model.at({"image_size": "64"}).values() == {"image_size": 64}
+    with pytest.raises(SpecError, match="image size x is not a whole number"):
+        model.at({"image_size": "x"})
+
+
+def test_a_module_where_a_model_or_a_workload_is_needed() -> None:
+    module: object = nn.Linear(8, 8)
+    with pytest.raises(SpecError, match="model a is of type Linear, not one made by specify"):
+        vitprof.compare(models={"a": module, "b": module})  # type: ignore[dict-item]
+    with pytest.raises(SpecError, match="a workload is a vitprof.Workload, not of type tuple"):
+        vitprof.sweep("layer", (1, 8), tokens=(4, 8))  # type: ignore[arg-type]

@@ -113,11 +113,12 @@ class CapturedModel:
         Raises:
             SpecError: its formulas do not hold at a size.
         """
-        for name, option in self.options().items():
-            if name in values:
-                assert isinstance(option, Whole)
-                option.read(name, values[name])
-        made = self.placed(values)
+        read = {
+            name: option.read(name, values[name])
+            for name, option in self.options().items()
+            if name in values
+        }
+        made = self.placed(read)
         for constraint in made.every_constraint():
             if not constraint.holds:
                 raise SpecError(constraint.sentence())

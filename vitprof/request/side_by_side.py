@@ -134,6 +134,12 @@ def lay_out(
         return {one.label: one.specify(own) for one in found}
     if model is not None or mixer is not None or mixers or presets or modules or options:
         raise SpecError("the models are already built; leave out model, mixers and options")
+    for name, one in models.items():
+        if not isinstance(one, Model | CapturedModel):
+            raise SpecError(
+                f"model {name} is of type {type(one).__name__}, not one made by specify; modules "
+                "are laid side by side by their references, modules=['timm:resnet18', ...]"
+            )
     return {**models}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from vitprof.errors import SpecError
 from vitprof.values.options import Constraint, Options, Whole, choice, flag, whole
 
 DTYPES = {"fp32": 4, "bf16": 2, "fp16": 2}  # name -> bytes of an element
@@ -130,6 +131,11 @@ def take_workload(
         SpecError: a value is not allowed.
     """
     if workload is not None:
+        if not isinstance(workload, Workload):  # a caller without types
+            raise SpecError(
+                f"a workload is a vitprof.Workload, not of type {type(workload).__name__}; a "
+                "module is named by its reference here, module='file.py:factory'"
+            )
         return workload
     names = [name for name in Workload.declared() if name in options and name not in without]
     own: dict[str, Any] = {name: options.pop(name) for name in names}
