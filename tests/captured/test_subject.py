@@ -215,5 +215,5 @@ def test_a_module_where_a_model_or_a_workload_is_needed() -> None:
     module: object = nn.Linear(8, 8)
     with pytest.raises(SpecError, match="model a is of type Linear, not one made by specify"):
         vitprof.compare(models={"a": module, "b": module})  # type: ignore[dict-item]
-    with pytest.raises(SpecError, match="a workload is a vitprof.Workload, not of type tuple"):
+    with pytest.raises(SpecError, match=r"a workload is a vitprof\.Workload, not of type tuple"):
         vitprof.sweep("layer", (1, 8), tokens=(4, 8))  # type: ignore[arg-type]
