@@ -34,8 +34,8 @@ def module_options() -> dict[str, Parameter]:
             list[str],
             "[NAME=]SHAPE[:DTYPE]",
             "tensor that the module is called with, such as 3x224x224 or tokens=50:int64, fp32 "
-            "unless said; the batch comes in front, or where B stands, and :fixed is without one; may "
-            "repeat",
+            "unless said; the batch comes in front, or where B stands, and :fixed is without one; "
+            "may repeat",
         ),
     }
 
