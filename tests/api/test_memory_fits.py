@@ -1,4 +1,4 @@
-"""Whether a step fits a budget, and what would make it fit."""
+"""Fit of a step in a budget, and the changes that would make it fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user writes of a module: references, arguments and inputs, and what is refused."""
+"""References, arguments and inputs of a module, as a user writes them, and those refused."""
 
 from __future__ import annotations
 
