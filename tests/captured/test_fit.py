@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from vitprof.captured.fit import Fitted, Point, fit
-from vitprof.captured.probe import Variable, _points
+from vitprof.captured.probe import _points
+from vitprof.captured.sizes import Variable
 from vitprof.values.size import Size
 
 Rule = Callable[[Point], int]

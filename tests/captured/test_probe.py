@@ -10,8 +10,10 @@ from torch import Tensor, nn
 import vitprof
 from vitprof.captured.given import Given
 from vitprof.captured.libraries import find_source
-from vitprof.captured.probe import Template, at_sizes, probe
+from vitprof.captured.probe import probe
+from vitprof.captured.sizes import at_sizes
 from vitprof.captured.source import Source
+from vitprof.captured.template import Template
 from vitprof.errors import SpecError
 from vitprof.formulas.layer import Measure
 

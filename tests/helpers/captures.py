@@ -10,8 +10,9 @@ from torch import nn
 from vitprof.captured.failures import explain
 from vitprof.captured.fit import BATCH
 from vitprof.captured.given import Given
-from vitprof.captured.probe import Template, _Probing
+from vitprof.captured.probe import _Probing
 from vitprof.captured.source import Source
+from vitprof.captured.template import Template
 from vitprof.counters import TOOLS
 from vitprof.counters.convention import Setting
 from vitprof.counters.reading import Reading

@@ -19,8 +19,8 @@ from typing import Any
 
 from captures import FUSED, captured, reads
 
+from vitprof.captured.calling import build_without_data
 from vitprof.captured.libraries import find_source
-from vitprof.captured.probe import build_without_data
 from vitprof.captured.source import Source
 
 PATH = Path(__file__).parents[1] / "data" / "timm" / "table.jsonl"

@@ -49,6 +49,11 @@ class Fitted:
         """Variables that it depends on."""
         return frozenset(variable for monomial, _ in self.terms for variable in monomial)
 
+    @property
+    def is_one(self) -> bool:
+        """True if it is the number 1."""
+        return self.terms == (((), Fraction(1)),)
+
     def without_batch(self) -> Fitted | None:
         """Return the polynomial that is multiplied by the batch; None if it is no such product."""
         if not self.terms or any(BATCH not in monomial for monomial, _ in self.terms):

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from vitprof.captured.calling import arguments, build_without_data, quietly
 from vitprof.captured.capture import Captured, capture
 from vitprof.captured.copies import copy_of
 from vitprof.captured.failures import explain
 from vitprof.captured.fit import BATCH, Fitted, fit
-from vitprof.captured.source import BATCH_AXIS, DTYPES, Input, Source, spell_input
+from vitprof.captured.sizes import Values, Variable, at_sizes
+from vitprof.captured.source import BATCH_AXIS, Input, Source
+from vitprof.captured.template import Template
 from vitprof.captured.tree import Outputs, Part, Piece, sketch
 from vitprof.errors import SpecError
-from vitprof.formulas.layer import Layer
-from vitprof.formulas.op import Shape
-from vitprof.values.size import Size
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,105 +28,6 @@ _IMAGE_STEPS = (16, 32, 14, 224, 64)
 _TOKEN_STEPS = (1, -1, 16, -16)
 _CALLS = 6_000  # that may be captured in vain before the sizes are left as they are
 _FAST = {"aten::_transformer_encoder_layer_fwd", "aten::_native_multi_head_attention"}
-Values = Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """A size of the inputs that can be varied.
-
-    Attributes:
-        name: `H`, `W`, or `S` of square images, or `N` of tokens.
-        value: its value as the module comes.
-        step: the formulas hold for this value plus any multiple of it.
-        places: numbers of inputs and axes that it is the length of.
-    """
-
-    name: str
-    value: int
-    step: int
-    places: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """Tree of a module with the closed form of each dimension.
-
-    Attributes:
-        root: the tree; without closed forms, its numbers hold for the given batch alone.
-        batch: the batch that it holds for; 0 if it holds for any.
-        variables: sizes that its formulas depend on, other than the batch.
-        names: name of each closed form that has one, `N`.
-        decided: places at which the forward pass asks for the truth of a tensor.
-        is_whole: True if the formulas at other sizes are of all work, False if only of what a
-            tool counts.
-    """
-
-    root: Part
-    batch: int
-    variables: tuple[Variable, ...] = ()
-    names: Mapping[Fitted, str] = field(default_factory=dict)
-    decided: tuple[str, ...] = ()
-    is_whole: bool = True
-
-    @property
-    def grows(self) -> bool:
-        """True if no dimension gets smaller with a size of the inputs."""
-        return all(
-            coefficient >= 0
-            for fitted in self._fits
-            for monomial, coefficient in fitted.terms
-            if monomial
-        )
-
-    def is_positive(self, values: Mapping[str, Any]) -> Any:
-        """Return True if all dimensions are positive at sizes, which may be arrays."""
-        sizes = {name: Size(value, name) for name, value in values.items()}
-        positive: Any = True
-        for fitted in self._fits:
-            if fitted.variables - {BATCH}:
-                positive = positive & (fitted.size(sizes).value > 0)
-        return positive
-
-    @property
-    def _fits(self) -> set[Fitted]:
-        return {fitted for piece in self.root.pieces() for shape in piece.fits for fitted in shape}
-
-    def layer(self, values: Mapping[str, Any]) -> Layer:
-        """Return the tree of ops at sizes, which may be arrays.
-
-        Args:
-            values: value of each variable, the batch `B` among them.
-        """
-        sizes = {name: Size(value, name) for name, value in values.items()}
-        known: dict[Fitted, Size] = {}
-
-        def size(fitted: Fitted) -> Size:
-            if fitted not in known:
-                known[fitted] = self._named(fitted, sizes)
-            return known[fitted]
-
-        def shapes(piece: Piece | Outputs) -> Sequence[Shape]:
-            if not piece.fits and piece.shapes:
-                return [tuple(Size(number) for number in shape) for shape in piece.shapes]
-            return [tuple(size(one) for one in shape) for shape in piece.fits]
-
-        return self.root.layer(shapes)
-
-    def _named(self, fitted: Fitted, sizes: Mapping[str, Size]) -> Size:
-        rest = fitted.without_batch()
-        if rest is not None:
-            return sizes[BATCH] * self._named(rest, sizes) if rest.terms != _ONE else sizes[BATCH]
-        made = fitted.size(sizes)
-        return made.named(self.names[fitted]) if fitted in self.names else made
-
-    def legend(self, values: Mapping[str, int]) -> dict[str, Size]:
-        """Return the arithmetic of each name at sizes."""
-        sizes = {name: Size(value, name) for name, value in values.items()}
-        return {name: fitted.size(sizes) for fitted, name in self.names.items()}
-
-
-_ONE = fit([1], [{BATCH: 1}]).terms  # type: ignore[union-attr]  # a number always fits
 
 
 def probe(source: Source, *, train: bool) -> Template:
@@ -401,26 +297,6 @@ class _Probing:
         return self._built[key]
 
 
-def at_sizes(source: Source, variables: Sequence[Variable], point: Values) -> Source:
-    """Return a source whose inputs have other sizes, rebuilt for them where that is needed."""
-    changed = {one.name for one in variables if point.get(one.name, one.value) != one.value}
-    if not changed:
-        return source
-    names = {one.name for one in variables}
-    if "H" in names:
-        source = source.resized(point["H"], point["W"]) or source
-    elif "S" in names:
-        source = source.resized(point["S"], point["S"]) or source
-    inputs = [list(one.axes) for one in source.inputs]
-    for one in variables:
-        for place, axis in one.places:
-            inputs[place][axis] = point.get(one.name, one.value)
-    axes = tuple(
-        replace(one, axes=tuple(own)) for one, own in zip(source.inputs, inputs, strict=True)
-    )
-    return _With(source, axes)
-
-
 def returns_rows(source: Source, *, train: bool) -> bool:
     """Return True if a module returns a row of numbers per image; False if it cannot be run."""
     found = _Probing(source, train=train).sketch({BATCH: _BATCHES[0]}, ())
@@ -429,89 +305,6 @@ def returns_rows(source: Source, *, train: bool) -> bool:
 
 def _key(source: Source) -> str:
     return str(sorted(source.conditions().items(), key=str))
-
-
-@dataclass(frozen=True)
-class _With:
-    """A source with other inputs."""
-
-    source: Source
-    inputs: tuple[Input, ...]
-
-    @property
-    def reference(self) -> str:
-        return self.source.reference
-
-    @property
-    def batch(self) -> int | None:
-        return self.source.batch
-
-    def conditions(self) -> Mapping[str, Any]:
-        return self.source.conditions()
-
-    def words(self) -> dict[str, object]:
-        return {**self.source.words(), "input": [spell_input(one) for one in self.inputs]}
-
-    def build(self) -> nn.Module:
-        return self.source.build()
-
-    def resized(self, height: int, width: int) -> Source | None:
-        return self.source.resized(height, width)
-
-
-@contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """Keep what a module's code, its library and torch print or log out of the output."""
-    logger = logging.getLogger("torch._subclasses.fake_tensor")
-    silenced, disabled = logger.disabled, logging.root.manager.disable
-    logger.disabled = True
-    try:
-        with (
-            warnings.catch_warnings(),
-            torch.inference_mode(mode=False),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            logging.disable()  # its handlers know the streams from before
-            yield
-    finally:
-        logger.disabled = silenced
-        logging.disable(disabled)
-
-
-def build_without_data(source: Source) -> nn.Module:
-    """Build a module on the meta device, or with its data where it cannot be built there."""
-    with torch.inference_mode(mode=False):
-        try:
-            with torch.device("meta"):
-                return source.build()
-        except SpecError:
-            return source.build()
-
-
-def arguments(
-    inputs: Sequence[Input], batch: int, *, device: str, dtype: torch.dtype | None = None
-) -> tuple[list[torch.Tensor], dict[str, torch.Tensor]]:
-    """Return tensors of zeros for the inputs of a module: positional ones, and those by name.
-
-    Args:
-        inputs: the inputs.
-        batch: length of the batch's axis.
-        device: device of the tensors.
-        dtype: dtype of inputs in floating point; None leaves each its own.
-    """
-    args, kwargs = [], {}
-    for one in inputs:
-        own = getattr(torch, DTYPES[one.dtype])
-        if dtype is not None and own.is_floating_point:
-            own = dtype
-        tensor = torch.zeros(one.shape(batch), dtype=own, device=device)
-        if one.name:
-            kwargs[one.name] = tensor
-        else:
-            args.append(tensor)
-    return args, kwargs
 
 
 def _is_image(one: Input) -> bool:

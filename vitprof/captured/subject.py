@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from vitprof.captured.sizes import Variable, at_sizes
 from vitprof.captured.source import Input, Source, spell_input
 from vitprof.errors import SpecError
 from vitprof.formulas.layer import Layer, Measure
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from vitprof.captured.probe import Template, Variable
+    from vitprof.captured.template import Template
     from vitprof.formulas.program import Program
     from vitprof.values.size import Size
 
@@ -227,8 +228,6 @@ class CapturedModel:
         """The source at these sizes."""
         if not self.sizes:
             return self.source
-        from vitprof.captured.probe import at_sizes
-
         return at_sizes(self.source, self.template.variables, dict(self.sizes))
 
     def program(self, batch: int = 1) -> Program:
@@ -309,8 +308,8 @@ class CapturedModel:
     @derived
     def module(self) -> nn.Module:
         """The module without data, on the meta device."""
+        from vitprof.captured.calling import build_without_data
         from vitprof.captured.copies import copy_of
-        from vitprof.captured.probe import build_without_data
 
         with _no_modes():  # it may be asked for within a trace
             made: nn.Module = copy_of(build_without_data(self._sized), device="meta")
@@ -345,7 +344,7 @@ class CapturedModel:
     def _arguments(
         self, inputs: Sequence[Input], batch: int, device: str, dtype: torch.dtype
     ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
-        from vitprof.captured.probe import arguments
+        from vitprof.captured.calling import arguments
 
         args, kwargs = arguments(inputs, batch, device=device, dtype=dtype)
         return tuple(args), kwargs

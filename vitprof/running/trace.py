@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from vitprof.allocation.timeline import KINDS, Peak
+from vitprof.captured.calling import quietly
 from vitprof.captured.failures import explain
-from vitprof.captured.probe import quietly
 from vitprof.captured.subject import CapturedModel
 from vitprof.errors import SpecError
 from vitprof.running.ledger import Ledger
