@@ -93,9 +93,9 @@ def position_lambda(mixer: LambdaLayer, place: tuple[int, int], copy: int) -> Te
     if isinstance(mixer.position_lambdas, nn.Conv3d):
         kernel = mixer.position_lambdas.weight
         reach = kernel.shape[2] // 2
-        if abs(place[0]) > reach:
+        if max(abs(place[0]), abs(place[1])) > reach:
             return torch.zeros(K, dtype=torch.float64)
-        return kernel[:, copy, place[0] + reach, reach, 0]
+        return kernel[:, copy, place[0] + reach, place[1] + reach, 0]
     rows, across = mixer.grid
     row, column = rows - 1 - place[0], across - 1 - place[1]
     return mixer.embeddings[row * (2 * across - 1) + column, :, copy]
@@ -103,10 +103,15 @@ def position_lambda(mixer: LambdaLayer, place: tuple[int, int], copy: int) -> Te
 
 @torch.no_grad()
 @pytest.mark.parametrize("intra_depth", [1, 2, 3])
-@pytest.mark.parametrize("positions", ["local", "global"])
-@pytest.mark.parametrize(("count", "grid"), GRIDS)
+@pytest.mark.parametrize(
+    ("positions", "count", "grid"),
+    [
+        *[(positions, *at) for positions in ("local", "global") for at in GRIDS],
+        *[("local-2d", count, grid) for count, grid in GRIDS if grid is not None],
+    ],
+)
 def test_lambda_applies_a_map_to_each_query(
-    count: int, grid: tuple[int, int] | None, positions: str, intra_depth: int
+    positions: str, count: int, grid: tuple[int, int] | None, intra_depth: int
 ) -> None:
     """Bello 2021, eqs. 1 to 3, with the intra-depth u that its pseudo-code sums over."""
     spec = LambdaSpec(key_depth=K, receptive_field=5, positions=positions, intra_depth=intra_depth)
@@ -115,7 +120,7 @@ def test_lambda_applies_a_map_to_each_query(
     bias = getattr(mixer.position_lambdas, "bias", None)
     keys, values = HEADS * K, HEADS * K + intra_depth * K
     # Local, the tokens are a column in every model.
-    across = grid[1] if grid is not None and positions == "global" else 1
+    across = grid[1] if grid is not None and positions != "local" else 1
     y = torch.empty_like(x)
     for b in range(B):
         q = normalised(mixer.norm_q, columns(mixer.qkv, x[b], 0, HEADS * K), 0)
@@ -223,6 +228,26 @@ def test_a_default_spells_no_copies() -> None:
     two = {path: op.macs.formula for path, op in ops(LambdaSpec(intra_depth=2), at).items()}
     assert two["content_lambda"] == "B × k × (N × u × v)"
     assert two["position_lambdas"] == "B × N × v × (r × r × u) × out"
+
+
+def test_a_local_lambda_on_a_grid_costs_what_it_costs_on_a_line() -> None:
+    at = sizes(15, (3, 5))
+    found = ops(LambdaSpec(positions="local-2d"), at)["position_lambdas"]
+    assert found.macs.formula == "B × rows × columns × v × (r × r) × out"
+    assert found.macs.value == B * 3 * 5 * V * (9 * 9) * 16
+    line = ops(LambdaSpec(), at)["position_lambdas"]
+    assert (line.macs.value, line.params.value) == (found.macs.value, found.params.value)
+
+
+def test_a_local_lambda_on_a_grid_is_refused_without_one() -> None:
+    with pytest.raises(
+        SpecError,
+        match=(
+            "^lambda with positions local-2d mixes neighbours on a grid, and there is none, because "
+            "the class token has no place on a grid; --pool mean leaves out the class token$"
+        ),
+    ):
+        specify("classifier", mixer="lambda", options={"positions": "local-2d"})
 
 
 # Linformer.
@@ -351,6 +376,7 @@ SPELLED: list[tuple[str, dict[str, object]]] = [
     ("lambda", {"intra_depth": 2}),
     ("lambda", {"intra_depth": 3, "positions": "global"}),
     ("lambda", {"positions": "global", "key_depth": 1}),
+    ("lambda", {"positions": "local-2d", "intra_depth": 2}),
     ("linformer", {"shared": True, "projection": 5}),
     ("linformer", {"projection": 11}),
 ]
@@ -361,8 +387,15 @@ WORKLOADS: list[dict[str, Any]] = [
     {"dtype": "bf16", "autocast": True, "inference": True},
 ]
 
-every_spelling = pytest.mark.parametrize(("mixer", "options"), SPELLED, ids=str)
-on_and_off_grid = pytest.mark.parametrize("count", [9, 7])
+on_and_off_grid = pytest.mark.parametrize(
+    ("count", "mixer", "options"),
+    [
+        (count, mixer, options)
+        for (mixer, options), count in product(SPELLED, (9, 7))
+        if count == 9 or options.get("positions") != "local-2d"
+    ],
+    ids=str,
+)
 
 
 def layer(count: int, mixer: str, options: dict[str, object]) -> Model:
@@ -372,7 +405,6 @@ def layer(count: int, mixer: str, options: dict[str, object]) -> Model:
 
 
 @pytest.mark.parametrize("device", ["meta", "cpu"])
-@every_spelling
 @on_and_off_grid
 def test_every_reading_is_explained(
     count: int, mixer: str, options: dict[str, object], device: str

@@ -73,6 +73,11 @@ class Mixer(Options):
         return self.on_grid
 
     @property
+    def neighbourly(self) -> str:
+        """Name of the mixer, with the option by which it needs a grid if it has one."""
+        return self.name
+
+    @property
     def divisor(self) -> int:
         """Number that has to divide the tokens; 1 if any number of tokens is possible."""
         return 1
@@ -83,7 +88,7 @@ class Mixer(Options):
             yield Constraint(
                 sizes.grid is not None,
                 lambda: (
-                    f"{self.name} mixes neighbours on a grid, and there is none, because "
+                    f"{self.neighbourly} mixes neighbours on a grid, and there is none, because "
                     f"{sizes.scattered}"
                 ),
             )

@@ -4,14 +4,17 @@
     Q, V = BN(Q), BN(V)
     L_content = softmax(K)^T V       k x v, summed over tokens and u, the softmax along tokens
     L_position[n]                    k x v for each token:
-        local    conv(V)             r x r neighbours, with a kernel for each of u
+        local    conv(V)             r x r neighbours on an N x 1 map, a kernel for each of u
+        local-2d conv(V)             r x r neighbours on the grid of the patches, likewise
         global   E[n]^T V            summed over tokens m and u, E[n, m] is u x k
     Y[n] = (L_content + L_position[n])^T q[n]   for each of h heads, joined to D
 
 With local positions, the N tokens form an N x 1 map in every model, since the kept tokens of
-a masked encoder form no grid; the r x r kernel keeps all its weights. With global positions, E
-is learned for each of (2 rows - 1)(2 columns - 1) relative positions on the grid, or on an
-N x 1 map if there is no grid. The intra-depth u is 1 by default.
+a masked encoder form no grid; the r x r kernel keeps all its weights. With `local-2d`, the
+paper's own form for images, they form rows and columns, so there has to be a grid; padding is
+counted, so both cost the same. With global positions, E is learned for each of
+(2 rows - 1)(2 columns - 1) relative positions on the grid, or on an N x 1 map if there is no
+grid. The intra-depth u is 1 by default.
 """
 
 from __future__ import annotations
@@ -42,13 +45,22 @@ class LambdaLayer(Mixer):
     )
     positions: str = choice(
         "local",
-        names=("local", "global"),
-        help="lambda: a convolution, or an embedding per relative position",
+        names=("local", "local-2d", "global"),
+        help="lambda: a convolution along the tokens, N x 1 in every model, one over rows and "
+        "columns of a grid, or an embedding per relative position",
     )
     intra_depth: int = whole(
         1, symbol="u", maximum=10_000, help="lambda: keys and values per token"
     )
     qkv_bias: bool = qkv_bias_option()
+
+    @property
+    def needs_grid(self) -> bool:
+        return self.positions == "local-2d"
+
+    @property
+    def neighbourly(self) -> str:
+        return f"lambda with positions {self.positions}"
 
     def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
         rows, columns = _map(sizes)
@@ -70,11 +82,15 @@ class LambdaLayer(Mixer):
         # Every head reads the same lambdas, so the heads are rows of one product.
         content_output = run.matmul("content_output", q.reshape(B, N * h, k), content)
         values = values.reshape(B, N, u, v)
+        r = self.size("receptive_field")
         if self.positions == "local":
-            r = self.size("receptive_field")
             values = values.transpose(1, 2).unsqueeze(3)
             position = run.conv("position_lambdas", values, k, (r, r, ONE)).squeeze(3)
             position = position.transpose(1, 2)
+        elif self.positions == "local-2d":
+            values = values.transpose(1, 2).unflatten(2, _map(sizes))
+            position = run.conv("position_lambdas", values, k, (r, r, ONE))
+            position = position.reshape(B, k, N, v).transpose(1, 2)
         else:
             # Every image reads the same embeddings, so the images are columns of one product.
             position = run.matmul(

@@ -60,6 +60,10 @@ class CrossCovarianceAttention(Mixer):
     def needs_grid(self) -> bool:
         return self.patch_interaction
 
+    @property
+    def neighbourly(self) -> str:
+        return "xca with patch interaction"
+
     def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
         arguments = super().arguments(sizes)
         if self.patch_interaction:

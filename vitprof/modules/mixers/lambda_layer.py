@@ -9,7 +9,7 @@ from vitprof.modules.matmul import MatMul
 
 
 class LambdaLayer(nn.Module):
-    """Lambda layer, with local positions on an N x 1 map of the tokens or global ones on a grid."""
+    """Lambda layer, with local positions on an N x 1 map or on a grid, or global positions."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class LambdaLayer(nn.Module):
         self.softmax = nn.Softmax(dim=1)
         self.content_lambda = MatMul()
         self.content_output = MatMul()
-        if positions == "local":
+        if positions in ("local", "local-2d"):
             self.position_lambdas: nn.Module = nn.Conv3d(
                 intra_depth,
                 key_depth,
@@ -68,6 +68,10 @@ class LambdaLayer(nn.Module):
         if self.positions == "local":
             v_BUN1V = v_BNUV.transpose(1, 2).unsqueeze(3)
             position_BKNV = self.position_lambdas(v_BUN1V).squeeze(3)
+            position_BNKV = position_BKNV.transpose(1, 2)
+        elif self.positions == "local-2d":
+            v_BURCV = v_BNUV.transpose(1, 2).unflatten(2, self.grid)
+            position_BKNV = self.position_lambdas(v_BURCV).flatten(2, 3)
             position_BNKV = position_BKNV.transpose(1, 2)
         else:
             # Every image reads the same embeddings, so the images are columns of one product.
