@@ -14,9 +14,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from vitprof.text import quoted, sentence
+
 
 class VitprofError(Exception):
-    """A refused request; the message gives the reason."""
+    """A refused request; the message gives the reason, in a line of bounded length."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(sentence(message))
 
 
 class SpecError(VitprofError, ValueError):
@@ -42,4 +47,4 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> SpecError:
     known = tuple(known)
     near = difflib.get_close_matches(name, known, n=1)
     guess = f"did you mean {near[0]}? " if near else ""
-    return SpecError(f"there is no {kind} {name!r}; {guess}known are {listing(known, 'and')}")
+    return SpecError(f"there is no {kind} {quoted(name)}; {guess}known are {listing(known, 'and')}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vitprof.captured.reference import read_input
 from vitprof.captured.source import BATCH_AXIS, DTYPES, Input
 from vitprof.errors import SpecError, listing
+from vitprof.text import quoted
 from vitprof.values.options import Value
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def _read(inputs: object) -> Iterator[_Tensor | Input]:
     if isinstance(inputs, Mapping):
         for name, value in inputs.items():
             if not (isinstance(name, str) and name.isidentifier()):
-                raise SpecError(f"input {name!r} is not a keyword of a module; {_FORMS}")
+                raise SpecError(f"input {quoted(name)} is not a keyword of a module; {_FORMS}")
             yield _one(name, value)
     elif isinstance(inputs, tuple | list) and not _is_shape(inputs):
         *several, last = inputs or [{}]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from vitprof.captured.source import BATCH_AXIS, DTYPES, FIXED, Input
 from vitprof.errors import SpecError, listing, unknown
+from vitprof.text import quoted
 
 Argument = int | float | str | bool | None | tuple["Argument", ...] | list["Argument"]
 
@@ -48,12 +49,16 @@ def read_reference(text: object) -> Reference:
         SpecError: it is no text of two parts.
     """
     if not isinstance(text, str):
-        raise SpecError(f"module is a reference in quotes, not {text!r}; give {listing(FORMS)}")
+        raise SpecError(
+            f"module is a reference in quotes, not {quoted(text)}; give {listing(FORMS)}"
+        )
     place, colon, name = text.strip().partition(":")
     if place not in LIBRARIES:
         place, colon, name = text.strip().rpartition(":")
     if not (place and colon and name):
-        raise SpecError(f"module {text!r} does not say where it comes from; give {listing(FORMS)}")
+        raise SpecError(
+            f"module {quoted(text)} does not say where it comes from; give {listing(FORMS)}"
+        )
     return Reference(place, name)
 
 
@@ -71,7 +76,7 @@ def read_arguments(words: Sequence[str]) -> dict[str, Argument]:
         key, equals, value = word.partition("=")
         key = key.strip()
         if not (equals and all(part.isidentifier() for part in key.split("."))):
-            raise SpecError(f"argument {word!r} is not KEY=VALUE; give one such as width=64")
+            raise SpecError(f"argument {quoted(word)} is not KEY=VALUE; give one such as width=64")
         if key in arguments:
             raise SpecError(f"argument {key} is given twice; give it once")
         arguments[key] = _value(word, value.strip())
@@ -80,7 +85,7 @@ def read_arguments(words: Sequence[str]) -> dict[str, Argument]:
 
 def _value(word: str, text: str, depth: int = 0) -> Argument:
     if depth > _MAX_DEPTH:
-        raise SpecError(f"argument {word[:40]!r} has too many brackets; give {_MAX_DEPTH} at most")
+        raise SpecError(f"argument {quoted(word)} has too many brackets; give {_MAX_DEPTH} at most")
     parts = list(_parts(word, text))
     if len(parts) > 1:
         kept = parts[:-1] if parts[-1] == "" else parts
@@ -126,7 +131,8 @@ def _parts(word: str, text: str) -> Iterator[str]:
 
 def _unbalanced(word: str) -> SpecError:
     return SpecError(
-        f"argument {word!r} has a bracket without its partner; close it, or put text in quotes"
+        f"argument {quoted(word)} has a bracket without its partner; close it, or put text in "
+        "quotes"
     )
 
 
@@ -171,8 +177,8 @@ def read_inputs(words: Sequence[str]) -> tuple[Input, ...]:
             raise SpecError(f"input {new.name} is given twice; give it once")
         if not new.name and inputs and inputs[-1].name:
             raise SpecError(
-                f"input {word!r} has no name and comes after {inputs[-1].name}, which has one; "
-                "give those without a name first"
+                f"input {quoted(word)} has no name and comes after {inputs[-1].name}, which has "
+                "one; give those without a name first"
             )
         inputs.append(new)
     return tuple(inputs)
@@ -188,22 +194,22 @@ def read_input(word: str) -> Input:
     """
     before, equals, rest = word.strip().rpartition("=")
     if equals and not before.isidentifier():
-        raise SpecError(f"input {word!r} has no name before =; give one such as mask=50:bool")
+        raise SpecError(f"input {quoted(word)} has no name before =; give one such as mask=50:bool")
     shape, *said = rest.split(":")
     fixed = FIXED in said
     dtypes = [name for name in said if name != FIXED]
     if len(dtypes) > 1:
-        raise SpecError(f"input {word!r} says too much after its shape; give one dtype")
+        raise SpecError(f"input {quoted(word)} says too much after its shape; give one dtype")
     if dtypes and dtypes[0] not in DTYPES:
         raise unknown("dtype", dtypes[0], DTYPES)
     axes = tuple(_axis(word, axis) for axis in shape.split("x")) if shape else ()
     if axes.count(BATCH_AXIS) > 1:
-        raise SpecError(f"input {word!r} has two batches; give B once at most")
+        raise SpecError(f"input {quoted(word)} has two batches; give B once at most")
     if fixed and BATCH_AXIS in axes:
-        raise SpecError(f"input {word!r} has a batch and is fixed; leave out one of them")
+        raise SpecError(f"input {quoted(word)} has a batch and is fixed; leave out one of them")
     if not fixed and BATCH_AXIS not in axes:
         if not axes:
-            raise SpecError(f"input {word!r} has no shape; {_SHAPE}")
+            raise SpecError(f"input {quoted(word)} has no shape; {_SHAPE}")
         axes = (BATCH_AXIS, *axes)
     return Input(name=before, axes=axes, dtype=dtypes[0] if dtypes else "fp32")
 
@@ -212,10 +218,10 @@ def _axis(word: str, axis: str) -> int | str:
     if axis == BATCH_AXIS:
         return axis
     if not (axis.isascii() and axis.isdecimal()) or len(axis) > 10:
-        raise SpecError(f"input {word!r} has no length {axis[:20]!r}; {_SHAPE}")
+        raise SpecError(f"input {quoted(word)} has no length {quoted(axis)}; {_SHAPE}")
     if not 1 <= int(axis) <= _MAX_LENGTH:
         raise SpecError(
-            f"input {word!r} has a length {axis} that is out of range; give a whole number from "
-            f"1 to {_MAX_LENGTH}"
+            f"input {quoted(word)} has a length {axis} that is out of range; give a whole number "
+            f"from 1 to {_MAX_LENGTH}"
         )
     return int(axis)

@@ -33,6 +33,7 @@ from vitprof.errors import SpecError, listing
 from vitprof.expectations.file import read_cases
 from vitprof.formulas.model import Model
 from vitprof.request.workload import Workload
+from vitprof.text import quoted
 
 EXAMPLE = "vitprof compare --model layer --mixers attn,lambda,linear --tokens 64"
 _COMPARISON, _CROSSOVERS = "Comparison", "Crossovers"
@@ -146,7 +147,7 @@ def _models(
     for case in read_cases(Path(specs), trusted=trusted):
         if case.name in models:
             raise SpecError(
-                f"two models of {specs} are called {case.name!r}; give them different names"
+                f"two models of {specs} are called {quoted(case.name)}; give them different names"
             )
         models[case.name] = case.spec
     return models

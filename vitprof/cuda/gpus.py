@@ -10,6 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from vitprof.errors import SpecError, listing, unknown
+from vitprof.text import quoted
 
 _GIB = 1024**3
 # Names that several GPUs share: a user who types one is asked to choose.
@@ -120,14 +121,14 @@ def find_gpu(name: str) -> Gpu:
         SpecError: no GPU has this name, or several do.
     """
     if not isinstance(name, str):
-        raise SpecError(f"gpu is a name in quotes, not {name!r}; vitprof gpus lists them")
+        raise SpecError(f"gpu is a name in quotes, not {quoted(name)}; vitprof gpus lists them")
     plain = _plain(name).removeprefix("nvidia")
     for known in gpus():
         if plain in map(_plain, (known.name, *known.names)):
             return known
     for several, choices in _AMBIGUOUS.items():
         if plain == several:
-            raise SpecError(f"{name!r} is the name of several GPUs; give {listing(choices)}")
+            raise SpecError(f"{quoted(name)} is the name of several GPUs; give {listing(choices)}")
     names = [known.names[-1] for known in gpus()]
     found = unknown("GPU", name.lower(), [one for known in gpus() for one in known.names])
     raise SpecError(f"{str(found).partition('known are')[0]}vitprof gpus lists {len(names)}")

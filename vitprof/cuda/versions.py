@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vitprof.errors import SpecError
+from vitprof.text import quoted
 
 Version = tuple[int, int]
 
@@ -17,7 +18,7 @@ def read_version(text: str) -> Version:
     """
     parts = text.partition("+")[0].split(".")
     if len(parts) < 2 or not all(part.isdecimal() for part in parts[:2]):
-        raise SpecError(f"torch {text!r} is no version; give one such as {spell(NEWEST)}")
+        raise SpecError(f"torch {quoted(text)} is no version; give one such as {spell(NEWEST)}")
     version = (int(parts[0]), int(parts[1]))
     if not OLDEST <= version <= NEWEST:
         raise SpecError(

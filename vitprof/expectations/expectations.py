@@ -11,6 +11,7 @@ from vitprof.errors import SpecError
 from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.op import Op
 from vitprof.formulas.totals import totals
+from vitprof.text import quoted
 from vitprof.values.arithmetic import derive
 
 
@@ -142,7 +143,7 @@ def find(known: Mapping[str, Known], measure: Measure, key: str) -> Known:
     near = get_close_matches(key, known, n=1)
     guess = f"did you mean {near[0]}? " if near else ""
     raise SpecError(
-        f"there is no total or layer {key!r} in the {measure.value} of this model; {guess}"
+        f"there is no total or layer {quoted(key)} in the {measure.value} of this model; {guess}"
         f"`vitprof {measure.value} --full` lists the layers"
     )
 

@@ -50,6 +50,7 @@ from vitprof.formulas.op import Op
 from vitprof.formulas.totals import HEADLINES, totals
 from vitprof.request.specs import described, subject
 from vitprof.request.workload import BATCH
+from vitprof.text import quoted
 from vitprof.values.arithmetic import derive
 from vitprof.values.options import Flag, plain
 
@@ -284,7 +285,7 @@ def _name(options: dict[str, object], key: str) -> str | None:
     value = options.pop(key, None)
     if value is None or isinstance(value, str):
         return value
-    raise SpecError(f"{key} is a name in quotes, not {value!r}")
+    raise SpecError(f"{key} is a name in quotes, not {quoted(value)}")
 
 
 def _known(key: str, keys: tuple[str, ...]) -> None:
@@ -295,7 +296,7 @@ def _known(key: str, keys: tuple[str, ...]) -> None:
 def _table(table: Mapping[str, object], key: str) -> Mapping[str, object]:
     value = table.get(key, {})
     if not isinstance(value, dict):
-        raise SpecError(f"{key} is a table of names and values, not {value!r}")
+        raise SpecError(f"{key} is a table of names and values, not {quoted(value)}")
     return value
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitprof.errors import SpecError, listing, unknown
 from vitprof.report.base import Report
+from vitprof.text import quoted
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -84,7 +85,7 @@ def find_format(name: str | None, file: str | None, known: tuple[Format, ...] = 
     suffixes = {ending: one for ending, one in _SUFFIXES.items() if one in known}
     if suffix not in suffixes:
         raise SpecError(
-            f"the suffix of the file name {file!r} is not that of a format; end it in "
+            f"the suffix of the file name {quoted(file)} is not that of a format; end it in "
             f"{listing(suffixes)}, or give --format"
         )
     return suffixes[suffix]

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from vitprof.errors import SpecError, listing
 from vitprof.published import mae, mlps, reports, trunks, vit
 from vitprof.published.preset import Preset
+from vitprof.text import quoted
 
 PRESETS: Mapping[str, Preset] = {
     preset.name: preset
@@ -25,5 +26,7 @@ def find_preset(name: str) -> Preset:
     if name not in PRESETS:
         near = get_close_matches(name, PRESETS, n=3)
         guess = f"did you mean {listing(near)}? " if near else ""
-        raise SpecError(f"there is no preset {name!r}; {guess}vitprof presets lists all of them")
+        raise SpecError(
+            f"there is no preset {quoted(name)}; {guess}vitprof presets lists all of them"
+        )
     return PRESETS[name]

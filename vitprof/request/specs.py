@@ -14,6 +14,7 @@ from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.mixers import MIXERS, find_mixer
 from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS, find_model
+from vitprof.text import quoted
 from vitprof.values.options import Options, label_of
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def _words(name: str, value: object) -> Sequence[str]:
         return [*_keyed(name, value)]
     if isinstance(value, Sequence) and all(isinstance(one, str) for one in value):
         return list(value)
-    raise SpecError(f"{name} is words in a list, such as ['width=64'], not {value!r}")
+    raise SpecError(f"{name} is words in a list, such as ['width=64'], not {quoted(value)}")
 
 
 def _keyed(name: str, table: Mapping[object, object], prefix: str = "") -> Iterator[str]:
@@ -132,7 +133,7 @@ def _keyed(name: str, table: Mapping[object, object], prefix: str = "") -> Itera
         else:
             raise SpecError(
                 f"{name} {prefix}{key} is a number, text, true, false or a list of them, not "
-                f"{value!r}"
+                f"{quoted(value)}"
             )
 
 
@@ -185,7 +186,7 @@ def _from_preset(
     from vitprof.published import find_preset
 
     if not isinstance(name, str):
-        raise SpecError(f"preset is a name in quotes, not {name!r}")
+        raise SpecError(f"preset is a name in quotes, not {quoted(name)}")
     preset = find_preset(name)
     if model not in (None, preset.model):
         raise SpecError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from vitprof.errors import SpecError, listing
+from vitprof.text import quoted
 
 
 def find_device(name: str) -> torch.device:
@@ -17,7 +18,7 @@ def find_device(name: str) -> torch.device:
     names = ["cpu", *(["cuda", *gpus] if gpus else [])]
     if name not in names:
         raise SpecError(
-            f"there is no device {name!r} here; PyTorch {torch.__version__} sees "
+            f"there is no device {quoted(name)} here; PyTorch {torch.__version__} sees "
             f"{listing(names, 'and')}"
         )
     return torch.device(name)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 
 from vitprof.errors import SpecError
+from vitprof.text import quoted
 
 _LARGEST = 10**30  # far above any count; a mistyped power could run for hours
 _ARITHMETIC = re.compile(r"[\d_+\-*/() ]+", re.ASCII)
@@ -34,7 +35,9 @@ def derive(value: object) -> int:
             raise SpecError("a count cannot have more than 30 digits; give a smaller whole number")
         return value
     if not isinstance(value, str):
-        raise SpecError(f"{value!r} is not a count; give a whole number or a derivation in quotes")
+        raise SpecError(
+            f"{quoted(value)} is not a count; give a whole number or a derivation in quotes"
+        )
     try:
         text = value.replace("×", "*").strip()
         if not _ARITHMETIC.fullmatch(text):
@@ -42,11 +45,7 @@ def derive(value: object) -> int:
         return _compute(ast.parse(text, mode="eval").body)
     except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError):
         rule = "give whole numbers with + - * // ** and parentheses"
-        raise SpecError(f"{_short(value)!r} is not a derivation; {rule}") from None
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 80 else f"{text[:77]}..."
+        raise SpecError(f"{quoted(value)} is not a derivation; {rule}") from None
 
 
 def _compute(node: ast.expr) -> int:

@@ -6,6 +6,7 @@ import re
 from fractions import Fraction
 
 from vitprof.errors import SpecError
+from vitprof.text import quoted
 
 _UNITS = {
     unit.lower(): base**power
@@ -33,15 +34,15 @@ def read_bytes(name: str, text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if match is None or match[2].lower() not in _UNITS or len(match[1]) > _MOST_DIGITS:
         raise SpecError(
-            f"{name} {text!r} is not a memory size; give bytes, or a number with "
+            f"{name} {quoted(text)} is not a memory size; give bytes, or a number with "
             "kiB, MiB, GiB or TiB (of 1,024) or kB, MB, GB or TB (of 1,000), such as 24GiB"
         )
     size = int(Fraction(match[1]) * _UNITS[match[2].lower()])
     if size < 1:
-        raise SpecError(f"{name} {text!r} is less than one byte; give one byte or more")
+        raise SpecError(f"{name} {quoted(text)} is less than one byte; give one byte or more")
     if not match[2] and size < _LEAST_WITHOUT_UNIT:
         raise SpecError(
-            f"{name} {text!r} is {size:,} bytes without a unit; give one, such as {text}GiB or "
-            f"{text}B"
+            f"{name} {quoted(text)} is {size:,} bytes without a unit; give one, such as {text}GiB "
+            f"or {text}B"
         )
     return size

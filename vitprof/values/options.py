@@ -7,7 +7,6 @@ the command line or a file, and provides the help of the command line.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
@@ -16,6 +15,8 @@ from math import gcd, isqrt
 from typing import Any, ClassVar, Self
 
 from vitprof.errors import SpecError, listing
+from vitprof.text import quoted, shown
+from vitprof.values.ratios import plain_ratio, read_ratio
 from vitprof.values.size import Size
 
 _HUGE_EXPONENT = re.compile(r"[eE][+-]?[\d_]{3}")
@@ -52,7 +53,7 @@ class Whole:
 
     def read(self, name: str, value: object) -> int:
         """Return `value` as an int, or raise SpecError."""
-        given = f"{label_of(name)} {_shown(value)}"
+        given = f"{label_of(name)} {shown(value)}"
         try:
             number = int(value) if isinstance(value, str) else value
         except ValueError:
@@ -109,7 +110,7 @@ class Choice:
     def read(self, name: str, value: object) -> str:
         """Return `value` if it is one of the names, or raise SpecError."""
         if value not in self.names:
-            raise SpecError(f"{label_of(name)} can be {listing(self.names)}, not {value!r}")
+            raise SpecError(f"{label_of(name)} can be {listing(self.names)}, not {quoted(value)}")
         return str(value)
 
     def bounds(self) -> str:
@@ -127,7 +128,7 @@ class Flag:
     def read(self, name: str, value: object) -> bool:
         """Return `value` if it is a bool, or raise SpecError."""
         if not isinstance(value, bool):
-            raise SpecError(f"{label_of(name)} is on or off (true or false), not {value!r}")
+            raise SpecError(f"{label_of(name)} is on or off (true or false), not {quoted(value)}")
         return value
 
     def bounds(self) -> str:
@@ -172,15 +173,6 @@ def flag(default: bool, *, help: str) -> Any:
 
 def _declare(default: object, option: Option) -> Any:
     return field(default=default, metadata={"option": option})
-
-
-def _shown(value: object) -> str:
-    """Return the value as short text; Python cannot print an int of thousands of digits."""
-    try:
-        text = str(value)
-    except ValueError:
-        return "of thousands of digits"
-    return (text if len(text) <= 60 else f"{text[:57]}...") or repr(text)
 
 
 def plain(value: Value | Plain) -> Plain:

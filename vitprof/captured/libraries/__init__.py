@@ -13,6 +13,7 @@ from vitprof.captured.libraries.transformers import Transformers
 from vitprof.captured.reference import LIBRARIES, read_arguments, read_inputs, read_reference
 from vitprof.captured.source import Source
 from vitprof.errors import SpecError, unknown
+from vitprof.text import quoted
 
 _LIBRARIES: dict[str, type[InLibrary]] = {
     "timm": Timm,
@@ -77,7 +78,7 @@ def find_names(pattern: str) -> list[tuple[str, str]]:
     matching = [name for name in names if fnmatchcase(name, wanted or "*")]
     if not matching:
         raise SpecError(
-            f"none of the {len(names):,} models of {place} matches {wanted!r}; give * for any "
-            f"text, as in '{place}:*'"
+            f"none of the {len(names):,} models of {place} matches {quoted(wanted)}; give * for "
+            f"any text, as in '{place}:*'"
         )
     return [(f"{place}:{name}", library.image_of(name)) for name in matching]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 from vitprof.captured.reference import Argument, show_arguments, spell_arguments
 from vitprof.captured.source import BATCH_AXIS, Input, spell_input
 from vitprof.errors import SpecError
+from vitprof.text import quoted
 from vitprof.values.options import Value
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ class InLibrary(Named):
         near = get_close_matches(self.name.casefold(), folded, n=1)
         guess = f"did you mean {folded[near[0]]}? " if near else ""
         return SpecError(
-            f"there is no {kind} {self.name!r} in {self.place} {version_of(self.place)}; "
+            f"there is no {kind} {quoted(self.name)} in {self.place} {version_of(self.place)}; "
             f"{guess}vitprof models '{self.place}:*' lists {len(names):,}"
         )
 
@@ -195,7 +196,7 @@ def whole(number: object) -> int:
         SpecError: it is none.
     """
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        raise SpecError(f"{number!r} is not a length; give a whole number from 1")
+        raise SpecError(f"{quoted(number)} is not a length; give a whole number from 1")
     return number
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from vitprof.captured.libraries.base import Named, attempt, on_path
 from vitprof.captured.reference import LIBRARIES
 from vitprof.errors import SpecError
+from vitprof.text import quoted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +46,8 @@ class Code(Named):
             near = get_close_matches(self.name, names, n=1)
             guess = f"did you mean {near[0]}? " if near else ""
             raise SpecError(
-                f"there is no {self.name!r} in {self.place}; {guess}give a function or class of "
-                "it that returns a torch.nn.Module"
+                f"there is no {quoted(self.name)} in {self.place}; {guess}give a function or class "
+                "of it that returns a torch.nn.Module"
             )
         factory = getattr(module, self.name)
         from torch import nn

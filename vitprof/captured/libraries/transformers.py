@@ -23,6 +23,7 @@ from vitprof.captured.libraries.base import (
 from vitprof.captured.reference import Argument
 from vitprof.captured.source import BATCH_AXIS, Input
 from vitprof.errors import SpecError, listing, unknown
+from vitprof.text import quoted
 
 _ANY_SIZE = 224  # of models that take images of any size
 TOKENS = 128  # of a text, or as many as the model takes
@@ -211,7 +212,7 @@ class Transformers(InLibrary):
         )
         for kernels in filter(None, _attention(config)):
             if kernels not in _KERNELS:
-                raise SpecError(f"{_ATTENTION} can be {listing(_KERNELS)}, not {kernels!r}")
+                raise SpecError(f"{_ATTENTION} can be {listing(_KERNELS)}, not {quoted(kernels)}")
         return config
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from vitprof.errors import SpecError, listing
 from vitprof.formats.drawing.curves import number_of_curves, option_along
 from vitprof.formats.drawing.page import page
+from vitprof.text import quoted
 from vitprof.values.options import Plain, label_of
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def find_picture(file: str, axes: Mapping[str, Sequence[Plain]], curves: int) ->
     if suffix not in tuple(Picture):
         known = listing(f".{picture}" for picture in Picture)
         raise SpecError(
-            f"the suffix of the file name {file!r} is not that of a figure; end it in {known}"
+            f"the suffix of the file name {quoted(file)} is not that of a figure; end it in {known}"
         )
     option, many = option_along(axes), number_of_curves(axes, curves)
     if many > MOST_CURVES or many > MOST_VARIANTS * curves:
