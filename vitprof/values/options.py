@@ -83,7 +83,7 @@ class Ratio:
 
     def read(self, name: str, value: object) -> Fraction:
         """Return `value` as the exact fraction of its decimal notation, or raise SpecError."""
-        given = f"{label_of(name)} {_shown(value)}"
+        given = f"{label_of(name)} {shown(value)}"
         try:
             text = str(value)
             # Fraction would compute a power with so many digits for hours; `below` is refused.
