@@ -16,7 +16,6 @@ from typing import Any, ClassVar, Self
 
 from vitprof.errors import SpecError, listing
 from vitprof.text import quoted, shown
-from vitprof.values.ratios import plain_ratio, read_ratio
 from vitprof.values.size import Size
 
 _HUGE_EXPONENT = re.compile(r"[eE][+-]?[\d_]{3}")
