@@ -7,6 +7,7 @@ the command line or a file, and provides the help of the command line.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
