@@ -168,7 +168,7 @@ def test_no_empty_line_ends_a_paragraph_of_latex(capsys: Capture, write: Write) 
     file = write(f'{LAYER}name = "two\\n\\nlines"\nmax_macs = 99_999\n')
     code, out, err = checked(capsys, file, "--format=latex")
     assert (code, err) == (0, "")
-    assert "\n\\paragraph{two  lines}\n" in out
+    assert "\n\\paragraph{two\\textbackslash{}n\\textbackslash{}nlines}\n" in out
 
 
 def test_csv(capsys: Capture, write: Write) -> None:

@@ -23,6 +23,7 @@ one_thread = threads.one_thread
 def test_csv_is_the_frame(name: str) -> None:
     report = report_of(name)
     text, frame, records = report.to_csv(), report.to_frame(), report.records()
+    text = text.replace(",'+1 UNEXPLAINED", ",+1 UNEXPLAINED")  # else it would be a formula
     header, *rows = csv.reader(StringIO(text), strict=True)
     assert tuple(header) == records.columns
     assert len(set(header)) == len(header)

@@ -17,10 +17,12 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from vitprof.cli.exits import BAD_REQUEST, INTERRUPTED
-from vitprof.cli.output import ClosedStdoutError, emit
 from vitprof.cli.plugins import load_mixers
+from vitprof.cli.streams import complain, emit, open_streams
 from vitprof.docstrings import docstring
 from vitprof.errors import VitprofError, unknown
+from vitprof.formats import given_columns
+from vitprof.text import visible
 from vitprof.version import __version__
 
 COMMANDS = (
@@ -28,6 +30,7 @@ COMMANDS = (
     "macs",
     "memory",
     "compare",
+    "match",
     "sweep",
     "bench",
     "batch-size",
@@ -56,10 +59,19 @@ class Commands(TyperGroup):
         app.command(cmd_name, help=docstring(called), epilog=example)(called)
         command = typer.main.get_command(app)
         assert isinstance(command, TyperCommand)
+        for option in command.params:
+            _take_as_text(option)
         return command
 
 
 app = typer.Typer(cls=Commands, rich_markup_mode="rich", pretty_exceptions_enable=False)
+
+
+def _take_as_text(option: Any) -> None:
+    """Keep help, which may be of a mixer of another package, from being read as rich's markup."""
+    from rich.markup import escape
+
+    option.help = escape(visible(option.help or ""))
 
 
 def _print_version(wanted: bool) -> None:
@@ -85,43 +97,41 @@ def vitprof(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line and exit with its code."""
+    open_streams()
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+    _read_columns()
     try:
         load_mixers(arguments)
         code = app(args=list(arguments) or ["--help"], standalone_mode=False)
         sys.stdout.flush()
     except VitprofError as error:
-        _say(str(error))
+        complain(str(error))
         return BAD_REQUEST
     except TyperException as error:
-        _say(error.format_message())
+        complain(error.format_message())
         return BAD_REQUEST
     except (KeyboardInterrupt, typer.Abort):  # outside a command
-        _say("interrupted")
+        complain("interrupted")
         return INTERRUPTED
-    except (ClosedStdoutError, BrokenPipeError):
-        _drop_stdout()
-        return 0
-    except OSError as error:
-        _drop_stdout()
-        _say(f"cannot write to stdout: {(error.strerror or str(error)).lower()}")
+    except OSError as error:  # of a file or a process of which no command has a better sentence
+        what = f" {error.filename}" if error.filename else ""
+        reason = (error.strerror or str(error)).lower()
+        complain(f"the operating system refuses{what}: {reason}")
         return BAD_REQUEST
     if code == INTERRUPTED:  # Typer's return value for a KeyboardInterrupt within a command
-        _say("interrupted")
+        complain("interrupted")
     return code if isinstance(code, int) else 0
 
 
-def _drop_stdout() -> None:
-    """Discard the buffer of stdout, which Python would else flush again at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _say(sentence: str) -> None:
-    sys.stderr.write(f"vitprof: {' '.join(sentence.split())}\n")
+def _read_columns() -> None:
+    """Have rich, which prints help, take COLUMNS as vitprof does: in 0 it would print nothing."""
+    if "COLUMNS" in os.environ:
+        width = given_columns()
+        if width is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = str(width)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ from vitprof.cli.exits import INTERRUPTED, UNMET
 from vitprof.cli.measuring import MemoryBudget, takes_memory_budget
 from vitprof.cli.options import Words, takes_destination, takes_request
 from vitprof.cli.output import Destination, progress
+from vitprof.cli.streams import tell
 from vitprof.cli.workload_options import takes_workload
 from vitprof.measuring.search import MAX_BATCH, START, Trial
 from vitprof.report.batch_size import TriedBatch
@@ -121,10 +121,10 @@ def batch_size(
     interrupted = False
     if isinstance(report, TriedBatch):
         found, interrupted = report.batch or "none", report.interrupted
-        sys.stderr.write(f"\n=> batch_size = {found}\n")
+        tell("")
+        tell(f"=> batch_size = {found}")
     to.show(report, unmet=INTERRUPTED if interrupted else UNMET)
 
 
 def _log(trial: Trial) -> None:
-    sys.stderr.write(f"{trial.line}\n")
-    sys.stderr.flush()
+    tell(trial.line)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ import typer
 from vitprof.api.check import check as run_check
 from vitprof.cli.options import Words, takes_destination, takes_request
 from vitprof.cli.output import Destination, progress, write
+from vitprof.cli.streams import tell
 from vitprof.errors import OutputError, SpecError
 from vitprof.expectations.file import first_cases
 from vitprof.formats import ANY, Format
@@ -76,5 +76,6 @@ def check(
     with progress() as say:
         report = run_check(path, trust=trust, say=say)
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        sys.stderr.writelines(f"{line}\n" for line in workflow_commands(report))
+        for line in workflow_commands(report):
+            tell(line)
     to.show(report.only_failures() if summary else report)

@@ -14,10 +14,20 @@ from tempfile import NamedTemporaryFile
 import typer
 
 from vitprof.cli.exits import UNMET
+from vitprof.cli.streams import complain, emit
 from vitprof.errors import OutputError, SpecError
-from vitprof.formats import ANY, Format, columns, find_format, plain, render
+from vitprof.formats import (
+    ANY,
+    Format,
+    columns,
+    find_format,
+    plain,
+    render,
+    show_on_terminal,
+)
 from vitprof.progress import Say
 from vitprof.report.base import Report
+from vitprof.text import visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +60,10 @@ class Destination:
         else:
             content = render(report, self.format)
             assert isinstance(content, str)
-            emit(content)
+            emit(content, "utf-8")
         if report.complaint:
             if self.path is not None or not self.format.for_people:
-                sys.stderr.write(f"vitprof: {report.complaint}\n")
+                complain(report.complaint)
             raise typer.Exit(unmet)
 
     def write(self, report: Report) -> None:
@@ -101,29 +111,11 @@ def destination(
 
 def print_table(report: Report) -> None:
     """Print a report, wrapped to the terminal or COLUMNS; to a pipe without a limit."""
-    if sys.stdout.isatty():
-        from rich.console import Console
-
-        Console().print(report)
-        return
-    emit(plain(report, columns()))
-
-
-class ClosedStdoutError(Exception):
-    """The reader of stdout closed it, as `head` does."""
-
-
-def emit(text: str) -> None:
-    """Write text to stdout and flush it.
-
-    Raises:
-        ClosedStdoutError: the reader closed stdout.
-    """
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise ClosedStdoutError from None
+    width = columns()
+    if width is not None and sys.stdout.isatty():
+        show_on_terminal(report, width)
+    else:
+        emit(plain(report, width))
 
 
 @contextmanager
@@ -133,9 +125,10 @@ def progress() -> Iterator[Say]:
         yield lambda message: None
         return
     from rich.console import Console
+    from rich.text import Text
 
     with Console(stderr=True).status("starting") as status:
-        yield lambda message: status.update(message)
+        yield lambda message: status.update(Text(visible(message)))
 
 
 def write(path: Path, content: str | bytes) -> None:

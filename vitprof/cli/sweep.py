@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -32,6 +31,7 @@ from vitprof.cli.options import (
     takes_request,
 )
 from vitprof.cli.output import Destination, destination, progress, write
+from vitprof.cli.streams import complain
 from vitprof.cli.workload_options import takes_workload
 from vitprof.errors import OutputError, SpecError
 from vitprof.formats import Format
@@ -190,6 +190,4 @@ def _kept(to: Destination, *, measure: bool, resume: bool) -> Sweep | None:
 def _tell_interrupted(result: Sweep, to: Destination) -> None:
     where = "" if to.path is None or not result.points else f" and saved in {to.path}"
     on = "; add --resume to continue" if where and to.format is Format.JSON else ""
-    sys.stderr.write(
-        f"vitprof: {len(result.points):,} of {result.size:,} points are measured{where}{on}\n"
-    )
+    complain(f"{len(result.points):,} of {result.size:,} points are measured{where}{on}")

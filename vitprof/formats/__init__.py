@@ -6,6 +6,7 @@ Reports do not depend on the formats: this module sets the renderers of `Report`
 from __future__ import annotations
 
 import os
+import re
 import sys
 from enum import StrEnum
 from importlib import import_module
@@ -61,6 +62,7 @@ _RENDERERS = {
     Format.PARQUET: "parquet:render_parquet",
     Format.JUNIT: "junit:render_junit",
 }
+LEAST_COLUMNS, _MOST_COLUMNS = 30, 10_000
 ANY = tuple(one for one in Format if one is not Format.JUNIT)  # formats of every command
 
 
@@ -100,18 +102,35 @@ def render(report: Report, format: Format) -> str | bytes:
 def columns() -> int | None:
     """Return the width of the terminal; None, which is no limit, if stdout is not a terminal.
 
-    The environment variable COLUMNS sets it in either case.
+    The environment variable COLUMNS sets it in either case. No terminal is taken to be narrower
+    than 30 characters.
     """
+    given = given_columns()
+    if given is None and sys.stdout.isatty():
+        given = min(max(LEAST_COLUMNS, get_terminal_size().columns), _MOST_COLUMNS)
+    return given
+
+
+def given_columns() -> int | None:
+    """Return the width in the environment variable COLUMNS; None if it holds none."""
     given = os.environ.get("COLUMNS", "")
-    if given.isdecimal() and int(given):
-        return int(given)
-    return get_terminal_size().columns if sys.stdout.isatty() else None
+    if not re.fullmatch("[0-9]{1,9}", given, re.ASCII) or not int(given):
+        return None
+    return min(max(LEAST_COLUMNS, int(given)), _MOST_COLUMNS)
 
 
 def plain(report: Report, width: int | None) -> str:
-    """Return the report as plain text of at most `width` characters; None for no limit."""
+    """Return the report as plain text of `width` characters, or of no limit if that is None.
+
+    A line is longer if it would else cut a figure.
+    """
     text: str = _load("table:plain")(report, width)
     return text
+
+
+def show_on_terminal(report: Report, width: int) -> None:
+    """Print the report to a terminal of `width` characters, in its colours."""
+    _load("table:show_on_terminal")(report, width)
 
 
 def _load(reference: str) -> Any:

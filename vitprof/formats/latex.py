@@ -16,7 +16,7 @@ _SIGNS = {
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
     **{"×": r"$\times$", "−": "$-$", "√": r"$\sqrt{}$", "≥": r"$\geq$", "²": "$^2$", "³": "$^3$"},
     **{"⌈": r"$\lceil$", "⌉": r"$\rceil$", "⌊": r"$\lfloor$", "⌋": r"$\rfloor$", "µ": r"$\mu$"},
-    **{"\n": " ", "<": "$<$", ">": "$>$", "|": "$|$", "φ": r"$\varphi$"},
+    **{"<": "$<$", ">": "$>$", "|": "$|$", "φ": r"$\varphi$"},
 }
 
 
@@ -40,7 +40,8 @@ class _Latex(Markup):
         return words
 
     def preformatted(self, words: str) -> str:
-        return "\n".join([r"\begin{verbatim}", words, r"\end{verbatim}"])
+        inside = words.replace(r"\end{verbatim}", r"\end {verbatim}")
+        return "\n".join([r"\begin{verbatim}", inside, r"\end{verbatim}"])
 
     def table(self, table: Table) -> Iterator[str]:
         if table.title:
@@ -70,4 +71,5 @@ class _Latex(Markup):
 
 
 def _line(cells: Iterable[str]) -> str:
-    return f"{' & '.join(cells)} \\\\"
+    line = f"{' & '.join(cells)} \\\\"
+    return f"{{}}{line}" if line[0] in "[*" else line  # else the row before takes it for its own

@@ -13,7 +13,12 @@ from vitprof.report.base import Report
 from vitprof.report.document import Charts, Kind, Label, Table
 from vitprof.values.size import Size
 
-_SIGNS = re.compile(r"[\\`*\[\]<|]|(?<!\w)_|_(?!\w)")
+# What Markdown takes for markup: signs, those of a word's edge, entities, and what begins a line.
+_SIGNS = re.compile(
+    r"[\\`*\[\]<|$]|(?<!\w)_|_(?!\w)|~(?!\s)|(?<!\s)~|&(?=#?\w+;)|^(?:#(?=[#\s])|>|[+-](?=\s))"
+)
+_NUMBERED = re.compile(r"^(\d+)([.)])(?=\s)")
+_FENCE = re.compile("```+")
 
 
 def render_markdown(report: Report) -> str:
@@ -23,7 +28,7 @@ def render_markdown(report: Report) -> str:
 
 class _Markdown(Markup):
     def escape(self, words: str) -> str:
-        return _SIGNS.sub(r"\\\g<0>", words).replace("\n", " ")
+        return _NUMBERED.sub(r"\1\\\2", _SIGNS.sub(r"\\\g<0>", words))
 
     def strong(self, words: str) -> str:
         return f"**{words}**"
@@ -35,7 +40,8 @@ class _Markdown(Markup):
         return words
 
     def preformatted(self, words: str) -> str:
-        return f"```text\n{words.rstrip()}\n```"
+        fence = "`" * max((len(found) + 1 for found in _FENCE.findall(words)), default=3)
+        return f"{fence}text\n{words.rstrip()}\n{fence}"
 
     def table(self, table: Table) -> Iterator[str]:
         if table.title:

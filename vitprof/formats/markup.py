@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 
 from vitprof.formats.cells import text
+from vitprof.formats.visible import visible_document
 from vitprof.report.base import Report
 from vitprof.report.document import (
     Cell,
@@ -30,7 +31,7 @@ class Markup(ABC):
 
     def parts(self, report: Report) -> list[str]:
         """Return the elements of a report's document, each in the language."""
-        return [part for element in report.document() for part in self._written(element)]
+        return [part for element in visible_document(report) for part in self._written(element)]
 
     def _written(self, element: Element) -> Iterator[str]:
         if isinstance(element, Heading):

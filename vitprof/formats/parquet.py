@@ -25,7 +25,7 @@ def render_parquet(report: Report) -> bytes:
     table = pa.table(
         {name: _array(cells) for name, cells in zip(records.columns, columns, strict=True)}
     )
-    about = json.dumps(json.loads(render_json(report)), ensure_ascii=False)
+    about = json.dumps(json.loads(render_json(report)))
     sink = pa.BufferOutputStream()
     parquet.write_table(table.replace_schema_metadata({"vitprof": about}), sink)
     data: bytes = sink.getvalue().to_pybytes()
@@ -42,4 +42,9 @@ def _array(cells: tuple[Any, ...]) -> Any:
         return pa.array(cells, pa.int64() if small else pa.decimal256(_DIGITS, 0))
     if given <= {int, float}:
         return pa.array(cells, pa.float64())
-    return pa.array([None if cell is None else str(cell) for cell in cells], pa.string())
+    return pa.array([None if cell is None else _text(cell) for cell in cells], pa.string())
+
+
+def _text(cell: object) -> str:
+    """Return a cell as text; half a surrogate pair, which UTF-8 lacks, is escaped."""
+    return str(cell).encode(errors="backslashreplace").decode()

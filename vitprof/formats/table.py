@@ -1,4 +1,7 @@
-"""Write a document as text for a terminal of any width, without cutting names or numbers."""
+"""Write a document as text for a terminal of any width, without cutting numbers.
+
+If a figure alone is wider than the terminal, so is its table.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from vitprof.formats.cells import text
 from vitprof.formats.charts import drawn
+from vitprof.formats.visible import visible_document
 from vitprof.report.base import Report
 from vitprof.report.document import (
     EVERY,
@@ -32,6 +38,7 @@ from vitprof.report.document import (
 _FORMULA_WIDTH = 38  # a longer formula is wrapped before the table is split
 _NARROW_WIDTH = 12  # to which text is wrapped before the table is split
 _FOLDED_WIDTH = 6  # to which names are wrapped before they are left out
+_FACT_WIDTH = 24  # of the text beside the name of a fact
 _ANY_WIDTH = 10_000
 _WHOLE = (Kind.NAME, Kind.NUMBER)  # never wrapped
 _FILE_WIDTH = 160
@@ -43,16 +50,28 @@ def render_table(report: Report) -> str:
 
 
 def plain(report: Report, width: int | None) -> str:
-    """Return the document as plain text of at most `width` characters; None for no limit."""
+    """Return the document as plain text of `width` characters, or of no limit if that is None."""
     stream = StringIO()
-    console = Console(file=stream, width=_ANY_WIDTH if width is None else width, color_system=None)
+    wide = _ANY_WIDTH if width is None else _wide_enough(report, width)
+    console = Console(file=stream, width=wide, color_system=None)
     console.print(report)
     return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
 
 
+def show_on_terminal(report: Report, width: int) -> None:
+    """Print the document to a terminal of `width` characters, in its colours."""
+    Console(width=_wide_enough(report, width)).print(report)
+
+
+def _wide_enough(report: Report, width: int) -> int:
+    """Return `width`, or that of the widest figure if it is more."""
+    tables = (element for element in report.document() if isinstance(element, Table))
+    return max([width, *(_Shape(table, width).needed for table in tables)])
+
+
 def show(report: Report, console: Console, options: ConsoleOptions) -> RenderResult:
     """Yield the rich renderables of a report."""
-    elements = report.document()
+    elements = visible_document(report)
     for place, element in enumerate(elements):
         if place and not _goes_on(elements[place - 1], element):
             yield ""
@@ -72,7 +91,7 @@ def _show(element: Element, console: Console, options: ConsoleOptions) -> Iterat
     elif isinstance(element, Table):
         yield from _tables(element, options)
     elif isinstance(element, Facts):
-        yield _grid(element)
+        yield from _facts(element, options.max_width)
     elif isinstance(element, Sentence):
         styles = {"bold": element.strong, "red": element.alarm, "dim": element.faint}
         yield Text(element.text, style=" ".join(name for name, on in styles.items() if on))
@@ -84,14 +103,19 @@ def _show(element: Element, console: Console, options: ConsoleOptions) -> Iterat
         yield from (Text.from_ansi(chart) for chart in drawn(element, width, colour=colour))
 
 
-def _grid(facts: Facts) -> RichTable:
-    """Return a grid with a row per name; the text wraps."""
+def _facts(facts: Facts, width: int) -> Iterator[RenderableType]:
+    """Yield a grid with a row per name, whose text wraps; or each text below its name."""
+    if width - max(map(cell_len, facts.lines), default=0) < _FACT_WIDTH:
+        for name, line in facts.lines.items():
+            yield Text(name, style="dim")
+            yield Padding(Text(line, overflow="fold"), (0, 0, 0, 2))
+        return
     table = RichTable.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for name, line in facts.lines.items():
         table.add_row(Text(name), Text(line))
-    return table
+    yield table
 
 
 def _paragraphs(words: str) -> Iterator[RenderableType]:
@@ -134,8 +158,8 @@ class _Shape:
         for place, column in enumerate(table.columns):
             rows = (*table.rows, *table.totals)
             cells = [column.title, *(_text(row.cells[place], column) for row in rows)]
-            natural = max(map(len, cells))
-            word = max(len(word) for cell in cells for word in cell.split() or [""])
+            natural = max(map(cell_len, cells))
+            word = max(cell_len(word) for cell in cells for word in cell.split() or [""])
             formula = column.kind in (Kind.FORMULA, Kind.NUMBERS)
             self.natural.append(natural)
             self.comfortable.append(max(word, min(natural, _FORMULA_WIDTH)) if formula else natural)
@@ -180,6 +204,12 @@ class _Shape:
         folded = _FOLDED_WIDTH * (len(names) + 1 - len(whole))
         return sum(self.least[n] for n in whole) + folded + len(names) <= self.width
 
+    @property
+    def needed(self) -> int:
+        """Least width at which no figure is cut."""
+        columns = zip(self.table.columns, self.least, strict=True)
+        return max((least for column, least in columns if column.kind is Kind.NUMBER), default=1)
+
     def drawn(self, places: Sequence[int]) -> RichTable:
         """Return the table of these columns; names wrap only if they alone are too wide."""
         for widths in (self.natural, self.comfortable):
@@ -203,6 +233,8 @@ class _Shape:
         folded = [n for n in places if self.table.columns[n].kind is not Kind.NUMBER]
         while left < 0:  # wrap the names, if there are any
             widest = max(folded or places, key=lambda place: widths[place])
+            if widths[widest] == 1:  # on a console narrower than `needed`
+                break
             widths[widest] -= 1
             left += 1
         return widths

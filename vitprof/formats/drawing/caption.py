@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vitprof.formats.drawing.curves import option_along
+from vitprof.text import visible
 from vitprof.values.options import Plain, label_of, pairs
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ _MOST_REASON = 120  # characters
 
 def caption_of(sweep: Sweep, measures: Sequence[str], marked: bool) -> str:
     """Return the caption for panels of these measures; `marked` is True if rings are drawn."""
-    return " ".join(f"{sentence}." for sentence in _sentences(sweep, measures, marked))
+    return visible(" ".join(f"{sentence}." for sentence in _sentences(sweep, measures, marked)))
 
 
 def _sentences(sweep: Sweep, measures: Sequence[str], marked: bool) -> Iterator[str]:

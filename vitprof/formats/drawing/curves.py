@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from vitprof.errors import SpecError
 from vitprof.formats.drawing.scale import BYTES, COUNT, SECONDS, Unit
+from vitprof.text import visible
 from vitprof.values.options import Plain, pairs
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _name(curve: str, others: Mapping[str, Sequence[Plain]], values: Sequence[Pl
     """Return the name of a curve, with the other swept options that have several values."""
     fixed = zip(others, values, strict=True)
     words = pairs({name: value for name, value in fixed if len(others[name]) > 1})
-    return f"{curve}, {words}" if words else curve
+    return visible(f"{curve}, {words}" if words else curve)
 
 
 def option_along(axes: Mapping[str, Sequence[Plain]]) -> str:

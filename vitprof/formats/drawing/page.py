@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from html import escape
+from html import escape as escape_html
 from typing import TYPE_CHECKING
 
+from vitprof.text import visible
 from vitprof.values.options import Plain, label_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ td.number, th.number { text-align: right; }
 def page(sweep: Sweep, measures: Sequence[str], svg: str) -> str:
     """Return the page as HTML; `svg` is the content of the figure's SVG file."""
     over = ", ".join(sweep.label_of_option(option) for option in sweep.axes)
-    title = escape(f"{' and '.join(sweep.label_of_measure(name) for name in measures)} over {over}")
+    title = _escape(
+        f"{' and '.join(sweep.label_of_measure(name) for name in measures)} over {over}"
+    )
     drawing = svg[svg.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
     return "".join(
         [
@@ -42,7 +45,7 @@ def page(sweep: Sweep, measures: Sequence[str], svg: str) -> str:
 def _facts(sweep: Sweep) -> Iterator[str]:
     yield "<dl>\n"
     for name, text in sweep.facts().items():
-        yield f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>\n"
+        yield f"<dt>{_escape(name)}</dt><dd>{_escape(text)}</dd>\n"
     yield "</dl>\n"
 
 
@@ -50,7 +53,7 @@ def _table(sweep: Sweep) -> Iterator[str]:
     records = sweep.records()
     yield "<table>\n<tr>"
     for name in records.columns:
-        yield f"<th{_kind(name != 'curve' and name != 'reason')}>{escape(label_of(name))}</th>"
+        yield f"<th{_kind(name != 'curve' and name != 'reason')}>{_escape(label_of(name))}</th>"
     yield "</tr>\n"
     for row in records.rows:
         cells = (f"<td{_kind(_is_number(cell))}>{_shown(cell)}</td>" for cell in row)
@@ -69,4 +72,9 @@ def _is_number(cell: Plain | None) -> bool:
 def _shown(cell: Plain | None) -> str:
     if cell is None:
         return ""
-    return f"{cell:,}" if isinstance(cell, int) else escape(str(cell))
+    return f"{cell:,}" if isinstance(cell, int) else _escape(str(cell))
+
+
+def _escape(words: str) -> str:
+    """Return text such that a browser shows it unchanged, with escapes for what is not visible."""
+    return escape_html(visible(words))
