@@ -92,7 +92,7 @@ def test_annotations_on_github(
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     code, out, err = checked(capsys, file, f"--format={format}")
     assert (code, out) == (1, plain)
-    titles = dict.fromkeys((10, 11, 15), "10%25%3A a%2C b%0Anorm1") | {21: "layer with attn"}
+    titles = dict.fromkeys((10, 11, 15), "10%25%3A a%2C b\\nnorm1") | {21: "layer with attn"}
     assert err.endswith(said)
     assert sorted(err.removesuffix(said).splitlines()) == sorted(
         f"::error file={file},line={line},title={titles[line]}::{words}" for line, words in FAILURES

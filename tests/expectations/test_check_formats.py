@@ -117,7 +117,7 @@ def test_junit_of_a_file_with_a_name_that_xml_cannot_hold(capsys: Capture, write
     code, out, _ = checked(capsys, file, "--format=junit")
     assert code == 1
     (test,) = ElementTree.fromstring(out).iter("testcase")
-    assert test.get("file") == str(file.with_name("a\ufffdb.toml"))
+    assert test.get("file") == str(file.with_name("a\\x01b.toml"))
 
 
 def test_markdown(capsys: Capture, write: Write) -> None:

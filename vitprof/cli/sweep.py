@@ -178,7 +178,7 @@ def _kept(to: Destination, *, measure: bool, resume: bool) -> Sweep | None:
             "it, or give another file"
         )
     try:
-        return Sweep.from_json(path.read_text(encoding="utf-8"))
+        return Sweep.from_json(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise OutputError(
             f"cannot read {path}: {(error.strerror or str(error)).lower()}"

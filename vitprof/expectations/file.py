@@ -26,6 +26,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -54,6 +55,7 @@ from vitprof.text import quoted
 from vitprof.values.arithmetic import derive
 from vitprof.values.options import Flag, plain
 
+_TOKEN = re.compile(r"""(?P<word>"(?:[^"\\]|\\.)*"|'[^']*'|[\w-]+)|\S""")
 _HEADER = re.compile(r"\s*\[\[\s*expect\s*\]\]")
 _RECONCILED = Flag("true if every tool's reading must be explained")
 _KEYS = ("name", "spec", "params", "macs", "max_params", "max_macs", "reconciled")
@@ -105,18 +107,19 @@ def read_cases(path: Path, *, trusted: bool = False) -> list[Case]:
             code that is not trusted.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # some editors put a mark in front
         document = tomllib.loads(text)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise CheckFileError(f"cannot read {path}: {reason}; give a TOML file") from error
     except (ValueError, RecursionError) as error:
         raise CheckFileError(f"{path} is not TOML: {error}") from error
-    place = _Place(path, text.split("\n"), 1, whole=True)
+    lines = text.split("\n")
+    place = _Place(path, lines, _keys_by_line(lines), 1, len(lines))
     for key in document:
         with place.at(key):
             _known(key, ("expect",))
-    starts = [line for line, words in enumerate(place.lines, 1) if _HEADER.match(words)]
+    starts = [line for line, words in enumerate(lines, 1) if _HEADER.match(words)]
     if not document:
         raise CheckFileError(f"{path} has no [[expect]] table; write one for each model")
     with place.at("expect"):
@@ -125,9 +128,10 @@ def read_cases(path: Path, *, trusted: bool = False) -> list[Case]:
             raise SpecError(
                 "the expectations of each model must be a table that begins with a line [[expect]]"
             )
+    ends = [start - 1 for start in starts[1:]] + [len(lines)]
     return [
-        _case(replace(place, start=start, whole=False), table, trusted=trusted)
-        for start, table in zip(starts, tables, strict=True)
+        _case(replace(place, start=start, end=end), table, trusted=trusted)
+        for start, end, table in zip(starts, ends, tables, strict=True)
     ]
 
 
@@ -176,12 +180,21 @@ def first_cases(
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A table of the file, or the whole file, in which errors are located."""
+    """A table of the file, or the whole file, in which errors are located.
+
+    Attributes:
+        path: the file.
+        lines: all lines of the file.
+        keys: lines of the file at which a key stands, by key.
+        start: first line of the table, from 1.
+        end: last line of the table.
+    """
 
     path: Path
     lines: list[str]
+    keys: Mapping[str, list[int]]
     start: int
-    whole: bool = False
+    end: int
 
     @contextmanager
     def at(self, key: str) -> Iterator[int]:
@@ -195,19 +208,45 @@ class _Place:
     def within(self, section: str) -> _Place:
         """Return the part of the table that begins with `[expect.section]`."""
         heading = re.compile(rf"\s*\[\s*expect\.{section}\s*\]")
-        starts = (line + 1 for line, words in self._own() if heading.match(words))
+        own = enumerate(self.lines[self.start - 1 : self.end], self.start)
+        starts = (line + 1 for line, words in own if heading.match(words))
         return replace(self, start=next(starts, self.start))
 
     def _line(self, key: str) -> int:
-        name = re.compile(rf"(?:^|[\[{{,.])\s*[\"']?{re.escape(key)}[\"']?\s*[]=.]")
-        found = (line for line, words in self._own() if name.search(words.partition("#")[0]))
-        return next(found, self.start)
+        lines = self.keys.get(key, [])
+        first = bisect_left(lines, self.start)
+        found = lines[first : first + 1]
+        return found[0] if found and found[0] <= self.end else self.start
 
-    def _own(self) -> Iterator[tuple[int, str]]:
-        for line, words in enumerate(self.lines[self.start - 1 :], self.start):
-            if line > self.start and _HEADER.match(words) and not self.whole:
-                return
-            yield line, words
+
+def _keys_by_line(lines: list[str]) -> dict[str, list[int]]:
+    """Return the lines, from 1, at which each key stands."""
+    found: dict[str, list[int]] = {}
+    for number, line in enumerate(lines, 1):
+        for key in _keys(line):
+            found.setdefault(key, []).append(number)
+    return found
+
+
+def _keys(line: str) -> Iterator[str]:
+    """Yield the keys of a line of TOML: words and text in quotes with = or a dot behind."""
+    ends = "]=." if line.lstrip().startswith("[") else "=."
+    before, word = "", ""
+    for token in _TOKEN.finditer(line):
+        sign, within = token[0], token["word"]
+        if sign == "#":
+            return
+        if word and sign in ends:
+            yield _unquoted(word)
+        word = within if within and before in "[{,." else ""
+        before = "word" if within else sign
+
+
+def _unquoted(word: str) -> str:
+    with suppress(tomllib.TOMLDecodeError):
+        if word[0] in "\"'":
+            return str(tomllib.loads(f"key = {word}")["key"]) if "\\" in word else word[1:-1]
+    return word
 
 
 def _case(place: _Place, table: Mapping[str, object], *, trusted: bool) -> Case:
@@ -238,8 +277,9 @@ def _case(place: _Place, table: Mapping[str, object], *, trusted: bool) -> Case:
         if measure in wanted:
             with place.at(named_at):
                 known = counts(spec.tree(measure, batch), measure)
+        section = place.within(measure.value)
         for key, value in exact.items():
-            with place.within(measure.value).at(key) as line:
+            with section.at(key) as line:
                 find(known, measure, key)
                 expectations.append(expect(measure, key, value, line=line))
         budget = f"max_{measure.value}"

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import re
+from collections import Counter
+from collections.abc import Sequence
 from xml.etree import ElementTree
 
+from vitprof.expectations.expectations import Outcome, Relation
 from vitprof.report.check import Check, describe
-
-_NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+from vitprof.text import visible
 
 
 def render_junit(check: Check) -> str:
-    """Return JUnit XML with a test suite per model and a test case per expectation."""
+    """Return JUnit XML with a test suite per model and a test case per expectation.
+
+    No two suites have the same name, and no two cases of one.
+    """
     root = ElementTree.Element(
         "testsuites", tests=str(len(check.outcomes)), failures=str(len(check.failures))
     )
-    for case in check.cases:
-        name = _printable(case.name)
+    names = _distinct([(case.name, case.line) for case in check.cases])
+    for case, name in zip(check.cases, names, strict=True):
         suite = ElementTree.SubElement(
             root,
             "testsuite",
@@ -24,17 +28,18 @@ def render_junit(check: Check) -> str:
             tests=str(len(case.outcomes)),
             failures=str(sum(not outcome.holds for outcome in case.outcomes)),
         )
-        for outcome in case.outcomes:
+        whats = _distinct([(_what(one), one.line or case.line) for one in case.outcomes])
+        for outcome, what in zip(case.outcomes, whats, strict=True):
             test = ElementTree.SubElement(
                 suite,
                 "testcase",
                 classname=name,
-                name=outcome.what,
-                file=_printable(check.file),
+                name=what,
+                file=visible(check.file),
                 line=str(outcome.line or case.line),
             )
             if not outcome.holds:
-                ElementTree.SubElement(test, "failure", message=_printable(describe(outcome)))
+                ElementTree.SubElement(test, "failure", message=visible(describe(outcome)))
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
@@ -51,14 +56,26 @@ def workflow_commands(check: Check) -> list[str]:
 
 def _escape(text: str, *, inside_property: bool = False) -> str:
     """Escape the text of a workflow command by GitHub's rules."""
-    codes = [("%", "%25"), ("\r", "%0D"), ("\n", "%0A")]
+    codes = [("%", "%25")]
     if inside_property:
         codes += [(":", "%3A"), (",", "%2C")]
+    text = visible(text)
     for sign, code in codes:
         text = text.replace(sign, code)
     return text
 
 
-def _printable(text: str) -> str:
-    """Replace the characters that XML cannot hold."""
-    return _NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", text)
+def _what(outcome: Outcome) -> str:
+    """Return the name of an expectation; a budget's is not that of an exact count."""
+    return f"{outcome.what}, budget" if outcome.relation == Relation.AT_MOST else outcome.what
+
+
+def _distinct(names: Sequence[tuple[str, int]]) -> list[str]:
+    """Return the names; one that comes again has the line of its place in the file."""
+    shown = [visible(name) for name, _ in names]
+    times = Counter(shown)
+    lines = (line for _, line in names)
+    return [
+        f"{name}, line {line}" if times[name] > 1 else name
+        for name, line in zip(shown, lines, strict=True)
+    ]

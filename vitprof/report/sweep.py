@@ -72,7 +72,10 @@ class Sweep(Curves, Report):
         Raises:
             ValueError: the text is not a sweep.
         """
-        document: Any = json.loads(text)
+        try:
+            document: Any = json.loads(text)
+        except RecursionError as error:
+            raise ValueError("no sweep") from error
         if not isinstance(document, dict) or (
             (document.pop("schema", None), document.pop("command", None)) != (SCHEMA, "sweep")
         ):

@@ -120,7 +120,7 @@ class Transformers(InLibrary):
         path = Path(self.name)
         path = path / "config.json" if path.is_dir() else path
         try:
-            read = json.loads(path.read_text(encoding="utf-8"))
+            read = json.loads(path.read_text(encoding="utf-8-sig"))
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise SpecError(
