@@ -41,7 +41,10 @@ from vitprof.sweeps.costs import COSTS
         ),
         (("--mixers=attn,linear", "--up-to=few"), "up to few is not a whole number"),
         (("--mixers=attn,linear", "--up-to=65537"), "give a whole number from 1 to 65536"),
-        (("--mixers=attn,linear", "--gpu=h10"), "there is no GPU 'h10'; did you mean h100?"),
+        (
+            ("--mixers=attn,linear", "--gpu=h10"),
+            "there is no GPU 'h10'; did you mean h100, h100-nvl or h100-pcie?",
+        ),
         (("--mixers=attn,linear", "--gpu=h100", "--memory=1GiB"), "both name the memory"),
         (("--mixers=attn,linear", "--gpu=v100"), "several GPUs; give v100-16 or v100-32"),
         (("--mixers=attn,linear", "--torch=2.11"), "give --gpu with it, or leave it out"),

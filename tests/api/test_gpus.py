@@ -105,7 +105,10 @@ def test_memory_that_nobody_has_said_is_called_an_estimate(
             "rtx6000",
             "'rtx6000' is the name of several GPUs; give quadrortx6000, rtx6000ada or rtxpro6000",
         ),
-        ("rtx309", "there is no GPU 'rtx309'; did you mean rtx3090? vitprof gpus lists"),
+        (
+            "rtx309",
+            "there is no GPU 'rtx309'; did you mean rtx3090 or rtx3090ti? vitprof gpus lists",
+        ),
     ],
 )
 def test_names_that_are_not_of_one_gpu(capsys: Capture, name: str, sentence: str) -> None:

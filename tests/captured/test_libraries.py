@@ -383,7 +383,7 @@ def test_an_interrupt_is_no_failure(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("Nett", "there is no 'Nett' in {place}; did you mean Net? give a function or class of it"),
+        ("Nett", "there is no 'Nett' in {place}; did you mean Net or net? give a function or cla"),
         ("zzz", "there is no 'zzz' in {place}; give a function or class of it that returns"),
         ("number", "{place}:number is of type int and makes nothing; give a function or class"),
         ("net", "{place}:net is of type Net and makes nothing; give a function or class"),
@@ -528,7 +528,7 @@ def test_a_configuration_that_is_not_there() -> None:
     ("reference", "args", "sentence"),
     [
         ("timm:vit_tny_patch16_224", [], "there is no model 'vit_tny_patch16_224' in timm 1."),
-        ("timm:vit_tny_patch16_224", [], "did you mean vit_tiny_patch16_224? vitprof models 'timm"),
+        ("timm:vit_tny_patch16_224", [], "did you mean vit_tiny_patch16_224 or deit_tiny_patch"),
         ("timm:hf-hub:timm/resnet18", [], "there is no model 'hf-hub:timm/resnet18' in timm"),
         ("timm:resnet18.gone", [], "timm:resnet18.gone cannot be found, RuntimeError: Invalid pre"),
         ("torchvision:resnt18", [], "did you mean resnet18? vitprof models 'torchvision:*' lists"),

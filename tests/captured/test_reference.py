@@ -180,7 +180,7 @@ def test_inputs_in_order() -> None:
         (["3x1000000001"], "has a length 1000000001 that is out of range"),
         (["BxB"], "input 'BxB' has two batches; give B once at most"),
         (["Bx3:fixed"], "input 'Bx3:fixed' has a batch and is fixed; leave out one of them"),
-        (["3:fp31"], "there is no dtype 'fp31'; did you mean fp32? known are fp32, "),
+        (["3:fp31"], "there is no dtype 'fp31'; did you mean fp32 or fp16? known are fp32, "),
         (["3:bool:int64"], "input '3:bool:int64' says too much after its shape; give one dtype"),
         (["3:bool:bool"], "says too much after its shape"),
         (["=3"], "input '=3' has no name before =; give one such as mask=50:bool"),

@@ -107,7 +107,7 @@ def test_the_name_of_several_gpus(typed: str, choices: str) -> None:
 @pytest.mark.parametrize(
     ("typed", "wanted"),
     [
-        ("h1000", "there is no GPU 'h1000'; did you mean h100? vitprof gpus lists"),
+        ("h1000", "there is no GPU 'h1000'; did you mean h100-80? vitprof gpus lists"),
         ("rtx 3091", "there is no GPU 'rtx 3091'; did you mean rtx3090"),
         ("mi300x", "there is no GPU 'mi300x'"),
         ("", "there is no GPU ''; vitprof gpus lists"),

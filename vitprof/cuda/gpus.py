@@ -129,9 +129,8 @@ def find_gpu(name: str) -> Gpu:
     for several, choices in _AMBIGUOUS.items():
         if plain == several:
             raise SpecError(f"{quoted(name)} is the name of several GPUs; give {listing(choices)}")
-    names = [known.names[-1] for known in gpus()]
-    found = unknown("GPU", name.lower(), [one for known in gpus() for one in known.names])
-    raise SpecError(f"{str(found).partition('known are')[0]}vitprof gpus lists {len(names)}")
+    names = {one: known.name for known in gpus() for one in known.names}
+    raise unknown("GPU", name, names, lists=f"vitprof gpus lists {len(gpus())}")
 
 
 def _plain(name: str) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from enum import StrEnum
 
-from vitprof.errors import SpecError
+from vitprof.errors import SpecError, guess
 from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.op import Op
 from vitprof.formulas.totals import totals
@@ -140,11 +139,9 @@ def find(known: Mapping[str, Known], measure: Measure, key: str) -> Known:
     """
     if key in known:
         return known[key]
-    near = get_close_matches(key, known, n=1)
-    guess = f"did you mean {near[0]}? " if near else ""
     raise SpecError(
-        f"there is no total or layer {quoted(key)} in the {measure.value} of this model; {guess}"
-        f"`vitprof {measure.value} --full` lists the layers"
+        f"there is no total or layer {quoted(key)} in the {measure.value} of this model; "
+        f"{guess(key, list(known))}`vitprof {measure.value} --full` lists the layers"
     )
 
 

@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cached_property
 from importlib import import_module
 from importlib.util import find_spec
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from vitprof.captured.reference import Argument, show_arguments, spell_arguments
 from vitprof.captured.source import BATCH_AXIS, Input, spell_input
-from vitprof.errors import SpecError
+from vitprof.errors import SpecError, guess
 from vitprof.text import quoted
 from vitprof.values.options import Value
 
@@ -166,12 +165,9 @@ class InLibrary(Named):
     def unknown(self, kind: str) -> SpecError:
         """Return the error for a name that is not among those of the library."""
         names = self.names()
-        folded = {name.casefold(): name for name in names}
-        near = get_close_matches(self.name.casefold(), folded, n=1)
-        guess = f"did you mean {folded[near[0]]}? " if near else ""
         return SpecError(
             f"there is no {kind} {quoted(self.name)} in {self.place} {version_of(self.place)}; "
-            f"{guess}vitprof models '{self.place}:*' lists {len(names):,}"
+            f"{guess(self.name, names)}vitprof models '{self.place}:*' lists {len(names):,}"
         )
 
 

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
@@ -16,7 +15,7 @@ from typing import Any
 
 from vitprof.captured.libraries.base import Named, attempt, on_path
 from vitprof.captured.reference import LIBRARIES
-from vitprof.errors import SpecError
+from vitprof.errors import SpecError, guess, near
 from vitprof.text import quoted
 
 
@@ -43,11 +42,9 @@ class Code(Named):
         module = self._from_file if self._is_file else self._from_package()
         if not hasattr(module, self.name):
             names = [name for name, value in vars(module).items() if callable(value)]
-            near = get_close_matches(self.name, names, n=1)
-            guess = f"did you mean {near[0]}? " if near else ""
             raise SpecError(
-                f"there is no {quoted(self.name)} in {self.place}; {guess}give a function or class "
-                "of it that returns a torch.nn.Module"
+                f"there is no {quoted(self.name)} in {self.place}; {guess(self.name, names)}give a "
+                "function or class of it that returns a torch.nn.Module"
             )
         factory = getattr(module, self.name)
         from torch import nn
@@ -63,12 +60,12 @@ class Code(Named):
         """Import a module of a package, installed or in the working directory."""
         if str(Path.cwd()) not in sys.path:
             sys.path.append(str(Path.cwd()))
-        near = get_close_matches(self.place, LIBRARIES, n=1)
+        libraries = near(self.place, LIBRARIES)
         return attempt(
             f"{self.reference} cannot be imported",
             lambda: import_module(self.place),
-            f"did you mean {near[0]}:{self.name}?"
-            if near
+            f"did you mean {libraries[0]}:{self.name}?"
+            if libraries
             else "give package.module:factory that can be imported from here",
         )
 
