@@ -99,7 +99,8 @@ def in_a_process(
         ("presets --format parquet", r"to the terminal; give --output FILE\.parquet"),
         ("params --decoder-dims 64", "--decoder-dims.*--decoder-dim"),
         ("params --dim", "--dim.*argument"),
-        ("params default", r"\(default\)"),
+        ("params default", "no preset 'default'; vitprof presets lists"),
+        ("params deit-s default", r"\(default\)"),
         ("--verbose", "--verbose"),
         # Values that are not numbers, too small, or too large.
         ("params --dim 0", "dim 0 .*from 1 to"),
@@ -145,7 +146,7 @@ def in_a_process(
         ("memory --gpu a100", "'a100' is the name of several GPUs; give a100-40 or a100-80$"),
         ("batch-size --gpu rtx6000", "give quadrortx6000, rtx6000ada or rtxpro6000$"),
         ("gpus v100", "give v100-16 or v100-32$"),
-        ("gpus h10", r"no GPU 'h10'; did you mean h100\? vitprof gpus lists \d+$"),
+        ("gpus h10", r"no GPU 'h10'; did you mean h100, h100-nvl or h100-pcie\? vitprof gpus "),
         ("memory --memory 24", "memory '24' is 24 bytes without a unit; give one, such as 24GiB"),
         ("batch-size --memory 24", "24 bytes without a unit; give one, such as 24GiB or 24B$"),
         ("memory --gpu h100 --memory 1GiB", "both name the memory; give one of the two$"),

@@ -121,7 +121,7 @@ def test_no_annotations_where_all_holds(capsys: Capture, monkeypatch: Patch, wri
         (["--dim=64"], "only with --write"),
         (["--batch=2"], "only with --write"),
         (["--force"], "only with --write"),
-        (["more.toml"], "more.toml"),
+        (["more.toml"], "FILE, of which there is one"),
     ],
 )
 def test_words_that_do_not_fit(

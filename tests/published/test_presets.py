@@ -13,8 +13,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import timm
 import torch
 from pyarrow import parquet
+from torchvision.models import get_model_weights
 
 import vitprof
 from vitprof import cli
@@ -23,7 +25,8 @@ from vitprof.formulas.layer import Measure
 from vitprof.modules.build import build
 from vitprof.published import PRESETS
 from vitprof.published.figures import COUNTINGS, Figure, macs, params
-from vitprof.published.sources import RESMLP
+from vitprof.published.sources import RESMLP, TORCHVISION
+from vitprof.report.presets import Presets
 from vitprof.request.specs import specify
 from vitprof.testing import assert_macs, assert_params
 
@@ -239,6 +242,7 @@ def test_presets_are_listed(
         "params": 86_567_656,  # torchvision
         # Patches, 12 layers of 12 N D^2 + 2 N^2 D, and the head.
         "macs": 196 * 768 * 768 + 12 * (12 * 197 * 768**2 + 2 * 197**2 * 768) + 768 * 1000,
+        "libraries": ["timm:vit_base_patch16_224", "torchvision:vit_b_16"],
         "source": PRESETS["vit-b-16"].source,
     }
     monkeypatch.setenv("COLUMNS", "80")
@@ -292,6 +296,7 @@ def test_every_format_of_the_list(
     assert row == {
         **{"name": "vit-b-16", "model": "classifier", "mixer": "attn"},
         **{"params": str(params), "macs": str(macs), "source": PRESETS["vit-b-16"].source},
+        "libraries": "timm:vit_base_patch16_224, torchvision:vit_b_16",
     }
 
 
@@ -332,13 +337,13 @@ def test_one_preset_is_shown_with_its_published_figures(
 ) -> None:
     assert cli.run(["presets", "vit-b-16", "--format", "json"]) == 0
     portrait = json.loads(capsys.readouterr().out)
-    (model_card,) = (one for one in portrait["figures"] if one["printed"] == "16.9 G")
+    (fused,) = (one for one in portrait["figures"] if one["printed"] == "16.87 G")
     products = 12 * 2 * 197**2 * 768
     (table,) = (one for one in portrait["figures"] if one["printed"] == "17.58 G")
-    assert table["counted"] - model_card["counted"] == products
-    assert table["agrees"] is model_card["agrees"] is True
+    assert table["counted"] - fused["counted"] == products
+    assert table["agrees"] is fused["agrees"] is True
     assert cli.run(["presets", "vit-b-16"]) == 0
-    assert "16.9 G  MACs: agrees" in capsys.readouterr().out
+    assert "16.87 G  MACs: agrees" in capsys.readouterr().out
 
 
 def test_a_preset_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -351,5 +356,101 @@ def test_a_preset_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_an_unknown_preset_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["presets", "vit"]) == 2
-    sentence = "vitprof: there is no preset 'vit'; vitprof presets lists all of them\n"
-    assert capsys.readouterr().err == sentence
+    sentence = (
+        "vitprof: there is no preset 'vit'; did you mean vit-s-16, vit-s-32 or vit-b-16? vitprof "
+        "presets lists all of them\n"
+    )
+    assert capsys.readouterr() == ("", sentence)
+
+
+def test_presets_by_a_pattern(capsys: pytest.CaptureFixture[str]) -> None:
+    distilled = ["deit-ti-distilled", "deit-s-distilled", "deit-b-distilled"]
+    by_alias = vitprof.presets("vit_?_16")
+    assert isinstance(by_alias, Presets)
+    assert [one.name for one in by_alias.entries] == ["vit-b-16", "vit-l-16"]
+    assert cli.run(["presets", "*-distilled", "--format", "csv"]) == 0
+    rows = csv.DictReader(StringIO(capsys.readouterr().out), strict=True)
+    assert [row["name"] for row in rows] == distilled
+    assert cli.run(["presets", "resnet*"]) == 2
+    sentence = f"vitprof: none of the {len(PRESETS)} presets matches 'resnet*'; give * for any text"
+    assert capsys.readouterr().err.startswith(sentence)
+
+
+# Sources: what they print, and where
+
+IN_REPOSITORY = re.compile(r"[\w-]+/[\w.-]+, \S+\.(csv|md|py) at commit [0-9a-f]{40}\b")
+
+
+def test_a_file_of_a_repository_is_cited_at_a_commit() -> None:
+    sources = {figure.source for _, figure in FIGURES}
+    files = {one for one in sources if re.search(r"/|\.(csv|md|py)\b", one)}
+    assert len(files) == 6
+    assert all(IN_REPOSITORY.match(one) or re.match(r"\w+ \d+\.\d+\.\d+, ", one) for one in files)
+
+
+@pytest.mark.parametrize(
+    ("preset", "gmacs", "millions"),
+    [("vit-l-32", "15.41 G", "327.90 M"), ("vit-h-14", "167.43 G", "658.75 M")],
+)
+def test_timms_next_table_has_a_head_of_imagenet_21k(
+    preset: str, gmacs: str, millions: str
+) -> None:
+    """Results of timm with PyTorch 1.13 print other figures of two models, and no other."""
+    model = specify(options={"preset": preset, "classes": 21_843})
+    assert macs(gmacs, "", "fvcore").agrees(model)
+    assert params(millions, "").agrees(model)
+    assert f"{gmacs} and {millions.replace('.90', '.9')} parameters" in PRESETS[preset].note
+
+
+@pytest.mark.parametrize("size", ["ti", "xs", "s", "b"])
+def test_the_transforms_of_gfnet_change_no_digit(size: str) -> None:
+    """Issue 3 of its repository: H × W × D × log2(H × W) a transform, of which a block has two."""
+    preset = PRESETS[f"gfnet-{size}"]
+    (figure,) = (one for one in preset.figures if one.measure is Measure.MACS)
+    model = specify(options={"preset": preset.name})
+    without = COUNTINGS["contractions"].of(model.formula())
+    D, depth = int(str(preset.options["dim"])), int(str(preset.options["depth"]))
+    assert figure.counted(model) == without + depth * 2 * 14 * 14 * D * 8  # 2^7 < 14 × 14 < 2^8
+    assert figure.agrees(model)
+    assert macs(figure.printed, "").agrees(model)
+
+
+# Names of libraries
+
+ALIASES = [
+    (preset.name, reference) for preset in PRESETS.values() for reference in preset.libraries
+]
+
+
+def test_a_name_of_a_library_is_that_of_one_preset() -> None:
+    names = [*PRESETS, *(reference.partition(":")[2] for _, reference in ALIASES)]
+    assert len(names) == len({name.casefold() for name in names})
+    assert len(ALIASES) == 39
+
+
+@pytest.mark.parametrize(("preset", "reference"), ALIASES, ids=[one for _, one in ALIASES])
+def test_a_name_of_a_library_is_the_same_model(preset: str, reference: str) -> None:
+    """The library builds as many parameters; torchvision says how many, and the MACs."""
+    library, _, name = reference.partition(":")
+    model = specify(options={"preset": name})
+    assert model == specify(options={"preset": preset})
+    count = model.formula().total(Measure.PARAMS)
+    if library == "timm":
+        with torch.device("meta"):
+            built = timm.create_model(name)
+        assert count == sum(parameter.numel() for parameter in built.parameters())
+    else:
+        said = {(one.meta["num_params"], one.meta["_ops"]) for one in get_model_weights(name)}
+        (figure,) = (
+            one
+            for one in PRESETS[preset].figures
+            if one.source == TORCHVISION and one.measure is Measure.MACS
+        )
+        assert (count, float(figure.printed.removesuffix(" G"))) in said
+
+
+def test_a_name_with_the_tag_of_weights() -> None:
+    with pytest.raises(
+        SpecError, match=r"names weights.* give vit-s-16, .*--module timm:vit_small"
+    ):
+        specify(options={"preset": "vit_small_patch16_224.augreg_in21k"})

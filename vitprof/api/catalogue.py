@@ -20,6 +20,7 @@ from vitprof.formulas.polynomial import mixer_polynomials, model_polynomials
 from vitprof.progress import Say, quiet
 from vitprof.report.catalogue import Catalogue, Entry, LibraryModel, LibraryModels, MixerDetails
 from vitprof.report.verdict import verdict
+from vitprof.request.names import named
 from vitprof.request.specs import specify
 from vitprof.values.options import Value, plain
 
@@ -90,7 +91,7 @@ def mixers(
     if name is None:
         entries = tuple(map(_mixer_entry, find_all_mixers()))
         return Catalogue(command="mixers", symbols=_MIXER_SYMBOLS, entries=entries)
-    mixer = find_mixer(name)
+    mixer = named(find_mixer, name)
     spec: Mapping[str, Value] = {}
     readings: dict[str, str] = {}
     tools = [*counters]

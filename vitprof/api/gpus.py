@@ -5,6 +5,7 @@ from __future__ import annotations
 from vitprof.cuda.gpus import find_gpu
 from vitprof.cuda.gpus import gpus as table
 from vitprof.report.gpus import GpuDetails, Gpus
+from vitprof.request.names import named
 
 
 def gpus(name: str | None = None) -> Gpus | GpuDetails:
@@ -16,4 +17,4 @@ def gpus(name: str | None = None) -> Gpus | GpuDetails:
     Raises:
         SpecError: there is no GPU of this name, or there are several.
     """
-    return Gpus(gpus=table()) if name is None else GpuDetails(gpu=find_gpu(name))
+    return Gpus(gpus=table()) if name is None else GpuDetails(gpu=named(find_gpu, name))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from vitprof.formulas.layer import Measure
-from vitprof.published import PRESETS, find_preset
+from vitprof.published import PRESETS, find_preset, find_presets
 from vitprof.published.figures import COUNTINGS
 from vitprof.published.preset import Preset
 from vitprof.report.presets import PresetDetails, PresetEntry, Presets, PublishedFigure
+from vitprof.request.names import named
 from vitprof.request.specs import specify
 from vitprof.values.options import plain
 
@@ -15,15 +16,17 @@ def presets(name: str | None = None) -> Presets | PresetDetails:
     """List the published configurations with parameters and MACs, or show one in detail.
 
     Args:
-        name: name of the preset to show, with its published figures beside vitprof's counts;
-            None to list all.
+        name: name of the preset to show, with its published figures beside vitprof's counts; a
+            pattern with *, ? or [, such as `deit*`, lists those that match; None lists all.
 
     Raises:
-        SpecError: the preset is unknown.
+        SpecError: the preset is unknown, or none matches.
     """
     if name is None:
         return Presets(entries=tuple(map(_entry, PRESETS.values())))
-    preset = find_preset(name)
+    if set(name) & set("*?["):
+        return Presets(entries=tuple(map(_entry, find_presets(name))))
+    preset = named(find_preset, name)
     model = specify(options={"preset": preset.name})
     return PresetDetails(
         entry=_entry(preset),
@@ -53,5 +56,6 @@ def _entry(preset: Preset) -> PresetEntry:
         mixer=preset.mixer,
         params=tree.total(Measure.PARAMS),
         macs=tree.total(Measure.MACS),
+        libraries=preset.libraries,
         source=preset.source,
     )

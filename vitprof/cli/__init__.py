@@ -50,7 +50,9 @@ class Commands(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand:
         if cmd_name not in COMMANDS:
-            raise unknown("command", cmd_name, COMMANDS)
+            error = unknown("command", cmd_name, COMMANDS)
+            names = import_module("vitprof.request.names")
+            raise names.of_another_kind(error) or error
         app = typer.Typer(add_completion=False)
         name = cmd_name.replace("-", "_")
         module = import_module(f"vitprof.cli.{name}")

@@ -70,8 +70,8 @@ def check(
         return
     if request or batch is not None or force:
         raise SpecError(
-            "FILE gives the models and their options; give options of a model, --batch and "
-            "--force only with --write"
+            "FILE, of which there is one, gives the models and their options; give a preset, "
+            "options of a model, --batch and --force only with --write"
         )
     with progress() as say:
         report = run_check(path, trust=trust, say=say)

@@ -34,7 +34,9 @@ def gathering(
         given = {option: value for option, value in popped.items() if value is not None}
         command(**{name: gather(given)}, **values)
 
-    parameters = {**options, **own}
+    # Arguments that have to be given come before those of the group.
+    given_first = {name: item for name, item in own.items() if item.default is Parameter.empty}
+    parameters = {**given_first, **options, **own}
     run.__signature__ = Signature(list(parameters.values()))  # type: ignore[attr-defined]
     run.__annotations__ = {option: item.annotation for option, item in parameters.items()}
     run.__name__, run.__doc__ = command.__name__, docstring(command)

@@ -14,6 +14,7 @@ from vitprof.cli.gathering import gathering, parameter
 from vitprof.cli.module_options import module_options
 from vitprof.cli.output import Destination, destination
 from vitprof.counters import NAMES
+from vitprof.errors import SpecError
 from vitprof.formats import ANY, Format
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.models import MODELS
@@ -30,7 +31,24 @@ def takes_request(command: Callable[..., None]) -> Callable[..., None]:
     """Add every option of every model, mixer and module, gathered as the command's `request`."""
     sizes = {**_sizes(MODELS, _MODELS), **_sizes(MIXERS, _MIXERS)}
     shared = {**_named(), **module_options(), **sizes}
-    return gathering(command, "request", shared, lambda given: given)
+    return gathering(command, "request", shared, _request)
+
+
+def _request(given: dict[str, Any]) -> Words:
+    """Return the request, with what the argument names as its preset or its module.
+
+    Raises:
+        SpecError: an option names another one.
+    """
+    argument = given.pop("argument", None)
+    if argument is None:
+        return given
+    option = "module" if ":" in argument else "preset"
+    if given.setdefault(option, argument) != argument:
+        raise SpecError(
+            f"{argument} and --{option} {given[option]} name two models; give one of them"
+        )
+    return given
 
 
 def takes_destination(
@@ -71,12 +89,21 @@ def takes_destination(
 
 def _named() -> dict[str, Parameter]:
     return {
+        "argument": parameter(
+            "argument",
+            str,
+            typer.Argument(
+                help="preset, as in --preset, or reference of a module, as in --module",
+                metavar="NAME",
+                show_default=False,
+            ),
+        ),
         "preset": parameter(
             "preset",
             str,
             typer.Option(
-                help="published configuration to start from; other options override it; "
-                "vitprof presets lists them",
+                help="published configuration to start from, by its name or timm's or "
+                "torchvision's; other options override it; vitprof presets lists them",
                 metavar="NAME",
                 show_default="none",
                 rich_help_panel=_MODELS,

@@ -20,7 +20,8 @@ def presets(
     preset: Annotated[
         str | None,
         typer.Argument(
-            help="preset to show, with its options and its published figures beside the counts",
+            help="preset to show, with its options and its published figures beside the counts; "
+            "a pattern, such as 'deit*', lists those that match",
             metavar="NAME",
             show_default="list all",
         ),

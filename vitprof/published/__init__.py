@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
+from fnmatch import fnmatchcase
 
-from vitprof.errors import SpecError, listing
+from vitprof.errors import SpecError, unknown
 from vitprof.published import mae, mlps, reports, trunks, vit
 from vitprof.published.preset import Preset
 from vitprof.text import quoted
@@ -17,16 +17,38 @@ PRESETS: Mapping[str, Preset] = {
 }
 
 
+_NAMES: Mapping[str, str] = {
+    name: preset.name for preset in PRESETS.values() for name in (preset.name, *preset.aliases)
+}
+
+
 def find_preset(name: str) -> Preset:
-    """Return the preset of this name.
+    """Return the preset of this name, which can be that of the same model in a library.
 
     Raises:
         SpecError: there is no preset of this name.
     """
-    if name not in PRESETS:
-        near = get_close_matches(name, PRESETS, n=3)
-        guess = f"did you mean {listing(near)}? " if near else ""
+    if name in _NAMES:
+        return PRESETS[_NAMES[name]]
+    model, _, tag = name.partition(".")
+    if tag and model in _NAMES:
         raise SpecError(
-            f"there is no preset {quoted(name)}; {guess}vitprof presets lists all of them"
+            f"{quoted(name)} names weights, whose head may have other classes than 1,000; give "
+            f"{_NAMES[model]}, with --classes for others, or --module timm:{name}"
         )
-    return PRESETS[name]
+    raise unknown("preset", name, _NAMES, lists="vitprof presets lists all of them")
+
+
+def find_presets(pattern: str) -> list[Preset]:
+    """Return the presets whose name, or name in a library, matches a pattern such as `deit*`.
+
+    Raises:
+        SpecError: none matches.
+    """
+    found = dict.fromkeys(_NAMES[name] for name in _NAMES if fnmatchcase(name, pattern))
+    if not found:
+        raise SpecError(
+            f"none of the {len(PRESETS)} presets matches {quoted(pattern)}; give * for any text, "
+            "as in 'deit*'"
+        )
+    return [preset for name, preset in PRESETS.items() if name in found]

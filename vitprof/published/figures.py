@@ -10,10 +10,11 @@ from vitprof.counters.convention import Convention
 from vitprof.counters.fvcore import IN_EVAL
 from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.model import Model
-from vitprof.formulas.op import Conv, MatMul, Op
+from vitprof.formulas.op import FFT, Conv, MatMul, Op
 from vitprof.formulas.totals import totals
 from vitprof.formulas.work import Work
 from vitprof.values.arithmetic import derive
+from vitprof.values.size import product
 
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 
@@ -95,6 +96,12 @@ def _depthwise_without_rule(op: Conv) -> Mapping[str, int]:
     return {"padding 'same' has no rule": -op.macs.value if op.inputs.value == 1 else 0}
 
 
+def _transform(op: FFT) -> Mapping[str, int]:
+    points = product(op.lengths).value
+    stages = (points - 1).bit_length()  # the logarithm to base 2, rounded up
+    return {"Fourier transforms": product(op.lead).value * points * stages}
+
+
 COUNTINGS: Mapping[str, Counting] = {
     "parameters": Counting("all parameters", lambda tree: tree.total(Measure.PARAMS)),
     "trained": Counting(
@@ -102,6 +109,10 @@ COUNTINGS: Mapping[str, Counting] = {
     ),
     "headless": Counting("parameters without the head's", _without_heads),
     "contractions": Counting("MACs of contractions", _total_by(Convention({}))),
+    "contractions, Fourier": Counting(
+        "MACs of contractions, and H × W × D × ⌈log2(H × W)⌉ for each Fourier transform",
+        _total_by(Convention({Work.FFT: _transform})),
+    ),
     "flops": Counting("FLOPs, 2 × MACs", lambda tree: 2 * tree.total(Measure.MACS)),
     "fvcore": Counting(
         "fvcore's: MACs, 5 per element of a LayerNorm, 2 of a BatchNorm",

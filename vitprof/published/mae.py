@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from vitprof.published.figures import params
 from vitprof.published.preset import Preset
-from vitprof.published.sources import MAE
+from vitprof.published.sources import MAE, MAE_CODE
 
-_PRINTED = "facebookresearch/mae, models_mae.py, its parameters added up"
+_PRINTED = f"{MAE_CODE}, its parameters added up"
 
 
 def presets() -> Iterator[Preset]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from vitprof.published.figures import Figure, macs, params
 from vitprof.published.preset import Preset
-from vitprof.published.sources import GFNET, MIXER, RESMLP, TIMM_CSV, timm
+from vitprof.published.sources import GFNET, MIXER, RESMLP, RESMLP_README, TIMM_CSV, timm
 
 _IMAGENET: dict[str, object] = {
     "image_size": 224,
@@ -70,6 +70,7 @@ def _mixer() -> Iterator[Preset]:
                 "token_hidden": dim // 2,
             },
             source=MIXER,
+            libraries=(f"timm:mixer_{size}{patch}_224",),
             figures=(
                 params(count, timm(f"mixer_{size}{patch}_224")),
                 params(printed, MIXER, "headless"),
@@ -126,8 +127,11 @@ def _resmlp() -> Iterator[Preset]:
                 "layer_scale": True,
             },
             source=RESMLP,
+            # timm's resmlp_big_24_224 is B24 with patches of 8 pixels.
+            libraries=(f"timm:resmlp_{depth}_224",) if dim == 384 else (),
             figures=figures,
-            note="facebookresearch/deit's README calls a model of 116 M parameters S36: it is B24"
+            note=f"{RESMLP_README}, prints 116 M parameters and 23 B FLOPs for S36, which are "
+            "those of B24"
             if size == "s36"
             else "",
         )
@@ -152,6 +156,7 @@ def _gmlp() -> Iterator[Preset]:
                 "gate_ratio": 6,
             },
             source="Liu et al. 2021, Pay Attention to MLPs, section 3",
+            libraries=(f"timm:gmlp_{size}16_224",),
             figures=(
                 params(count, timm(f"gmlp_{size}16_224")),
                 macs(csv, TIMM_CSV, "fvcore"),
@@ -183,6 +188,7 @@ def _convmixer() -> Iterator[Preset]:
                 "kernel_size": kernel,
             },
             source="Trockman and Kolter 2022, Patches Are All You Need?",
+            libraries=(f"timm:convmixer_{dim}_{depth}{suffix}",),
             figures=(
                 params(count, timm(f"convmixer_{dim}_{depth}{suffix}")),
                 _without_depthwise(csv),
@@ -220,10 +226,12 @@ def _fourier() -> Iterator[Preset]:
             },
             source="Rao et al. 2021, Global Filter Networks for Image Classification",
             figures=(
-                (macs(giga, GFNET),) if wrong else (params(million, GFNET), macs(giga, GFNET))
+                *(() if wrong else (params(million, GFNET),)),
+                macs(giga, GFNET, "contractions, Fourier"),
             ),
-            note="Fourier transforms and filters are no contractions, and the published FLOPs "
-            "leave them out too"
+            note="Fourier transforms and filters are no contractions, so that the MACs leave them "
+            "out; the published FLOPs have the transforms added by hand, says their author (issues "
+            "3 and 15 of raoyongming/GFNet), which changes no digit that is printed"
             + ("; the README prints 7 M parameters for 7.5 M" if wrong else ""),
         )
     yield Preset(

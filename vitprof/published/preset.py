@@ -18,6 +18,7 @@ class Preset:
         mixer: name of its token mixer.
         options: values of the model's and the mixer's options other than the defaults.
         source: the paper, or the library.
+        libraries: references of the same model in libraries, `timm:vit_small_patch16_224`.
         figures: its published counts.
         note: differences between the published model and the one built here.
     """
@@ -27,5 +28,11 @@ class Preset:
     mixer: str
     options: Mapping[str, object]
     source: str
+    libraries: tuple[str, ...] = ()
     figures: tuple[Figure, ...] = ()
     note: str = ""
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """Its names in the libraries, by which it is found too."""
+        return tuple(reference.partition(":")[2] for reference in self.libraries)

@@ -1,18 +1,39 @@
-"""Sources that several presets share."""
+"""Sources that several presets share; a file of a repository is cited at a commit."""
 
 from __future__ import annotations
 
+
+def _at(repository: str, file: str, commit: str) -> str:
+    return f"{repository}, {file} at commit {commit}"
+
+
 VIT = "Dosovitskiy et al. 2020, An Image Is Worth 16x16 Words, table 1"
 DEIT = "Touvron et al. 2020, Training data-efficient image transformers, table 1"
-DEIT3 = "facebookresearch/deit, README_revenge.md"
+DEIT3 = _at(
+    "facebookresearch/deit", "README_revenge.md", "7e160fe43f0252d17191b71cbb5826254114ea5b"
+)
 SCALING = "Zhai et al. 2021, Scaling Vision Transformers, table 2"
 MAE = "He et al. 2021, Masked Autoencoders Are Scalable Vision Learners"
+MAE_CODE = _at("facebookresearch/mae", "models_mae.py", "efb2a8062c206524e35e47d04501ed4f544c0ae8")
 MIXER = "Tolstikhin et al. 2021, MLP-Mixer, table 1"
 RESMLP = "Touvron et al. 2021, ResMLP, table 3"
 GMLP = "Liu et al. 2021, Pay Attention to MLPs, table 1"
-GFNET = "raoyongming/GFNet, README.md"
-TORCHVISION = "torchvision, vision_transformer.py, num_params and _ops of the weights"
-TIMM_CSV = "timm, results/benchmark-infer-amp-nchw-pt112-cu113-rtx3090.csv"
+RESMLP_README = _at(
+    "facebookresearch/deit", "README_resmlp.md", "7e160fe43f0252d17191b71cbb5826254114ea5b"
+)
+GFNET = _at("raoyongming/GFNet", "README.md", "2de48b626ea805de82a7f389fed930af1ae0340d")
+TORCHVISION = "torchvision 0.28.0, vision_transformer.py, num_params and _ops of the weights"
+TIMM_CSV_FUSED = _at(
+    "huggingface/pytorch-image-models",
+    "results/benchmark-infer-amp-nchw-pt210-cu121-rtx3090.csv",
+    "aa4b5850c1543fa488abf260f18390eda46cf85d",
+)
+# The last commit that has the table: ef570e266de6d6a8230bd90dc995a1df692e4283 removes it.
+TIMM_CSV = _at(
+    "huggingface/pytorch-image-models",
+    "results/benchmark-infer-amp-nchw-pt112-cu113-rtx3090.csv",
+    "c865028c34fc05cc7deea8e753b30d8cd1952591",
+)
 
 
 def timm(name: str) -> str:

@@ -73,13 +73,13 @@ def presets() -> Iterator[Preset]:
             "a stem of convolutions, Fourier features of positions and two layers of class "
             "attention besides",
         )
-    for size, dim, depth, heads, count in (
-        ("xxs-24", 192, 24, 4, "11,956,264"),
-        ("xxs-36", 192, 36, 4, "17,299,720"),
-        ("xs-24", 288, 24, 6, "26,560,648"),
-        ("s-24", 384, 24, 8, "46,916,200"),
-        ("s-36", 384, 36, 8, "68,220,712"),
-        ("m-36", 768, 36, 16, "270,929,512"),
+    for size, dim, depth, heads, image, count in (
+        ("xxs-24", 192, 24, 4, 224, "11,956,264"),
+        ("xxs-36", 192, 36, 4, 224, "17,299,720"),
+        ("xs-24", 288, 24, 6, 384, "26,560,648"),
+        ("s-24", 384, 24, 8, 224, "46,916,200"),
+        ("s-36", 384, 36, 8, 384, "68,220,712"),
+        ("m-36", 768, 36, 16, 384, "270,929,512"),
     ):
         beside = f"{_CAIT_STEM.format(D=dim)} + {_CLASS_PART.format(D=dim)}"
         yield Preset(
@@ -97,7 +97,7 @@ def presets() -> Iterator[Preset]:
             figures=(
                 params(
                     count,
-                    timm(f"cait_{size.replace('-', '')}"),
+                    timm(f"cait_{size.replace('-', '')}_{image} with img_size=224"),
                     layer="blocks",
                     beside=beside,
                 ),

@@ -14,6 +14,7 @@ from vitprof.published.sources import (
     DEIT3,
     SCALING,
     TIMM_CSV,
+    TIMM_CSV_FUSED,
     TORCHVISION,
     VIT,
     timm,
@@ -37,6 +38,7 @@ def _vit(
     source: str,
     figures: tuple[Figure, ...],
     note: str = "",
+    libraries: tuple[str, ...] = (),
     **more: Any,
 ) -> Preset:
     dim, depth, heads = shape
@@ -47,6 +49,7 @@ def _vit(
         mixer="attn",
         options={**_IMAGENET, **sizes, **more},
         source=source,
+        libraries=libraries,
         figures=figures,
         note=note,
     )
@@ -56,10 +59,17 @@ def _csv(printed: str) -> Figure:
     return macs(printed, TIMM_CSV, "fvcore")
 
 
-def _model_card(printed: str, name: str) -> Figure:
+def _later_table(gmacs: str, parameters: str) -> str:
+    return (
+        "timm's next table, results/benchmark-infer-amp-nchw-pt113-cu117-rtx3090.csv, prints "
+        f"{gmacs} and {parameters} parameters, those of a head with 21,843 classes"
+    )
+
+
+def _csv_fused(printed: str) -> Figure:
     return macs(
         printed,
-        f"timm's model card of {name}",
+        TIMM_CSV_FUSED,
         "fvcore, fused",
         note="the products of attention are not counted, since fvcore has no rule for the "
         "fused kernel",
@@ -78,8 +88,9 @@ def presets() -> Iterator[Preset]:
             params("5.5 M", SCALING, "headless"),
             macs("2.5 G", SCALING, "flops"),
             _csv("1.26 G"),
-            _model_card("1.1 G", "vit_tiny_patch16_224"),
+            _csv_fused("1.08 G"),
         ),
+        libraries=("timm:vit_tiny_patch16_224",),
     )
     yield _vit(
         "vit-s-16",
@@ -91,8 +102,9 @@ def presets() -> Iterator[Preset]:
             params("22 M", SCALING, "headless"),
             macs("9.2 G", SCALING, "flops"),
             _csv("4.61 G"),
-            _model_card("4.3 G", "vit_small_patch16_224"),
+            _csv_fused("4.25 G"),
         ),
+        libraries=("timm:vit_small_patch16_224",),
     )
     yield _vit(
         "vit-s-32",
@@ -104,6 +116,7 @@ def presets() -> Iterator[Preset]:
             macs("2.3 G", SCALING, "flops"),
             _csv("1.15 G"),
         ),
+        libraries=("timm:vit_small_patch32_224",),
     )
     yield _vit(
         "vit-b-16",
@@ -113,10 +126,11 @@ def presets() -> Iterator[Preset]:
         (
             params("86,567,656", TORCHVISION),
             params("86 M", VIT, "headless"),
-            macs("17.6 G", TORCHVISION),
+            macs("17.564 G", TORCHVISION),
             _csv("17.58 G"),
-            _model_card("16.9 G", "vit_base_patch16_224"),
+            _csv_fused("16.87 G"),
         ),
+        libraries=("timm:vit_base_patch16_224", "torchvision:vit_b_16"),
     )
     yield _vit(
         "vit-b-32",
@@ -125,9 +139,10 @@ def presets() -> Iterator[Preset]:
         VIT,
         (
             params("88,224,232", TORCHVISION),
-            macs("4.4 G", TORCHVISION),
+            macs("4.409 G", TORCHVISION),
             _csv("4.41 G"),
         ),
+        libraries=("timm:vit_base_patch32_224", "torchvision:vit_b_32"),
     )
     yield _vit(
         "vit-l-16",
@@ -137,11 +152,13 @@ def presets() -> Iterator[Preset]:
         (
             params("304,326,632", TORCHVISION),
             params("303 M", SCALING, "headless"),
-            macs("61.6 G", TORCHVISION),
+            macs("61.555 G", TORCHVISION),
             _csv("61.6 G"),
-            _model_card("59.7 G", "vit_large_patch16_224"),
+            _csv_fused("59.7 G"),
         ),
-        note="the paper's table 1 prints 307 M parameters, which no head and no resolution gives",
+        libraries=("timm:vit_large_patch16_224", "torchvision:vit_l_16"),
+        note="the paper's table 1 prints 307 M parameters for ViT-Large, which L/16 has with none "
+        "of its heads and at none of its resolutions; L/32 has 306.5 M",
     )
     yield _vit(
         "vit-l-32",
@@ -150,9 +167,11 @@ def presets() -> Iterator[Preset]:
         VIT,
         (
             params("306,535,400", TORCHVISION),
-            macs("15.4 G", TORCHVISION),
+            macs("15.378 G", TORCHVISION),
             _csv("15.39 G"),
         ),
+        libraries=("torchvision:vit_l_32",),
+        note=_later_table("15.41 G", "327.9 M"),
     )
     yield _vit(
         "vit-h-14",
@@ -162,9 +181,11 @@ def presets() -> Iterator[Preset]:
         (
             params("632,045,800", TORCHVISION),
             params("632 M", VIT),
-            macs("167.3 G", TORCHVISION),
+            macs("167.295 G", TORCHVISION),
             _csv("167.4 G"),
         ),
+        libraries=("torchvision:vit_h_14",),
+        note=_later_table("167.43 G", "658.75 M"),
     )
     attention_pooling = (
         "the paper's models pool by an attention head and have no class token; these have one, "
@@ -180,6 +201,7 @@ def presets() -> Iterator[Preset]:
             params("1011 M", SCALING, "headless"),
             _csv("267.18 G"),
         ),
+        libraries=("timm:vit_giant_patch14_224",),
         note=attention_pooling,
         mlp_ratio="48/11",
     )
@@ -193,6 +215,7 @@ def presets() -> Iterator[Preset]:
             params("1843 M", SCALING, "headless"),
             _csv("483.95 G"),
         ),
+        libraries=("timm:vit_gigantic_patch14_224",),
         note=attention_pooling,
         mlp_ratio="64/13",
     )
@@ -215,6 +238,7 @@ def _deit() -> Iterator[Preset]:
             DEIT,
             (params(count, timm(f"deit_{name}_patch16_224")), _csv(csv)),
             note=same,
+            libraries=(f"timm:deit_{name}_patch16_224",),
         )
     for size, shape, count, csv in (
         ("ti", _TI, "5,910,800", "1.27 G"),
@@ -228,28 +252,36 @@ def _deit() -> Iterator[Preset]:
             shape,
             "Touvron et al. 2020, Training data-efficient image transformers, section 4",
             (params(count, timm(f"deit_{name}_distilled_patch16_224")), _csv(csv)),
+            libraries=(f"timm:deit_{name}_distilled_patch16_224",),
             distillation=True,
         )
 
 
 def _deit3() -> Iterator[Preset]:
+    wrong = {
+        "s": "the README prints 22.0 M parameters for 22.06 M",
+        "b": "the README prints 17.5 G for 17.58 G",
+    }
     for size, name, patch, shape, count, printed, csv, readme in (
         ("s", "small_patch16", 16, _S, "22,059,496", "", "4.61 G", "4.6 G"),
-        ("m", "medium_patch16", 16, (512, 12, 8), "38,849,512", "", "", ""),
+        ("m", "medium_patch16", 16, (512, 12, 8), "38,849,512", "38.8 M", "", "8.0 G"),
         ("b", "base_patch16", 16, _B, "86,585,320", "86.6 M", "17.58 G", ""),
         ("l", "large_patch16", 16, _L, "304,374,760", "304.4 M", "61.6 G", "61.6 G"),
-        ("h", "huge_patch14", 14, _H, "632,126,440", "632.1 M", "167.4 G", ""),
+        ("h", "huge_patch14", 14, _H, "632,126,440", "632.1 M", "167.4 G", "167.4 G"),
     ):
         figures = [params(count, timm(f"deit3_{name}_224"))]
         figures += [params(printed, DEIT3)] if printed else []
         figures += [_csv(csv)] if csv else []
-        figures += [macs(readme, DEIT3)] if readme else []
+        # The README does not say what it counts; its 167.4 G of H is what fvcore counts.
+        figures += [macs(readme, DEIT3, "fvcore")] if readme else []
         yield _vit(
             f"deit3-{size}",
             patch,
             shape,
             "Touvron, Cord and Jegou 2022, DeiT III: Revenge of the ViT",
             tuple(figures),
+            note=wrong.get(size, ""),
+            libraries=(f"timm:deit3_{name}_224",),
             pos_embed_token=False,
             layer_scale=True,
         )

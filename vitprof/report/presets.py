@@ -32,6 +32,7 @@ class PresetEntry:
         mixer: name of its mixer.
         params: number of all parameters.
         macs: MACs for one image.
+        libraries: references of the same model in libraries.
         source: paper or library.
     """
 
@@ -40,6 +41,7 @@ class PresetEntry:
     mixer: str
     params: int
     macs: int
+    libraries: tuple[str, ...]
     source: str
 
 
@@ -68,10 +70,14 @@ class Presets(Report):
 
     def records(self) -> Records:
         columns = tuple(field.name for field in fields(PresetEntry))
-        return Records(columns, tuple(tuple(asdict(entry).values()) for entry in self.entries))
+        return Records(columns, tuple(map(_record, self.entries)))
 
     def data(self) -> dict[str, object]:
         return {"entries": [asdict(entry) for entry in self.entries]}
+
+
+def _record(entry: PresetEntry) -> tuple[Plain, ...]:
+    return tuple({**asdict(entry), "libraries": ", ".join(entry.libraries)}.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +125,7 @@ class PresetDetails(Report):
     def document(self) -> Document:
         entry = self.entry
         counts = {"params": f"{entry.params:,}", "MACs": f"{entry.macs:,} for one image"}
+        counts |= {"also": ", ".join(entry.libraries)} if entry.libraries else {}
         counts |= {"source": entry.source, **({"note": self.note} if self.note else {})}
         parts: list[Element] = [Heading(entry.name, f"{entry.model} with {entry.mixer}")]
         parts.append(Facts(counts))

@@ -8,6 +8,7 @@ from vitprof.cuda.gpus import find_gpu
 from vitprof.cuda.platform import Platform
 from vitprof.cuda.versions import NEWEST, first_version, read_version, spell
 from vitprof.errors import SpecError
+from vitprof.request.names import named
 from vitprof.values.amounts import Bytes
 from vitprof.values.bytes import read_bytes
 
@@ -52,7 +53,7 @@ def read_platform(gpu: str | None, torch: str | None) -> Platform | None:
                 "it out"
             )
         return None
-    found = find_gpu(gpu)
+    found = named(find_gpu, gpu)
     version = NEWEST if torch is None else read_version(torch)
     first = first_version(found.capability)
     if version < first:
@@ -96,6 +97,6 @@ def budget_record(budget: Budget | None) -> dict[str, int | str]:
 def platform_of(device: str) -> Platform | None:
     """Return the platform of a device by its own name, with the newest rules; None if unknown."""
     try:
-        return Platform(gpu=find_gpu(device))
+        return Platform(gpu=named(find_gpu, device))
     except SpecError:
         return None

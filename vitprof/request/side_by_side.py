@@ -12,6 +12,7 @@ from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.mixers import MIXERS, find_mixer
 from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS, find_model
+from vitprof.request.names import named
 from vitprof.request.specs import specify, subject
 from vitprof.subject import Configurable
 from vitprof.values.options import Option, label_of
@@ -160,11 +161,11 @@ def candidates(
 
     See `lay_out`.
     """
-    named = [*(modules or ()), *([options["module"]] if "module" in options else [])]
-    if named or modules is not None:
+    references = [*(modules or ()), *([options["module"]] if "module" in options else [])]
+    if references or modules is not None:
         if model is not None or mixer is not None or mixers or presets or "preset" in options:
             raise SpecError("modules come from elsewhere; leave out model, mixer and preset")
-        return of_modules(named, options)
+        return of_modules(references, options)
     if _OF_A_MODULE & options.keys():
         raise SpecError("arg and input are of a module; give --module or --modules")
     if mixers is not None and presets is not None:
@@ -196,15 +197,15 @@ def with_mixers(
     """
     from vitprof.published import find_preset
 
-    named = options.get("preset")
-    start = None if named is None else find_preset(str(named))
+    preset = options.get("preset")
+    start = None if preset is None else named(find_preset, str(preset))
     usual = start.model if start else "layer" if "tokens" in options else "mae"
     if mixers is None:
         mixers = [start.mixer if start else "attn"]
-    found = list(dict.fromkeys(find_mixer(name) for name in mixers))
+    found = list(dict.fromkeys(named(find_mixer, name) for name in mixers))
     if not found:
         raise SpecError(f"no mixer is named; known are {', '.join(MIXERS)}")
-    chosen = find_model(usual if model is None else model)
+    chosen = named(find_model, usual if model is None else model)
     return _candidates(
         [(mixer.name, chosen, mixer, start.name if start else None) for mixer in found]
     )
@@ -222,7 +223,7 @@ def of_presets(names: Iterable[str], mixer: str | None = None) -> list[ModelCand
     """
     from vitprof.published import find_preset
 
-    found = [find_preset(name) for name in dict.fromkeys(names)]
+    found = {preset.name: preset for preset in (named(find_preset, name) for name in names)}
     if not found:
         raise SpecError("no preset is named; vitprof presets lists them")
     return _candidates(
@@ -230,10 +231,10 @@ def of_presets(names: Iterable[str], mixer: str | None = None) -> list[ModelCand
             (
                 preset.name,
                 find_model(preset.model),
-                find_mixer(preset.mixer if mixer is None else mixer),
+                named(find_mixer, preset.mixer if mixer is None else mixer),
                 preset.name,
             )
-            for preset in found
+            for preset in found.values()
         ]
     )
 

@@ -14,6 +14,7 @@ from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.mixers import MIXERS, find_mixer
 from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS, find_model
+from vitprof.request.names import named
 from vitprof.text import quoted
 from vitprof.values.options import Options, label_of
 
@@ -69,8 +70,8 @@ def subject(
                 f"the mixer {mixer} would run code of {mixer.partition(':')[0]}, and a file of "
                 "models is only data; add --trust if you trust that code"
             )
-        named = model if isinstance(model, str | Model) else None
-        return specify(named, mixer=mixer, options=given), None
+        own = model if isinstance(model, str | Model) else None
+        return specify(own, mixer=mixer, options=given), None
     others = [*(["model"] if model is not None and reference is not None else [])]
     others += [*(["mixer"] if mixer is not None else []), *given]
     if others:
@@ -174,8 +175,8 @@ def specify(
     if name is not None:
         return _from_preset(name, model, mixer, given)
     default = "layer" if "tokens" in given else "mae"
-    model_type = find_model(default if model is None else model)
-    mixer_type = find_mixer("attn" if mixer is None else mixer)
+    model_type = named(find_model, default if model is None else model)
+    mixer_type = named(find_mixer, "attn" if mixer is None else mixer)
     return _build(model_type, mixer_type, given)
 
 
@@ -187,17 +188,18 @@ def _from_preset(
 
     if not isinstance(name, str):
         raise SpecError(f"preset is a name in quotes, not {quoted(name)}")
-    preset = find_preset(name)
+    preset = named(find_preset, name)
     if model not in (None, preset.model):
         raise SpecError(
             f"preset {name} is a {preset.model}, not a {model}; leave the model out, or take "
             "another preset"
         )
     model_type = find_model(preset.model)
-    mixer_type, own = find_mixer(preset.mixer if mixer is None else mixer), preset.options
+    mixer_type = named(find_mixer, preset.mixer if mixer is None else mixer)
+    own = preset.options
     if mixer_type.name != preset.mixer:
         own = _subset(own, model_type.declared())
-    return replace(_build(model_type, mixer_type, {**own, **given}), preset=name)
+    return replace(_build(model_type, mixer_type, {**own, **given}), preset=preset.name)
 
 
 def _build(model: type[Model], mixer: type[Mixer], given: Mapping[str, object]) -> Model:
