@@ -24,6 +24,7 @@ GPUS = [name for one in gpus() for name in one.names]
         # Names that begin with it, before what is nearer by edits.
         ("a100", ["a10", "a100-40", "p100", "a100-80"], ["a100-40", "a100-80"]),
         ("v100", ["p100", "v100-16", "h100", "teslav100"], ["v100-16"]),
+        ("mix", ["remix", "mixer"], ["mixer"]),
         # Names that begin alike up to the first number, which is whole.
         ("a100x", ["a10", "p100", "a100-40", "a1000"], ["a100-40"]),
         # Names that contain it, names with its numbers, and names with many of its letters.
