@@ -33,7 +33,7 @@ def image_size_option(default: int) -> Any:
 
 def channels_option(default: int) -> Any:
     """Declare the channels of an image."""
-    return whole(default, symbol="channels", help="channels of the image", grows=1_024)
+    return whole(default, symbol="channels", help="channels of the image", grows=1_024, convex=True)
 
 
 def patch_size_option(default: int) -> Any:
@@ -56,7 +56,12 @@ class ImageModel(Model):
 
     image_size: int = image_size_option(224)
     image_width: int = whole(
-        0, minimum=0, help="width of an image that is not square; 0 for a square one", unit="pixels"
+        0,
+        minimum=0,
+        help="width of an image that is not square; 0 for a square one",
+        grows=4_096,
+        multiple_of="patch_size",
+        unit="pixels",
     )
     channels: int = channels_option(3)
     patch_size: int = patch_size_option(16)
@@ -79,7 +84,12 @@ class ImageModel(Model):
     @property
     def width(self) -> int:
         """Width of an image, in pixels."""
-        return self.image_width or self.image_size
+        return self.image_size if self.is_square else self.image_width
+
+    @property
+    def is_square(self) -> bool:
+        """True if images are as wide as they are high; an array or a symbol is a width."""
+        return isinstance(self.image_width, int) and self.image_width == 0
 
     @derived
     def patches(self) -> int:
@@ -89,7 +99,7 @@ class ImageModel(Model):
 
     def input(self, batch: Size) -> Shape:
         height = self.size("image_size")
-        width = Size(self.image_width, "width") if self.image_width else height
+        width = height if self.is_square else Size(self.image_width, "width")
         return (batch, self.size("channels"), height, width)
 
     @property

@@ -34,7 +34,14 @@ def dim_option(default: int, of: str, symbol: str = "D", heads: str = "heads") -
 
 def depth_option(default: int, of: str, symbol: str = "depth") -> Any:
     """Declare a number of blocks."""
-    return whole(default, symbol=symbol, maximum=10_000, help=f"blocks of {of}", grows=1_024)
+    return whole(
+        default,
+        symbol=symbol,
+        maximum=10_000,
+        help=f"blocks of {of}",
+        grows=1_024,
+        convex=True,
+    )
 
 
 def heads_option(default: int, of: str) -> Any:

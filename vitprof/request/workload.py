@@ -14,7 +14,7 @@ DEVICES = ("cuda", "cpu")
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "lamb")
 KERNELS = ("foreach", "fused", "loop")
 BUCKETS = ("none", "buckets", "view")
-BATCH = Whole("images at a time", maximum=1_000_000_000, grows=1_024)
+BATCH = Whole("images at a time", maximum=1_000_000_000, grows=1_024, convex=True)
 
 
 @dataclass(frozen=True, kw_only=True)

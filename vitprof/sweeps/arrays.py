@@ -31,6 +31,9 @@ from vitprof.values.size import Size
 
 _AT_ONCE = 65_536  # configurations in one evaluation, about 10 MB of arrays
 
+# Errors of a formula that takes many numbers for one.
+_UNREADABLE = (ArithmeticError, AssertionError, AttributeError, TypeError, ValueError)
+
 Counts = np.ma.MaskedArray[Any, np.dtype[Any]]
 Values = Mapping[str, Any]  # by option: a number, or Integers or Fractions
 
@@ -56,6 +59,40 @@ def counts(model: Configurable, axes: Mapping[str, object], measure: Measure) ->
     for some in product(*(_alike(axis, squares=_counts_tokens(model, axis.name)) for axis in read)):
         _fill(model, [*some], measure, found)
     return np.ma.MaskedArray(found.counts, ~found.defined)
+
+
+def defined(model: Configurable, option: str, sizes: Sequence[int]) -> Sequence[int]:
+    """Return the sizes of an option at which a model is defined.
+
+    Args:
+        model: a model, whose values are used for the other options.
+        option: an option of the model or its mixer; any size will do if it has no such option.
+        sizes: sizes in ascending order.
+    """
+    kind = model.options().get(option)
+    if not isinstance(kind, Whole):
+        return sizes
+    allowed = [
+        size
+        for size in sizes
+        if kind.minimum <= size <= kind.maximum and (size % 2 or not kind.odd)
+    ]
+    axis = Axis(option, tuple(allowed))
+    holds = np.zeros(len(allowed), np.bool_)
+    for some in _alike(axis, squares=_counts_tokens(model, option)):
+        for (which,) in _chunks([some]):
+            holds[some.places[which]] = _defined_at(model, some.some(which.tolist()))
+    return [allowed[place] for place in np.flatnonzero(holds)]
+
+
+def _defined_at(model: Configurable, axis: _Axis) -> Any:
+    """Return at which values all constraints hold, one by one if they cannot read arrays."""
+    try:
+        return _defined(_placed(model, _values([axis], (np.arange(len(axis.values)),))))
+    except _UNREADABLE:
+        if len(axis.values) == 1:
+            raise
+    return [_defined_at(model, axis.some([one])) for one in range(len(axis.values))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +172,7 @@ def _evaluates(
     for which in _chunks(axes):
         try:
             defined, counts = _evaluate(model, _values(axes, which), measure)
-        except (ArithmeticError, AssertionError, AttributeError, TypeError, ValueError):
+        except _UNREADABLE:
             if not loose:
                 raise
             return False

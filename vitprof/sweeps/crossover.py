@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 from math import isqrt, lcm
+from operator import eq
 
 from vitprof.captured.subject import CapturedModel
 from vitprof.errors import SpecError, listing, unknown
@@ -160,14 +161,15 @@ class _Costs:
         self, model: Configurable, workload: Workload, measure: str, option: str, kind: Whole
     ) -> None:
         self.smooth = smoothness(model, measure)
-        self.growing = 0 if kind.grows else None
+        self.growing = int(kind.convex) if kind.grows else None
         self.at = cache(lambda size: cost(model, workload, measure, option, size))
         # A square number of tokens has a grid, on which a mixer may have another formula.
         self.scattered = cache(lambda size: _cost(model.scattered(option, size), workload, measure))
 
 
 def _search(one: _Costs, other: _Costs, sizes: Sequence[int]) -> list[Stretch]:
-    return stretches(one.at, other.at, sizes, growing=one.growing)
+    growing = one.growing if isinstance(sizes, range) else one.growing and 0
+    return stretches(one.at, other.at, sizes, growing=growing)
 
 
 def _search_tokens(one: _Costs, other: _Costs, sizes: Sequence[int]) -> list[Stretch]:
@@ -245,15 +247,18 @@ def _sizes(
         return ""
 
     sizes: Sequence[int]
-    if squares:
-        sizes = [size for size in _squares(low, high) if not refusal(size)]
-    elif kind.unit == "tokens":
+    if kind.unit == "tokens" and not squares:
         tokens = _multiples(step, low, high)
         sizes = tokens[bisect_left(tokens, True, key=lambda size: not refusal(size)) :]
     else:
+        from vitprof.sweeps.arrays import defined
+
         own = [model.values() for model in models if option in model.declared()]
         step = lcm(*(int(values.get(kind.multiple_of, 1)) for values in own))
-        sizes = [size for size in _multiples(step, low, high) if not refusal(size)]
+        sizes = _squares(low, high) if squares else _multiples(step, low, high)
+        for model in models:
+            sizes = defined(model, option, sizes)
+        sizes = _as_range(sizes)
     if not sizes:
         names = listing(dict.fromkeys(model.variant for model in models), "and")
         why = f": at {high:,}, {refusal(high)}" if low <= high else ""
@@ -266,6 +271,14 @@ def _sizes(
 
 def _multiples(step: int, low: int, high: int) -> range:
     return range(-(-low // step) * step, high + 1, step)
+
+
+def _as_range(sizes: Sequence[int]) -> Sequence[int]:
+    """Return sizes as a range if they are equally spaced, else as they are."""
+    if isinstance(sizes, range) or len(sizes) < 2:
+        return sizes
+    evenly = range(sizes[0], sizes[-1] + 1, sizes[1] - sizes[0])
+    return evenly if all(map(eq, sizes, evenly)) and len(evenly) == len(sizes) else sizes
 
 
 def _squares(low: int, high: int) -> list[int]:

@@ -17,6 +17,7 @@ from vitprof.allocation.largest_batch import (
 from vitprof.allocation.on_gpu import OnGpu, on_gpu
 from vitprof.allocation.step import peak_bytes
 from vitprof.captured.subject import CapturedModel
+from vitprof.cuda.attention import TooManyImagesError
 from vitprof.errors import SpecError
 
 if TYPE_CHECKING:
@@ -130,10 +131,15 @@ def largest_traced(need: Callable[[int], int], budget: int, most: int) -> int:
 
     low, high = 0, most + 1
     points: dict[int, int] = {}
+    halves = False  # a kernel does not take so many images, of which the line knows nothing
 
     def note(batch: int) -> None:
-        nonlocal low, high
-        points[batch] = known(batch)
+        nonlocal low, high, halves
+        try:
+            points[batch] = known(batch)
+        except TooManyImagesError:
+            high, halves = batch, True
+            return
         if points[batch] <= budget:
             low = max(low, batch)
         else:
@@ -143,9 +149,9 @@ def largest_traced(need: Callable[[int], int], budget: int, most: int) -> int:
         if low < batch < high:
             note(batch)
     while high - low > 1:
-        guess = (low + min(high, 2 * max(low, 1) + 1)) // 2
+        guess = (low + (high if halves else min(high, 2 * max(low, 1) + 1))) // 2
         nearest = sorted(points, key=lambda batch: abs(points[batch] - budget))[:2]
-        if len(nearest) == 2:
+        if len(nearest) == 2 and not halves:
             one, other = nearest
             slope = (points[one] - points[other]) // (one - other)
             if slope > 0:

@@ -43,15 +43,16 @@ def stretches(
         cost: returns the cost of a size; may be called several times for the same size.
         other: returns the cost that it is compared with.
         sizes: sizes in ascending order.
-        growing: order up to which both costs are known to grow from the second size on: 0 if the
+        growing: order up to which both costs are known to grow from the third size on: 0 if the
             costs never fall; 1 if their steps from size to size never fall either; 2 if the steps
             of the steps never fall either. 1 and 2 require equally spaced sizes. None if nothing
             is known, so that every size is evaluated.
     """
     found: list[tuple[int, int]] = []
     places = range(len(sizes))
-    # At a size of 1 copies become views, so costs are known to grow from the second size on only.
-    left = [part for part in (places[1:], places[:1]) if part]
+    # A size of 0 selects a default, and at 1 copies become views: costs are known to grow only
+    # after these, so the first two sizes are looked at alone.
+    left = [part for part in (places[2:], places[1:2], places[:1]) if part]
     while left:
         part = left.pop()
         less = _less(cost, other, sizes[part.start : part.stop], growing)

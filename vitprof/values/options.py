@@ -37,6 +37,8 @@ class Whole:
         odd: True if the value has to be odd.
         grows: upper end of a search along this option, if every cost grows with it in spite
             of rounding; 0 if that is not known.
+        convex: True if the steps of every cost from one value to the next grow too, as those of
+            a polynomial without negative terms and without rounding.
         multiple_of: name of the option that has to divide it.
         unit: unit of the number, `tokens` or `pixels`.
     """
@@ -47,6 +49,7 @@ class Whole:
     maximum: int = 1_000_000
     odd: bool = False
     grows: int = 0
+    convex: bool = False
     multiple_of: str = ""
     unit: str = ""
     metavar: ClassVar[str] = "N"
@@ -148,11 +151,12 @@ def whole(
     maximum: int = 1_000_000,
     odd: bool = False,
     grows: int = 0,
+    convex: bool = False,
     multiple_of: str = "",
     unit: str = "",
 ) -> Any:  # Any, since the field is annotated with the type of its value
     """Declare a whole number with a default; `Whole` explains the arguments."""
-    option = Whole(help, symbol, minimum, maximum, odd, grows, multiple_of, unit)
+    option = Whole(help, symbol, minimum, maximum, odd, grows, convex, multiple_of, unit)
     return _declare(default, option)
 
 
@@ -253,9 +257,10 @@ class Options:
     def size(self, name: str) -> Size:
         """Return the option `name` as a size under its symbol; each time the same object."""
         own, key = vars(self), f"_{name}"
-        size = own.get(key)
+        size: Size | None = own.get(key)
         if size is None:
-            size = own[key] = Size(own[name], self._symbols()[name])
+            # Of two threads that come first, the object of one is kept.
+            size = own.setdefault(key, Size(own[name], self._symbols()[name]))
         return size
 
     @classmethod

@@ -26,7 +26,9 @@ class ExternalAttention(Mixer):
     source = "Guo et al. 2021, Beyond Self-attention, eqs. 5 and 6"
     module = "external_attention.module:ExternalAttention"
 
-    memory_units: int = whole(64, symbol="S", help="external: units of the learned memory")
+    memory_units: int = whole(
+        64, symbol="S", help="external: units of the learned memory", grows=1_024, convex=True
+    )
 
     def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
         S, D = self.size("memory_units"), sizes.dim

@@ -36,7 +36,13 @@ class AttentionFree(Mixer):
     factorised: bool = flag(
         False, help="aft: position biases as a product of two low-rank matrices"
     )
-    bias_dim: int = whole(128, symbol="b", help="aft: rank of the position biases, if factorised")
+    bias_dim: int = whole(
+        128,
+        symbol="b",
+        help="aft: rank of the position biases, if factorised",
+        grows=1_024,
+        convex=True,
+    )
     qkv_bias: bool = qkv_bias_option()
 
     def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:

@@ -30,7 +30,13 @@ class DepthwiseConv(Mixer):
     on_grid = True
 
     kernel_size: int = whole(
-        9, symbol="kernel", odd=True, maximum=10_001, help="conv: side of the depthwise kernel"
+        9,
+        symbol="kernel",
+        odd=True,
+        maximum=10_001,
+        help="conv: side of the depthwise kernel",
+        grows=1_024,
+        convex=True,
     )
 
     def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:

@@ -39,9 +39,17 @@ class LambdaLayer(Mixer):
     source = "Bello 2021, LambdaNetworks, sections 3.1 and 3.2"
     module = "vitprof.modules.mixers.lambda_layer:LambdaLayer"
 
-    key_depth: int = whole(16, symbol="k", help="lambda: channels of a query and a key")
+    key_depth: int = whole(
+        16, symbol="k", help="lambda: channels of a query and a key", grows=1_024, convex=True
+    )
     receptive_field: int = whole(
-        9, symbol="r", odd=True, maximum=10_001, help="lambda: side of the position kernel"
+        9,
+        symbol="r",
+        odd=True,
+        maximum=10_001,
+        help="lambda: side of the position kernel",
+        grows=1_024,
+        convex=True,
     )
     positions: str = choice(
         "local",
@@ -50,7 +58,12 @@ class LambdaLayer(Mixer):
         "columns of a grid, or an embedding per relative position",
     )
     intra_depth: int = whole(
-        1, symbol="u", maximum=10_000, help="lambda: keys and values per token"
+        1,
+        symbol="u",
+        maximum=10_000,
+        help="lambda: keys and values per token",
+        grows=1_024,
+        convex=True,
     )
     qkv_bias: bool = qkv_bias_option()
 

@@ -31,7 +31,11 @@ class Linformer(Mixer):
     module = "vitprof.modules.mixers.linformer:Linformer"
 
     projection: int = whole(
-        64, symbol="p", help="linformer: number of keys and values after the projection"
+        64,
+        symbol="p",
+        help="linformer: number of keys and values after the projection",
+        grows=1_024,
+        convex=True,
     )
     shared: bool = flag(False, help="linformer: one projection for keys and values")
     qkv_bias: bool = qkv_bias_option()

@@ -48,7 +48,11 @@ class NystromAttention(Mixer):
         help="nystrom: equal segments of the tokens, each with one landmark",
     )
     iterations: int = whole(
-        6, symbol="iterations", maximum=1_000, help="nystrom: iterations for the pseudo-inverse"
+        6,
+        symbol="iterations",
+        maximum=1_000,
+        help="nystrom: iterations for the pseudo-inverse",
+        grows=1_000,
     )
     qkv_bias: bool = qkv_bias_option()
 

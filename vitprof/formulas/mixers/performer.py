@@ -39,6 +39,8 @@ class Performer(Mixer):
         symbol="features",
         maximum=100_000,
         help="performer: number of random features of a query and a key",
+        grows=1_024,
+        convex=True,
     )
     qkv_bias: bool = qkv_bias_option()
 

@@ -30,7 +30,13 @@ class Pool(Mixer):
     on_grid = True
 
     pool_size: int = whole(
-        3, symbol="pool", odd=True, maximum=10_001, help="pool: side of the pooled square"
+        3,
+        symbol="pool",
+        odd=True,
+        maximum=10_001,
+        help="pool: side of the pooled square",
+        grows=1_024,
+        convex=True,
     )
 
     def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:

@@ -30,7 +30,12 @@ class TokenMlp(Mixer):
     module = "vitprof.modules.mixers.token_mlp:TokenMlp"
 
     token_hidden: int = whole(
-        0, symbol="D_S", minimum=0, help="token-mlp: hidden width across tokens; 0 for half the dim"
+        0,
+        symbol="D_S",
+        minimum=0,
+        help="token-mlp: hidden width across tokens; 0 for half the dim",
+        grows=1_024,
+        convex=True,
     )
 
     def hidden(self, sizes: MixerSizes) -> Size:

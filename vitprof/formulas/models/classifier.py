@@ -64,7 +64,7 @@ class Classifier(ImageModel):
     )
     distillation: bool = flag(False, help="distillation token with a second head")
     head: bool = flag(True, help="linear layer that returns the logits")
-    classes: int = whole(10, symbol="classes", help="number of classes", grows=1_024)
+    classes: int = whole(10, symbol="classes", help="number of classes", grows=1_024, convex=True)
 
     def constraints(self) -> Iterator[Constraint]:
         yield from self.fits("dim", self.dim, "heads", self.heads)
