@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vitprof.errors import VitprofError
+from vitprof.exclusive import exclusive
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.totals import totals
 from vitprof.measuring.timing import MatrixProduct, Protocol, Timing, fastest_product, take_turns
@@ -95,7 +96,7 @@ def bench(
     protocol = replace(protocol, threads=protocol.threads or get_num_threads())
     steps: dict[str, Step] = {}
     allocated: dict[str, int | None] = {}
-    with set_torch_threads(protocol.threads):
+    with exclusive(), set_torch_threads(protocol.threads):
         peak = fastest_product(place, DTYPES[workload.dtype], protocol, say=say)
         inference = workload.as_inference()
         for phase, own in ((FORWARD, inference), (TRAINING, workload)):
@@ -154,7 +155,7 @@ def time_steps(
     workload = replace(workload, device=place.type)
     protocol = replace(protocol, threads=protocol.threads or torch.get_num_threads())
     steps: dict[str, Step] = {}
-    with set_torch_threads(protocol.threads):
+    with exclusive(), set_torch_threads(protocol.threads):
         for name, model in models.items():
             say(f"warming up: {name}")
             with _explained(name, workload, device):
@@ -194,10 +195,12 @@ def _prepared(
 
 @contextmanager
 def _explained(what: str, workload: Workload, device: str) -> Iterator[None]:
-    """Turn an error of PyTorch into a BenchError of one sentence."""
+    """Turn an error of PyTorch, or of a module's own code, into a BenchError of one sentence."""
     try:
         yield
-    except (RuntimeError, ValueError) as error:
+    except VitprofError:
+        raise
+    except (Exception, SystemExit) as error:
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise BenchError(
             f"{what} cannot be run at batch {workload.batch} in {workload.dtype} on {device}: "

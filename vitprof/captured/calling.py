@@ -13,6 +13,7 @@ import torch
 
 from vitprof.captured.source import DTYPES, Input, Source
 from vitprof.errors import SpecError
+from vitprof.exclusive import exclusive
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,7 +21,16 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Keep what a module's code, its library and torch print or log out of the output."""
+    """Keep what a module's code, its library and torch print or log out of the output.
+
+    One thread at a time is in a body.
+    """
+    with exclusive(), _quietly():
+        yield
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
     logger = logging.getLogger("torch._subclasses.fake_tensor")
     silenced, disabled = logger.disabled, logging.root.manager.disable
     logger.disabled = True

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from threading import get_ident
 from types import FrameType
 from typing import Any
 
@@ -25,6 +26,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from vitprof.captured.kernels import Product, is_known, moves, products
+from vitprof.exclusive import exclusive
 
 Shape = tuple[int, ...]
 _APPLY = vars(Function)["apply"].__func__.__code__
@@ -103,6 +105,7 @@ class NeedsDataError(Exception):
     """A forward pass that depends on the values of a tensor, other than a truth."""
 
 
+@exclusive()
 def capture(
     module: nn.Module,
     args: Sequence[object],
@@ -160,14 +163,18 @@ class _Watch:
     @contextmanager
     def modules(self) -> Iterator[None]:
         """Note calls of modules in the body."""
+        own = get_ident()
 
         def enter(part: nn.Module, args: object) -> None:
+            if get_ident() != own:  # the hooks see the modules that another thread calls, too
+                return
             entered = Entered(self._paths.get(id(part), self.path))
             self._stack.append(entered)
             self.captured.events.append(entered)
 
         def leave(part: nn.Module, args: object, output: object) -> None:
-            self._stack.pop().out = _first_shape(output)
+            if get_ident() == own:
+                self._stack.pop().out = _first_shape(output)
 
         handles = [
             torch_module.register_module_forward_pre_hook(enter),

@@ -19,6 +19,7 @@ from vitprof.captured.source import BATCH_AXIS, Input, Source
 from vitprof.captured.template import Template
 from vitprof.captured.tree import Outputs, Part, Piece, sketch
 from vitprof.errors import SpecError
+from vitprof.exclusive import exclusive
 
 if TYPE_CHECKING:
     from torch import nn
@@ -241,7 +242,7 @@ class _Probing:
 
     def _sketch(self, source: Source, batch: int) -> Part:
         mode, module = self._fake(source)
-        with mode, quietly():
+        with quietly(), mode:
             args, kwargs = arguments(source.inputs, batch, device="cpu")
             captured = capture(module, args, kwargs)
             if captured.decided:
@@ -257,7 +258,7 @@ class _Probing:
             return paths
         if not torch.backends.mha.get_fastpath_enabled():
             return paths
-        with mode, quietly():
+        with quietly(), mode:
             args, kwargs = arguments(self.source.inputs, batch, device="cpu")
             try:
                 whole = capture(module, args, kwargs, fast=True)
@@ -291,7 +292,7 @@ class _Probing:
         if key not in self._built:
             built = build_without_data(source).train(self.train)
             mode = FakeTensorMode()
-            with mode:
+            with exclusive(), mode:
                 module = copy_of(built, device="cpu")
             self._built[key] = mode, module.requires_grad_(False)
         return self._built[key]

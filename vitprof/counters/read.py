@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from vitprof.counters.convention import Setting
 from vitprof.counters.reading import Reading, Tool, Unavailable
 from vitprof.counters.restored import restored
+from vitprof.exclusive import exclusive
 from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.op import Op
 from vitprof.progress import Say
@@ -84,6 +85,7 @@ def read_macs(
     return _read_each(tools, spec, batch, setting, read, say)
 
 
+@exclusive()
 def _read_each(
     tools: Iterable[Tool],
     spec: Subject,

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from vitprof.exclusive import exclusive
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -17,7 +19,14 @@ def restored(module: nn.Module, *, grad: bool = False) -> Iterator[None]:
 
     Restored, also if the body raises: each submodule's mode, hooks and buffers; torch's
     global module hooks, random state, default dtype and device, grad mode; warning filters.
+    One thread at a time is in a body.
     """
+    with exclusive(), _restored(module, grad=grad):
+        yield
+
+
+@contextmanager
+def _restored(module: nn.Module, *, grad: bool) -> Iterator[None]:
     import torch
     from torch.nn.modules import module as torch_module
 

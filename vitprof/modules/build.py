@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from vitprof.exclusive import exclusive
+
 if TYPE_CHECKING:
     from vitprof.formulas.mixer import Mixer, MixerSizes
     from vitprof.formulas.model import Model
 
 
+@exclusive()
 def build(model: Model, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> nn.Module:
     """Build the torch module of `model`; on the device `meta` it allocates nothing."""
     default = torch.get_default_dtype()

@@ -23,6 +23,7 @@ from vitprof.captured.calling import quietly
 from vitprof.captured.failures import explain
 from vitprof.captured.subject import CapturedModel
 from vitprof.errors import SpecError
+from vitprof.exclusive import exclusive
 from vitprof.running.ledger import Ledger
 from vitprof.running.step import Loss, Phase, Runnable, Step
 
@@ -93,6 +94,7 @@ class Trace:
         return self.by_phase[self.phase]
 
 
+@exclusive()
 def trace(
     model: Runnable,
     workload: Workload,

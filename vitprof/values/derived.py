@@ -28,5 +28,6 @@ class derived(Generic[Value]):  # noqa: N801
     def __get__(self, owner: object, kind: type) -> derived[Value] | Value:
         if owner is None:
             return self
-        value = owner.__dict__[self.name] = self.compute(owner)
+        # Of two threads that come first, the value of one is kept.
+        value: Value = owner.__dict__.setdefault(self.name, self.compute(owner))
         return value

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 from vitprof.captured.reference import Argument, show_arguments, spell_arguments
 from vitprof.captured.source import BATCH_AXIS, Input, spell_input
 from vitprof.errors import SpecError, guess
+from vitprof.exclusive import exclusive
 from vitprof.text import quoted
 from vitprof.values.options import Value
 
@@ -232,7 +233,7 @@ def attempt(failed: str, call: Callable[[], T], way_out: str) -> T:
         SpecError: the code raised an error or left the program; that is the cause.
     """
     try:
-        with redirect_stdout(sys.stderr), warnings.catch_warnings():
+        with exclusive(), redirect_stdout(sys.stderr), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return call()
     except SpecError:
@@ -273,12 +274,13 @@ def version_of(library: str) -> str:
 @contextmanager
 def on_path(folder: str) -> Iterator[None]:
     """Put a folder in front of the places that Python imports from."""
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        if folder in sys.path:
-            sys.path.remove(folder)
+    with exclusive():
+        sys.path.insert(0, folder)
+        try:
+            yield
+        finally:
+            if folder in sys.path:
+                sys.path.remove(folder)
 
 
 def _a(noun: str) -> str:

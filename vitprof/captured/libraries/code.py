@@ -100,9 +100,9 @@ class Code(Named):
 def _in_file(module: ModuleType) -> Iterator[None]:
     """Let a file's code find itself, as dataclasses do, and what lies beside it."""
     assert module.__file__ is not None
-    sys.modules[module.__name__] = module
-    try:
-        with on_path(str(Path(module.__file__).resolve().parent)):
+    with on_path(str(Path(module.__file__).resolve().parent)):
+        sys.modules[module.__name__] = module
+        try:
             yield
-    finally:
-        sys.modules.pop(module.__name__, None)
+        finally:
+            sys.modules.pop(module.__name__, None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import plotext
 
+from vitprof.exclusive import exclusive
 from vitprof.formats.drawing.curves import (
     Curve,
     curves_of,
@@ -89,13 +90,14 @@ def _panel(curves: Sequence[Curve], across: Scale, up: Scale, width: int) -> lis
 @contextmanager
 def _figure() -> Iterator[Any]:
     """Provide the global figure of plotext, empty and not limited to the size of the terminal."""
-    plotext.figure.clear()
-    plotext.terminal.limit(False, False)
-    try:
-        yield plotext.figure
-    finally:
-        plotext.terminal.limit()
+    with exclusive():
         plotext.figure.clear()
+        plotext.terminal.limit(False, False)
+        try:
+            yield plotext.figure
+        finally:
+            plotext.terminal.limit()
+            plotext.figure.clear()
 
 
 def _places(

@@ -27,6 +27,7 @@ from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter
 
 from vitprof.errors import SpecError, listing
+from vitprof.exclusive import exclusive
 from vitprof.formats.drawing.caption import caption_of
 from vitprof.formats.drawing.curves import (
     Curve,
@@ -109,7 +110,7 @@ def figure_file(sweep: Sweep, measures: Sequence[str], width: float, format: str
 @contextmanager
 def style() -> Iterator[None]:
     """Use the defaults of matplotlib with the settings of this module, and restore them."""
-    with matplotlib.rc_context():
+    with exclusive(), matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
         yield

@@ -10,6 +10,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from vitprof.errors import SpecError, listing
+from vitprof.exclusive import exclusive
 from vitprof.formats.drawing.curves import number_of_curves, option_along
 from vitprof.formats.drawing.page import page
 from vitprof.text import quoted
@@ -87,10 +88,11 @@ def draw(sweep: Sweep, picture: Picture, measures: Sequence[str] = (), width: fl
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence the messages about the font cache that the first import of matplotlib builds."""
-    logger = logging.getLogger("matplotlib")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    with exclusive():
+        logger = logging.getLogger("matplotlib")
+        level = logger.level
+        logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
