@@ -29,9 +29,9 @@ from vitprof.formulas.layer import Measure
 from vitprof.formulas.totals import totals
 from vitprof.measuring import trials
 from vitprof.measuring.search import Trial, TrialError, TrialTimeoutError
-from vitprof.measuring.trials import FAILED, OUT_OF_MEMORY, RAN, Device, Trials, probe
+from vitprof.measuring.trials import FAILED, RAN, TOO_LARGE, Device, Trials, probe
 from vitprof.report.batch_size import TriedBatch
-from vitprof.request.specs import specify
+from vitprof.request.specs import specify, subject
 from vitprof.request.workload import Workload
 from vitprof.running import trial as child
 
@@ -211,7 +211,7 @@ def test_budget_itself_fits(limit_mib: int, fits: bool) -> None:
         ),
         (
             'print(\'{"error": "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a"}\'); '
-            f"exit({OUT_OF_MEMORY})",
+            f"exit({TOO_LARGE})",
             "CUDA out of memory",
         ),
     ],
@@ -230,6 +230,9 @@ def test_ways_of_running_out_of_memory(code: str, reason: str) -> None:
         ("exit(5)", "exit code 5$"),
         (f'print(\'{{"error": "no such\\\\nkernel"}}\'); exit({FAILED})', "no such kernel$"),
         ("raise ValueError('x' * 5000)", r"xxx \.\.\.$"),
+        # Of the real-time signals only the first and the last have a name in Python.
+        ("import os; os.kill(os.getpid(), 40)", "ended by signal 40$"),
+        ("import os; os._exit(0)", "exit code 0 and without a whole answer$"),
     ],
 )
 def test_ways_of_failing(code: str, sentence: str) -> None:
@@ -237,6 +240,94 @@ def test_ways_of_failing(code: str, sentence: str) -> None:
     with pytest.raises(TrialError, match=f"^the trial of batch 7 failed: .*{sentence}") as caught:
         scripted(quiet + code)(7)
     assert len(str(caught.value)) < 400
+
+
+NO_ANSWER = "exit code 0 and without a whole answer"
+
+
+@pytest.mark.parametrize(
+    ("code", "stdout", "stderr", "sentence"),
+    [
+        (0, "", "", NO_ANSWER),
+        (0, "", "first\nwhy\n", f"{NO_ANSWER}; its last line is why"),
+        (3, "", "", "exit code 3 and without a whole answer"),
+        (3, '{"peak_bytes": 1, "seconds": 1}', "", "exit code 3 and without a whole answer"),
+        (0, '{"peak_bytes": 1, "seco', "", NO_ANSWER),
+        (0, '{"peak_bytes": 1}', "", NO_ANSWER),
+        (0, '{"seconds": 1}', "", NO_ANSWER),
+        (0, '{"peak_bytes": 1.5, "seconds": 1}', "", NO_ANSWER),
+        (0, '{"peak_bytes": true, "seconds": 1}', "", NO_ANSWER),
+        (0, '{"peak_bytes": -1, "seconds": 1}', "", NO_ANSWER),
+        (0, '{"peak_bytes": 1, "seconds": NaN}', "", NO_ANSWER),
+        (0, '{"peak_bytes": 1, "seconds": "1"}', "", NO_ANSWER),
+        (0, "[" * 100_000, "", NO_ANSWER),
+        (0, "[]", "", NO_ANSWER),
+        (0, '{"peak_bytes": 1, "seconds": 1}\nbye', "", NO_ANSWER),
+        (4, '{"error": 7}', "", "failed: 7"),
+        (-11, "", "", "ended by SIGSEGV"),
+        (-34, "", "", "ended by SIGRTMIN"),
+        (-63, "", "", "ended by signal 63"),
+        (-64, "", "", "ended by SIGRTMAX"),
+    ],
+)
+def test_ends_without_an_answer(code: int, stdout: str, stderr: str, sentence: str) -> None:
+    ended = subprocess.CompletedProcess((), code, stdout, stderr)
+    with pytest.raises(
+        TrialError,
+        match=f"^the trial of batch 7 failed: .*{sentence}$|^the trial of batch 7 {sentence}$",
+    ):
+        trials_of()._judge(7, ended)
+
+
+def test_every_signal() -> None:
+    for number in range(1, 65):
+        ended = subprocess.CompletedProcess((), -number, "", "")
+        if number == signal.SIGKILL:
+            assert not trials_of()._judge(7, ended).fits
+            continue
+        with pytest.raises(TrialError, match="was ended by "):
+            trials_of()._judge(7, ended)
+
+
+CHATTY = """
+import atexit, sys
+from torch import nn
+
+print("at import")
+atexit.register(print, "at exit")
+
+
+class Chatty(nn.Linear):
+    def forward(self, x):
+        print("in a call")
+        if x.shape[0] == 3 and x.device.type == "cpu" and x.data_ptr():
+            sys.exit(3)
+        return super().forward(x)
+
+
+def make():
+    return Chatty(5, 2)
+"""
+
+
+def test_code_that_prints_and_code_that_leaves(tmp_path: Path) -> None:
+    file = tmp_path / "chatty.py"
+    file.write_text(CHATTY)
+    model, _ = subject(options={"module": f"{file}:make", "input": "5"})
+    with pytest.raises(TrialError, match=r"^the trial of batch 3 failed: SystemExit: 3$"):
+        replace(trials_of(), model=model)(3)
+
+
+@pytest.mark.parametrize("answer", ["", "{}", '{"name": 3, "memory_bytes": 1}', '{"name": "x"}'])
+def test_a_device_without_a_whole_answer(answer: str) -> None:
+    command = (sys.executable, "-c", f"print({answer!r})")
+    with pytest.raises(TrialError, match=r"^the device cuda cannot be queried: it ended with exit"):
+        probe("cuda", timeout=60, command=command)
+
+
+def test_process_that_cannot_be_started() -> None:
+    with pytest.raises(TrialError, match=r"cannot be started: no such file or directory$"):
+        probe("cuda", timeout=60, command=("/no/such/python",))
 
 
 def test_time_limit() -> None:
@@ -276,10 +367,11 @@ def test_ctrl_c_in_a_terminal_reaches_this_process_alone() -> None:
         RuntimeError("CUDA error: out of memory"),
         RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: not enough memory: you"),
         RuntimeError("std::bad_alloc"),
+        RuntimeError("CUDA error: invalid configuration argument\nCUDA kernel errors might be"),
     ],
 )
 def test_out_of_memory_is_told_from_its_words(error: Exception) -> None:
-    assert child.is_out_of_memory(error)
+    assert child.is_too_large(error)
 
 
 @pytest.mark.parametrize(
@@ -292,7 +384,7 @@ def test_out_of_memory_is_told_from_its_words(error: Exception) -> None:
     ],
 )
 def test_other_errors(error: Exception) -> None:
-    assert not child.is_out_of_memory(error)
+    assert not child.is_too_large(error)
 
 
 def held_before() -> int:
@@ -321,7 +413,7 @@ def test_limit_holds_while_it_is_set() -> None:
     assert child._on_cpu(steps, 65 * MIB)[0] == expected
     with pytest.raises(RuntimeError) as caught:
         child._on_cpu(steps, MIB)
-    assert child.is_out_of_memory(caught.value)
+    assert child.is_too_large(caught.value)
     steps()
 
 
@@ -357,7 +449,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Request]]:
 
 def a_mib_each(batch: int) -> tuple[int, dict[str, object]]:
     if batch > 200:
-        return OUT_OF_MEMORY, {"error": "CUDA out of memory"}
+        return TOO_LARGE, {"error": "CUDA out of memory"}
     return RAN, {"peak_bytes": batch * MIB, "seconds": 0.1}
 
 
@@ -471,7 +563,7 @@ def test_trials_begin_where_the_gpu_is_full(
 @pytest.mark.parametrize(
     ("words", "by", "code", "said"),
     [
-        ("--start=1", lambda batch: (OUT_OF_MEMORY, {"error": "CUDA out of memory"}), 1, "none"),
+        ("--start=1", lambda batch: (TOO_LARGE, {"error": "CUDA out of memory"}), 1, "none"),
         ("--max-batch=9", a_mib_each, 0, "it is the largest batch allowed"),
     ],
 )

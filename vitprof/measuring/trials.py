@@ -1,7 +1,8 @@
 """Trials of a batch, each in a new process, so that a crash frees all memory.
 
 The process is `python -m vitprof.running.trial`. It reads a request as JSON from stdin, writes
-an answer as JSON in the last line of stdout, and ends with one of the exit codes below.
+an answer as JSON in the last line of stdout, and ends with one of the exit codes below. It runs
+code of others, so that it may end in any way: an answer counts only if it is whole.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from vitprof.measuring.search import Trial, TrialError, TrialTimeoutError
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from vitprof.request.workload import Workload
     from vitprof.subject import Configurable
 
-RAN, OUT_OF_MEMORY, FAILED = 0, 3, 4  # exit codes of a trial's process
+RAN, TOO_LARGE, FAILED = 0, 3, 4  # exit codes of a trial's process
 _COMMAND = (sys.executable, "-P", "-m", "vitprof.running.trial")
 _MAX_CHARACTERS = 300  # of a message
 _ASSERTION = re.compile(r"\[enforce fail [^]]*\] (err == 0\. )?")  # stands before the sentence
@@ -92,17 +94,17 @@ class Trials:
 
     def _judge(self, batch: int, ended: subprocess.CompletedProcess[str]) -> Trial:
         answer = _answer(ended)
-        if ended.returncode == RAN:
-            peak = int(answer["peak_bytes"])
+        peak, seconds = _number(answer, "peak_bytes"), _number(answer, "seconds")
+        if ended.returncode == RAN and isinstance(peak, int) and seconds is not None:
             above = peak - self.budget_bytes
             return Trial(
                 batch=batch,
                 fits=above <= 0,
                 peak_bytes=peak,
-                seconds=float(answer["seconds"]),
+                seconds=float(seconds),
                 reason=f"its peak is {Bytes(above)} above the budget" if above > 0 else "",
             )
-        if ended.returncode == OUT_OF_MEMORY:
+        if ended.returncode == TOO_LARGE and "error" in answer:
             first, _, _ = _ASSERTION.sub("", str(answer["error"])).partition(". ")
             return Trial(batch=batch, fits=False, reason=_short(first))
         if ended.returncode == -signal.SIGKILL:
@@ -125,9 +127,10 @@ def probe(device: str, *, timeout: float, command: tuple[str, ...] = _COMMAND) -
     except subprocess.TimeoutExpired:
         raise TrialError(f"the device {device} did not answer in {timeout:g} s") from None
     answer = _answer(ended)
-    if ended.returncode != RAN:
-        raise TrialError(f"the device {device} cannot be queried: {_failure(ended, answer)}")
-    return Device(type=device, name=answer["name"], memory_bytes=answer["memory_bytes"])
+    name, memory = answer.get("name"), _number(answer, "memory_bytes")
+    if ended.returncode == RAN and isinstance(name, str) and isinstance(memory, int):
+        return Device(type=device, name=name, memory_bytes=memory)
+    raise TrialError(f"the device {device} cannot be queried: {_failure(ended, answer)}")
 
 
 def _run(
@@ -137,6 +140,10 @@ def _run(
 
     It has a separate session, so that Ctrl-C in the terminal reaches only this process, and the
     read end of a pipe, whose write end closes when this process ends for any reason.
+
+    Raises:
+        TrialError: it cannot be started.
+        subprocess.TimeoutExpired: it took longer than `timeout`.
     """
     ours, theirs = os.pipe()[::-1]
     try:
@@ -152,27 +159,50 @@ def _run(
             pass_fds=(theirs,),
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise TrialError(f"the process of a trial cannot be started: {why}") from error
     finally:
         os.close(ours)
         os.close(theirs)
 
 
 def _answer(ended: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    """Return the answer of a process; empty if it died before it wrote one."""
+    """Return the answer of a process; empty if it died before it wrote a whole one."""
     try:
         answer = json.loads(ended.stdout.splitlines()[-1])
-    except (IndexError, ValueError):
+    except (IndexError, ValueError, RecursionError):
         return {}
     return answer if isinstance(answer, dict) else {}
+
+
+def _number(answer: Mapping[str, Any], name: str) -> int | float | None:
+    """Return a number of an answer; None if it has none that is finite and not negative."""
+    value = answer.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if 0 <= value < inf else None
 
 
 def _failure(ended: subprocess.CompletedProcess[str], answer: Mapping[str, Any]) -> str:
     """Return why a process failed: its error, its signal, its last line or its exit code."""
     if "error" in answer:
-        return _short(answer["error"])
+        return _short(str(answer["error"]))
     if ended.returncode < 0:
-        return f"it was ended by {signal.Signals(-ended.returncode).name}"
-    return _short(ended.stderr.strip().rpartition("\n")[2]) or f"exit code {ended.returncode}"
+        return f"it was ended by {_signal(-ended.returncode)}"
+    said = _short(ended.stderr.strip().rpartition("\n")[2])
+    if ended.returncode in (RAN, TOO_LARGE):  # code of the model ended the process
+        last = f"; its last line is {said}" if said else ""
+        return f"it ended with exit code {ended.returncode} and without a whole answer{last}"
+    return said or f"exit code {ended.returncode}"
+
+
+def _signal(number: int) -> str:
+    """Return the name of a signal, or its number: most real-time signals have no name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _short(message: str) -> str:

@@ -24,7 +24,7 @@ import torch
 from torch._C._profiler import _ExtraFields_Allocation
 from torch.profiler import ProfilerActivity, profile
 
-from vitprof.measuring.trials import FAILED, OUT_OF_MEMORY, RAN
+from vitprof.measuring.trials import FAILED, RAN, TOO_LARGE
 from vitprof.request.specs import subject
 from vitprof.request.workload import Workload
 from vitprof.running.step import Step
@@ -46,10 +46,21 @@ _OUT_OF_MEMORY_SIGNS = (
     "HOST_ALLOCATION_FAILED",
     "std::bad_alloc",
 )
+# A kernel cannot be launched for so many images, such as one of fused attention above 65,535.
+_TOO_MANY_SIGNS = (
+    "CUDA error: invalid configuration argument",
+    "the batch size exceeds (65535)",
+)
 
 
 def main() -> int:
-    """Answer the request on stdin; return the exit code."""
+    """Answer the request on stdin; return the exit code.
+
+    What code of others prints, now or at exit, goes to stderr: the answer is alone on stdout.
+    """
+    sys.stdout.flush()
+    stdout = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     request = json.load(sys.stdin)
     Thread(target=_end_with, args=(request["lifeline"],), daemon=True).start()
     with suppress(OSError):  # if the machine runs out of memory, this process is killed first
@@ -57,10 +68,11 @@ def main() -> int:
     try:
         answer: dict[str, object] = probe() if request["task"] == "probe" else trial(request)
         code = RAN
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         answer = {"error": f"{type(error).__name__}: {error}"}
-        code = OUT_OF_MEMORY if is_out_of_memory(error) else FAILED
-    sys.stdout.write(f"\n{json.dumps(answer)}\n")
+        code = TOO_LARGE if is_too_large(error) else FAILED
+    with os.fdopen(stdout, "w") as file:
+        file.write(f"{json.dumps(answer)}\n")
     return code
 
 
@@ -94,13 +106,12 @@ def trial(request: dict[str, Any]) -> dict[str, object]:
     return {"peak_bytes": peak_bytes, "seconds": seconds}
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Return True if memory ran out, by any of the errors with which PyTorch reports it."""
+def is_too_large(error: BaseException) -> bool:
+    """Return True if a batch is too large, for the memory or for a kernel, by PyTorch's errors."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(
-        sign in str(error) for sign in _OUT_OF_MEMORY_SIGNS
-    )
+    signs = (*_OUT_OF_MEMORY_SIGNS, *_TOO_MANY_SIGNS)
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
 
 
 def _on_cpu(steps: Callable[[], float], limit_bytes: int | None) -> tuple[int, float]:
