@@ -51,6 +51,14 @@ _RULES = (
         "measured in one shape each for the memory-efficient kernel and cuDNN's; source for flash",
     ),
     (
+        "A kernel of fused attention takes at most 65,535 images. The memory of the parts in which "
+        "PyTorch runs more of them from 2.8 on, with the memory-efficient kernel, is not "
+        "predicted.",
+        "`kernel_forward.h`: `getBlocksGrid`, `flash_fwd_launch_template.h`, PyTorch's pull "
+        "requests 154029, 154663 and 181235",
+        "source",
+    ),
+    (
         "Autocast computes softmax, norms and the loss in fp32. Sums, and softmax in fp16, read "
         "16 bits without an fp32 copy.",
         "`autocast_mode.h`, `SoftMax.cu`, `ReduceSumProdKernel.cu`",

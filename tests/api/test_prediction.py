@@ -22,6 +22,7 @@ from vitprof.api import prediction
 from vitprof.api.prediction import predict
 from vitprof.cli import run
 from vitprof.cli.exits import INTERRUPTED
+from vitprof.cuda.attention import TooManyImagesError
 from vitprof.cuda.gpus import find_gpu
 from vitprof.cuda.platform import Platform
 from vitprof.formulas.model import Model
@@ -31,6 +32,7 @@ from vitprof.request.budget import Budget
 from vitprof.request.specs import specify
 from vitprof.request.workload import Workload
 from vitprof.running.trace import trace
+from vitprof.sweeps.memory import largest_traced
 
 Capture = pytest.CaptureFixture[str]
 
@@ -457,3 +459,50 @@ def test_interrupted_while_tracing(capsys: Capture, monkeypatch: pytest.MonkeyPa
     assert (out, err) == ("", "vitprof: interrupted\n")
     batch = largest_batch(layer(), Workload(), MIB)
     assert asked == [batch, batch + 1]
+
+
+# What a kernel takes
+
+
+FUSED = ("batch-size", "--tokens=4", "--dim=16", "--heads=2", "--mixer=attn", "--inference")
+
+
+def test_fused_attention_takes_65535_images(capsys: Capture) -> None:
+    words = (*FUSED, "--gpu=h100", "--torch=2.7", "--no-trace", "--format=json")
+    assert run(words) == 0
+    assert json.loads(capsys.readouterr().out)["predicted"] > 65_535
+    assert run([*words, "--fused"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["predicted"], found["capped"], found["next"]) == (65_535, False, None)
+    limit = "the memory-efficient kernel of fused attention takes at most 65,535 images"
+    assert found["limit"] == limit
+    assert run([*words[:-1], "--fused"]) == 0
+    assert f"\nlimit          {limit}\n" in capsys.readouterr().out
+    # The cap that was given comes first, and more may fit.
+    assert run([*words, "--fused", "--max-batch=65535"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["predicted"], found["capped"], found["limit"]) == (65_535, True, "")
+
+
+def test_a_batch_that_no_kernel_takes(capsys: Capture) -> None:
+    assert run(["memory", *FUSED[1:], "--gpu=h100", "--fused", "--batch=65536"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("vitprof: 65,536 images are too many: the memory-efficient kernel of")
+    # The tensors alone depend on no kernel.
+    assert run(["memory", *FUSED[1:], "--device=cuda", "--fused", "--batch=65536"]) == 0
+
+
+def test_traces_end_at_what_a_kernel_takes() -> None:
+    tried = []
+
+    def need(batch: int) -> int:
+        tried.append(batch)
+        if batch > 65_535:
+            raise TooManyImagesError("the kernel takes fewer", batch)
+        return 1_000 + 3 * batch
+
+    assert largest_traced(need, 10**9, 10**9) == 65_535
+    assert len(tried) < 50
+    assert largest_traced(need, 1_000 + 3 * 65_535, 10**9) == 65_535
+    assert largest_traced(need, 1_000 + 3 * 65_534, 10**9) == 65_534

@@ -9,7 +9,9 @@ from h100 import read
 
 from vitprof.cuda.attention import (
     Kernel,
+    TooManyImagesError,
     backward_scratch,
+    check_images,
     kernel_of,
     log_sum_rows,
     random_states,
@@ -71,6 +73,22 @@ def test_which_kernel(gpu: str, torch: Version, bits: int, head_dim: int, kernel
 def test_which_kernel_takes_a_mask(torch: Version, mask: str, kernel: Kernel) -> None:
     platform = Platform(gpu=find_gpu("h100"), torch=torch)
     assert kernel_of(platform, bits=16, head_dim=64, mask=mask) is kernel
+
+
+@pytest.mark.parametrize(
+    ("kernel", "torch", "sentence"),
+    [
+        (Kernel.FLASH, (2, 13), r"images are too many: the flash kernel .* 65,535 images; give"),
+        (Kernel.CUDNN, (2, 13), r"images are too many: cuDNN's kernel .* 65,535 images; give"),
+        (Kernel.EFFICIENT, (2, 7), r"too many: the memory-efficient kernel .* 65,535 images; give"),
+        (Kernel.EFFICIENT, (2, 8), r"65,535 images, and the memory of the parts in which PyTorch"),
+    ],
+)
+def test_most_images_of_a_launch(kernel: Kernel, torch: Version, sentence: str) -> None:
+    platform = Platform(gpu=find_gpu("h100"), torch=torch)
+    check_images(kernel, platform, 65_535)
+    with pytest.raises(TooManyImagesError, match=sentence):
+        check_images(kernel, platform, 65_536)
 
 
 def test_what_fp32_keeps_is_what_was_measured() -> None:

@@ -9,6 +9,7 @@ from vitprof.allocation.departures import TRACED
 from vitprof.allocation.step import peaks
 from vitprof.api.memory import gpu_memory, trace_step
 from vitprof.captured.subject import CapturedModel
+from vitprof.cuda.attention import TooManyImagesError
 from vitprof.errors import SpecError
 from vitprof.report.batch_size import Fit, PredictedBatch
 from vitprof.sweeps import memory as step_needs
@@ -38,7 +39,6 @@ def predict(
     say("solving for the largest batch")
     batch = step_needs.largest(model, workload, budget, most=most)
     trace = trace and not isinstance(model, CapturedModel)  # it has no formula to check
-    capped = batch == most
 
     def fit(batch: int) -> Fit:
         own, traced = replace(workload, batch=batch), None
@@ -53,13 +53,20 @@ def predict(
             gpu=None if budget.platform is None else gpu_memory(model, own, budget.platform),
         )
 
+    following, limit = None, ""
+    if batch < most:
+        try:
+            following = fit(batch + 1 if batch else _least(model, workload))
+        except TooManyImagesError as error:
+            limit = error.limit
     return PredictedBatch(
         spec=model.conditions(),
         workload={name: value for name, value in workload.values().items() if name != "batch"},
         versions=versions(["torch"] if trace else []),
         budget=budget,
         largest=fit(batch) if batch else None,
-        next=None if capped else fit(batch + 1 if batch else _least(model, workload)),
+        next=following,
+        limit=limit,
         by_tensors=step_needs.largest(model, workload, replace(budget, platform=None)),
     )
 

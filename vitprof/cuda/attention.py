@@ -3,7 +3,8 @@
 Choice of the kernel: `sdp_utils.cpp`, `sdp_utils_cpp.h`. Memory-efficient kernel:
 `kernel_forward.h`, `kernel_backward.h` (`workspace_size`), `attention_backward.cu`. Flash:
 `flash_api.cpp` (`mha_bwd`). cuDNN: `MHA.cpp`; cuDNN chooses its workspace, and the formula here
-is equal to the byte to the one that was measured, on an H100 with 2.11.
+is equal to the byte to the one that was measured, on an H100 with 2.11. Batches above 65,535:
+see `check_images`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from __future__ import annotations
 from enum import Enum
 
 from vitprof.cuda.platform import Platform
+from vitprof.errors import SpecError
 
+MOST_IMAGES = 65_535  # of a launch
 MASK_UNIT = 16  # keys: a mask of the memory-efficient kernel is padded to a multiple
 
 
@@ -21,6 +24,25 @@ class Kernel(Enum):
     CUDNN = "cudnn"
     FLASH = "flash"
     EFFICIENT = "efficient"
+
+
+_CALLED = {
+    Kernel.CUDNN: "cuDNN's kernel",
+    Kernel.FLASH: "the flash kernel",
+    Kernel.EFFICIENT: "the memory-efficient kernel",
+}
+
+
+class TooManyImagesError(SpecError):
+    """A batch that a kernel of fused attention does not take in one launch.
+
+    Attributes:
+        limit: what the kernel takes, in a sentence without the batch.
+    """
+
+    def __init__(self, limit: str, images: int) -> None:
+        super().__init__(f"{images:,} images are too many: {limit}; give a smaller batch")
+        self.limit = limit
 
 
 def kernel_of(platform: Platform, *, bits: int, head_dim: int, mask: str = "none") -> Kernel:
@@ -43,6 +65,23 @@ def kernel_of(platform: Platform, *, bits: int, head_dim: int, mask: str = "none
     if bits == 16 and major >= 8 and head_dim <= 256 and mask == "none":
         return Kernel.FLASH
     return Kernel.EFFICIENT
+
+
+def check_images(kernel: Kernel, platform: Platform, images: int) -> None:
+    """Raise TooManyImagesError for more than 65,535 images, the first axis of the queries.
+
+    The images are the third dimension of the grid of the memory-efficient kernel (`getBlocksGrid`
+    in `kernel_forward.h` and `kernel_backward.h`) and the second of the flash kernel's
+    (`flash_fwd_launch_template.h`, `flash_bwd_launch_template.h`), and CUDA allows 65,535 in
+    either; cuDNN refuses more, too (PyTorch's pull request 181235). From 2.8 on, PyTorch runs the
+    memory-efficient kernel in parts (pull requests 154029 and 154663). Read from source.
+    """
+    if images <= MOST_IMAGES:
+        return
+    limit = f"{_CALLED[kernel]} of fused attention takes at most {MOST_IMAGES:,} images"
+    if kernel is Kernel.EFFICIENT and platform.torch >= (2, 8):
+        limit += ", and the memory of the parts in which PyTorch runs more is not predicted"
+    raise TooManyImagesError(limit, images)
 
 
 def log_sum_rows(kernel: Kernel, queries: int) -> int:

@@ -181,7 +181,8 @@ class PredictedBatch(Report):
         budget: memory, or a GPU with all that it adds.
         largest: memory at the largest batch that fits; None if not even one image fits.
         next: memory with one image more, which is over the budget; None if the cap on the batch
-            was reached, so that more may fit.
+            was reached, so that more may fit, or a kernel takes no more.
+        limit: sentence on the kernel that takes no more images; empty if memory is the limit.
         by_tensors: largest batch of which the tensors alone fit, by formula.
     """
 
@@ -192,6 +193,7 @@ class PredictedBatch(Report):
     budget: Budget
     largest: Fit | None
     next: Fit | None
+    limit: str = ""
     by_tensors: int
 
     @property
@@ -202,7 +204,7 @@ class PredictedBatch(Report):
     @property
     def capped(self) -> bool:
         """True if the cap on the batch was reached, so that more may fit."""
-        return self.next is None
+        return self.next is None and not self.limit
 
     @property
     def fits(self) -> tuple[Fit, ...]:
@@ -234,6 +236,8 @@ class PredictedBatch(Report):
             "largest": _number(self.batch) + more,
             "budget": self.budget.name,
         }
+        if self.limit:
+            lines["limit"] = self.limit
         if any("bytes" in self._amount(fit.bytes) for fit in self.fits):
             lines["budget"] += f" ({self.budget.bytes:,} bytes)"
         if self.budget.platform is not None:
@@ -305,6 +309,7 @@ class PredictedBatch(Report):
             **budget_record(self.budget),
             "predicted": self.batch or 0,
             "capped": self.capped,
+            "limit": self.limit,
             "by_tensors": self.by_tensors,
             "confirmed": self.confirmed,
             "largest": self.largest and self.largest.record(),

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from vitprof.cuda.attention import Kernel, kernel_of
+from vitprof.cuda.attention import Kernel, check_images, kernel_of
 from vitprof.running import autocast
 from vitprof.running.fused import Attention, Dropout, HalfSoftmax, RMSNorm, padded_mask
 
@@ -113,6 +113,7 @@ class GpuKernels(TorchFunctionMode):
         if mask is not None and kernel is Kernel.EFFICIENT:
             mask = padded_mask(mask, q, k)
         if self._platform is not None:
+            check_images(kernel, self._platform, q.shape[0])
             return Attention.apply(q, k, v, mask, kernel, keeps)
         if kernel is Kernel.EFFICIENT:
             return _ATEN._scaled_dot_product_efficient_attention(

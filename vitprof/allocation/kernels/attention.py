@@ -10,6 +10,7 @@ from vitprof.allocation.timeline import BYTES
 from vitprof.cuda.attention import (
     Kernel,
     backward_scratch,
+    check_images,
     kernel_of,
     log_sum_rows,
     random_states,
@@ -97,6 +98,7 @@ def _on(platform: Platform, m: Eager, q: Tensor, k: Tensor, v: Tensor) -> Tensor
     B, h, N, d = q.shape
     bits = 8 * BYTES[q.dtype]
     kernel = kernel_of(platform, bits=bits, head_dim=d)
+    check_images(kernel, platform, B)
     by_tokens = kernel is Kernel.EFFICIENT
     y = _by_tokens(m, q.sizes, q.dtype) if by_tokens else m.like(q)
     rows = log_sum_rows(kernel, N)
