@@ -112,8 +112,10 @@ def read_cases(path: Path, *, trusted: bool = False) -> list[Case]:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise CheckFileError(f"cannot read {path}: {reason}; give a TOML file") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise CheckFileError(f"{path} is not TOML: {error}") from error
+    except RecursionError as error:
+        raise CheckFileError(f"{path} nests tables or lists too deep; write them flat") from error
     lines = text.split("\n")
     place = _Place(path, lines, _keys_by_line(lines), 1, len(lines))
     for key in document:

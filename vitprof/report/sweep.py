@@ -32,6 +32,7 @@ _KEYS = (
     *("spec", "workload", "versions", "convention", "axes", "units", "curves", "measures"),
     *("points", "crossovers", "own", "conditions"),
 )
+_MAPPINGS = ("spec", "workload", "versions", "axes", "units", "own", "conditions")
 _IN = {"params": "parameters", "macs": "MACs"}
 
 
@@ -81,6 +82,8 @@ class Sweep(Curves, Report):
         ):
             raise ValueError("no sweep")
         try:
+            if not _has_types(document):
+                raise ValueError("no sweep")
             tuples = {name: tuple(document[name]) for name in ("curves", "measures")}
             axes = {name: tuple(values) for name, values in document["axes"].items()}
             points = tuple(Point(**point) for point in document["points"])
@@ -178,6 +181,24 @@ class Sweep(Curves, Report):
             if reasons:
                 missing = f"at {len(reasons)} of {len(points)} points"
                 yield f"{curve}, {_NOTHING}", f"{missing}: {reasons[0]}"
+
+
+def _has_types(document: Mapping[str, Any]) -> bool:
+    """True if the parts of a document have the types of those of a sweep."""
+    points, lists = document["points"], [document["curves"], document["measures"]]
+    mappings = [document[name] for name in _MAPPINGS] + [*document["own"].values()]
+    mappings += [point[name] for point in points for name in ("at", "values")]
+    values = [value for point in points for value in point["values"].values()]
+    places = [value for point in points for value in point["at"].values()]
+    named = [name for names in lists for name in names] + [point["curve"] for point in points]
+    lists += document["axes"].values()
+    return (
+        all(isinstance(one, dict) for one in mappings)
+        and all(isinstance(one, list) and one for one in lists)
+        and all(isinstance(name, str) for name in named)
+        and all(value is None or isinstance(value, int | float) for value in values)
+        and all(isinstance(value, str | int | float) for value in places)
+    )
 
 
 def column(measure: str) -> str:

@@ -127,8 +127,10 @@ class Transformers(InLibrary):
                 f"cannot read {path}: {reason}; give the config.json of a model, or the name of a "
                 "class"
             ) from error
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise SpecError(f"{path} is not JSON: {error}") from error
+        except RecursionError as error:
+            raise SpecError(f"{path} nests lists too deep; give a model's config.json") from error
         names = read.get("architectures") if isinstance(read, dict) else None
         if not (isinstance(names, list) and names and isinstance(names[0], str)):
             raise SpecError(
