@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from vitprof.cli import COMMANDS
+from vitprof.cli.plugins import check_options
 from vitprof.errors import SpecError
 from vitprof.expectations.expectations import evaluate, expect
 from vitprof.formulas.layer import Layer, Measure
@@ -38,7 +40,7 @@ def assert_params(
     expected: Expected,
     inputs: object = None,
     *,
-    mixer: str | None = None,
+    mixer: str | type[Mixer] | None = None,
     **options: object,
 ) -> None:
     """Assert a model's parameters.
@@ -49,7 +51,7 @@ def assert_params(
         expected: number of all parameters, or a derivation (`"128*512 + 512"`); or a mapping
             from names of totals and paths of layers to numbers or derivations.
         inputs: what a module is called with; parameters do not depend on it.
-        mixer: the mixer's name.
+        mixer: the mixer's name, reference or class.
         **options: the model's and the mixer's options, or the name of a `preset`; or `module`, a
             reference such as `timm:vit_base_patch16_224`, with `arg` and `input`.
 
@@ -66,7 +68,7 @@ def assert_macs(
     expected: Expected,
     inputs: object = None,
     *,
-    mixer: str | None = None,
+    mixer: str | type[Mixer] | None = None,
     batch: int | None = None,
     **options: object,
 ) -> None:
@@ -79,7 +81,7 @@ def assert_macs(
             names of totals and paths of layers to numbers or derivations.
         inputs: what a module is called with: a tensor, a shape with the batch in front, a tuple
             of them, or a dict of those by keyword.
-        mixer: the mixer's name.
+        mixer: the mixer's name, reference or class.
         batch: images at a time; None for the batch of the inputs, or 1.
         **options: the model's and the mixer's options, or the name of a `preset`; or `module`, a
             reference such as `timm:vit_base_patch16_224`, with `arg` and `input`.
@@ -117,10 +119,12 @@ def assert_mixer(
 
     Raises:
         AssertionError: formula and module differ; the message names the op.
-        SpecError: the mixer is defined at none of the sizes.
+        SpecError: the mixer is defined at none of the sizes, or has an option of a name that is
+            taken.
     """
     from vitprof.running.mixer import SIZES, check_mixer, spellings
 
+    check_options(mixer if isinstance(mixer, type) else type(mixer), COMMANDS)
     tried = [mixer] if isinstance(mixer, Mixer) else [*spellings(mixer, options or {})]
     for spelling in tried:
         refusals = []

@@ -23,7 +23,7 @@ from vitprof.allocation.rules import RULES, Rule
 from vitprof.allocation.step import Memory, follow, memory, peak_bytes
 from vitprof.allocation.timeline import BYTES, KINDS, Timeline
 from vitprof.api import memory as footprint
-from vitprof.errors import SpecError
+from vitprof.errors import FormulaError
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
@@ -646,11 +646,15 @@ def test_op_without_a_rule_is_named() -> None:
     some: dict[Work, Rule] = {
         work: rule for work, rule in RULES.items() if work is not Work.SOFTMAX
     }
-    with pytest.raises(SpecError, match=r"no rule for the memory of mixer.weights, .* softmax"):
+    said = (
+        "^mixer attn, op mixer.weights: there is no memory rule for the work 'softmax', the "
+        "nearest is .*; docs/mixers.md lists all"
+    )
+    with pytest.raises(FormulaError, match=said):
         memory(spec("layer", "attn"), step(2), rules=some)
     memory(spec("layer", "linear"), step(2), rules=some)  # which has no softmax
     without: dict[Work, Rule] = {}
-    with pytest.raises(SpecError, match=r"of norm1, which does layer_norm; give one beside"):
+    with pytest.raises(FormulaError, match=r"^the model, op norm1: .* 'layer_norm', the nearest"):
         memory(spec("layer", "attn"), step(2), rules=without)
 
 

@@ -100,7 +100,10 @@ def test_every_page_is_linked_from_the_readme() -> None:
     assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= linked
 
 
-@pytest.mark.parametrize(("name", "function"), [("make_cli", "reference"), ("make_gpu", "page")])
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [("make_cli", "reference"), ("make_gpu", "page"), ("make_mixers", "page")],
+)
 def test_written_pages_are_current(name: str, function: str) -> None:
     spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from vitprof.cli import run
+from vitprof.cli import COMMANDS, run
 from vitprof.cli.plugins import load_mixers
 from vitprof.errors import SpecError
 from vitprof.formulas.mixers import MIXERS, find_mixer
@@ -98,7 +98,7 @@ def test_a_mixer_named_by_its_place() -> None:
     """Run from the directory of the package, without an installation."""
     words = f"params --model layer --tokens 7 --mixer {PLACE} --counters analytic"
     made = document(f"{words} --memory-units 5", path=HOME, cwd=EXAMPLE)
-    assert (made["spec"]["mixer"], made["spec"]["memory_units"]) == ("external", 5)
+    assert (made["spec"]["mixer"], made["spec"]["memory_units"]) == (PLACE, 5)
 
 
 # Within this process, where what is loaded has to be forgotten again.
@@ -118,7 +118,7 @@ def beside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_it_is_met_wherever_it_is_named(option: str) -> None:
     """The mixer is loaded before a command's options are declared, once per process."""
     assert "external" not in MIXERS
-    load_mixers(["bench", *option.format(PLACE).split(), "--memory-units", "5"])
+    load_mixers(["bench", *option.format(PLACE).split(), "--memory-units", "5"], COMMANDS)
     assert [*MIXERS][-1] == "external"
 
 

@@ -217,8 +217,8 @@ class Sum(Misspelled):
 
 
 REFUSED = {
-    UnknownWork: "mixer gmlp: there is no op 'sofmax'; did you mean softmax?",
-    UnknownActivation: "act of mixer gmlp: there is no activation 'gellu'; did you mean gelu?",
+    UnknownWork: "mixer gmlp: there is no op 'sofmax', the nearest is softmax; docs/mixers.md",
+    UnknownActivation: "mixer gmlp, op act: there is no activation 'gellu', the nearest is gelu;",
     InnerWidth: (
         "scores of mixer gmlp multiplies (B 2, N 9, D 12) by (B 2, k 5, N 9): the left has D 12 "
         "columns and the right k 5 rows, which have to be equal"

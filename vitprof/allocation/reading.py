@@ -10,10 +10,10 @@ from types import MappingProxyType
 from vitprof.allocation.autograd import Boundary, EnoughError, Frame, Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.rules import RULES, Rule, move
-from vitprof.errors import SpecError
+from vitprof.errors import FormulaError
 from vitprof.formulas.layer import join
 from vitprof.formulas.program import Block, Call, Entry, Module, Move, Release, Repeat
-from vitprof.formulas.work import Work
+from vitprof.formulas.work import Work, without_a_rule
 
 Variables = dict[int, Tensor]
 
@@ -30,6 +30,7 @@ class StepReading:
         tails: how many of the last of many equal blocks are run, by their module list; 1 usually.
         skipped: indices that were not run, by module list; they equal the block before them.
         runs: blocks that were run, by module list.
+        mixer: name of the model's mixer, for error sentences.
     """
 
     def __init__(
@@ -39,9 +40,11 @@ class StepReading:
         *,
         every: bool = False,
         tails: Mapping[str, int] = MappingProxyType({}),
+        mixer: str = "",
     ) -> None:
         self.eager = eager
         self.rules = rules
+        self.mixer = mixer
         self.every = every
         self.tails = tails
         self.skipped: dict[str, range] = {}
@@ -61,7 +64,11 @@ class StepReading:
                 inputs = [variables[number] for number in entry.reads]
                 rule = self.rules.get(entry.op.work)
                 if rule is None:
-                    raise _without_a_rule(timeline.at, entry.op.work)
+                    whose = f"mixer {self.mixer}" if "mixer" in path.split(".") else "the model"
+                    where = f"{whose}, op {timeline.at}"
+                    raise FormulaError(
+                        without_a_rule(where, "memory rule for the work", entry.op.work, self.rules)
+                    )
                 variables[entry.write] = m.hold(rule(m, entry.op, *inputs))
             elif isinstance(entry, Move):
                 timeline.at = join(path, entry.method)
@@ -188,13 +195,6 @@ def _draws(body: Sequence[Entry]) -> bool:
         if isinstance(entry, Module | Block | Repeat)
         else isinstance(entry, Call) and entry.op.work in (Work.DROPOUT, Work.DROP_PATH)
         for entry in body
-    )
-
-
-def _without_a_rule(path: str, work: Work) -> SpecError:
-    return SpecError(
-        f"there is no rule for the memory of {path}, which does {work}; give one beside those of "
-        "vitprof.allocation.rules"
     )
 
 

@@ -83,6 +83,9 @@ def follow(
 
     Returns:
         The reading, whose timeline has every storage, and the last instant of the forward pass.
+
+    Raises:
+        FormulaError: a kind of work has no memory rule.
     """
     program = model.program(workload.batch)
     if first is None:
@@ -101,7 +104,7 @@ def follow(
     tails: dict[str, int] = {}
     while True:
         eager = Eager(Timeline(), workload, departures, platform, first=first)
-        reading = StepReading(eager, rules, every=every, tails=tails)
+        reading = StepReading(eager, rules, every=every, tails=tails, mixer=model.variant)
         forward = _run(program, reading, workload, left)
         unlike = reading.settle(forward)
         if not unlike:

@@ -10,6 +10,7 @@ from vitprof.allocation.largest_batch import MOST
 from vitprof.api.by_trial import TIMEOUT, search_by_trial
 from vitprof.api.prediction import predict
 from vitprof.errors import SpecError, unknown
+from vitprof.formulas.mixer import Mixer
 from vitprof.measuring.search import MAX_BATCH, STRATEGIES, Trial
 from vitprof.measuring.trials import Device
 from vitprof.progress import Say, quiet
@@ -37,7 +38,7 @@ def batch_size(
     inputs: object = None,
     *,
     workload: Workload | None = None,
-    mixer: str | None = None,
+    mixer: str | type[Mixer] | None = None,
     memory: str | None = None,
     gpu: str | None = None,
     torch: str | None = None,
@@ -58,7 +59,7 @@ def batch_size(
         model: a name that `vitprof models` lists, a model made by `specify`, or any module.
         inputs: what a module is called with; its batch is ignored.
         workload: settings of the step; its batch is ignored. None to make it from `options`.
-        mixer: a name that `vitprof mixers` lists.
+        mixer: a name that `vitprof mixers` lists, a reference, or a class.
         memory: memory budget of a prediction, such as `24GiB`.
         gpu: GPU that a predicted batch has to fit with all that a GPU adds, such as `h100`.
         torch: version of PyTorch on that GPU, such as `2.11`; None for the newest known.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from vitprof.errors import VitprofError
 from vitprof.exclusive import exclusive
 from vitprof.formulas.layer import Measure
+from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.totals import totals
 from vitprof.measuring.timing import MatrixProduct, Protocol, Timing, fastest_product, take_turns
 from vitprof.progress import Say, quiet
@@ -40,8 +41,8 @@ def bench(
     model: str | None = None,
     workload: Workload | None = None,
     *,
-    mixer: str | None = None,
-    mixers: Iterable[str] | None = None,
+    mixer: str | type[Mixer] | None = None,
+    mixers: Iterable[str | type[Mixer]] | None = None,
     presets: Iterable[str] | None = None,
     modules: Iterable[str] | None = None,
     models: Mapping[str, Configurable] | None = None,

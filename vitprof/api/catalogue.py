@@ -11,11 +11,13 @@ from vitprof.captured.libraries import find_names
 from vitprof.captured.libraries.base import version_of
 from vitprof.counters import NAMES
 from vitprof.docstrings import docstring
+from vitprof.errors import VitprofError
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.mixers import find_all_mixers, find_mixer
 from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS
+from vitprof.formulas.plugins import explain
 from vitprof.formulas.polynomial import mixer_polynomials, model_polynomials
 from vitprof.progress import Say, quiet
 from vitprof.report.catalogue import Catalogue, Entry, LibraryModel, LibraryModels, MixerDetails
@@ -76,12 +78,12 @@ def models(pattern: str | None = None) -> Catalogue | LibraryModels:
 
 
 def mixers(
-    name: str | None = None, *, counters: Iterable[str] = NAMES, say: Say = quiet
+    name: str | type[Mixer] | None = None, *, counters: Iterable[str] = NAMES, say: Say = quiet
 ) -> Catalogue | MixerDetails:
     """List the mixers with their formulas and sources, or show one in detail.
 
     Args:
-        name: name of the mixer to show; None to list all.
+        name: name, reference or class of the mixer to show; None to list all.
         counters: tools whose count of the shown mixer is explained.
         say: called with a message on the current progress.
 
@@ -89,14 +91,30 @@ def mixers(
         SpecError: the mixer or a counter is unknown.
     """
     if name is None:
-        entries = tuple(map(_mixer_entry, find_all_mixers()))
-        return Catalogue(command="mixers", symbols=_MIXER_SYMBOLS, entries=entries)
+        found, left_out = find_all_mixers()
+        entries = []
+        for one in found:
+            try:
+                entries.append(_mixer_entry(one))
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # code of another package, which can raise anything
+                sentence = explain(error, [one])
+                if not sentence and not isinstance(error, VitprofError):
+                    raise
+                left_out.append(sentence or str(error))
+        return Catalogue(
+            command="mixers",
+            symbols=_MIXER_SYMBOLS,
+            entries=tuple(entries),
+            left_out=tuple(left_out),
+        )
     mixer = named(find_mixer, name)
     spec: Mapping[str, Value] = {}
     readings: dict[str, str] = {}
     tools = [*counters]
     if tools != ["analytic"]:
-        layer = specify("layer", mixer=mixer.name, options=_READ_AT)
+        layer = specify("layer", mixer=mixer, options=_READ_AT)
         counts = macs(layer, counters=tools, say=say)
         readings = {tool: verdict(found) for tool, found in counts.differences.items()}
         spec = counts.spec

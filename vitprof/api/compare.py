@@ -10,6 +10,7 @@ from itertools import zip_longest
 from vitprof.api.bench import time_steps
 from vitprof.errors import SpecError, listing
 from vitprof.formulas.layer import Layer, Measure
+from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.op import Op
 from vitprof.measuring.timing import Protocol, Timing
 from vitprof.progress import Say, quiet
@@ -37,8 +38,8 @@ def compare(
     model: str | None = None,
     workload: Workload | None = None,
     *,
-    mixer: str | None = None,
-    mixers: Iterable[str] | None = None,
+    mixer: str | type[Mixer] | None = None,
+    mixers: Iterable[str | type[Mixer]] | None = None,
     presets: Iterable[str] | None = None,
     modules: Iterable[str] | None = None,
     models: Mapping[str, Configurable] | None = None,

@@ -14,6 +14,7 @@ from vitprof.counters.read import read_macs, read_params
 from vitprof.counters.reading import Reading, Tool, Unavailable
 from vitprof.counters.reconcile import Difference, reconcile_macs, reconcile_params
 from vitprof.formulas.layer import Layer, Measure
+from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.model import Model
 from vitprof.formulas.totals import HEADLINES, totals
 from vitprof.progress import Say, quiet
@@ -46,7 +47,7 @@ def params(
     model: str | Model | CapturedModel | nn.Module | None = None,
     inputs: object = None,
     *,
-    mixer: str | None = None,
+    mixer: str | type[Mixer] | None = None,
     counters: Iterable[str] = NAMES,
     fold: bool = False,
     levels: int | str | None = None,
@@ -59,7 +60,7 @@ def params(
     Args:
         model: a name that `vitprof models` lists, a model made by `specify`, or any module.
         inputs: what a module is called with; parameters do not depend on it.
-        mixer: a name that `vitprof mixers` lists.
+        mixer: a name that `vitprof mixers` lists, a reference, or a class.
         counters: any of `analytic`, `torchinfo`, `fvcore`, `torch`; `analytic`, the formulas,
             is always included, and alone it does not import PyTorch.
         fold: show equal layers in one row.
@@ -101,7 +102,7 @@ def macs(
     model: str | Model | CapturedModel | nn.Module | None = None,
     inputs: object = None,
     *,
-    mixer: str | None = None,
+    mixer: str | type[Mixer] | None = None,
     batch: int | str | None = None,
     counters: Iterable[str] = NAMES,
     device: str = "meta",
@@ -121,7 +122,7 @@ def macs(
         model: a name that `vitprof models` lists, a model made by `specify`, or any module.
         inputs: what a module is called with: a tensor, a shape with the batch in front, a tuple
             of them, or a dict of those by keyword.
-        mixer: a name that `vitprof mixers` lists.
+        mixer: a name that `vitprof mixers` lists, a reference, or a class.
         batch: images per forward pass; None for that of the inputs, or 1.
         counters: any of `analytic`, `torchinfo`, `fvcore`, `torch`; `analytic`, the formulas,
             is always included, and alone it does not import PyTorch.

@@ -16,6 +16,7 @@ from vitprof.captured.subject import CapturedModel
 from vitprof.cuda.platform import Platform
 from vitprof.cuda.versions import spell
 from vitprof.errors import SpecError
+from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.model import Model
 from vitprof.progress import Say, quiet
 from vitprof.report.memory import (
@@ -55,7 +56,7 @@ def memory(
     inputs: object = None,
     *,
     workload: Workload | None = None,
-    mixer: str | None = None,
+    mixer: str | type[Mixer] | None = None,
     loss: Callable[[Any], Tensor] | None = None,
     trace: bool = True,
     memory: str | None = None,
@@ -74,7 +75,7 @@ def memory(
         inputs: what a module is called with: a tensor, a shape with the batch in front, a tuple
             of them, or a dict of those by keyword.
         workload: settings of the step; None to make it from `options`.
-        mixer: a name that `vitprof mixers` lists.
+        mixer: a name that `vitprof mixers` lists, a reference, or a class.
         loss: loss of a module's output; None for its `loss`, cross entropy of logits against
             labels 0, or the mean of its first tensor.
         trace: compare with a trace of the real step on fake tensors; False does not import

@@ -11,6 +11,7 @@ from vitprof.api.timed import Clock, Keep, check_same, conditions_of, timed
 from vitprof.errors import SpecError, listing, unknown
 from vitprof.formats.drawing.curves import option_of
 from vitprof.formulas.layer import Measure
+from vitprof.formulas.mixer import Mixer
 from vitprof.measuring.timing import Protocol
 from vitprof.progress import Say, quiet
 from vitprof.report.curves import Crossover, Point
@@ -128,8 +129,8 @@ def sweep(
     model: str | None = None,
     workload: Workload | None = None,
     *,
-    mixer: str | None = None,
-    mixers: Iterable[str] | None = None,
+    mixer: str | type[Mixer] | None = None,
+    mixers: Iterable[str | type[Mixer]] | None = None,
     presets: Iterable[str] | None = None,
     modules: Iterable[str] | None = None,
     measures: Iterable[str] = ("macs", "memory"),

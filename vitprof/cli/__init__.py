@@ -17,7 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from vitprof.cli.exits import BAD_REQUEST, INTERRUPTED
-from vitprof.cli.plugins import load_mixers
+from vitprof.cli.plugins import load_mixers, telling_authors
 from vitprof.cli.streams import complain, emit, open_streams
 from vitprof.docstrings import docstring
 from vitprof.errors import VitprofError, unknown
@@ -107,8 +107,9 @@ def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code."""
     _read_columns()
     try:
-        load_mixers(arguments)
-        code = app(args=list(arguments) or ["--help"], standalone_mode=False)
+        with telling_authors():
+            load_mixers(arguments, COMMANDS)
+            code = app(args=list(arguments) or ["--help"], standalone_mode=False)
         sys.stdout.flush()
     except VitprofError as error:
         complain(str(error))

@@ -13,6 +13,7 @@ import typer
 from vitprof.cli.gathering import gathering, parameter
 from vitprof.cli.module_options import module_options
 from vitprof.cli.output import Destination, destination
+from vitprof.cli.plugins import OPTIONS_OF_MIXERS
 from vitprof.counters import NAMES
 from vitprof.errors import SpecError
 from vitprof.formats import ANY, Format
@@ -20,7 +21,7 @@ from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.models import MODELS
 from vitprof.values.options import Choice, Flag, Option, Options
 
-_MODELS, _MIXERS, _OUTPUT = "Model", "Options of one mixer", "Output"
+_MODELS, _OUTPUT = "Model", "Output"
 _SIDE_BY_SIDE = "Side by side"
 
 
@@ -29,8 +30,9 @@ Words = Mapping[str, Any]  # keyword arguments of a public function of vitprof
 
 def takes_request(command: Callable[..., None]) -> Callable[..., None]:
     """Add every option of every model, mixer and module, gathered as the command's `request`."""
-    sizes = {**_sizes(MODELS, _MODELS), **_sizes(MIXERS, _MIXERS)}
-    shared = {**_named(), **module_options(), **sizes}
+    models = {**_named(), **module_options(), **_sizes(MODELS, _MODELS)}
+    mixers = _sizes(MIXERS, OPTIONS_OF_MIXERS)
+    shared = {**models, **{name: one for name, one in mixers.items() if name not in models}}
     return gathering(command, "request", shared, _request)
 
 
@@ -53,11 +55,16 @@ def _request(given: dict[str, Any]) -> Words:
 
 def takes_destination(
     known: tuple[Format, ...] = ANY,
+    *,
+    gather: Callable[[dict[str, Any]], object] | None = None,
+    output: str = "output file, replaced when the new one is complete",
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator that adds `--format` and `--output`, gathered as `to`.
 
     Args:
         known: formats that the command supports.
+        gather: makes `to` from what is given; None for the checked destination.
+        output: help of `--output`.
     """
     options = {
         "format": parameter(
@@ -74,17 +81,17 @@ def takes_destination(
             "output",
             str,
             typer.Option(
-                help="output file, replaced when the new one is complete",
+                help=output,
                 metavar="FILE",
                 rich_help_panel=_OUTPUT,
             ),
         ),
     }
 
-    def gather(given: dict[str, Any]) -> Destination:
+    def checked(given: dict[str, Any]) -> Destination:
         return destination(given.get("format"), given.get("output"), known)
 
-    return lambda command: gathering(command, "to", options, gather)
+    return lambda command: gathering(command, "to", options, gather or checked)
 
 
 def _named() -> dict[str, Parameter]:

@@ -14,7 +14,9 @@ from vitprof.counters.reading import Reading, Tool, Unavailable
 from vitprof.counters.restored import restored
 from vitprof.exclusive import exclusive
 from vitprof.formulas.layer import Layer, Measure
+from vitprof.formulas.model import Model
 from vitprof.formulas.op import Op
+from vitprof.formulas.plugins import is_own
 from vitprof.progress import Say
 from vitprof.subject import Subject
 from vitprof.values.size import product
@@ -97,7 +99,9 @@ def _read_each(
     say("building the model")
     try:
         import torch
-
+    except ImportError as error:
+        return {tool.name: Unavailable(f"cannot be imported: {error}") for tool in tools}
+    try:
         module = spec.build(device="meta", dtype=torch.float32).train(setting.train)
         if not setting.grad:
             # FlopCounterMode raises without gradients if a module is called with a parameter.
@@ -106,15 +110,25 @@ def _read_each(
             spec.inputs(batch, device="meta", dtype=torch.float32),
             spec.keywords(batch, device="meta", dtype=torch.float32),
         )
-    except ImportError as error:
-        return {tool.name: Unavailable(f"cannot be imported: {error}") for tool in tools}
-    except RuntimeError as error:  # the bytes of a tensor overflow 64 bits
+    except RuntimeError as error:
+        if "overflow" not in str(error):  # of the bytes of a tensor, beyond 64 bits
+            raise
         return {tool.name: Unavailable(f"torch cannot build it: {_line(error)}") for tool in tools}
     readings = {}
     for tool in tools:
         say(f"{tool.name} reads the model")
         readings[tool.name] = read(tool, module, inputs)
+    if any(isinstance(one, Unavailable) and one.fails for one in readings.values()):
+        _call_alone(spec, module, inputs)
     return readings
+
+
+def _call_alone(spec: Subject, module: nn.Module, inputs: Inputs) -> None:
+    """Call the module of another package's mixer without a tool, to let it raise its own error."""
+    if isinstance(spec, Model) and not is_own(type(spec.mixer)):
+        copied, (in_order, by_name) = _on_cpu(module, inputs)
+        with restored(copied):
+            copied(*in_order, **by_name)
 
 
 def _try(
@@ -149,6 +163,11 @@ def _read(tool: Tool, module: nn.Module, inputs: Inputs) -> Reading:
 
 def _execute(tool: Tool, module: nn.Module, inputs: Inputs) -> Reading:
     """Read the MACs of a copy of the module on the CPU, which holds zeros."""
+    return _read(tool, *_on_cpu(module, inputs))
+
+
+def _on_cpu(module: nn.Module, inputs: Inputs) -> tuple[nn.Module, Inputs]:
+    """Return a copy of the module and its inputs on the CPU, which hold zeros."""
     import torch
 
     from vitprof.captured.copies import copy_of
@@ -158,7 +177,7 @@ def _execute(tool: Tool, module: nn.Module, inputs: Inputs) -> Reading:
 
     in_order, by_name = inputs
     given = tuple(map(zeros, in_order)), {name: zeros(x) for name, x in by_name.items()}
-    return _read(tool, copy_of(module, device="cpu", zeros=True), given)
+    return copy_of(module, device="cpu", zeros=True), given
 
 
 def _excess(tree: Layer) -> str:

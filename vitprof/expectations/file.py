@@ -53,7 +53,7 @@ from vitprof.request.specs import described, subject
 from vitprof.request.workload import BATCH
 from vitprof.text import quoted
 from vitprof.values.arithmetic import derive
-from vitprof.values.options import Flag, plain
+from vitprof.values.options import Flag
 
 _TOKEN = re.compile(r"""(?P<word>"(?:[^"\\]|\\.)*"|'[^']*'|[\w-]+)|\S""")
 _HEADER = re.compile(r"\s*\[\[\s*expect\s*\]\]")
@@ -153,8 +153,8 @@ def first_cases(
     request = request or {}
     trees = {measure: spec.tree(measure, batch) for measure in Measure}
     uncounted = trees[Measure.MACS].unknown()
-    options = _spelled(spec, batch, request).items()
-    sizes = ", ".join(f"{name} = {_toml(value)}" for name, value in options)
+    options = _spelled(spec, batch, request)
+    sizes = ", ".join(f"{name} = {_toml(value)}" for name, value in options.items())
     lines = [
         "# Counts with their derivations, as vitprof's formulas have them: review each line.",
         "",
@@ -175,7 +175,7 @@ def first_cases(
                 derivation = _derivation(numbers, size.value * node.repeat)
                 written.setdefault(node.path, f"{_toml(node.path)} = {derivation}")
         lines += written.values()
-    if code := _code(request):
+    if code := _code(options):
         lines += ["", f"# Checking this file runs code of {_toml(code)}, which needs --trust."]
     return "\n".join(lines) + "\n"
 
@@ -358,15 +358,12 @@ def _spelled(
     if isinstance(spec, CapturedModel):
         words = {name: request[name] for name in ("module", "arg", "input") if request.get(name)}
         return {**words, "batch": batch}
-    table: dict[str, object] = {name: plain(value) for name, value in spec.conditions().items()}
-    if ":" in str(request.get("mixer")):
-        table["mixer"] = request["mixer"]
-    return {**table, "batch": batch}
+    return {**spec.words(), "batch": batch}
 
 
-def _code(request: Mapping[str, object]) -> str:
-    """Return the place of the code that a request names; empty if it names none."""
-    module, mixer = request.get("module"), str(request.get("mixer") or "")
+def _code(spec: Mapping[str, object]) -> str:
+    """Return the place of the code that a spec names; empty if it names none."""
+    module, mixer = spec.get("module"), str(spec.get("mixer", ""))
     if module is None:
         return mixer.rpartition(":")[0]
     place = read_reference(module).place

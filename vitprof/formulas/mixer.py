@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
+from vitprof.errors import FormulaError
+from vitprof.formulas.faults import place_of
 from vitprof.formulas.layer import Layer
 from vitprof.formulas.run import Run, count
-from vitprof.formulas.tensor import Tensor
+from vitprof.formulas.tensor import Tensor, spell
 from vitprof.values.options import Constraint, Options
 from vitprof.values.size import Size
 
@@ -106,11 +108,29 @@ class Mixer(Options):
     def formula(self, sizes: MixerSizes, batch: Size) -> Layer:
         """Return the mixer's ops on (B, N, D) as a tree with the name `mixer`."""
         shape = (batch, sizes.tokens, sizes.dim)
-        forward = partial(self._forward, sizes)
+        forward = partial(self.mix, sizes=sizes)
         return count("mixer", self.type(), forward, shape, checked=self.checked)
 
-    def _forward(self, sizes: MixerSizes, run: Run, x: Tensor) -> Tensor:
-        return self.forward(run, x, sizes)
+    def mix(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
+        """Run `forward`, and check that it returns what it has to.
+
+        Raises:
+            FormulaError: two ops do not fit together, or the output is not (B, N, D).
+        """
+        run.mixer = self.name
+        y: object = self.forward(run, x, sizes)
+        if not isinstance(y, Tensor):
+            made = "nothing" if y is None else f"an object of type {type(y).__name__}"
+            raise FormulaError(
+                f"forward of mixer {self.name} returns {made}; it has to return a tensor of the "
+                f"shape that it is given, {spell(x.shape)} ({place_of(self.forward)})"
+            )
+        try:
+            run.check_alike(x, y, "forward")
+        except FormulaError as error:
+            raise FormulaError(f"{error} ({place_of(self.forward)})") from None
+        run.mixer = ""
+        return y
 
     @classmethod
     def type(cls) -> str:

@@ -13,6 +13,7 @@ from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.attention import Attention
 from vitprof.formulas.op import Shape
+from vitprof.formulas.plugins import check_can_be_found, name_of
 from vitprof.formulas.program import Program
 from vitprof.formulas.run import Run, count
 from vitprof.formulas.stage import Stage
@@ -216,7 +217,12 @@ class Model(BlockOptions):
         return {}
 
     def words(self) -> dict[str, object]:
-        """Return model, mixer and options, as JSON holds them."""
+        """Return model, mixer and options, as JSON holds them.
+
+        Raises:
+            SpecError: the mixer is a class that cannot be named elsewhere.
+        """
+        check_can_be_found(type(self.mixer))
         return {name: plain(value) for name, value in self.conditions().items()}
 
     def conditions(self) -> dict[str, Value]:
@@ -224,7 +230,7 @@ class Model(BlockOptions):
         return {
             **({"preset": self.preset} if self.preset else {}),
             "model": self.name,
-            "mixer": self.mixer.name,
+            "mixer": name_of(type(self.mixer)),
             **self.values(),
             **self.mixer.values(),
         }

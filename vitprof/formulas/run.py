@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from vitprof.errors import FormulaError, unknown
+from vitprof.errors import FormulaError
 from vitprof.formulas.layer import Layer
 from vitprof.formulas.op import (
     FFT,
@@ -37,7 +37,7 @@ from vitprof.formulas.op import (
     TokenBatchNorm,
 )
 from vitprof.formulas.tensor import Tensor, alike, broadcast, fits, spell, spell_size
-from vitprof.formulas.work import Work
+from vitprof.formulas.work import Work, without_a_rule
 from vitprof.values.size import ONE, Size
 
 Made = TypeVar("Made")
@@ -79,8 +79,7 @@ class Run:
     if not TYPE_CHECKING:  # mypy would then accept any name
 
         def __getattr__(self, name: str) -> NoReturn:
-            words = [word for word in vars(Run) if not word.startswith("_")]
-            raise FormulaError(f"{self.place()}: {unknown('op', name, words)}")
+            raise FormulaError(without_a_rule(self.place(), "op", name, ops()))
 
     # Contractions
 
@@ -192,7 +191,8 @@ class Run:
     def activation(self, name: str, work: str, x: Tensor) -> Tensor:
         """An activation such as GELU, by a submodule; `work` is a key of `ACTIVATIONS`."""
         if work not in ACTIVATIONS:
-            raise FormulaError(f"{self.place(name)}: {unknown('activation', work, ACTIVATIONS)}")
+            place = f"{self.place()}, op {name}"
+            raise FormulaError(without_a_rule(place, "activation", work, ACTIVATIONS))
         return self._element(name, *ACTIVATIONS[work], x)
 
     def avg_pool(self, name: str, x: Tensor) -> Tensor:
@@ -457,6 +457,18 @@ class Run:
     def input(self, shape: Shape) -> Tensor:
         """Return an input of the forward pass."""
         return Tensor(self, shape)
+
+
+def ops() -> dict[str, Callable[..., Tensor]]:
+    """Return the words of a run that record an op or make a tensor, by name."""
+    others = {"block", "input"}
+    return {
+        name: word
+        for name, word in vars(Run).items()
+        if getattr(word, "__annotations__", {}).get("return") == "Tensor"
+        and name not in others
+        and not name.startswith("_")
+    }
 
 
 def count(

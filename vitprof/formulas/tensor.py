@@ -10,10 +10,11 @@ formula has been checked with numbers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from vitprof.errors import FormulaError
 from vitprof.formulas.op import Shape
+from vitprof.formulas.work import without_a_rule
 from vitprof.values.size import ONE, Size, as_size, product
 
 
@@ -39,6 +40,14 @@ class Tensor:
     def __init__(self, run: ForwardPass, shape: Shape) -> None:
         self.run = run
         self.shape = shape
+
+    if not TYPE_CHECKING:  # mypy would then accept any name
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name.startswith("_"):
+                raise AttributeError(name)
+            words = [word for word in vars(Tensor) if not word.startswith("_")]
+            raise FormulaError(without_a_rule(self.run.place(), "method of a tensor", name, words))
 
     # Views, or copies if no view is possible
 

@@ -5,6 +5,8 @@ Counts, conventions of tools and memory rules are selected by these names.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from enum import StrEnum
 
 from vitprof.errors import unknown
@@ -77,3 +79,19 @@ class Work(StrEnum):
     @classmethod
     def _missing_(cls, value: object) -> Work:
         raise unknown("kind of work", str(value), (work.value for work in cls))
+
+
+def without_a_rule(place: str, kind: str, name: str, known: Iterable[str]) -> str:
+    """Return the sentence for a name in a formula that has no rule.
+
+    Args:
+        place: `mixer NAME, op PATH`, or what else uses the name.
+        kind: noun for what has no rule.
+        name: the name that has none.
+        known: the names that have one.
+    """
+    (near,) = get_close_matches(name, [*map(str, known)], n=1, cutoff=0) or ("none",)
+    return (
+        f"{place}: there is no {kind} {str(name)!r}, the nearest is {near}; docs/mixers.md lists "
+        "all that have rules"
+    )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from vitprof.formulas.block import ACTIVATIONS
-from vitprof.modules.build import build_mixer
+from vitprof.formulas.plugins import is_own
+from vitprof.modules.build import build_mixer, check_output
 from vitprof.modules.drop_path import DropPath
 from vitprof.modules.norms import NORMS, LayerScale
 
@@ -104,6 +105,8 @@ class Block(nn.Module):
         dim, options = spec.sizes.dim.value, spec.options
         self.arrangement, self.has_mlp = options.block, options.mlp != "none"
         self.has_dropout = options.dropout > 0
+        mixer = type(spec.mixer)
+        self.others = None if is_own(mixer) else mixer  # a mixer of another package
         for name in _PARTS[options.block].split():
             if not self.has_mlp and name in _OF_MLP:
                 continue
@@ -133,6 +136,8 @@ class Block(nn.Module):
 
     def _mix(self, x_BND: Tensor) -> Tensor:
         y_BND = self.mixer(x_BND)
+        if self.others is not None:
+            check_output(self.others, self.mixer, x_BND, y_BND)
         return self.proj_drop(y_BND) if self.has_dropout else y_BND
 
     def _pre(self, x_BND: Tensor) -> Tensor:

@@ -60,11 +60,13 @@ class Catalogue(Report):
         command: `models` or `mixers`.
         symbols: legend of the symbols in the formulas.
         entries: one per model or mixer.
+        left_out: a sentence for each mixer of another package that cannot be had.
     """
 
     command: str
     symbols: str
     entries: tuple[Entry, ...]
+    left_out: tuple[str, ...] = ()
 
     def document(self) -> Document:
         parts: list[Element] = []
@@ -85,7 +87,11 @@ class Catalogue(Report):
         return Records(_COLUMNS, tuple(entry.record() for entry in self.entries))
 
     def data(self) -> dict[str, object]:
-        return {"symbols": self.symbols, "entries": [asdict(entry) for entry in self.entries]}
+        return {
+            "symbols": self.symbols,
+            "entries": [asdict(entry) for entry in self.entries],
+            **({"left_out": [*self.left_out]} if self.command == "mixers" else {}),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,8 +107,8 @@ class ModelCandidate:
 
 def lay_out(
     model: str | None,
-    mixer: str | None,
-    mixers: Iterable[str] | None,
+    mixer: str | type[Mixer] | None,
+    mixers: Iterable[str | type[Mixer]] | None,
     presets: Iterable[str] | None,
     modules: Iterable[str] | None,
     models: Mapping[str, Configurable] | None,
@@ -151,8 +151,8 @@ def without_module(options: Mapping[str, object]) -> dict[str, object]:
 
 def candidates(
     model: str | None,
-    mixer: str | None,
-    mixers: Iterable[str] | None,
+    mixer: str | type[Mixer] | None,
+    mixers: Iterable[str | type[Mixer]] | None,
     presets: Iterable[str] | None,
     modules: Iterable[str] | None,
     options: Mapping[str, object],
@@ -181,7 +181,7 @@ def candidates(
 
 
 def with_mixers(
-    model: str | None, mixers: Iterable[str] | None, options: Mapping[str, object]
+    model: str | None, mixers: Iterable[str | type[Mixer]] | None, options: Mapping[str, object]
 ) -> list[ModelCandidate]:
     """Return a candidate for each of the mixers, labelled by the mixer.
 
@@ -211,7 +211,9 @@ def with_mixers(
     )
 
 
-def of_presets(names: Iterable[str], mixer: str | None = None) -> list[ModelCandidate]:
+def of_presets(
+    names: Iterable[str], mixer: str | type[Mixer] | None = None
+) -> list[ModelCandidate]:
     """Return a candidate for each preset, labelled by its name.
 
     Args:

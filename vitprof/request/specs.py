@@ -26,7 +26,7 @@ def subject(
     model: str | Model | CapturedModel | nn.Module | None = None,
     inputs: object = None,
     *,
-    mixer: str | None = None,
+    mixer: str | type[Mixer] | None = None,
     options: Mapping[str, object] | None = None,
     called: bool = True,
     trusted: bool = True,
@@ -36,7 +36,7 @@ def subject(
     Args:
         model: a model's name, a model, a module, or what this function returned.
         inputs: what a given module is called with.
-        mixer: a mixer's name.
+        mixer: a mixer's name, reference or class.
         options: options of the model and the mixer; or `module`, a reference, with `arg` and
             `input`, lists of words as on the command line, or tables of values by name.
         called: True if inputs are needed, since the module is called.
@@ -65,7 +65,7 @@ def subject(
                 f"{listing([*words] or ['inputs'], 'and')} is of a module; give --module, or leave "
                 "it out"
             )
-        if mixer is not None and ":" in mixer and not trusted:
+        if isinstance(mixer, str) and ":" in mixer and not trusted:
             raise SpecError(
                 f"the mixer {mixer} would run code of {mixer.partition(':')[0]}, and a file of "
                 "models is only data; add --trust if you trust that code"
@@ -147,7 +147,7 @@ def _is_plain(value: object) -> bool:
 def specify(
     model: str | Model | None = None,
     *,
-    mixer: str | None = None,
+    mixer: str | type[Mixer] | None = None,
     options: Mapping[str, object] | None = None,
 ) -> Model:
     """Build a model from names and option values.
@@ -155,7 +155,8 @@ def specify(
     Args:
         model: a model's name, or a model, which is returned unchanged; None for the model of
             the preset, or without one `layer` if `tokens` is given, else `mae`.
-        mixer: a mixer's name; None for the mixer of the preset, or `attn` without one.
+        mixer: a mixer's name, reference or class; None for the mixer of the preset, or `attn`
+            without one.
         options: values of the model's and the mixer's options, by field name; `preset` is the
             name of a published configuration, whose values the other options replace.
 
@@ -181,7 +182,7 @@ def specify(
 
 
 def _from_preset(
-    name: object, model: str | None, mixer: str | None, given: Mapping[str, object]
+    name: object, model: str | None, mixer: str | type[Mixer] | None, given: Mapping[str, object]
 ) -> Model:
     """Build the model of a preset, with options or the mixer replaced by those given."""
     from vitprof.published import find_preset

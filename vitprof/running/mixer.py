@@ -36,10 +36,10 @@ SIZES: tuple[Mapping[str, int], ...] = (
 )
 BATCHES = (1, 3)
 WORKLOADS = (
-    Workload(),
-    Workload(dtype="bf16", autocast=True),
-    Workload(dtype="bf16", device="cpu"),
-    Workload(checkpoint=True),
+    Workload(optimizer="sgd"),
+    Workload(optimizer="sgd", dtype="bf16", autocast=True),
+    Workload(optimizer="sgd", dtype="bf16", device="cpu"),
+    Workload(optimizer="sgd", checkpoint=True),
     Workload(inference=True),
 )
 
@@ -85,7 +85,7 @@ def check_mixer(mixer: Mixer, sizes: Mapping[str, int], reference: Reference | N
             _check_macs(pair)
             _check_gradients(pair, reference)
             for workload in WORKLOADS[turn :: len(BATCHES)]:
-                _check_memory(layer, replace(workload, batch=batch, optimizer="sgd"))
+                _check_memory(layer, replace(workload, batch=batch))
     except SpecError:
         raise
     except (VitprofError, AssertionError) as error:

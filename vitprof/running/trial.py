@@ -24,6 +24,8 @@ import torch
 from torch._C._profiler import _ExtraFields_Allocation
 from torch.profiler import ProfilerActivity, profile
 
+from vitprof.formulas.mixers import MIXERS
+from vitprof.formulas.plugins import explain
 from vitprof.measuring.trials import FAILED, RAN, TOO_LARGE
 from vitprof.request.specs import subject
 from vitprof.request.workload import Workload
@@ -69,7 +71,7 @@ def main() -> int:
         answer: dict[str, object] = probe() if request["task"] == "probe" else trial(request)
         code = RAN
     except (Exception, SystemExit) as error:
-        answer = {"error": f"{type(error).__name__}: {error}"}
+        answer = {"error": explain(error, MIXERS.values()) or f"{type(error).__name__}: {error}"}
         code = TOO_LARGE if is_too_large(error) else FAILED
     with os.fdopen(stdout, "w") as file:
         file.write(f"{json.dumps(answer)}\n")

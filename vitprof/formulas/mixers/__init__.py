@@ -22,7 +22,14 @@ from vitprof.formulas.mixers.token_linear import TokenLinear
 from vitprof.formulas.mixers.token_mlp import TokenMlp
 from vitprof.formulas.mixers.window import WindowAttention
 from vitprof.formulas.mixers.xca import CrossCovarianceAttention
-from vitprof.formulas.plugins import entry_points, load_mixer
+from vitprof.formulas.plugins import (
+    check_mixer,
+    describe,
+    entry_points,
+    load_mixer,
+    load_registered,
+)
+from vitprof.values.options import Flag
 
 MIXERS: dict[str, type[Mixer]] = {
     mixer.name: mixer
@@ -49,34 +56,69 @@ MIXERS: dict[str, type[Mixer]] = {
 }
 
 
-def find_mixer(name: str) -> type[Mixer]:
+def find_mixer(name: str | type[Mixer]) -> type[Mixer]:
     """Return the mixer of this name or alias, or import `package.module:Name`.
 
     A mixer of another package is added to `MIXERS`.
 
+    Args:
+        name: name, alias or reference; or the class itself.
+
     Raises:
-        SpecError: there is no such mixer, or its name is taken by another one.
+        SpecError: there is no such mixer, it is none, or its name is taken by another one.
     """
+    if not isinstance(name, str):
+        check_mixer(name, f"the mixer {name!r}")
+        return _add(name)
     for mixer in MIXERS.values():
         if name in (mixer.name, *mixer.aliases):
             return mixer
-    reference = name if ":" in name else entry_points().get(name)
-    if reference is None:
-        raise unknown("mixer", name, MIXERS)
-    found = load_mixer(reference)
-    if MIXERS.setdefault(found.name, found) is not found:
-        raise SpecError(
-            f"the mixer {reference!r} is called {found.name}, as another mixer is; rename it"
-        )
-    return found
+    if ":" in name:
+        return _add(load_mixer(name))
+    registered = entry_points()
+    if name not in registered:
+        raise unknown("mixer", name, dict.fromkeys((*MIXERS, *registered)))
+    return _add(load_registered(registered[name]))
 
 
-def find_all_mixers() -> list[type[Mixer]]:
-    """Return every mixer, including those of other packages.
+def find_all_mixers() -> tuple[list[type[Mixer]], list[str]]:
+    """Return every mixer, also of other packages, and a sentence for each that cannot be had."""
+    left_out = []
+    for name, entry in entry_points().items():
+        try:
+            if describe(find_mixer(name)) != str(entry):
+                left_out.append(
+                    f"{entry} has the name of another mixer; rename it, or give its reference"
+                )
+        except SpecError as error:
+            left_out.append(str(error))
+    return list(MIXERS.values()), left_out
+
+
+def _add(found: type[Mixer]) -> type[Mixer]:
+    """Add a mixer; one that was defined anew, as in a notebook, replaces the one before.
 
     Raises:
-        SpecError: a mixer of another package cannot be imported.
+        SpecError: its name, an alias or an option is taken by another mixer.
     """
-    for name in entry_points():
-        find_mixer(name)
-    return list(MIXERS.values())
+    others = {
+        name: mixer
+        for name, mixer in MIXERS.items()
+        if (mixer.__module__, mixer.__qualname__) != (found.__module__, found.__qualname__)
+    }
+    for mixer in others.values():
+        shared = {found.name, *found.aliases} & {mixer.name, *mixer.aliases}
+        if shared:
+            raise SpecError(
+                f"{describe(found)} is called {min(shared)}, as another mixer is; rename it"
+            )
+        for option, declared in found.declared().items():
+            other = mixer.declared().get(option)
+            if other is not None and isinstance(other, Flag) != isinstance(declared, Flag):
+                raise SpecError(
+                    f"{describe(found)} has an option {option}, of which {mixer.name} has another "
+                    "kind; rename it"
+                )
+    if MIXERS.get(found.name) is not found:
+        MIXERS[found.name] = found
+    return found
