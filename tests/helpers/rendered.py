@@ -35,7 +35,7 @@ def rows_of(table: Table) -> list[TableRow]:
 
 def unmarked(words: str) -> str:
     r"""Return Markdown as rendered: `\_` is an underscore, `**` nothing."""
-    return re.sub(r"\\([\\`*\[\]<|_~$&#>+-])", r"\1", re.sub(r"(?<!\\)\*\*", "", words))
+    return re.sub(r"\\([\\`*\[\]<|_~$&#>+.)-])", r"\1", re.sub(r"(?<!\\)\*\*", "", words))
 
 
 def with_separators(words: str) -> str:

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 # What a terminal without Unicode shows instead. The rest is escaped, as `\u4e2d`.
 _SPELLED = {
-    **{"×": "x", "−": "-", "…": "...", "√": "sqrt", "≥": ">=", "≤": "<=", "µ": "u", "‖": "||"},
+    **{"×": "x", "−": "-", "…": "...", "√": "sqrt ", "≥": ">=", "≤": "<=", "µ": "u", "‖": "||"},
     **{"⌈": "ceil(", "⌉": ")", "⌊": "floor(", "⌋": ")", "←": "<-"},
     **{"β": "beta", "ε": "eps", "η": "eta", "λ": "lambda", "φ": "phi"},
 }
 _POWER = re.compile("[⁰¹²³⁴-⁹]+")
-_SPELLING = "vitprof.spelling"  # name of the error handler
+SPELLING = "vitprof.spelling"  # name of the error handler
 
 
 class _Stream(FileIO):
@@ -72,7 +72,6 @@ def open_streams() -> None:
     closed = [number for number in range(3) if not _is_open(number)]
     for _ in closed:  # else the next file that is opened would be taken for the stream
         os.open(os.devnull, os.O_RDWR)
-    codecs.register_error(_SPELLING, _spell)
     if sys.stdout is sys.__stdout__:
         sys.stdout = _opened(sys.stdout, _Stdout(1, closed=1 in closed))
     if sys.stderr is sys.__stderr__:
@@ -91,7 +90,7 @@ def _opened(before: TextIO | None, stream: _Stream) -> TextIO:
     return TextIOWrapper(
         BufferedWriter(stream),
         encoding=before.encoding if before is not None else "utf-8",
-        errors=_SPELLING,
+        errors=SPELLING,
         line_buffering=stream.fileno() == 2 or stream.isatty(),
     )
 
@@ -103,6 +102,9 @@ def _spell(error: UnicodeError) -> tuple[str, int]:
     lacking = error.object[error.start : error.end]
     powers = _POWER.sub(lambda digits: f"^{unicodedata.normalize('NFKC', digits[0])}", lacking)
     return "".join(map(_spelled, powers)), error.end
+
+
+codecs.register_error(SPELLING, _spell)
 
 
 def _spelled(sign: str) -> str:
