@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import check_files
 import pytest
 from check_files import LAYER, Write, refused
 from commands import Capture
+
+from vitprof.expectations import file as file_of_cases
+from vitprof.expectations.file import read_cases
 
 nowhere_in_particular = check_files.nowhere_in_particular
 write = check_files.write
@@ -75,6 +79,12 @@ REFUSED = [
     # An expectation that expects nothing would hold for ever.
     (f"{LAYER}name = 'nothing'\n", 1, "expects nothing"),
     (f"{LAYER}reconciled = false\n[expect.params]\n", 1, "expects nothing"),
+    # Keys in quotes, with dots, and text that looks like a key.
+    (f"{LAYER}[expect.params]\n'a # b' = 1\n", 4, "no total or layer 'a # b'"),
+    (f'{LAYER}[expect.params]\n"\\u0061.\\"b" = 1\n', 4, "no total or layer 'a.\"b'"),
+    (f"{LAYER}params.norm3 = 1\n", 3, "'norm3'"),
+    (f"{LAYER}name = 'a, norm3 = 1'\n[expect.params]\n  norm3= 1\n", 5, "'norm3'"),
+    (f"{LAYER}macs = {{ head = 1 }} # params = 1\nparams = 3\n", 4, "params is a table"),
     # U+2028 ends a line of text, but none of TOML.
     (f"{LAYER}name = 'a\u2028b'\nmax_mac = 1\n", 4, "no key 'max_mac'"),
 ]
@@ -90,6 +100,28 @@ def test_a_file_that_is_none(
     assert re.search(sentence, said), said
     if line is not None:
         assert re.findall(r"line (\d+)", said) == [str(line)], said
+
+
+def test_a_byte_order_mark_is_read_over(capsys: Capture, write: Write) -> None:
+    file = write(f"\ufeff{LAYER}max_macs = 1\nmax_mac = 1\n")
+    assert re.search("line 4: there is no key 'max_mac'", refused(capsys, file))
+
+
+def test_each_line_is_looked_at_once(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time to read a file grows with its lines, not with its lines times its keys."""
+    looked: list[str] = []
+    keys = file_of_cases._keys
+
+    def counted(line: str) -> Iterator[str]:
+        looked.append(line)
+        return keys(line)
+
+    monkeypatch.setattr(file_of_cases, "_keys", counted)
+    layers = "".join(f"'blocks.{n}.norm1' = 256\n" for n in range(50))
+    text = f"[[expect]]\nspec = {{ depth = 50 }}\n[expect.params]\n{layers}"
+    (case,) = read_cases(write(text))
+    assert [one.line for one in case.expectations] == [*range(4, 54)]
+    assert looked == text.split("\n")
 
 
 def test_files_that_cannot_be_read(capsys: Capture, tmp_path: Path) -> None:
