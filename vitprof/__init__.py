@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from vitprof.api.check import check
     from vitprof.api.compare import compare
     from vitprof.api.counts import macs, params
+    from vitprof.api.explain import explain
     from vitprof.api.gpus import gpus
     from vitprof.api.memory import memory
     from vitprof.api.presets import presets
@@ -42,6 +43,7 @@ __all__ = [
     "bench",
     "check",
     "compare",
+    "explain",
     "gpus",
     "macs",
     "memory",
@@ -60,6 +62,7 @@ _MODULES = {
     "bench": "api.bench",
     "check": "api.check",
     "compare": "api.compare",
+    "explain": "api.explain",
     "gpus": "api.gpus",
     "macs": "api.counts",
     "memory": "api.memory",

@@ -365,6 +365,7 @@ all = "2*8 + 3*(8*8 + 8) + 8*8 + 8 + 2*8 + 8*32 + 32 + 32*8 + 8"
 LINES = {
     "params": "--counters=analytic --dim=8 --model=layer",
     "macs": "--counters=analytic --tokens=50",
+    "explain": "--counters=analytic --tokens=50",
     "memory": "--no-trace --tokens=50",
     "compare": "--mixers=attn,linear --tokens=50 --up-to=64",
     "sweep": "--mixers=attn,linear --tokens=64,128",

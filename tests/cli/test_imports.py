@@ -88,7 +88,7 @@ def test_refusal() -> None:
 
 
 FUNCTIONS = {
-    *("params", "macs", "memory", "compare", "sweep", "bench", "batch_size", "check"),
+    *("params", "macs", "explain", "memory", "compare", "sweep", "bench", "batch_size", "check"),
     *("models", "mixers", "presets", "gpus"),
 }
 

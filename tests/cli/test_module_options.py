@@ -11,11 +11,12 @@ import typer
 from vitprof.cli import app, run
 from vitprof.errors import SpecError
 
-COMMANDS = ("params", "macs", "memory", "batch-size", "bench", "compare", "sweep")
+COMMANDS = ("params", "macs", "explain", "memory", "batch-size", "bench", "compare", "sweep")
 # Where each command finds the function that it calls.
 CALLED = {
     "params": "counts.params",
     "macs": "counts.macs",
+    "explain": "api.explain",
     "memory": "report_memory",
     "batch-size": "find_batch",
     "bench": "measure_speeds",

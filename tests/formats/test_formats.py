@@ -11,9 +11,11 @@ from reports import report_of
 
 from vitprof.formats import ANY, Format, render
 from vitprof.report.base import Report
+from vitprof.report.derivation import summed
 from vitprof.report.document import (
     EVERY,
     Column,
+    Derivation,
     Document,
     Equations,
     Facts,
@@ -23,6 +25,7 @@ from vitprof.report.document import (
     Marked,
     Records,
     Sentence,
+    Step,
     Table,
 )
 from vitprof.report.document import Row as TableRow
@@ -60,6 +63,11 @@ class Example(Report):
             TableRow((Label("fc_1", "b.0-1.fc_1", 1), "<x>", B * (N - 1), B * (N - 1), 6_000)),
             TableRow((Label("act", "b.0-1.act", 1), "", Size(8), Size(8), Marked(8_000))),
         )
+        out = (3 * N).named("out")
+        steps = (
+            Step("fc_1", "a <layer> of 50%", B * (out + 1), (out,)),
+            Step("all", "", summed([6_000, -7, 10**9, 10**9]), strong=True),
+        )
         return (
             Heading("An *example*", "of #1"),
             Table(columns, rows, (TableRow(("all", *[None] * 3, Bytes(2**30))),), "A_title"),
@@ -67,6 +75,8 @@ class Example(Report):
             Sentence("It holds.", strong=True),
             Sentence("So far."),
             Equations("y = x W_q < 1\n\n    W  D x D"),
+            Heading("Steps", "(of <it>)", level=2),
+            Derivation("counts", steps, where=(N,)),
         )
 
     def records(self) -> Records:
@@ -97,6 +107,14 @@ So far.
 y = x W_q < 1
 
     W  D x D
+
+Steps  (of <it>)
+
+where head dim = 7
+fc_1: a <layer> of 50%, out = 3 × head dim = 21
+    B × (out + 1) = 1,000 × (21 + 1) = 22,000
+all
+    6,000 − 7 + 1,000,000,000 + 1,000,000,000 = 2,000,005,993
 """,
     Format.MARKDOWN: r"""**An \*example\*** of #1
 
@@ -120,8 +138,21 @@ y = x W_q < 1
 
     W  D x D
 ```
+
+## Steps (of \<it>)
+
+where $\mathit{head\ dim} = 7$
+
+**fc_1**: a \<layer> of 50%, $\mathit{out} = 3 \times \mathit{head\ dim} = 21$
+
+$$\text{counts} = B \times (\mathit{out} + 1) = 1{,}000 \times (21 + 1) = 22{,}000$$
+
+**all**
+
+$$\text{counts} = 6{,}000 - 7 + 1{,}000{,}000{,}000 + 1{,}000{,}000{,}000 = 2{,}000{,}005{,}993$$
 """,
     Format.LATEX: r"""% needs \usepackage{booktabs}
+% needs \usepackage{amsmath}
 \paragraph{An *example*} of \#1
 
 A\_title
@@ -146,11 +177,25 @@ all &  &  &  & 1.00 GiB \\
 
 So far.
 
-\begin{verbatim}
+{\footnotesize\begin{verbatim}
 y = x W_q < 1
 
     W  D x D
 \end{verbatim}
+}
+
+\subsection*{Steps (of $<$it$>$)}
+
+where $\mathit{head\ dim} = 7$
+
+{\abovedisplayskip=0pt\belowdisplayskip=3pt\sloppy\allowdisplaybreaks
+\noindent \textbf{fc\_1}: a $<$layer$>$ of 50\%, $\mathit{out} = 3 \times \mathit{head\ dim} = 21$
+\begin{align*}
+\text{counts} &= B \times (\mathit{out} + 1) = 1{,}000 \times (21 + 1) = 22{,}000 \\
+\intertext{\textbf{all}}
+\text{counts} &= 6{,}000 - 7 + 1{,}000{,}000{,}000 + 1{,}000{,}000{,}000 \\
+&= 2{,}000{,}005{,}993
+\end{align*}}
 """,
     Format.CSV: """\
 path,count
@@ -188,6 +233,12 @@ EXAMPLE_HTML = f"""\
 <pre>y = x W_q &lt; 1
 
     W  D x D</pre>
+<h2>Steps (of &lt;it&gt;)</h2>
+<p>where <i>head dim</i> = 7</p>
+<p><b>fc_1</b>: a &lt;layer&gt; of 50%, <i>out</i> = 3 × <i>head dim</i> = 21<br/>
+&#8195;counts = <i>B</i> × (<i>out</i> + 1) = 1,000 × (21 + 1) = 22,000</p>
+<p><b>all</b><br/>
+&#8195;counts = 6,000 − 7 + 1,000,000,000 + 1,000,000,000 = 2,000,005,993</p>
 </div>
 """
 

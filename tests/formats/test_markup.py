@@ -11,6 +11,7 @@ from reports import document_of, every_report, report_of
 
 from vitprof.report.document import (
     Cell,
+    Derivation,
     Document,
     Equations,
     Facts,
@@ -29,17 +30,29 @@ def is_strong(row: TableRow, cell: Cell) -> bool:
     return row.strong or isinstance(cell, Marked)
 
 
-def lines_of(document: Document, fact: str, heading: str = "{} {}") -> set[str]:
-    """Return facts, headings and sentences as lines of a format."""
+def lines_of(document: Document, fact: str, *headings: str) -> set[str]:
+    """Return facts, headings of each level and sentences as lines of a format."""
     lines: set[str] = set()
     for element in document:
         if isinstance(element, Facts):
             lines |= {fact.format(title, line) for title, line in element.lines.items()}
         elif isinstance(element, Heading):
-            lines.add(heading.format(element.text, element.remark).rstrip())
+            heading = headings[element.level]
+            said = heading.format(element.text, element.remark)
+            lines.add(said.replace(" }", "}").rstrip())  # without a remark
         elif isinstance(element, Sentence):
             lines.add(element.text)
     return lines
+
+
+def steps_of(document: Document) -> list[tuple[str, str]]:
+    """Return the name and the words of each step of a derivation, and its value."""
+    return [
+        (f"{step.name}: {step.words}" if step.words else step.name, f"{step.size.value:,}")
+        for element in document
+        if isinstance(element, Derivation)
+        for step in element.steps
+    ]
 
 
 def equations_of(document: Document) -> list[str]:
@@ -69,7 +82,11 @@ def test_markdown(name: str) -> None:
                 strong = bool(wanted) and is_strong(row, cell)
                 assert (words[:2] + words[-2:] == "****") is strong
     readable = [unmarked(line) for line in text.splitlines()]
-    assert lines_of(document, "- {}: {}") <= {*readable}
+    headings = [f"{'#' * level} {{}} {{}}".lstrip() for level in range(4)]
+    assert lines_of(document, "- {}: {}", *headings) <= {*readable}
+    for words, value in steps_of(document):
+        at = [n for n, line in enumerate(readable) if f"{line}, ".startswith(f"{words}, ")]
+        assert any(value in readable[n + 2].replace("{,}", ",") for n in at)
     assert all(f"```text\n{lines}\n```" in text for lines in equations_of(document))
 
 
@@ -94,7 +111,10 @@ def typeset(words: str) -> str:
 def test_latex(name: str) -> None:
     document, tables = document_of(name)
     text = report_of(name).to_latex()
-    assert text.startswith("% needs \\usepackage{booktabs}\n")
+    packages = ["booktabs", *["amsmath"] * bool(steps_of(document))]
+    needs = "".join(f"% needs \\usepackage{{{package}}}\n" for package in packages)
+    assert text.startswith(needs)
+    assert text.count("% needs") == len(packages)
     assert text.isascii()
     found = re.findall(r"\\begin\{tabular\}\{(.*?)\}\n(.*?)\n\\end\{tabular\}", text, re.DOTALL)
     assert len(found) == len(tables) == text.count("tabular}{")
@@ -121,7 +141,13 @@ def test_latex(name: str) -> None:
                     assert re.fullmatch(r"\$[^$]+\$", words.removeprefix(r"\textbf{").rstrip("}"))
                     assert "," not in words.replace("{,}", "")
     readable = [typeset(line) for line in text.splitlines()]
-    assert lines_of(document, "  \\item[{{{}}}] {}", "\\paragraph{{{}}} {}") <= {*readable}
+    headings = [f"\\{'sub' * n}section*{{{{{{}} {{}}}}}}" for n in range(3)]
+    headings.insert(0, "\\paragraph{{{}}} {}")
+    assert lines_of(document, "  \\item[{{{}}}] {}", *headings) <= {*readable}
+    plain = [re.sub(r"\\textbf\{([^}]*)\}", r"\1", line) for line in readable]
+    for words, value in steps_of(document):
+        assert any(words in line for line in plain)
+        assert f"= {value}" in text.replace("{,}", ",")
     for lines in equations_of(document):
         assert f"\\begin{{verbatim}}\n{lines}\n\\end{{verbatim}}" in text
 
@@ -154,5 +180,8 @@ def test_html(name: str) -> None:
                 assert "".join(part.itertext()) == wanted
                 assert (part.find("b") is not None) is (bool(wanted) and is_strong(row, cell))
     paragraphs = ["".join(part.itertext()) for part in page.findall("p")]
-    assert lines_of(document, "{}: {}") <= {*paragraphs}
+    headings = ["".join(part.itertext()) for n in "123" for part in page.findall(f"h{n}")]
+    assert lines_of(document, "{}: {}", *["{} {}"] * 4) <= {*paragraphs, *headings}
+    for words, value in steps_of(document):
+        assert any(one.startswith(words) and one.endswith(f"= {value}") for one in paragraphs)
     assert {*equations_of(document)} <= {part.text for part in page.findall("pre")}

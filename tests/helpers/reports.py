@@ -152,6 +152,10 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "macs": lambda: profile("macs", "classifier", "lambda", False),
     "macs-why": lambda: vitprof.macs("layer", why=True, **SMALL["layer"]),
     "why": lambda: profile("macs", "classifier", "lambda", True).why(),
+    "explain": lambda: vitprof.explain("mae", mixer="lambda", batch=2, **SMALL["mae"]),
+    "explain-layer": lambda: vitprof.explain(
+        "classifier", layer="blocks.0.mixer", counters=["analytic"], **TWO
+    ),
     "memory": lambda: vitprof.memory("classifier", batch=9_999, fold=True, trace=False, **TWO),
     "memory-gpu": lambda: vitprof.memory(
         "classifier", batch=9_999, gpu="1080ti", fold=True, trace=False, **TWO

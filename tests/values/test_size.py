@@ -167,3 +167,23 @@ def test_attention_is_a_polynomial_of_its_sizes() -> None:
     sizes = MixerSizes(tokens=Size(N), dim=Size(D), heads=Size(h))
     macs = Attention().formula(sizes, Size(B)).total(Measure.MACS)
     assert sympy.expand(macs - B * (4 * N * D**2 + 2 * N**2 * D)) == 0
+
+
+def test_a_name_keeps_what_it_names() -> None:
+    width = (3 * a).named("out")
+    product_of_both = b * (width + 1)
+    assert (product_of_both.formula, product_of_both.numbers) == ("b × (out + 1)", "7 × (15 + 1)")
+    assert width.definition is not None
+    assert width.definition.formula == "3 × a"
+    assert [size.name for size in product_of_both.names()] == ["b", "out", "a"]
+    again = width.named("hidden")
+    assert again.definition is width
+    assert (a.definition, (a + b).definition) == (None, None)
+
+
+def test_terms_of_a_sum() -> None:
+    total = a * b - (b + c) + 2 - a
+    assert [(sign, size.formula) for sign, size in total.terms()] == [
+        *(("", "a × b"), ("-", "b + c"), ("+", "2"), ("-", "a")),
+    ]
+    assert (ONE * ONE * a).terms()[0][1].formula == "a"

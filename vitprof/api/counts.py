@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from vitprof.captured.subject import CapturedModel
 from vitprof.counters import NAMES, find_tools
 from vitprof.counters.convention import Setting
-from vitprof.counters.parts import module_parts
+from vitprof.counters.parts import module_parts, parts_within
 from vitprof.counters.read import read_macs, read_params
 from vitprof.counters.reading import Reading, Tool, Unavailable
 from vitprof.counters.reconcile import Difference, reconcile_macs, reconcile_params
+from vitprof.errors import unknown
 from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.model import Model
@@ -74,7 +75,20 @@ def params(
         SpecError: a model, mixer, option or counter is unknown, or a value is invalid.
     """
     spec, _ = subject(model, inputs, mixer=mixer, options=options, called=False)
-    tools = find_tools(counters)
+    return params_of(spec, find_tools(counters), fold=fold, levels=levels, why=why, say=say)
+
+
+def params_of(
+    spec: Model | CapturedModel,
+    tools: Sequence[Tool],
+    *,
+    layer: str = "",
+    fold: bool = False,
+    levels: int | str | None = None,
+    why: bool = False,
+    say: Say = quiet,
+) -> Counts:
+    """Count the parameters of a model, or of the layer at a path, as `params` does."""
     parts = facts = None
     if isinstance(spec, CapturedModel):
         say("building the module")
@@ -83,6 +97,9 @@ def params(
     else:
         tree = spec.formula()
     readings = read_params(tools, spec, say=say) if tools else {}
+    if layer:
+        tree, readings = _within(layer, tree, readings)
+        parts = parts and parts_within(layer, parts)
     return _counts(
         Measure.PARAMS,
         tree,
@@ -144,15 +161,44 @@ def macs(
     """
     spec, given = subject(model, inputs, mixer=mixer, options=options)
     images = BATCH.read("batch", (given or 1) if batch is None else batch)
-    setting = Setting(device=device, train=train, grad=grad)
-    tools = find_tools(counters)
+    return macs_of(
+        spec,
+        images,
+        find_tools(counters),
+        Setting(device=device, train=train, grad=grad),
+        force=force,
+        strict=strict,
+        fold=fold,
+        levels=levels,
+        why=why,
+        say=say,
+    )
+
+
+def macs_of(
+    spec: Model | CapturedModel,
+    images: int,
+    tools: Sequence[Tool],
+    setting: Setting,
+    *,
+    layer: str = "",
+    force: bool = False,
+    strict: bool = False,
+    fold: bool = False,
+    levels: int | str | None = None,
+    why: bool = False,
+    say: Say = quiet,
+) -> Counts:
+    """Count the MACs of a model, or of the layer at a path, as `macs` does."""
     if isinstance(spec, CapturedModel):
         say("capturing the module at several sizes")
-        spec = spec.in_mode(train=train)
+        spec = spec.in_mode(train=setting.train)
     tree, facts = spec.formula(images), None
     if isinstance(spec, CapturedModel):
         facts = captured_facts(spec, tree, images)
     readings = read_macs(tools, spec, images, setting, force=force, say=say) if tools else {}
+    if layer:
+        tree, readings = _within(layer, tree, readings)
     return _counts(
         Measure.MACS,
         tree,
@@ -171,6 +217,28 @@ def macs(
         module=facts,
         strict=strict,
     )
+
+
+def at_path(tree: Layer, path: str) -> Layer:
+    """Return the layer at a path as the root of a tree.
+
+    Raises:
+        SpecError: there is none.
+    """
+    found = tree.at(path)
+    if found is None:
+        raise unknown("layer", path, (node.path for node in tree.walk(fold=False) if node.path))
+    return found
+
+
+def _within(
+    path: str, tree: Layer, readings: Mapping[str, Reading | Unavailable]
+) -> tuple[Layer, dict[str, Reading | Unavailable]]:
+    """Return the layer at a path, and the readings of it."""
+    return at_path(tree, path), {
+        name: said.within(path) if isinstance(said, Reading) else said
+        for name, said in readings.items()
+    }
 
 
 def captured_facts(model: CapturedModel, tree: Layer, batch: int) -> ModuleFacts:

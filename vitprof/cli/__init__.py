@@ -28,6 +28,7 @@ from vitprof.version import __version__
 COMMANDS = (
     "params",
     "macs",
+    "explain",
     "memory",
     "compare",
     "match",

@@ -9,9 +9,14 @@ import typer
 from vitprof.api import counts
 from vitprof.cli.options import (
     ALL_COUNTERS,
+    Batch,
     Counters,
+    Device,
     Fold,
+    Force,
+    Grad,
     Levels,
+    Train,
     Why,
     Words,
     split_names,
@@ -19,7 +24,6 @@ from vitprof.cli.options import (
     takes_request,
 )
 from vitprof.cli.output import Destination, progress
-from vitprof.request.workload import BATCH
 
 EXAMPLE = "vitprof macs --batch 100 --tokens 50"
 
@@ -30,26 +34,12 @@ def macs(
     *,
     request: Words,
     to: Destination,
-    batch: Annotated[
-        str | None, typer.Option(help=BATCH.help, metavar="N", show_default="1")
-    ] = None,
+    batch: Batch = None,
     counters: Counters = ALL_COUNTERS,
-    device: Annotated[
-        str,
-        typer.Option(
-            help="device of the model that the tools read: meta, on which no kernel runs, or cpu",
-            metavar="NAME",
-        ),
-    ] = "meta",
-    train: Annotated[
-        bool, typer.Option("--train/--eval", help="train or eval mode of the model")
-    ] = False,
-    grad: Annotated[
-        bool, typer.Option("--grad/--no-grad", help="enable or disable gradients")
-    ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="let a tool execute even a very large model on the CPU")
-    ] = False,
+    device: Device = "meta",
+    train: Train = False,
+    grad: Grad = False,
+    force: Force = False,
     strict: Annotated[
         bool,
         typer.Option("--strict", help="exit with 1 if a module runs kernels that no rule counts"),

@@ -19,6 +19,7 @@ from vitprof.errors import SpecError
 from vitprof.formats import ANY, Format
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.models import MODELS
+from vitprof.request.workload import BATCH
 from vitprof.values.options import Choice, Flag, Option, Options
 
 _MODELS, _OUTPUT = "Model", "Output"
@@ -176,6 +177,19 @@ Counters = Annotated[
         metavar="NAMES",
         rich_help_panel=_OUTPUT,
     ),
+]
+Batch = Annotated[str | None, typer.Option(help=BATCH.help, metavar="N", show_default="1")]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="device of the model that the tools read: meta, on which no kernel runs, or cpu",
+        metavar="NAME",
+    ),
+]
+Train = Annotated[bool, typer.Option("--train/--eval", help="train or eval mode of the model")]
+Grad = Annotated[bool, typer.Option("--grad/--no-grad", help="enable or disable gradients")]
+Force = Annotated[
+    bool, typer.Option("--force", help="let a tool execute even a very large model on the CPU")
 ]
 Why = Annotated[
     bool,

@@ -7,7 +7,7 @@ module is at two paths (shared). Each tool decides if it counts such a tensor ag
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,15 @@ def module_parts(module: nn.Module) -> list[Part]:
             },
         )
         for path, submodule in module.named_modules(remove_duplicate=False)
+    ]
+
+
+def parts_within(path: str, parts: Iterable[Part]) -> list[Part]:
+    """Return the parts at and below a path, with paths from there."""
+    return [
+        replace(part, path=part.path.removeprefix(path).removeprefix("."))
+        for part in parts
+        if part.path == path or part.path.startswith(f"{path}.")
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vitprof.counters.convention import Convention, Setting
@@ -29,6 +29,17 @@ class Reading:
     by_path: Mapping[str, int]
     notes: tuple[str, ...] = ()
     executed: bool = False
+
+    def within(self, path: str) -> Reading | Unavailable:
+        """Return the reading of the submodule at a path, with paths from there."""
+        if path not in self.by_path:
+            return Unavailable(f"gives no count of {path} alone")
+        inside = {
+            below.removeprefix(f"{path}."): count
+            for below, count in self.by_path.items()
+            if below.startswith(f"{path}.")
+        }
+        return replace(self, total=self.by_path[path], by_path={"": self.by_path[path], **inside})
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,11 @@ class Difference:
         return self.reading - self.predicted
 
     @property
+    def agrees(self) -> bool:
+        """True if the tool counts the same, in total and of every submodule."""
+        return not self.causes and self.explained
+
+    @property
     def explained(self) -> bool:
         """True if the total and every submodule have the predicted reading."""
         return not self.unexplained and not self.mismatches

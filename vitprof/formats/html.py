@@ -9,7 +9,7 @@ from vitprof.formats import expressions
 from vitprof.formats.charts import drawn
 from vitprof.formats.markup import Markup
 from vitprof.report.base import Report
-from vitprof.report.document import Charts, Column, Kind, Label, Row, Table
+from vitprof.report.document import Charts, Column, Derivation, Kind, Label, Row, Table
 from vitprof.values.size import Size
 
 _RIGHT, _LEFT = "text-align: right", "text-align: left"
@@ -30,6 +30,18 @@ class _Html(Markup):
 
     def heading(self, words: str, remark: str) -> str:
         return f"<p>{f'<b>{words}</b> {remark}'.rstrip()}</p>"
+
+    def section(self, words: str, remark: str, level: int) -> str:
+        return f"<h{level}>{f'{words} {remark}'.rstrip()}</h{level}>"
+
+    def derivation(self, derivation: Derivation) -> Iterator[str]:
+        yield from self.where(derivation)
+        for step in derivation.steps:
+            equation = f"{escape(derivation.of)} = {expressions.HTML.equation(step.size)}"
+            yield f"<p>{self.step(step)}<br/>\n&#8195;{equation}</p>"
+
+    def defined(self, names: tuple[Size, ...]) -> list[str]:
+        return [*map(expressions.HTML.defined, names)]
 
     def paragraph(self, words: str) -> str:
         return f"<p>{words}</p>"

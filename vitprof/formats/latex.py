@@ -8,9 +8,11 @@ from collections.abc import Iterable, Iterator
 from vitprof.formats import expressions
 from vitprof.formats.markup import Markup
 from vitprof.report.base import Report
-from vitprof.report.document import Charts, Kind, Label, Table
+from vitprof.report.document import Charts, Derivation, Kind, Label, Table
 from vitprof.values.size import Size
 
+_WIDTH = 54  # characters of an equation's line
+_CLOSE = r"\abovedisplayskip=0pt\belowdisplayskip=3pt\sloppy"
 _SIGNS = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
@@ -21,8 +23,12 @@ _SIGNS = {
 
 
 def render_latex(report: Report) -> str:
-    """Return the document as a fragment of LaTeX that needs booktabs."""
-    return "% needs \\usepackage{booktabs}\n" + "\n\n".join(_Latex().parts(report)) + "\n"
+    """Return the document as a fragment of LaTeX; its first lines say which packages it needs."""
+    packages = ["booktabs"]
+    if any(isinstance(element, Derivation) for element in report.document()):
+        packages.append("amsmath")
+    needs = "".join(f"% needs \\usepackage{{{package}}}\n" for package in packages)
+    return needs + "\n\n".join(_Latex().parts(report)) + "\n"
 
 
 class _Latex(Markup):
@@ -36,12 +42,36 @@ class _Latex(Markup):
     def heading(self, words: str, remark: str) -> str:
         return rf"\paragraph{{{words}}} {remark}".rstrip()
 
+    def section(self, words: str, remark: str, level: int) -> str:
+        return rf"\{'sub' * (level - 1)}section*{{{f'{words} {remark}'.rstrip()}}}"
+
+    def derivation(self, derivation: Derivation) -> Iterator[str]:
+        yield from self.where(derivation)
+        left, steps = rf"\text{{{self.escape(derivation.of)}}}", []
+        for step in derivation.steps:
+            lines = expressions.aligned(step.size, _WIDTH)
+            rows = " \\\\\n".join([f"{left} {lines[0]}", *lines[1:]])
+            steps.append((self.step(step), rows))
+        (words, first), *others = steps
+        following = [f"\\intertext{{{words}}}\n{rows}" for words, rows in others]
+        equations = " \\\\\n".join([first, *following])
+        yield "\n".join(
+            [
+                rf"{{{_CLOSE}\allowdisplaybreaks",
+                rf"\noindent {words}",
+                *(r"\begin{align*}", equations, r"\end{align*}}"),
+            ]
+        )
+
+    def defined(self, names: tuple[Size, ...]) -> list[str]:
+        return [f"${expressions.LATEX.defined(name)}$" for name in names]
+
     def paragraph(self, words: str) -> str:
         return words
 
     def preformatted(self, words: str) -> str:
         inside = words.replace(r"\end{verbatim}", r"\end {verbatim}")
-        return "\n".join([r"\begin{verbatim}", inside, r"\end{verbatim}"])
+        return "\n".join([r"{\footnotesize\begin{verbatim}", inside, r"\end{verbatim}", "}"])
 
     def table(self, table: Table) -> Iterator[str]:
         if table.title:

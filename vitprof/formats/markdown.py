@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from tabulate import tabulate
 
+from vitprof.formats import expressions
 from vitprof.formats.charts import drawn
 from vitprof.formats.markup import Markup
 from vitprof.report.base import Report
-from vitprof.report.document import Charts, Kind, Label, Table
+from vitprof.report.document import Charts, Derivation, Kind, Label, Table
 from vitprof.values.size import Size
 
 # What Markdown takes for markup: signs, those of a word's edge, entities, and what begins a line.
@@ -19,6 +20,7 @@ _SIGNS = re.compile(
 )
 _NUMBERED = re.compile(r"^(\d+)([.)])(?=\s)")
 _FENCE = re.compile("```+")
+_WIDTH = 84  # characters of an equation's line
 
 
 def render_markdown(report: Report) -> str:
@@ -35,6 +37,18 @@ class _Markdown(Markup):
 
     def heading(self, words: str, remark: str) -> str:
         return f"**{words}** {remark}".rstrip()
+
+    def section(self, words: str, remark: str, level: int) -> str:
+        return f"{'#' * level} {words} {remark}".rstrip()
+
+    def derivation(self, derivation: Derivation) -> Iterator[str]:
+        yield from self.where(derivation)
+        for step in derivation.steps:
+            yield self.step(step)
+            yield _displayed(derivation.of, expressions.aligned(step.size, _WIDTH))
+
+    def defined(self, names: tuple[Size, ...]) -> list[str]:
+        return [f"${expressions.LATEX.defined(name)}$" for name in names]
 
     def paragraph(self, words: str) -> str:
         return words
@@ -62,3 +76,15 @@ class _Markdown(Markup):
 
     def charts(self, charts: Charts) -> Iterator[str]:
         return map(self.preformatted, drawn(charts))
+
+
+def _displayed(left: str, lines: list[str]) -> str:
+    r"""Return an equation as displayed math, in one line of the source.
+
+    A line of it ends in `\cr`, since GitHub makes a single backslash of two, and line breaks
+    within `$$` may end the math there.
+    """
+    if len(lines) == 1:
+        return rf"$$\text{{{left}}} {lines[0].removeprefix('&')}$$"
+    rows = r" \cr ".join(lines)
+    return rf"$$\begin{{aligned}} \text{{{left}}} {rows} \end{{aligned}}$$"

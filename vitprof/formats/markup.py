@@ -12,6 +12,7 @@ from vitprof.report.document import (
     Cell,
     Charts,
     Column,
+    Derivation,
     Element,
     Equations,
     Facts,
@@ -21,6 +22,7 @@ from vitprof.report.document import (
     Marked,
     Row,
     Sentence,
+    Step,
     Table,
 )
 from vitprof.values.size import Size
@@ -35,7 +37,12 @@ class Markup(ABC):
 
     def _written(self, element: Element) -> Iterator[str]:
         if isinstance(element, Heading):
-            yield self.heading(self.escape(element.text), self.escape(element.remark))
+            text, remark = self.escape(element.text), self.escape(element.remark)
+            yield (
+                self.section(text, remark, element.level)
+                if element.level
+                else self.heading(text, remark)
+            )
         elif isinstance(element, Table):
             yield from self.table(element)
         elif isinstance(element, Facts):
@@ -45,8 +52,20 @@ class Markup(ABC):
             yield self.paragraph(self._words(self.escape(element.text), strong=element.strong))
         elif isinstance(element, Equations):
             yield self.preformatted(element.text)
+        elif isinstance(element, Derivation):
+            yield from self.derivation(element)
         else:
             yield from self.charts(element)
+
+    def step(self, step: Step) -> str:
+        """Return the name of a step in bold, with its words and the names of its own."""
+        words = ", ".join([*filter(None, [self.escape(step.words)]), *self.defined(step.where)])
+        return self.strong(self.escape(step.name)) + (f": {words}" if words else "")
+
+    def where(self, derivation: Derivation) -> Iterator[str]:
+        """Yield a paragraph with the names of a derivation, if it has any of its own."""
+        if derivation.where:
+            yield self.paragraph(f"where {', '.join(self.defined(derivation.where))}")
 
     def row(self, table: Table, row: Row) -> list[str]:
         """Return the cells of a row; what a reader is to notice is strong."""
@@ -78,6 +97,14 @@ class Markup(ABC):
         """Return escaped text as a heading, with a remark after it if that is not empty."""
 
     @abstractmethod
+    def section(self, words: str, remark: str, level: int) -> str:
+        """Return escaped text as the heading of a document, section or part, level 1, 2 or 3."""
+
+    @abstractmethod
+    def derivation(self, derivation: Derivation) -> Iterable[str]:
+        """Return steps of arithmetic as equations."""
+
+    @abstractmethod
     def paragraph(self, words: str) -> str:
         """Return escaped text as a paragraph."""
 
@@ -96,6 +123,10 @@ class Markup(ABC):
     @abstractmethod
     def formula(self, size: Size, *, numbers: bool) -> str:
         """Return a closed form with names, or with numbers."""
+
+    @abstractmethod
+    def defined(self, names: tuple[Size, ...]) -> list[str]:
+        """Return names with their definitions and values, as formulas within a sentence."""
 
     @abstractmethod
     def label(self, label: Label) -> str:

@@ -17,12 +17,14 @@ from rich.text import Text
 
 from vitprof.formats.cells import text
 from vitprof.formats.charts import drawn
+from vitprof.formats.expressions import TEXT
 from vitprof.formats.visible import visible_document
 from vitprof.report.base import Report
 from vitprof.report.document import (
     EVERY,
     Cell,
     Column,
+    Derivation,
     Element,
     Equations,
     Facts,
@@ -97,6 +99,8 @@ def _show(element: Element, console: Console, options: ConsoleOptions) -> Iterat
         yield Text(element.text, style=" ".join(name for name, on in styles.items() if on))
     elif isinstance(element, Equations):
         yield from _paragraphs(element.text)
+    elif isinstance(element, Derivation):
+        yield from _steps(element, options.max_width)
     else:
         colour = console.color_system is not None and not console.no_color
         width = min(options.max_width, _FILE_WIDTH)
@@ -126,6 +130,18 @@ def _paragraphs(words: str) -> Iterator[RenderableType]:
         if place:
             yield ""
         yield Text(" ".join(lines) if prose else paragraph)
+
+
+def _steps(derivation: Derivation, width: int) -> Iterator[RenderableType]:
+    if derivation.where:
+        yield Text(f"where {', '.join(map(TEXT.defined, derivation.where))}")
+    for step in derivation.steps:
+        words = [*filter(None, [step.words]), *map(TEXT.defined, step.where)]
+        style = "bold" if step.strong else ""
+        yield Text.assemble((step.name, "bold"), f": {', '.join(words)}" if words else "")
+        for place, (begins, line) in enumerate(TEXT.lines(step.size, width - 4)):
+            sign = "  " if not place or not begins else "= "
+            yield Padding(Text(f"{sign}{line}", style=style), (0, 0, 0, 2))
 
 
 def _tables(table: Table, options: ConsoleOptions) -> Iterator[RenderableType]:

@@ -8,6 +8,7 @@ from vitprof.report.base import Report
 from vitprof.report.document import (
     Cell,
     Charts,
+    Derivation,
     Document,
     Element,
     Equations,
@@ -17,6 +18,7 @@ from vitprof.report.document import (
     Marked,
     Row,
     Sentence,
+    Step,
     Table,
 )
 from vitprof.text import visible
@@ -29,7 +31,7 @@ def visible_document(report: Report) -> Document:
 
 def _element(element: Element) -> Element:
     if isinstance(element, Heading):
-        return Heading(visible(element.text), visible(element.remark))
+        return replace(element, text=visible(element.text), remark=visible(element.remark))
     if isinstance(element, Table):
         return Table(
             tuple(replace(column, title=visible(column.title)) for column in element.columns),
@@ -43,8 +45,14 @@ def _element(element: Element) -> Element:
         return replace(element, text=visible(element.text))
     if isinstance(element, Equations):
         return Equations("\n".join(map(visible, element.text.split("\n"))))
+    if isinstance(element, Derivation):
+        return replace(element, steps=tuple(map(_step, element.steps)))
     assert isinstance(element, Charts)  # whose words are made visible where they are drawn
     return element
+
+
+def _step(step: Step) -> Step:
+    return replace(step, name=visible(step.name), words=visible(step.words))
 
 
 def _row(row: Row) -> Row:

@@ -84,6 +84,20 @@ class Layer:
                 count += of(child).value
         return count
 
+    def at(self, path: str) -> Layer | None:
+        """Return the layer or op at a path, alone and as the root of a tree; None if none is there.
+
+        Args:
+            path: path of the torch submodule, `blocks.0.mixer`; equal layers each have their own.
+        """
+        for node in self.walk(fold=False):
+            if node.path == path:
+                found = node.item
+                if isinstance(found, Op):
+                    return Layer("", found.type, (found,))
+                return Layer("", found.type, found.children, leaf=found.leaf, fast=found.fast)
+        return None
+
     def walk(self, *, fold: bool) -> Iterator[Node]:
         """Yield this layer and all below it, parents first.
 

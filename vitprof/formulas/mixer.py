@@ -43,7 +43,7 @@ class MixerSizes:
     head_dim: Size = field(init=False)
 
     def __post_init__(self) -> None:
-        self.head_dim = Size(self.dim.value // self.heads.value, "head dim")
+        self.head_dim = (self.dim // self.heads).named("head dim")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Elements of a document that all formats share: headings, tables, facts, sentences, equations.
+"""Elements of a document that all formats share: headings, tables, facts, derivations, ...
 
 A cell is plain data, and each format decides how to write it: an int with or without
 separators, a `Size` as a formula in text, LaTeX or HTML.
@@ -115,10 +115,18 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A heading, followed by a remark."""
+    """A heading, followed by a remark.
+
+    Attributes:
+        text: the heading.
+        remark: text behind it.
+        level: 1 for the title of a document, 2 for a section, 3 for a part of one; 0 for a line
+            above a single table or list.
+    """
 
     text: str
     remark: str = ""
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +161,47 @@ class Equations:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """A step of a derivation: a formula, the numbers put in, and the value.
+
+    Attributes:
+        name: what it counts, such as the path of a layer; not empty.
+        words: what that is; empty if the name says it.
+        size: the count, with its formula.
+        where: names in the formula that are this step's own, each with its definition.
+        strong: True for a sum of other steps.
+    """
+
+    name: str
+    words: str
+    size: Size
+    where: tuple[Size, ...] = ()
+    strong: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """Steps of arithmetic, each as an equation, `MACs = B × in × out = 2 × 64 × 10 = 1,280`.
+
+    Attributes:
+        of: what each step counts, the left side of its equation: `MACs`.
+        steps: the steps.
+        where: names in the formulas of all steps, each with its definition.
+    """
+
+    of: str
+    steps: tuple[Step, ...]
+    where: tuple[Size, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Charts:
     """The curves of a sweep, drawn as one text chart per measure."""
 
     curves: Curves
 
 
-Element = Heading | Table | Facts | Sentence | Equations | Charts
+Element = Heading | Table | Facts | Sentence | Equations | Derivation | Charts
 Document = tuple[Element, ...]
 
 

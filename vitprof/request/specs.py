@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from vitprof.captured.given import Given
@@ -14,9 +14,10 @@ from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.mixers import MIXERS, find_mixer
 from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS, find_model
+from vitprof.formulas.plugins import name_of
 from vitprof.request.names import named
 from vitprof.text import quoted
-from vitprof.values.options import Options, label_of
+from vitprof.values.options import Options, Value, label_of, plain
 
 if TYPE_CHECKING:
     from torch import nn
@@ -201,6 +202,43 @@ def _from_preset(
     if mixer_type.name != preset.mixer:
         own = _subset(own, model_type.declared())
     return replace(_build(model_type, mixer_type, {**own, **given}), preset=preset.name)
+
+
+def spelled(spec: Model | CapturedModel) -> list[str]:
+    """Return the options of a command line that name a model, without those at their defaults.
+
+    Raises:
+        SpecError: it is a module that was given as it is, and has no name.
+    """
+    if isinstance(spec, CapturedModel):
+        given = {name: _words(name, value) for name, value in spec.words().items()}
+        return [word for name, ones in given.items() for one in ones for word in (f"--{name}", one)]
+    words, mixer, default = ["--model", spec.name], "attn", _defaults(spec)
+    if spec.preset:
+        from vitprof.published import find_preset
+
+        preset, declared = find_preset(spec.preset), spec.options()
+        words, mixer = ["--preset", spec.preset], preset.mixer
+        own = declared if mixer == spec.mixer.name else spec.declared()
+        default |= {n: own[n].read(n, value) for n, value in preset.options.items() if n in own}
+    if spec.mixer.name != mixer:
+        words += ["--mixer", name_of(type(spec.mixer))]
+    for name, value in {**spec.values(), **spec.mixer.values()}.items():
+        flag = name.replace("_", "-")
+        if value == default[name]:
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", str(plain(value))]
+    return words
+
+
+def _defaults(spec: Model) -> dict[str, Value]:
+    """Return the default of each option of a model and its mixer."""
+    of_both: dict[str, Any] = {one.name: one.default for one in fields(spec)}
+    of_both |= {one.name: one.default for one in fields(spec.mixer)}
+    return {name: of_both[name] for name in spec.options()}
 
 
 def _build(model: type[Model], mixer: type[Mixer], given: Mapping[str, object]) -> Model:

@@ -18,7 +18,7 @@ evaluates a formula on many configurations at once, a SymPy symbol gives a polyn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 _bare = object.__new__  # skips __init__, since every count makes hundreds of sizes
 _PRECEDENCE = {"+": 1, "-": 1, "×": 2, "/": 2}
@@ -37,10 +37,32 @@ class Size:
         self.operator = ""
 
     def named(self, name: str) -> Size:
-        """Return the same number under a name, without its arithmetic."""
+        """Return the same number under a name; formulas show the name, `definition` this size."""
         made = _bare(Size)
-        made.value, made.name, made.operator = self.value, name, ""
+        made.value, made.name, made.operator, made._operands = self.value, name, "", (self,)
         return made
+
+    @property
+    def definition(self) -> Size | None:
+        """Size that this one is a name of; None if it is not made by `named`."""
+        operands = None if self.operator else getattr(self, "_operands", None)
+        return operands[0] if operands else None
+
+    def names(self) -> Iterator[Size]:
+        """Yield each name in the arithmetic, from left to right, then those that define it."""
+        operands = self._shown() if self.operator else ()
+        if self.name:
+            yield self
+            operands = getattr(self, "_operands", ())
+        for operand in operands:
+            yield from operand.names()
+
+    def terms(self) -> list[tuple[str, Size]]:
+        """Return the terms of a sum or difference with their signs, "" before the first."""
+        if self.operator not in ("+", "-"):
+            return [("", self)]
+        first, second = self._operands
+        return [*first.terms(), (self.operator, second)]
 
     def __add__(self, other: Size | int) -> Size:
         right = as_size(other)
@@ -102,11 +124,9 @@ class Size:
         """
         if not self.operator:
             return leaf(self)
-        operands = self._operands
-        if self.operator == "×":
-            operands = tuple([size for size in operands if size is not ONE]) or (ONE,)
-            if len(operands) == 1:
-                return operands[0].spell(leaf, signs, precedence)
+        operands = self._shown()
+        if len(operands) == 1:
+            return operands[0].spell(leaf, signs, precedence)
         own = _PRECEDENCE[self.operator]
         # A right operand of equal precedence had parentheses in the formula's code.
         grouped = own if self.operator == "+" else own + 1
@@ -115,6 +135,12 @@ class Size:
         words += [other.spell(leaf, signs, grouped) for other in others]
         text = signs[self.operator].join(words)
         return f"({text})" if own < precedence else text
+
+    def _shown(self) -> tuple[Size, ...]:
+        """Return the operands without those that a formula does not show."""
+        if self.operator != "×":
+            return self._operands
+        return tuple([size for size in self._operands if size is not ONE]) or (ONE,)
 
     def __repr__(self) -> str:
         return f"Size({self.formula} = {self.value})"

@@ -13,6 +13,13 @@ Shape = tuple[Size, ...]
 Uncounted = tuple[tuple[str, Size], ...]
 
 
+def across(shape: Shape) -> str:
+    """Return the axes of a shape by name: `(N × heads) × k`."""
+    return " × ".join(
+        size.spell(lambda leaf: leaf.name or str(leaf.value), precedence=3) for size in shape
+    )
+
+
 @dataclass(slots=True)
 class Op(ABC):
     """One operation, named after the submodule that computes it.
@@ -36,6 +43,11 @@ class Op(ABC):
     def type(self) -> str:
         """Class name of the torch module that computes it; empty if there is none."""
         return self.__class__.__name__
+
+    @property
+    def words(self) -> str:
+        """The op as a phrase of a derivation."""
+        return self.work.replace("_", " ")
 
     @property
     @abstractmethod

@@ -49,6 +49,10 @@ class Called(Op):
         return self.torch_type
 
     @property
+    def words(self) -> str:
+        return f"{self.function.removeprefix('aten::')} {self.detail}".rstrip()
+
+    @property
     def shape(self) -> Shape:
         return self.out
 

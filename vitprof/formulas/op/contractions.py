@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vitprof.formulas.op.base import Op, Shape, Uncounted
+from vitprof.formulas.op.base import Op, Shape, Uncounted, across
 from vitprof.formulas.work import Work
-from vitprof.values.size import ZERO, Size, product
+from vitprof.values.size import ONE, ZERO, Size, product
 
 
 @dataclass(slots=True)
@@ -36,6 +36,10 @@ class Linear(Op):
     @property
     def type(self) -> str:
         return "" if self.functional else "Linear"
+
+    @property
+    def words(self) -> str:
+        return f"linear layer {'with' if self.bias else 'without'} bias"
 
     @property
     def shape(self) -> Shape:
@@ -93,6 +97,14 @@ class Conv(Op):
         return "" if self.functional else f"Conv{len(self.positions)}d"
 
     @property
+    def words(self) -> str:
+        kernel = [size for size in (*self.kernel, self.inputs) if size is not ONE] or [ONE]
+        return (
+            f"convolution {'with' if self.bias else 'without'} bias, a kernel of "
+            f"{across(tuple(kernel))} for each output channel"
+        )
+
+    @property
     def shape(self) -> Shape:
         return (self.batch, self.outputs, *self.positions)
 
@@ -126,6 +138,11 @@ class MatMul(Op):
     contracts = True
 
     @property
+    def words(self) -> str:
+        first, second = across((self.rows, self.inner)), across((self.inner, self.cols))
+        return f"matrix product of {first} by {second}, for each of {across(self.lead)}"
+
+    @property
     def shape(self) -> Shape:
         return (*self.lead, self.rows, self.cols)
 
@@ -149,6 +166,10 @@ class FusedAttention(Op):
     apart: bool = False
     work = Work.FUSED_ATTENTION
     contracts = True
+
+    @property
+    def words(self) -> str:
+        return "both products of attention, in one fused kernel"
 
     @property
     def shape(self) -> Shape:

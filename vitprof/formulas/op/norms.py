@@ -22,6 +22,11 @@ class ChannelWise(Op):
     dim: Size
 
     @property
+    def words(self) -> str:
+        own = "a gain" if self.biases is ZERO else "a gain and a bias"
+        return f"{self.work.replace('_', ' ')}, {own} per channel"
+
+    @property
     def shape(self) -> Shape:
         return (*self.lead, self.dim)
 
@@ -109,6 +114,10 @@ class BatchNorm(Op):
     @property
     def type(self) -> str:
         return f"BatchNorm{max(1, len(self.positions))}d"
+
+    @property
+    def words(self) -> str:
+        return "batch norm, a gain and a bias per channel"
 
     @property
     def shape(self) -> Shape:

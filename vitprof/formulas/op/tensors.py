@@ -26,6 +26,10 @@ class Parameter(Op):
     module = False
 
     @property
+    def words(self) -> str:
+        return "parameter" if self.trained else "parameter that takes no gradient"
+
+    @property
     def shape(self) -> Shape:
         return self.axes
 

@@ -1,0 +1,78 @@
+"""`vitprof explain`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vitprof.api import explain as api
+from vitprof.cli.options import (
+    ALL_COUNTERS,
+    Batch,
+    Counters,
+    Device,
+    Fold,
+    Force,
+    Grad,
+    Train,
+    Words,
+    split_names,
+    takes_destination,
+    takes_request,
+)
+from vitprof.cli.output import Destination, progress
+
+EXAMPLE = "vitprof explain --batch 100 --tokens 50"
+
+
+@takes_request
+@takes_destination()
+def explain(
+    *,
+    request: Words,
+    to: Destination,
+    layer: Annotated[
+        str,
+        typer.Option(
+            help="path of the layer to derive, such as blocks.0.mixer; that of a mixer comes with "
+            "the equations of its paper",
+            metavar="PATH",
+            show_default="the whole model",
+        ),
+    ] = "",
+    measures: Annotated[
+        str,
+        typer.Option(
+            help=f"counts to derive, separated by commas: {', '.join(api.MEASURES)}",
+            metavar="NAMES",
+        ),
+    ] = ",".join(api.MEASURES),
+    batch: Batch = None,
+    counters: Counters = ALL_COUNTERS,
+    device: Device = "meta",
+    train: Train = False,
+    grad: Grad = False,
+    force: Force = False,
+    fold: Fold = None,
+) -> None:
+    """Derive parameters and MACs as on paper: formulas, numbers, sums, and what the tools say.
+
+    Equal layers are derived once and multiplied, work that is not counted has its own formulas,
+    and the count of each tool is written as a sum of the count and what each cause adds to it.
+    """
+    with progress() as say:
+        report = api.explain(
+            layer=layer,
+            measures=split_names(measures),
+            batch=batch,
+            counters=split_names(counters),
+            device=device,
+            train=train,
+            grad=grad,
+            force=force,
+            fold=to.format.for_people if fold is None else fold,
+            say=say,
+            **request,
+        )
+    to.show(report)

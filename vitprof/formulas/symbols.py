@@ -1,0 +1,32 @@
+"""Names of sizes in formulas that are no options, in words."""
+
+from __future__ import annotations
+
+OWN = frozenset({"in", "out"})  # names of which each layer has its own
+
+MEANINGS = {
+    "B": "images at a time",
+    "N": "tokens of an image",
+    "in": "input channels",
+    "out": "output channels",
+    "heads": "heads of each mixer",
+    "head dim": "channels of a head",
+    "hidden": "channels within the MLP",
+    "patches": "patches of an image",
+    "kept": "patches that the encoder reads",
+    "prefix tokens": "tokens in front of the patches",
+    "rows": "rows of patches",
+    "columns": "columns of patches",
+    "width": "width of the image in pixels",
+    "kv heads": "heads of keys and values",
+    "group": "heads that share a key and a value",
+    "v": "channels of a value",
+    "windows": "windows of an image",
+    "frequencies": "frequencies that are kept of a row",
+    "columns mod 2": "1 if the columns are odd, else 0",
+    "G": "hidden channels of the gated MLP",
+    "G/2": "channels of the gate",
+    "H": "height of the images in pixels",
+    "W": "width of the images in pixels",
+    "S": "height and width of the images in pixels",
+}
