@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vitprof.api.counts import macs, params
     from vitprof.api.explain import explain
     from vitprof.api.gpus import gpus
+    from vitprof.api.match import match
     from vitprof.api.memory import memory
     from vitprof.api.presets import presets
     from vitprof.api.sweep import sweep
@@ -46,6 +47,7 @@ __all__ = [
     "explain",
     "gpus",
     "macs",
+    "match",
     "memory",
     "mixers",
     "models",
@@ -65,6 +67,7 @@ _MODULES = {
     "explain": "api.explain",
     "gpus": "api.gpus",
     "macs": "api.counts",
+    "match": "api.match",
     "memory": "api.memory",
     "mixers": "api.catalogue",
     "models": "api.catalogue",

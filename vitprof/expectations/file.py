@@ -27,7 +27,7 @@ import json
 import re
 import tomllib
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,6 +51,7 @@ from vitprof.formulas.op import Op
 from vitprof.formulas.totals import HEADLINES, totals
 from vitprof.request.specs import described, subject
 from vitprof.request.workload import BATCH
+from vitprof.subject import Configurable
 from vitprof.text import quoted
 from vitprof.values.arithmetic import derive
 from vitprof.values.options import Flag
@@ -177,6 +178,33 @@ def first_cases(
         lines += written.values()
     if code := _code(options):
         lines += ["", f"# Checking this file runs code of {_toml(code)}, which needs --trust."]
+    return "\n".join(lines) + "\n"
+
+
+def expecting(models: Mapping[str, Configurable], batch: int, head: Iterable[str] = ()) -> str:
+    """Return the text of a file that expects the parameters and MACs of models.
+
+    Args:
+        models: models and modules by name.
+        batch: images at a time.
+        head: lines of a comment at the start.
+
+    Raises:
+        SpecError: a model cannot be named in a file.
+    """
+    lines = [f"# {line}" for line in head]
+    codes = []
+    for name, model in models.items():
+        spec = {**model.words(), "batch": batch}
+        codes.append(_code(spec))
+        sizes = ", ".join(f"{option} = {_toml(value)}" for option, value in spec.items())
+        lines += ["", "[[expect]]", f"name = {_toml(name)}", f"spec = {{ {sizes} }}"]
+        for measure in Measure:
+            headline = HEADLINES[measure]
+            count = totals(model.tree(measure, batch), measure)[headline]
+            lines += ["", f"[expect.{measure.value}]", f"{headline} = {count:_}"]
+    for code in dict.fromkeys(filter(None, codes)):
+        lines += ["", f"# Reading this file runs code of {_toml(code)}, which needs --trust."]
     return "\n".join(lines) + "\n"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import lcm
-from typing import Any
+from typing import Any, ClassVar
 
 from vitprof.errors import listing
 from vitprof.formulas.model import Model
@@ -53,6 +53,8 @@ class ImageModel(Model):
     Positions are a table of parameters, trained or fixed. Fixed ones are sines and cosines of
     both axes, for which `dim` has to be divisible by 4.
     """
+
+    task: ClassVar[tuple[str, ...]] = ("image_size", "image_width", "channels")
 
     image_size: int = image_size_option(224)
     image_width: int = whole(

@@ -60,6 +60,8 @@ class Model(BlockOptions):
         source: the paper.
         module: `package.module:Class` of the torch module, whose constructor takes the model;
             imported only to build it.
+        task: names of the options that say what it reads and returns, which models that are
+            compared at equal cost have in common.
         mixer: the token mixer of every block, with its options.
         preset: name of the published configuration that it comes from, or empty.
     """
@@ -68,6 +70,7 @@ class Model(BlockOptions):
     summary: ClassVar[str]
     source: ClassVar[str]
     module: ClassVar[str]
+    task: ClassVar[tuple[str, ...]] = ()
 
     mixer: Mixer = field(default_factory=Attention)
     preset: str = ""

@@ -11,7 +11,7 @@ from vitprof.request.workload import Workload
 from vitprof.subject import Configurable
 from vitprof.sweeps import memory
 
-# Cost of a model under a workload; the budget is for the largest batch only.
+# Cost of a model under a workload; the budget is for memory on a GPU and for the largest batch.
 Cost = Callable[[Configurable, Workload, Budget | None], int]
 
 
@@ -27,6 +27,12 @@ def _memory(model: Configurable, workload: Workload, budget: Budget | None) -> i
     return memory.peak(model, workload)
 
 
+def _gpu_memory(model: Configurable, workload: Workload, budget: Budget | None) -> int:
+    if budget is None or budget.platform is None:
+        raise SpecError("memory on a GPU needs its name; give --gpu, such as h100")
+    return memory.takes(model, workload, budget)
+
+
 def _batch(model: Configurable, workload: Workload, budget: Budget | None) -> int:
     if budget is None:
         raise SpecError(
@@ -40,5 +46,6 @@ COSTS: Mapping[str, Cost] = {
     "params": _params,
     "macs": _macs,
     "memory": _memory,
+    "gpu_memory": _gpu_memory,
     "batch": _batch,
 }

@@ -28,6 +28,15 @@ class Signed(int, Amount):
         return f"{'−' if self < 0 else '+'}{abs(int(self)):,}"
 
 
+class Change(float, Amount):
+    """A difference relative to a whole: `+0.27%`."""
+
+    def __str__(self) -> str:
+        percent = abs(100 * float(self))
+        digits = f"{percent:,.2f}" if percent >= 0.1 or not percent else f"{percent:.2g}"
+        return f"{'−' if self < 0 else '+'}{digits}%"
+
+
 class Seconds(float, Amount):
     """A time, given in seconds: `1.25 s`, `20.0 ms`, `50.0 µs`."""
 

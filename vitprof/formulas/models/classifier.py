@@ -42,6 +42,7 @@ class Classifier(ImageModel):
     summary = "vision transformer with a class token and a linear head"
     source = "Dosovitskiy et al. 2020, An Image Is Worth 16x16 Words, eqs. 1 to 4"
     module = "vitprof.modules.models.classifier:VisionTransformer"
+    task = (*ImageModel.task, "classes")
 
     image_size: int = image_size_option(28)
     channels: int = channels_option(1)

@@ -26,6 +26,7 @@ class EncoderLayer(Model):
     summary = "one encoder layer: norm, mixer, norm, MLP"
     source = "Dosovitskiy et al. 2020, An Image Is Worth 16x16 Words, eqs. 2 and 3"
     module = "vitprof.modules.block:EncoderLayer"
+    task = ("tokens",)
 
     tokens: int = whole(
         50,
