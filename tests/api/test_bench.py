@@ -6,6 +6,7 @@ import json
 import re
 import runpy
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from commands import refused as said
 from pyarrow import parquet
 
 import vitprof
+from vitprof.api import bench as timed
 from vitprof.cli import run
 from vitprof.cuda.gpus import find_gpu
 from vitprof.measuring import timing
@@ -257,3 +259,55 @@ def test_gpu(capsys: Capture) -> None:
     for one in document["models"]:
         assert one["forward"]["peak_bytes"] > 4 * one["params"]
         assert one["training_step"]["peak_bytes"] > 16 * one["params"]  # AdamW's states, too
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("bench", "--tokens=9"), "2 times did not settle to 5%, {}: attn, forward 50%; attn, "),
+        (("compare", "--mixers=attn,aft", "--measure"), "2 times did not settle to 5%, {}: attn "),
+    ],
+)
+@pytest.mark.usefixtures("quick")
+def test_times_that_did_not_settle_are_told(
+    words: tuple[str, ...], sentence: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsteady(calls: Mapping[str, Any], *_: Any, **__: Any) -> dict[str, timing.Timing]:
+        return {name: timing.Timing((1.0, 2.0, 3.0)) for name in calls}
+
+    monkeypatch.setattr(timed, "take_turns", unsteady)
+    assert run([*words, "--dim=16", "--heads=2", "--format=csv"]) == 0
+    err = capsys.readouterr().err
+    assert err.startswith(f"vitprof: {sentence.format('interquartile range over median')}")
+    assert err.endswith("; give a longer --budget\n")
+
+
+RAISES = """
+import torch
+from torch import nn
+
+
+class Raises(nn.Linear):
+    def forward(self, x):
+        if type(x) is torch.Tensor and not x.is_meta:  # neither a fake tensor nor one of no data
+            {}
+        return super().forward(x)
+
+
+def make():
+    return Raises(5, 2)
+"""
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("code", "said_last"),
+    [("dict()['key']", "KeyError: 'key'"), ("exit(3)", "SystemExit: 3")],
+)
+def test_a_module_that_raises_when_it_runs(
+    code: str, said_last: str, tmp_path: Path, capsys: Capture
+) -> None:
+    file = tmp_path / "raises.py"
+    file.write_text(RAISES.format(code))
+    sentence = said(capsys, "bench", f"--module={file}:make", "--input=5", *BRIEF, code=2)
+    assert f"forward cannot be run at batch 1 in fp32 on cpu: {said_last}" in sentence

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 from commands import Capture, printed, said
 
@@ -24,6 +26,7 @@ from vitprof.api import timed
 from vitprof.api.bench import BenchError
 from vitprof.cli import run
 from vitprof.errors import SpecError
+from vitprof.formats.drawing.figure import compose, style
 from vitprof.formulas.layer import Measure
 from vitprof.measuring import timing
 from vitprof.measuring.timing import Protocol, Timing
@@ -100,7 +103,8 @@ def test_interrupted_without_a_file(clock: list[str], capsys: Capture) -> None:
     assert run([*MEASURED, "--y=macs", "--format=csv"]) == 130
     out, err = capsys.readouterr()
     rows = [*csv.reader(StringIO(out))]
-    assert rows[0] == ["curve", "tokens", "macs", "time_seconds", "reason"]
+    timing = ["lower_quartile_seconds", "upper_quartile_seconds", "spread", "samples", "settled"]
+    assert rows[0] == ["curve", "tokens", "macs", "time_seconds", *timing, "reason"]
     assert [row[0] + row[1] + " " + row[3] for row in rows[1:]] == [
         "attn4 4.0",
         "attn8 8.0",
@@ -272,6 +276,107 @@ def test_a_step_that_cannot_be_run(
     assert [point.values["time"] for point in points] == [2.0, 2.0, 2.0, 2.0, None, 2.0]
     assert points[4].reason == "lambda cannot be run at batch 1: out of memory"
     assert points[4].values["macs"] is not None
+
+
+UNSTEADY = {"attn": (1.0, 2.0, 3.0), "lambda": (4.0, 4.0, 4.0)}  # seconds
+
+
+@pytest.fixture
+def unsteady(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock by which attn settles at 4 and 8 tokens, and not at 16."""
+
+    def time_steps(models: Mapping[str, Any], *_: Any, **__: Any) -> Any:
+        (tokens,) = {model.tokens for model in models.values()}
+        found = UNSTEADY if tokens == 16 else dict.fromkeys(UNSTEADY, (2.0, 2.0))
+        return {name: Timing(found[name]) for name in models}, {}
+
+    monkeypatch.setattr(timed, "time_steps", time_steps)
+
+
+@pytest.mark.usefixtures("unsteady")
+def test_times_that_did_not_settle(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    file, figure = tmp_path / "sweep.json", tmp_path / "sweep.html"
+    words = (*MEASURED, "--y=macs")
+    sentence = "interquartile range over median: attn, tokens 16 50%"
+    told = f"vitprof: 1 time did not settle to 5%, {sentence}; give a longer --budget\n"
+
+    # Quartiles of 1, 2 and 3 s are 1.5 and 2.5 s.
+    assert run([*words, f"--output={file}", f"--plot={figure}"]) == 0
+    assert capsys.readouterr() == ("", told)
+    document = json.loads(file.read_text(encoding="utf-8"))
+    assert document["unsettled"] == {"attn, tokens 16": 0.5}
+    assert document["points"][2]["timing"] == {
+        "lower_quartile": 1.5,
+        "median": 2.0,
+        "upper_quartile": 2.5,
+        "spread": 0.5,
+        "samples": 3,
+    }
+    drawn = figure.read_text(encoding="utf-8")
+    assert "did not settle: 1 of 6" in " ".join(drawn.split())
+    assert drawn.count(sentence) == 1
+
+    # A sweep that is read again has what the file has, and nothing is measured anew.
+    assert run([*words, f"--output={file}", "--resume"]) == 0
+    assert capsys.readouterr().err == told
+    assert json.loads(file.read_text(encoding="utf-8")) == document
+
+    assert run(words) == 0
+    out, err = capsys.readouterr()
+    assert err == told
+    assert re.search(r"\n +8  2\.00 s  2\.00 s to 2\.00 s +2\.00 s  2\.00 s to 2\.00 s\n", out)
+    assert re.search(r"\n +16  2\.00 s  1\.50 s to 2\.50 s \*  4\.00 s  4\.00 s to 4\.00 s\n", out)
+    assert f"\nunsettled   * {sentence}\n" in out
+    assert out.endswith("\n! unsettled: interquartile range over median above 5%\n\n")
+    assert out.count("!") == 2  # one point, and the legend
+
+    rows = [*csv.DictReader(StringIO(printed_with(told, capsys, *words, "--format=csv")))]
+    assert rows[2]["lower_quartile_seconds"] == "1.5"
+    assert rows[2]["upper_quartile_seconds"] == "2.5"
+    assert [row["spread"] for row in rows] == ["0.0", "0.0", "0.5", "0.0", "0.0", "0.0"]
+    assert [row["settled"] for row in rows] == [*["True"] * 2, "False", *["True"] * 3]
+    assert {row["samples"] for row in rows} == {"2", "3"}
+
+
+def printed_with(told: str, capsys: Capture, *words: str) -> str:
+    """Run a command; return what it printed after checking what it told."""
+    assert run(words) == 0
+    out, err = capsys.readouterr()
+    assert err == told
+    return out
+
+
+@pytest.mark.usefixtures("unsteady")
+def test_times_that_settled(capsys: Capture) -> None:
+    out = printed(capsys, *MEASURED, "--y=macs", "--spread=0.5")
+    assert "unsettled" not in out
+    assert "!" not in out
+    assert "1.50 s to 2.50 s" in out
+
+
+def test_a_figure_of_times(unsteady: None) -> None:
+    swept = vitprof.sweep(
+        "layer",
+        mixers=["attn", "lambda"],
+        measures=["macs"],
+        measure=True,
+        tokens="4:16:x2",
+        dim=8,
+        heads=2,
+    )
+    with style():
+        drawn = compose(swept, ["macs", "time"])
+    counts, times = drawn.axes
+    lines = {str(line.get_label()): line for line in times.lines}
+    assert numpy.asarray(lines["attn, unsettled"].get_xydata()).tolist() == [[16, 2]]
+    assert "lambda, unsettled" not in lines
+    ends = [numpy.asarray(line.get_data()).tolist() for line in times.lines]
+    assert [y for x, y in ends if x == [16, 16]] == [[1.5, 2.5], [4.0, 4.0]]
+    assert times.get_ylim()[0] <= 1.5
+    assert not [line for line in counts.lines if "unsettled" in str(line.get_label())]
 
 
 def test_the_file_is_whole_at_every_moment(tmp_path: Path) -> None:

@@ -202,7 +202,9 @@ def _explained(what: str, workload: Workload, device: str) -> Iterator[None]:
     except VitprofError:
         raise
     except (Exception, SystemExit) as error:
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        first = next(iter(str(error).strip().splitlines()), "")
+        if not first or not isinstance(error, (RuntimeError, ValueError)):
+            first = f"{type(error).__name__}: {first}".removesuffix(": ")
         raise BenchError(
             f"{what} cannot be run at batch {workload.batch} in {workload.dtype} on {device}: "
             f"{first}"

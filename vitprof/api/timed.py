@@ -8,7 +8,7 @@ from time import perf_counter
 
 from vitprof.api.bench import BenchError, conditions, time_steps
 from vitprof.errors import SpecError, listing
-from vitprof.measuring.timing import Protocol
+from vitprof.measuring.timing import Protocol, Timing
 from vitprof.progress import Say
 from vitprof.report.curves import Point
 from vitprof.report.sweep import Sweep
@@ -104,7 +104,7 @@ def _done(by_place: Places, kept: Sweep) -> Places:
     for place, here in by_place.items():
         before = [known.get((point.curve, *place)) for point in here]
         measured = [
-            _with_time(point, old.values.get("time"), old.reason)
+            _with_time(point, old.values.get("time"), old.timing, old.reason)
             for point, old in zip(here, before, strict=True)
             if old is not None
         ]
@@ -120,8 +120,10 @@ def _with_points(found: Sweep, by_place: Places, done: Places) -> Sweep:
     return replace(found, points=tuple(points))
 
 
-def _with_time(point: Point, time: float | None, reason: str) -> Point:
-    return replace(point, values={**point.values, "time": time}, reason=reason)
+def _with_time(
+    point: Point, time: float | None, timing: Mapping[str, float | int], reason: str
+) -> Point:
+    return replace(point, values={**point.values, "time": time}, timing=timing, reason=reason)
 
 
 def _minutes(seconds: float) -> str:
@@ -145,11 +147,11 @@ def _times(
     }
     step = step_at(workload, points[0].at)
 
-    def measured(some: Mapping[str, Configurable]) -> dict[str, float]:
+    def measured(some: Mapping[str, Configurable]) -> dict[str, Timing]:
         timings, _ = time_steps(some, step, clock.protocol, device=clock.device, say=say)
-        return {label: timing.median for label, timing in timings.items()}
+        return timings
 
-    times: dict[str, float] = {}
+    times: dict[str, Timing] = {}
     reasons: dict[str, str] = {}
     try:
         times = measured(defined) if defined else {}
@@ -159,10 +161,12 @@ def _times(
                 times |= measured({label: model})
             except BenchError as error:
                 reasons[label] = str(error)
-    return [
-        _with_time(point, times.get(point.curve), reasons.get(point.curve, point.reason))
-        for point in points
-    ]
+    found = []
+    for point in points:
+        timing, reason = times.get(point.curve), reasons.get(point.curve, point.reason)
+        time, record = (None, {}) if timing is None else (timing.median, timing.record())
+        found.append(_with_time(point, time, record, reason))
+    return found
 
 
 def check_same(kept: Sweep, wanted: Sweep) -> None:

@@ -13,6 +13,7 @@ from vitprof.cli.measuring import (
     protocol_of,
     takes_limits,
     takes_memory_budget,
+    tell_unsettled,
 )
 from vitprof.cli.options import (
     Mixers,
@@ -88,4 +89,5 @@ def bench(
             **side_by_side(mixers, presets, modules),
             **request,
         )
+    tell_unsettled(report)
     to.show(report)

@@ -17,6 +17,7 @@ from vitprof.cli.measuring import (
     protocol_of,
     takes_limits,
     takes_memory_budget,
+    tell_unsettled,
 )
 from vitprof.cli.options import (
     Mixers,
@@ -126,6 +127,7 @@ def compare(
             **models,
             **request,
         )
+    tell_unsettled(report)
     to.show(report)
 
 

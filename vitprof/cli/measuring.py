@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
+from typing import Protocol as Interface
 
 import typer
 
 from vitprof.cli.gathering import gathering, parameter
+from vitprof.cli.streams import complain
 from vitprof.cli.workload_options import parameters
 from vitprof.errors import SpecError
 from vitprof.measuring.timing import Protocol
+from vitprof.report.unsettled import spreads
 
 Limits = Mapping[str, Any]  # given options of the timing protocol
 MemoryBudget = Mapping[str, Any]  # given options of `memory`, `gpu` and `torch`
@@ -53,6 +56,31 @@ def protocol_of(limits: Limits, *, measure: bool) -> Protocol:
             "add it, or leave out the limits of the measurement"
         )
     return Protocol(**limits)
+
+
+class Measured(Interface):
+    """Report of measured times.
+
+    Attributes:
+        bound: spread to reach, the interquartile range over the median.
+        unsettled: spreads above it, by name.
+    """
+
+    @property
+    def bound(self) -> float: ...
+    @property
+    def unsettled(self) -> Mapping[str, float]: ...
+
+
+def tell_unsettled(report: Measured) -> None:
+    """Print a sentence on times whose spread stayed above the bound, if there are any."""
+    number = len(report.unsettled)
+    if number:
+        times = "1 time" if number == 1 else f"{number:,} times"
+        complain(
+            f"{times} did not settle to {report.bound:.0%}, {spreads(report.unsettled)}; give a "
+            "longer --budget"
+        )
 
 
 def takes_memory_budget(command: Callable[..., None]) -> Callable[..., None]:

@@ -19,6 +19,7 @@ from vitprof.cli.measuring import (
     protocol_of,
     takes_limits,
     takes_memory_budget,
+    tell_unsettled,
 )
 from vitprof.cli.options import (
     Mixers,
@@ -149,6 +150,7 @@ def sweep(
             **side_by_side(mixers, presets, modules),
             **request,
         )
+    tell_unsettled(result)
     if result.points:
         to.show(replace(result, charts=charts))
     if len(result.points) < result.size:

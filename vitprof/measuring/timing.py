@@ -66,6 +66,17 @@ class Timing:
         lower, median, upper = self.quartiles
         return (upper - lower) / median
 
+    def record(self) -> dict[str, float | int]:
+        """Return quartiles in seconds, spread and number of samples, by name."""
+        lower, median, upper = self.quartiles
+        return {
+            "lower_quartile": lower,
+            "median": median,
+            "upper_quartile": upper,
+            "spread": self.spread,
+            "samples": len(self.samples),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class MatrixProduct:

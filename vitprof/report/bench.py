@@ -20,6 +20,7 @@ from vitprof.report.document import (
     Row,
     Table,
 )
+from vitprof.report.unsettled import spreads
 from vitprof.request.budget import Budget, budget_record
 from vitprof.values.amounts import Bytes, Figure, Seconds, Share, figure
 from vitprof.values.options import Value, pairs, plain
@@ -194,9 +195,7 @@ class Benchmark(Report):
         }
         facts |= {f"{name}, n/a": reason for name, reason in self.unavailable.items()}
         if self.unsettled:
-            facts["unsettled"] = "interquartile range over median: " + "; ".join(
-                f"{name} {spread:.0%}" for name, spread in self.unsettled.items()
-            )
+            facts["unsettled"] = spreads(self.unsettled)
         return facts | {
             **self._specs(),
             "workload": pairs(self.workload),

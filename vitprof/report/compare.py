@@ -24,6 +24,7 @@ from vitprof.report.document import (
     Table,
 )
 from vitprof.report.quantities import QUANTITIES, shown
+from vitprof.report.unsettled import spreads
 from vitprof.request.budget import Budget, budget_record
 from vitprof.values.amounts import Times
 from vitprof.values.options import Plain, Value, label_of, pairs, plain
@@ -279,9 +280,7 @@ class Comparison(Report):
         if self.protocol:
             lines |= {"conditions": pairs(self.conditions), "protocol": self.protocol}
         if self.unsettled:
-            lines["unsettled"] = "interquartile range over median: " + ", ".join(
-                f"{name} {spread:.0%}" for name, spread in self.unsettled.items()
-            )
+            lines["unsettled"] = spreads(self.unsettled)
         lines |= {f"{name}, no crossover": why for name, why in self.unsearched.items()}
         names: dict[str, dict[str, None]] = {}
         for one in self.crossovers:
@@ -328,7 +327,7 @@ class Comparison(Report):
                     "spec": _plain(side.spec),
                     "amounts": dict(side.amounts),
                     "ratios": dict(side.ratios),
-                    "timing": None if side.timing is None else _timing(side.timing),
+                    "timing": None if side.timing is None else side.timing.record(),
                 }
                 for side in self.sides
             ],
@@ -340,14 +339,3 @@ class Comparison(Report):
 
 def _plain(values: Mapping[str, Value]) -> dict[str, Plain]:
     return {name: plain(value) for name, value in values.items()}
-
-
-def _timing(timing: Timing) -> dict[str, float | int]:
-    lower, median, upper = timing.quartiles
-    return {
-        "lower_quartile": lower,
-        "median": median,
-        "upper_quartile": upper,
-        "spread": timing.spread,
-        "samples": len(timing.samples),
-    }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
+from math import inf
 
 from vitprof.report.quantities import QUANTITIES
-from vitprof.values.options import Plain, label_of
+from vitprof.values.options import Plain, label_of, pairs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,12 +21,27 @@ class Point:
         values: costs by measure: `params`, `macs`, `memory` in bytes, `batch` in images,
             `time` in seconds; None if there is no value.
         reason: reason for a missing value, "dim 100 is not divisible by 8 heads; ...".
+        timing: of a measured time, `lower_quartile`, `median` and `upper_quartile` in seconds,
+            `spread`, the interquartile range over the median, and the number of `samples`.
     """
 
     curve: str
     at: Mapping[str, Plain]
     values: Mapping[str, int | float | None]
     reason: str = ""
+    timing: Mapping[str, float | int] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Curve and values of the swept options: `attn, tokens 64`."""
+        return f"{self.curve}, {pairs(self.at)}"
+
+    @property
+    def quartiles(self) -> tuple[float, float] | None:
+        """Lower and upper quartile of the time, in seconds; None if it was not measured."""
+        if not self.timing:
+            return None
+        return self.timing["lower_quartile"], self.timing["upper_quartile"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +81,7 @@ class Curves:
         measures: measures of each point, in order.
         points: points by curve, the last axis fastest; fewer if a sweep was interrupted.
         crossovers: values from which on one curve is cheaper than another.
+        conditions: device, threads, spread to reach and other conditions of measured times.
     """
 
     workload: Mapping[str, Plain]
@@ -73,6 +91,24 @@ class Curves:
     measures: tuple[str, ...]
     points: tuple[Point, ...]
     crossovers: tuple[Crossover, ...]
+    conditions: Mapping[str, Plain] = field(default_factory=dict)
+
+    @property
+    def bound(self) -> float:
+        """Spread to reach, the interquartile range over the median; infinite if not measured."""
+        spread = self.conditions.get("spread")
+        return inf if spread is None else float(Fraction(spread))
+
+    def settled(self, point: Point) -> bool:
+        """Return True if the spread of a point's time is at most `bound`, or it has no time."""
+        return not point.timing or point.timing["spread"] <= self.bound
+
+    @property
+    def unsettled(self) -> dict[str, float]:
+        """Spreads above `bound`, by curve and values of the swept options."""
+        return {
+            point.name: point.timing["spread"] for point in self.points if not self.settled(point)
+        }
 
     def label_of_measure(self, measure: str) -> str:
         """Return the title of a measure's table and axis."""

@@ -25,9 +25,18 @@ from vitprof.report.document import (
     Table,
 )
 from vitprof.report.quantities import shown
+from vitprof.report.unsettled import spreads
+from vitprof.values.amounts import Seconds
 from vitprof.values.options import Plain, label_of, pairs
 
 _NOTHING = "n/a"
+_UNSETTLED = "*"  # beside quartiles
+_TIMING = {  # columns of a row for programs, as `bench` names them, by name in a point's timing
+    "lower_quartile_seconds": "lower_quartile",
+    "upper_quartile_seconds": "upper_quartile",
+    "spread": "spread",
+    "samples": "samples",
+}
 _KEYS = (
     *("spec", "workload", "versions", "convention", "axes", "units", "curves", "measures"),
     *("points", "crossovers", "own", "conditions"),
@@ -45,7 +54,6 @@ class Sweep(Curves, Report):
         versions: version of every package involved, by name.
         convention: sentence on what is counted.
         own: options of a curve besides the shared ones, by curve.
-        conditions: device, threads and other conditions of measured times.
         charts: True if the document has a chart of each measure.
     """
 
@@ -54,7 +62,6 @@ class Sweep(Curves, Report):
     versions: Mapping[str, str]
     convention: str
     own: Mapping[str, Mapping[str, Plain]] = field(default_factory=dict)
-    conditions: Mapping[str, Plain] = field(default_factory=dict)
     charts: bool = False
 
     @property
@@ -64,6 +71,10 @@ class Sweep(Curves, Report):
 
     def data(self) -> dict[str, object]:
         document = asdict(self)
+        if "time" in self.measures:
+            return {**{name: document[name] for name in _KEYS}, "unsettled": self.unsettled}
+        for point in document["points"]:
+            del point["timing"]
         return {name: document[name] for name in _KEYS}
 
     @classmethod
@@ -81,6 +92,7 @@ class Sweep(Curves, Report):
             (document.pop("schema", None), document.pop("command", None)) != (SCHEMA, "sweep")
         ):
             raise ValueError("no sweep")
+        document.pop("unsettled", None)  # it follows from the points
         try:
             if not _has_types(document):
                 raise ValueError("no sweep")
@@ -98,18 +110,22 @@ class Sweep(Curves, Report):
             raise ValueError("no sweep") from error
 
     def records(self) -> Records:
-        """Return one row per point: curve, swept options, measures and reason."""
+        """Return one row per point: curve, swept options, measures, timing and reason."""
         measures = (column(measure) for measure in self.measures)
+        timing = _TIMING if "time" in self.measures else {}
         rows = (
             (
                 point.curve,
                 *(point.at[name] for name in self.axes),
                 *(point.values.get(measure) for measure in self.measures),
+                *(point.timing.get(name) for name in timing.values()),
+                *([self.settled(point) if point.timing else None] if timing else []),
                 point.reason,
             )
             for point in self.points
         )
-        return Records(("curve", *self.axes, *measures, "reason"), tuple(rows))
+        settled = ["settled"] if timing else []
+        return Records(("curve", *self.axes, *measures, *timing, *settled, "reason"), tuple(rows))
 
     def document(self) -> Document:
         over = " and ".join(label_of(name) for name in self.axes)
@@ -121,18 +137,33 @@ class Sweep(Curves, Report):
     def _table(self, measure: str) -> Table:
         """Return the table of a measure: a row per combination of options, a column per curve."""
         keys = [Column(label_of(name), Kind.NUMBER, EVERY, key=True) for name in self.axes]
-        curves = [Column(curve, Kind.NUMBER) for curve in self.curves]
-        values = {(one.curve, *one.at.values()): one.values.get(measure) for one in self.points}
+        timed = measure == "time"
+        curves = []
+        for part, curve in enumerate(self.curves):
+            curves.append(Column(curve, Kind.NUMBER, part if timed else 0))
+            if timed:
+                curves.append(Column("quartiles", Kind.TEXT, part, faint=True))
+        points = {(one.curve, *one.at.values()): one for one in self.points}
         rows = []
         for place in product(*self.axes.values()):
-            if not any((curve, *place) in values for curve in self.curves):
+            if not any((curve, *place) in points for curve in self.curves):
                 continue
             cells: list[Cell] = [*place]
             for curve in self.curves:
-                value = values.get((curve, *place))
+                point = points.get((curve, *place))
+                value = None if point is None else point.values.get(measure)
                 cells.append(_NOTHING if value is None else shown(value, measure))
+                if timed:
+                    cells.append(None if point is None else self._quartiles(point))
             rows.append(Row(tuple(cells)))
         return Table((*keys, *curves), tuple(rows), title=self.label_of_measure(measure))
+
+    def _quartiles(self, point: Point) -> str | None:
+        """Return both quartiles of a time, marked if it did not settle; None without a time."""
+        if point.quartiles is None:
+            return None
+        lower, upper = map(Seconds, point.quartiles)
+        return f"{lower} to {upper}{'' if self.settled(point) else f' {_UNSETTLED}'}"
 
     def _crossovers(self) -> Iterator[Table]:
         """Yield the table of crossovers, if any: a row per pair of curves, a column per measure."""
@@ -167,6 +198,8 @@ class Sweep(Curves, Report):
         lines = dict(self._gaps())
         if len(self.points) < self.size:
             lines["interrupted"] = f"after {len(self.points):,} of {self.size:,} points"
+        if self.unsettled:
+            lines["unsettled"] = f"{_UNSETTLED} {spreads(self.unsettled)}"
         lines["spec"] = pairs(self.spec)
         lines |= {curve: pairs(own) for curve, own in self.own.items() if own}
         for name, values in (("workload", self.workload), ("conditions", self.conditions)):

@@ -35,6 +35,14 @@ def _sentences(sweep: Sweep, measures: Sequence[str], marked: bool) -> Iterator[
             "Rings mark where two curves cross, and the number is the smallest value of "
             f"{option} at which one is below the other"
         )
+    if timed and any(point.timing for point in sweep.points):
+        yield "Upright lines reach from the lower to the upper quartile of the times"
+    if timed and sweep.unsettled:
+        yield (
+            f"Crosses mark times that did not settle: {len(sweep.unsettled):,} of "
+            f"{sum(bool(point.timing) for point in sweep.points):,} have an interquartile range "
+            f"above {sweep.bound:.0%} of the median"
+        )
     gaps = list(_gaps(sweep, measures))
     if gaps:
         yield f"Without a value: {'; '.join(gaps)}"

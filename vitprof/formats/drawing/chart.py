@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 
 LEAST_WIDTH = 40
 _LINES = 18
+_LINE = 1.2 / _LINES
 _COLUMNS_A_TICK = 9
 _LINES_A_TICK = 3
 _MOST_MARKS = 16  # on a curve
 _MARKS = "ox+*#@%&abcdefghijklmnpqrstuvwyz"
+_UNSETTLED = "!"
 # The named colours of the terminal, whose theme provides the contrast.
 _HUES = ("blue", "orange", "green", "magenta", "cyan", "red")
 
@@ -35,7 +37,8 @@ _HUES = ("blue", "orange", "green", "magenta", "cyan", "red")
 def chart(sweep: Curves, measure: str, width: int, colour: bool) -> str:
     """Return the text chart of one measure, with a curve per mixer.
 
-    A curve is a line of dots with a different mark at its points. The text is empty if no
+    A curve is a line of dots with a different mark at its points; of a time, an upright line
+    reaches from quartile to quartile, and `!` marks what did not settle. The text is empty if no
     option has two numeric values, the measure has values at fewer than two of them, or there
     are more curves than marks.
 
@@ -52,7 +55,7 @@ def chart(sweep: Curves, measure: str, width: int, colour: bool) -> str:
     if option is None or len(places) < 2:
         return ""
     width = max(width, LEAST_WIDTH)
-    known = [value for curve in curves for _, value in curve.known]
+    known = [value for curve in curves for value in curve.extent]
     across = scale_of_option(places, width // _COLUMNS_A_TICK)
     up = scale_of_measure(known, unit_of(measure), _LINES // _LINES_A_TICK)
     text = "\n".join(
@@ -61,6 +64,7 @@ def chart(sweep: Curves, measure: str, width: int, colour: bool) -> str:
             *_panel(curves, across, up, width),
             (sweep.label_of_option(option) + _note(across)).center(width).rstrip(),
             *_legend(curves, width),
+            *(_unsettled(sweep, width) if any(curve.unsettled for curve in curves) else []),
         ]
     )
     lines = (text if colour else plotext.uncolorize(text)).splitlines()
@@ -81,9 +85,22 @@ def _panel(curves: Sequence[Curve], across: Scale, up: Scale, width: int) -> lis
                 figure.draw(
                     figure.signal(x, y, marker=plotext.marker("braille", _hue(curve))).lines()
                 )
+            for at, ends in curve.quartiles.items():
+                x, y = _places([(at, end) for end in ends], across, up)
+                figure.draw(
+                    figure.signal(x, y, marker=plotext.marker("braille", _hue(curve))).lines()
+                )
         for number, curve in enumerate(curves):  # drawn over all lines
             x, y = _places(curve.known[:: -(-len(curve.known) // _MOST_MARKS)], across, up)
             figure.draw(figure.signal(x, y, marker=plotext.marker(_MARKS[number], _hue(curve))))
+        for curve in curves:
+            above = [one for one in curve.known if one[0] in curve.unsettled]
+            x, y = _places(above, across, up)
+            for place, (at, _) in enumerate(above):  # on the upper quartile, and above the mark
+                upper = up.place(curve.quartiles[at][1])
+                y[place] = min(1.0, max(upper, y[place] + _LINE))
+            if x:
+                figure.draw(figure.signal(x, y, marker=plotext.marker(_UNSETTLED, _hue(curve))))
         return [line.rstrip() for line in str(figure.build()).splitlines()]
 
 
@@ -118,6 +135,11 @@ def _legend(curves: Sequence[Curve], width: int) -> Iterator[str]:
         line += f"{gap}{plotext.colorize(_MARKS[number], _hue(curve))} {curve.name}"
         columns += len(gap) + wide
     yield line
+
+
+def _unsettled(sweep: Curves, width: int) -> list[str]:
+    words = f"{_UNSETTLED} unsettled: interquartile range over median above {sweep.bound:.0%}"
+    return wrap(words, width)
 
 
 def _hue(curve: Curve) -> str:

@@ -33,6 +33,8 @@ class Curve:
         variants: number of combinations.
         points: values of the option, ascending, each with the measure; None if it has none.
         crossovers: crossovers at which the curve becomes cheaper than another.
+        quartiles: lower and upper quartile of measured times, by value of the option.
+        unsettled: values of the option whose time did not settle.
     """
 
     name: str
@@ -41,6 +43,16 @@ class Curve:
     variants: int
     points: tuple[tuple[float, int | float | None], ...]
     crossovers: tuple[Crossover, ...]
+    quartiles: Mapping[float, tuple[float, float]]
+    unsettled: frozenset[float]
+
+    @property
+    def extent(self) -> list[float]:
+        """Values of its points, and their quartiles."""
+        return [
+            *(value for _, value in self.known),
+            *(end for ends in self.quartiles.values() for end in ends),
+        ]
 
     @property
     def known(self) -> list[tuple[float, float]]:
@@ -78,9 +90,16 @@ def curves_of(sweep: Curves, measure: str) -> list[Curve]:
     option = option_along(sweep.axes)
     others = {name: values for name, values in sweep.axes.items() if name != option}
     points: dict[tuple[Plain, ...], dict[float, int | float | None]] = defaultdict(dict)
+    quartiles: dict[tuple[Plain, ...], dict[float, tuple[float, float]]] = defaultdict(dict)
+    unsettled: dict[tuple[Plain, ...], set[float]] = defaultdict(set)
     for point in sweep.points:
         place = (point.curve, *(point.at[name] for name in others))
-        points[place][_number(point.at[option])] = point.values.get(measure)
+        at = _number(point.at[option])
+        points[place][at] = point.values.get(measure)
+        if measure == "time" and point.quartiles is not None:
+            quartiles[place][at] = point.quartiles
+            if not sweep.settled(point):
+                unsettled[place].add(at)
     crossovers: dict[tuple[Plain, ...], list[Crossover]] = defaultdict(list)
     for crossover in sweep.crossovers:
         if (crossover.measure, crossover.option) == (measure, option):
@@ -95,6 +114,8 @@ def curves_of(sweep: Curves, measure: str) -> list[Curve]:
             variants=len(variants),
             points=tuple(sorted(points[name, *values].items())),
             crossovers=tuple(crossovers[name, *values]),
+            quartiles=quartiles[name, *values],
+            unsettled=frozenset(unsettled[name, *values]),
         )
         for of, name in enumerate(sweep.curves)
         for variant, values in enumerate(variants)

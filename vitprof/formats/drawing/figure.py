@@ -210,7 +210,7 @@ def _panels(sweep: Sweep, measures: Sequence[str]) -> list[_Panel]:
             curves=drawn,
             across=scale_of_option(places, most=6),
             up=scale_of_measure(
-                [value for curve in drawn for _, value in curve.known], unit_of(measure), most=7
+                [value for curve in drawn for value in curve.extent], unit_of(measure), most=7
             ),
         )
         for measure, drawn in curves.items()
@@ -279,6 +279,21 @@ def _draw_curve(axes: Axes, curve: Curve, shift: float) -> None:
         markevery=(int(shift * step), step),
         **_look(curve),
     )
+    for at, ends in curve.quartiles.items():
+        axes.plot([at, at], ends, color=_look(curve)["color"], linewidth=0.9)
+    unsettled = [point for point in curve.known if point[0] in curve.unsettled]
+    if unsettled:
+        axes.plot(
+            [at for at, _ in unsettled],
+            [value for _, value in unsettled],
+            label=f"{curve.name}, unsettled",
+            linestyle="none",
+            marker="x",
+            markersize=_MARK,
+            markeredgecolor=_INK,
+            markeredgewidth=0.9,
+            zorder=4,
+        )
 
 
 def _look(curve: Curve) -> dict[str, Any]:
