@@ -12,6 +12,7 @@ from commands import Capture, refused
 from packages import NAME, PLACE, forgetting, write
 
 import vitprof
+from vitprof.api.new_mixer import new_mixer
 from vitprof.cli import run
 from vitprof.errors import SpecError
 from vitprof.formulas.mixers import MIXERS, find_mixer
@@ -58,6 +59,15 @@ def test_it_is_installed_under_its_name(
     macs = vitprof.macs("layer", mixer=NAME, tokens=7, dim=6, heads=1, mlp="none")
     assert macs.total == 2 * 7 * 6 * 32
     assert all(difference.explained for difference in macs.differences.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "class_name"),
+    [("my-mixer", "MyMixer"), ("gate", "GateMixer"), ("mixer", "MixerMixer"), ("a2_b", "A2BMixer")],
+)
+def test_the_class_is_called_a_mixer_once(name: str, class_name: str) -> None:
+    texts = new_mixer(name)
+    assert f"class {class_name}(Mixer):" in texts[f"{name.replace('-', '_')}/formula.py"]
 
 
 @pytest.mark.parametrize(

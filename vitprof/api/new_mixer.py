@@ -36,11 +36,13 @@ def new_mixer(name: str) -> Mapping[str, str]:
         raise SpecError(f"there is a mixer {name} already; give another name")
     if find_spec(package) is not None:
         raise SpecError(f"there is a package {package} already; give another name")
+    capitals = "".join(part.capitalize() for part in package.split("_"))
+    own = capitals.removesuffix("Mixer") or capitals  # since the formula imports Mixer
     words = {
         "name": name,
         "package": package,
         "flag": package.replace("_", "-"),
-        "class_name": "".join(part.capitalize() for part in package.split("_")) + "Mixer",
+        "class_name": f"{own}Mixer",
     }
     places = {
         "pyproject.toml": "pyproject.toml",
