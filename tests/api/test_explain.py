@@ -305,3 +305,9 @@ def test_terms_have_words() -> None:
         report = explained("layer", mixer=mixer, **LAYER)
         for whole in report.derivations.values():
             assert all(term.words for term, _ in whole.walk() if isinstance(term, Term))
+
+
+def test_what_is_subtracted_keeps_its_parentheses() -> None:
+    a, b, c = Size(50, "a"), Size(7, "b"), Size(3, "c")
+    assert TEXT.equation(a - (b + c) + 1) == "a − (b + c) + 1 = 50 − (7 + 3) + 1 = 41"
+    assert TEXT.equation(a + b * (b - c)) == "a + b × (b − c) = 50 + 7 × (7 − 3) = 78"

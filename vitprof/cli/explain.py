@@ -56,10 +56,11 @@ def explain(
     force: Force = False,
     fold: Fold = None,
 ) -> None:
-    """Derive parameters and MACs as on paper: formulas, numbers, sums, and what the tools say.
+    """Derive parameters and MACs as on paper.
 
-    Equal layers are derived once and multiplied, work that is not counted has its own formulas,
-    and the count of each tool is written as a sum of the count and what each cause adds to it.
+    Each layer has its formula, the numbers put in and the value; equal layers are derived once
+    and multiplied. Work that is not counted has its own formulas, and the count of each tool is
+    written as a sum of the count and of what each cause adds to it.
     """
     with progress() as say:
         report = api.explain(
