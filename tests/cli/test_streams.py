@@ -233,3 +233,28 @@ def test_json_escapes_what_a_terminal_would_act_upon(capsys: Capture, tmp_path: 
     assert text.replace("\n", "").isprintable()
     assert json.loads(text)["file"] == str(file)
     assert isinstance(sys.stdout, TextIOWrapper)
+
+
+MODULE = """
+from torch import nn
+
+
+def factory():
+    return nn.Linear(3, 4)
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("a\x7fb.py", 0), ("a\udcffb.py", 2)])
+def test_a_first_check_file_of_a_strange_name(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, code: int
+) -> None:
+    """TOML has DEL only as an escape, and half a surrogate pair, a byte that is no text, not."""
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text(MODULE, encoding="utf-8")
+    words = ("check", "x.toml", "--write", f"--module={name}:factory", "--input=3")
+    if code:
+        assert "UTF-8 lacks the character \\udcff of a name" in refused(capsys, *words)
+        assert not Path("x.toml").exists()
+    else:
+        assert printed(capsys, *words) == ""
+        assert "hold" in printed(capsys, "check", "x.toml", "--trust")

@@ -84,7 +84,7 @@ REFUSED = [
     (f'{LAYER}[expect.params]\n"\\u0061.\\"b" = 1\n', 4, "no total or layer 'a.\"b'"),
     (f"{LAYER}params.norm3 = 1\n", 3, "'norm3'"),
     (f"{LAYER}name = 'a, norm3 = 1'\n[expect.params]\n  norm3= 1\n", 5, "'norm3'"),
-    (f"{LAYER}macs = {{ head = 1 }} # params = 1\nparams = 3\n", 4, "params is a table"),
+    (f"{LAYER}macs = {{ head = 1 }} # a, params = 1\nparams = 3\n", 4, "params is a table"),
     # U+2028 ends a line of text, but none of TOML.
     (f"{LAYER}name = 'a\u2028b'\nmax_mac = 1\n", 4, "no key 'max_mac'"),
 ]

@@ -17,10 +17,10 @@ from rich.console import Console
 
 from vitprof.errors import SpecError
 from vitprof.expectations.expectations import Outcome
-from vitprof.formats import Format, render
+from vitprof.formats import Format, plain, render
 from vitprof.report.base import Report
 from vitprof.report.check import CaseResult, Check
-from vitprof.report.document import Document, Equations, Records
+from vitprof.report.document import Document, Element, Equations, Facts, Records
 from vitprof.text import quoted, sentence, shown, visible
 
 # What a terminal acts upon, what reverses or hides text, markup of all languages, and the rest.
@@ -99,17 +99,19 @@ def test_a_cell_of_csv_is_no_formula(name: str) -> None:
     ],
 )
 def test_cells_of_csv(cell: str | float, written: str) -> None:
-    assert Rows(cell).to_csv() == f"cell\n{written}\n"
+    assert Example(cell=cell).to_csv() == f"cell\n{written}\n"
 
 
-class Rows(Report):
-    command = "rows"
+class Example(Report):
+    """A report of one element, or of one cell."""
 
-    def __init__(self, cell: str | float) -> None:
-        self.cell = cell
+    command = "example"
+
+    def __init__(self, element: Element | None = None, cell: str | float = "") -> None:
+        self.element, self.cell = element, cell
 
     def document(self) -> Document:
-        return (Equations(str(self.cell)),)
+        return () if self.element is None else (self.element,)
 
     def records(self) -> Records:
         return Records(("cell",), ((self.cell,),))
@@ -119,7 +121,7 @@ class Rows(Report):
 
 
 def test_equations_of_others_end_no_block() -> None:
-    report = Rows("a\n```\n# b\n\\end{verbatim}\n\x1b")
+    report = Example(Equations("a\n```\n# b\n\\end{verbatim}\n\x1b"))
     assert report.to_markdown() == "````text\na\n```\n# b\n\\end{verbatim}\n\\x1b\n````\n"
     assert report.to_latex().count(r"\end{verbatim}") == 1
     assert report.text() == "a ``` # b \\end{verbatim} \\x1b"
@@ -174,8 +176,28 @@ def test_text_of_sentences() -> None:
     assert len(str(SpecError("x" * 10_000))) == 1_000
 
 
-def test_markdown_of_signs_at_the_start() -> None:
-    for words in ("# a", "- a", "+ a", "> a", "1. a", "2) a", "&amp; a", "~~a~~", "$a$"):
-        first = check_of(words).to_markdown().split("\n\n")[-2]
-        assert first != words
-        assert unmarked(first).startswith(f"{words}.toml")
+@pytest.mark.parametrize(
+    ("words", "written"),
+    [
+        ("# a", r"\# a"),
+        ("- a", r"\- a"),
+        ("+ a", r"\+ a"),
+        ("> a", r"\> a"),
+        ("1. a", r"1\. a"),
+        ("2) a", r"2\) a"),
+        ("&amp; a", r"\&amp; a"),
+        ("~~a~~", r"\~\~a\~\~"),
+        ("$a$", r"\$a\$"),
+        ("a ~ b & c", "a ~ b & c"),
+    ],
+)
+def test_markdown_of_signs(words: str, written: str) -> None:
+    first = check_of(words).to_markdown().split("\n\n")[-2]
+    assert first.startswith(f"{written}.toml")
+    assert unmarked(first).startswith(f"{words}.toml")
+
+
+def test_facts_of_a_narrow_terminal_cut_no_figure() -> None:
+    """The text stands below a name that leaves it no room."""
+    facts = Example(Facts({"a name of some length": "16,640,000 bytes"}))
+    assert plain(facts, 30) == "a name of some length\n  16,640,000 bytes\n"

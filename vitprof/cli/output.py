@@ -137,7 +137,13 @@ def write(path: Path, content: str | bytes) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    data = content.encode() if isinstance(content, str) else content
+    try:
+        data = content.encode() if isinstance(content, str) else content
+    except UnicodeEncodeError as error:  # a file's name in bytes that are no text
+        raise OutputError(
+            f"cannot write {path}: UTF-8 lacks the character {visible(error.object[error.start])} "
+            "of a name; rename what has that name"
+        ) from error
     try:
         if path.exists() and not path.is_file():  # a pipe or a device cannot be replaced
             path.write_bytes(data)
