@@ -91,7 +91,7 @@ def target_of(costs: Costs, random: Random) -> int:
 def test_what_is_found_is_nearest_of_all(measure: str) -> None:
     """Options, models, mixers and workloads are drawn; rules admit only some of the sizes."""
     random, number, moved = Random(5), 0, 0
-    for model, workload in islice(cases(5), 50):
+    for model, workload in islice(cases(5), 20 if measure == "memory" else 40):
         space = space_of(model, random, random.choice([1, 2] if measure == "memory" else [1, 2, 3]))
 
         def cost(place: Place, space: Space = space, workload: Workload = workload) -> int:
@@ -115,8 +115,8 @@ def test_what_is_found_is_nearest_of_all(measure: str) -> None:
                 assert moving(costs, along)
         number += 1
         moved += len({*costs.values()}) > 2
-    assert number > 20
-    assert moved > 12
+    assert number > 9
+    assert moved > 5
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -159,6 +159,21 @@ def test_few_sizes_are_evaluated_where_a_cost_grows() -> None:
     assert len(calls) == bounds[1] == 1024
 
 
+def test_a_square_number_of_tokens_has_another_formula() -> None:
+    """A cost that grows along the squares, and along the others, but not from 16 to 17."""
+    space = Space(specify("layer"), (Axis("tokens", tuple(range(1, 60))),), {})
+    squares = [side**2 for side in range(1, 8)]
+
+    def cost(place: Place) -> int:
+        tokens = int(place["tokens"])
+        return 3 * tokens if tokens in squares else 2 * tokens
+
+    costs = evaluated(space, cost)
+    for target in range(121):
+        found = nearest_cost(space, cost, target, 3, trend=1, check=lambda number: None)
+        assert_nearest(found, costs, target, 3, str(target))
+
+
 def test_heads_follow_the_dim() -> None:
     """Of each dim only the heads that keep 4 channels are looked at, for counts and for memory."""
     model, workload = specify("classifier", mixer="lambda"), Workload(batch=3)
@@ -185,10 +200,12 @@ def test_heads_follow_the_dim() -> None:
         assert space.full(found.below[0].place) == {"depth": 2, "dim": 20, "heads": 5}
 
 
-def test_numbers_beyond_64_bits() -> None:
+@pytest.mark.parametrize(
+    ("dims", "batch"), [((64, 500_000, 999_999), 10**9), ((64, 96), 1)], ids=["counts", "target"]
+)
+def test_numbers_beyond_64_bits(dims: tuple[int, ...], batch: int) -> None:
     model = specify("classifier", options={"heads": 1})
-    space = Space(model, (Axis("dim", (64, 500_000, 999_999)), Axis("depth", (1, 10_000))), {})
-    batch = 10**9
+    space = Space(model, (Axis("dim", dims), Axis("depth", (1, 10_000))), {})
 
     def cost(place: Place) -> int:
         return COSTS["macs"](space.at(place), Workload(batch=batch), None)

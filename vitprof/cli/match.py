@@ -9,6 +9,7 @@ import typer
 
 from vitprof.api.match import MANY, MAX_POINTS, MAX_TRACES, MEASURES, POINTS, SHOWN
 from vitprof.api.match import match as find_match
+from vitprof.cli.completion import numbers, one_of, presets, several_of
 from vitprof.cli.measuring import MemoryBudget, takes_memory_budget
 from vitprof.cli.options import Words, takes_destination, takes_request
 from vitprof.cli.output import Destination, destination, progress, write
@@ -17,14 +18,14 @@ from vitprof.errors import OutputError
 from vitprof.formats import Format
 from vitprof.request.workload import Workload
 
-EXAMPLE = "vitprof match --preset deit-s --mixer lambda --vary dim --by macs"
+EXAMPLE = "vitprof match deit-s --mixer lambda --vary dim --by macs"
 _MATCH, _OUTPUT = "Match", "Output"
 
 
 @takes_request
 @takes_workload()
 @takes_memory_budget
-@takes_destination()
+@takes_destination(brief=True)
 def match(
     *,
     request: Words,
@@ -34,10 +35,11 @@ def match(
     vary: Annotated[
         list[str] | None,
         typer.Option(
-            help="option to vary, such as dim, with the values to try after an equals sign: "
+            help="option of the variant to vary, such as dim, or with the values to try: "
             "dim=64:1024 for all from 64 to 1024, dim=64:1024:+64 or dim=256,384,512; several "
             "with commas between, or by repetition",
             metavar="NAME[=RANGE]",
+            autocompletion=several_of(numbers),
             rich_help_panel=_MATCH,
         ),
     ] = None,
@@ -46,6 +48,7 @@ def match(
         typer.Option(
             help=f"cost that both are to have: {', '.join(MEASURES)}",
             metavar="NAME",
+            autocompletion=one_of(MEASURES),
             rich_help_panel=_MATCH,
         ),
     ] = "macs",
@@ -54,9 +57,11 @@ def match(
         typer.Option(
             help="model whose cost is to be met: a preset, a model with its options, such as "
             "layer,dim=384,heads=6, or a module with its arguments, such as "
-            "timm:vit_small_patch16_224,img_size=384",
+            "timm:vit_small_patch16_224,img_size=384; it has the image size, channels, classes "
+            "and tokens that the variant is given",
             metavar="NAME[,KEY=VALUE,...]",
             show_default="the preset",
+            autocompletion=one_of(presets),
             rich_help_panel=_MATCH,
         ),
     ] = None,

@@ -156,7 +156,7 @@ class Match(Report):
 
     def document(self) -> Document:
         sentences = tuple(map(Sentence, self._sentences()))
-        return (Heading(self._title), self._table(), *sentences, Facts(self._facts()))
+        return (Heading(self._title), self._table(), *sentences, self._facts())
 
     def _table(self) -> Table:
         places = [*self.sizes[0].place]
@@ -210,12 +210,14 @@ class Match(Report):
                     f"{_said(amount, self.by)}"
                 )
 
-    def _facts(self) -> dict[str, str]:
-        lines = {
-            "searched": self._searched,
-            "reference": pairs(self.reference.spec),
-            "variant": pairs(self.variant),
-        }
+    def _facts(self) -> Facts:
+        of_reference, of_variant = self.reference.spec, dict(self.variant)
+        both = {name: v for name, v in of_reference.items() if of_variant.get(name) == v}
+        sides = {"both": both, "reference": of_reference, "variant": of_variant}
+        lines = {"searched": self._searched}
+        for side, spec in sides.items():
+            own = {name: v for name, v in spec.items() if side == "both" or name not in both}
+            lines |= {side: pairs(own)} if own else {}
         if self.apart:
             lines["not shared"] = f"{pairs(self.apart)}: the reference has no such option"
         reasons = {one.name: one.reason for one in (self.reference, *self.sizes) if one.reason}
@@ -223,7 +225,8 @@ class Match(Report):
         lines["workload"] = pairs(self.workload)
         if self.budget is not None:
             lines["budget"] = pairs(budget_record(self.budget))
-        return {**lines, "versions": pairs(self.versions), "convention": self.convention}
+        lines |= {"versions": pairs(self.versions), "convention": self.convention}
+        return Facts(lines, {*sides, "workload", "budget", "versions", "convention"})
 
     def records(self) -> Records:
         """Return one row per size, after that of the reference."""
