@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import partial
+from functools import lru_cache, partial
 from math import prod
 
 import torch
@@ -17,8 +17,15 @@ from vitprof.formulas.totals import totals
 from vitprof.modules.build import build
 
 
+@lru_cache(2)  # batches of the model that is checked
 def nodes(model: Model, batch: int = 1) -> list[Node]:
     return list(model.formula(batch).walk(fold=False))
+
+
+@lru_cache(1)
+def built(model: Model) -> nn.Module:
+    """Return the module on the meta device, which no check changes."""
+    return build(model, device="meta")
 
 
 def ops(model: Model, batch: int = 1) -> dict[str, Op]:
@@ -32,7 +39,7 @@ def run(model: Model, module: nn.Module, batch: int) -> None:
 
 
 def check_parameters(model: Model) -> None:
-    module = build(model, device="meta")
+    module = built(model)
     running: Counter[str] = Counter()
     for name, parameter in module.named_parameters():
         owner = name.rpartition(".")[0]
@@ -44,7 +51,7 @@ def check_parameters(model: Model) -> None:
 
 
 def check_parameters_add_up(model: Model) -> None:
-    module = build(model, device="meta")
+    module = built(model)
     for node in nodes(model):
         if isinstance(node.item, Layer):
             inside = module.get_submodule(node.path).parameters()
@@ -52,7 +59,7 @@ def check_parameters_add_up(model: Model) -> None:
 
 
 def check_trained_and_fixed_parameters(model: Model) -> None:
-    parameters = dict(build(model, device="meta").named_parameters())
+    parameters = dict(built(model).named_parameters())
     fixed = {name: p.numel() for name, p in parameters.items() if not p.requires_grad}
     on_paper = ops(model).items()
     assert fixed.keys() == {
@@ -64,7 +71,7 @@ def check_trained_and_fixed_parameters(model: Model) -> None:
 
 
 def check_biases(model: Model) -> None:
-    module = build(model, device="meta")
+    module = built(model)
     biases = {path: getattr(part, "bias", None) for path, part in module.named_modules()}
     for path, op in ops(model).items():
         bias = biases.get(path)
@@ -72,7 +79,7 @@ def check_biases(model: Model) -> None:
 
 
 def check_names_types_and_order(model: Model) -> None:
-    module = build(model, device="meta")
+    module = built(model)
     assert [
         (node.path, node.item.type)
         for node in nodes(model)
@@ -85,7 +92,7 @@ def check_names_types_and_order(model: Model) -> None:
 
 
 def check_macs(model: Model) -> None:
-    module = build(model, device="meta")
+    module = built(model)
     for batch in (1, 3):
         with FlopCounterMode(display=False) as counter:
             run(model, module, batch)
@@ -113,7 +120,7 @@ def record(
 
 
 def check_shapes(model: Model) -> None:
-    module = build(model, device="meta")
+    module = built(model)
     for batch in (1, 3):
         on_paper = {path: op for path, op in ops(model, batch).items() if op.module}
         written: dict[str, tuple[int, ...]] = {}

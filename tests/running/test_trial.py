@@ -1,6 +1,6 @@
-"""Trials in new processes: real ones on the CPU, and scripted ones that fail.
+"""Trials: real ones on the CPU, in new processes and in this one, and scripted ones that fail.
 
-Real trials run a tiny layer; most of their time is the import of torch.
+Real trials run a tiny layer; in a new process most of their time is the import of torch.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from vitprof.request.workload import Workload
 from vitprof.running import trial as child
 
 Capture = pytest.CaptureFixture[str]
+Request = Mapping[str, Any]
 MIB = 1024**2
 LAYER = specify("layer", options={"tokens": 16, "dim": 32, "heads": 4})
 WORDS = ("--model", "layer", "--tokens", "16", "--dim", "32", "--heads", "4")
@@ -63,17 +64,37 @@ def scripted(code: str, limit_mib: int = 64, timeout: float = 60) -> Trials:
     return replace(trials_of(limit_mib, timeout), command=(sys.executable, "-c", code))
 
 
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run trials by the function that their process calls, without another import of torch."""
+
+    def run_here(
+        command: tuple[str, ...], request: Request, timeout: float
+    ) -> subprocess.CompletedProcess[str]:
+        held = held_before()
+        answer = child.trial(json.loads(json.dumps(request)))
+        assert isinstance(answer["peak_bytes"], int)
+        answer["peak_bytes"] -= held
+        return subprocess.CompletedProcess(command, RAN, json.dumps(answer), "")
+
+    monkeypatch.setattr(trials, "_run", run_here)
+
+
 # Real trials.
 
 
+def test_a_process_of_its_own_measures_the_same(request: pytest.FixtureRequest) -> None:
+    done = trials_of()(4)
+    assert done.fits
+    assert done.seconds is not None
+    assert 0 < done.seconds < 60
+    request.getfixturevalue("in_this_process")
+    assert trials_of()(4).peak_bytes == done.peak_bytes
+
+
+@pytest.mark.usefixtures("in_this_process")
 def test_peak_is_measured_and_affine_in_the_batch() -> None:
-    peaks = {}
-    for batch in (2, 4, 8):
-        done = trials_of()(batch)
-        assert done.fits
-        assert done.seconds is not None
-        assert 0 < done.seconds < 60
-        peaks[batch] = done.peak_bytes or 0
+    peaks = {batch: trials_of()(batch).peak_bytes or 0 for batch in (2, 4, 8)}
     assert peaks[8] - peaks[4] == 2 * (peaks[4] - peaks[2])
     # Saved of one image for the backward pass alone: the input and both residuals, two norms'
     # outputs, q, k and v, the weights, their sum, and the MLP's two.
@@ -84,6 +105,7 @@ def test_peak_is_measured_and_affine_in_the_batch() -> None:
     assert peaks[2] - (peaks[4] - peaks[2]) > 3 * 4 * weights
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_peak_decides_not_the_absence_of_an_exception() -> None:
     done = trials_of(limit_mib=2)(256)
     assert not done.fits
@@ -142,6 +164,7 @@ def test_no_process_is_left_by_a_parent_that_died() -> None:
             process.kill()
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_command(capsys: Capture) -> None:
     words = ("batch-size", *WORDS, "--device=cpu", "--limit=320kB", "--start=4", "--max-batch=4")
     code = run([*words, "--format=json"])
@@ -418,8 +441,6 @@ def test_limit_holds_while_it_is_set() -> None:
 
 
 # The command, with processes that print scripted answers.
-
-Request = Mapping[str, Any]
 
 
 @pytest.fixture

@@ -181,9 +181,11 @@ def _prepared(
 
     from vitprof.running.step import Step
 
-    gc.collect()
     on_gpu = device.type == "cuda"
-    before = torch.cuda.memory_allocated(device) if on_gpu else 0
+    before = 0
+    if on_gpu:
+        gc.collect()  # otherwise what an earlier step left is freed during this one
+        before = torch.cuda.memory_allocated(device)
     step = Step(model, workload, device=str(device))
     if compiled:
         step.module.compile()
