@@ -258,3 +258,19 @@ def test_a_first_check_file_of_a_strange_name(
     else:
         assert printed(capsys, *words) == ""
         assert "hold" in printed(capsys, "check", "x.toml", "--trust")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["check", BOOK[:300], "--write"], "cannot write {}: file name too long"),
+        (["check", BOOK[:300]], "cannot read {}: file name too long"),
+        (["params", f"--module={BOOK[:300]}.py:X"], "cannot read {}.py: file name too long"),
+        (
+            ["params", f"--module=transformers:{BOOK[:300]}.json"],
+            "cannot read {}.json: file name too long",
+        ),
+    ],
+)
+def test_a_file_whose_name_cannot_be(capsys: Capture, words: list[str], sentence: str) -> None:
+    assert sentence.format(BOOK[:300]) in refused(capsys, *words)

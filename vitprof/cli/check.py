@@ -10,7 +10,7 @@ import typer
 
 from vitprof.api.check import check as run_check
 from vitprof.cli.options import Words, takes_destination, takes_request
-from vitprof.cli.output import Destination, progress, write
+from vitprof.cli.output import Destination, is_there, progress, write
 from vitprof.cli.streams import tell
 from vitprof.errors import OutputError, SpecError
 from vitprof.expectations.file import first_cases
@@ -60,7 +60,7 @@ def check(
                 "--trust is for a FILE that is read, and --write takes the module of the command "
                 "line; leave out --trust"
             )
-        if path.exists() and not force:
+        if is_there(path) and not force:
             raise OutputError(f"{path} exists and is not overwritten; give --force to replace it")
         images = BATCH.read("batch", 1 if batch is None else batch)
         options = dict(request)

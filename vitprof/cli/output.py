@@ -131,6 +131,18 @@ def progress() -> Iterator[Say]:
         yield lambda message: status.update(Text(visible(message)))
 
 
+def is_there(path: Path) -> bool:
+    """True if a file to be written exists.
+
+    Raises:
+        OutputError: a file of this name cannot be.
+    """
+    try:
+        return path.exists()
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
 def write(path: Path, content: str | bytes) -> None:
     """Write a file; an existing one is replaced only when the new one is complete.
 

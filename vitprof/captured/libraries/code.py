@@ -72,7 +72,12 @@ class Code(Named):
     @cached_property
     def _from_file(self) -> ModuleType:
         path = Path(self.place)
-        if not path.is_file() or path.suffix != ".py":
+        try:
+            missing = not path.is_file() or path.suffix != ".py"
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise SpecError(f"cannot read {path}: {reason}; give a file of Python") from error
+        if missing:
             raise SpecError(f"there is no file of Python {self.place}; give one, file.py:factory")
         # A name that no import statement can spell.
         spec = spec_from_file_location(f"vitprof:{path.resolve()}", path)

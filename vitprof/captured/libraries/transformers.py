@@ -118,8 +118,8 @@ class Transformers(InLibrary):
         if not ("/" in self.name or self.name.endswith(".json")):
             return None
         path = Path(self.name)
-        path = path / "config.json" if path.is_dir() else path
         try:
+            path = path / "config.json" if path.is_dir() else path
             read = json.loads(path.read_text(encoding="utf-8-sig"))
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
