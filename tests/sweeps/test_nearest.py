@@ -16,7 +16,8 @@ from vitprof.request.specs import specify
 from vitprof.request.workload import Workload
 from vitprof.sweeps.axis import Axis, Number
 from vitprof.sweeps.costs import COSTS
-from vitprof.sweeps.nearest import Nearest, Place, Space, nearest_cost, nearest_count
+from vitprof.sweeps.nearest import Nearest, Space, nearest_cost, nearest_count
+from vitprof.sweeps.points import Place
 from vitprof.values.options import Whole, pairs
 
 Costs = Mapping[tuple[Number, ...], int]

@@ -23,12 +23,11 @@ from vitprof.sweeps.nearest import (
     MOST_COMBINATIONS,
     Near,
     Nearest,
-    Place,
     Space,
     nearest_cost,
     nearest_count,
 )
-from vitprof.sweeps.points import first_defined
+from vitprof.sweeps.points import Place, first_defined
 from vitprof.sweeps.vary import Varied, check_vary, read_vary
 from vitprof.values.options import Value, Whole, label_of, pairs, plain
 from vitprof.version import versions

@@ -23,12 +23,11 @@ from vitprof.errors import SpecError
 from vitprof.formulas.layer import Measure
 from vitprof.subject import Configurable
 from vitprof.sweeps.axis import Axis, Number
+from vitprof.sweeps.points import Place
 from vitprof.values.options import Option, Whole
 
 if TYPE_CHECKING:
     from vitprof.sweeps.arrays import Counts
-
-Place = dict[str, Number]
 
 MOST_COMBINATIONS = 5_000_000  # about a second, and 100 MB
 _ALONE = 2  # first sizes after which alone a cost is known to grow: see `stretches`
