@@ -59,6 +59,7 @@ def assert_params(
         AssertionError: a count differs; the message shows each, and the layers' formulas.
         SpecError: there is no such model, module, option, total or layer.
     """
+    __tracebackhide__ = True  # pytest then shows the line of the test
     spec, _ = subject(model, inputs, mixer=mixer, options=options, called=False)
     _assert(spec.tree(Measure.PARAMS), Measure.PARAMS, expected)
 
@@ -90,6 +91,7 @@ def assert_macs(
         AssertionError: a count differs; the message shows each, and the layers' formulas.
         SpecError: there is no such model, module, option, total or layer.
     """
+    __tracebackhide__ = True
     spec, given = subject(model, inputs, mixer=mixer, options=options)
     images = BATCH.read("batch", (given or 1) if batch is None else batch)
     _assert(spec.tree(Measure.MACS, images), Measure.MACS, expected)
@@ -122,6 +124,7 @@ def assert_mixer(
         SpecError: the mixer is defined at none of the sizes, or has an option of a name that is
             taken.
     """
+    __tracebackhide__ = True
     from vitprof.running.mixer import SIZES, check_mixer, spellings
 
     check_options(mixer if isinstance(mixer, type) else type(mixer), COMMANDS)
@@ -139,6 +142,7 @@ def assert_mixer(
 
 
 def _assert(tree: Layer, measure: Measure, expected: Expected) -> None:
+    __tracebackhide__ = True
     by_key = expected if isinstance(expected, Mapping) else {HEADLINES[measure]: expected}
     outcomes = evaluate(tree, [expect(measure, key, value) for key, value in by_key.items()])
     failures = [outcome for outcome in outcomes if not outcome.holds]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,12 @@ from torch import nn
 
 import vitprof
 from vitprof.errors import SpecError
+from vitprof.formulas.mixer import MixerSizes
+from vitprof.formulas.mixers.identity import Identity
+from vitprof.formulas.run import Run
+from vitprof.formulas.tensor import Tensor
 from vitprof.request.specs import specify
-from vitprof.testing import assert_macs, assert_params
+from vitprof.testing import assert_macs, assert_mixer, assert_params
 
 # One encoder layer of the default width 64, 4 heads of 16, MLP 256.
 WEIGHTS = "64*192 + 64*64 + 64*256 + 256*64"
@@ -87,6 +92,29 @@ def test_equal_blocks_are_one_row_with_their_number() -> None:
     assert weight in rows
     assert rows[0].startswith("params all: expected 0, found ")
     assert "head: in × out + out = 64 × 10 + 10 = 650" in rows
+
+
+class Unlike(Identity):
+    """Identity whose formula has a layer that its module has not."""
+
+    def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
+        return run.linear("extra", x, sizes.dim)
+
+
+@pytest.mark.parametrize(
+    ("assertion", "given"), [(assert_params, ("layer", 0)), (assert_macs, ("layer", 0))]
+)
+def test_pytest_shows_the_line_of_the_test(assertion: Assert, given: tuple[object, ...]) -> None:
+    with pytest.raises(AssertionError) as failure:
+        assertion(*given)
+    assert [entry.path for entry in failure.traceback.filter(failure)] == [Path(__file__)]
+
+
+def test_pytest_shows_the_line_of_a_test_of_a_mixer() -> None:
+    with pytest.raises(AssertionError, match="extra") as failure:
+        assert_mixer(Unlike)
+    assert [entry.path for entry in failure.traceback.filter(failure)] == [Path(__file__)]
+    assert failure.value.__cause__ is None
 
 
 @each

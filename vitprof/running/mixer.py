@@ -74,6 +74,7 @@ def check_mixer(mixer: Mixer, sizes: Mapping[str, int], reference: Reference | N
         AssertionError: they differ; the message names the op.
         SpecError: the mixer is not defined at these sizes.
     """
+    __tracebackhide__ = True
     tokens, dim, heads = sizes["tokens"], sizes["dim"], sizes["heads"]
     layer = EncoderLayer(mixer=mixer, mlp="none", tokens=tokens, dim=dim, heads=heads)
     try:
@@ -90,7 +91,8 @@ def check_mixer(mixer: Mixer, sizes: Mapping[str, int], reference: Reference | N
         raise
     except (VitprofError, AssertionError) as error:
         where = pairs({**sizes, **mixer.values()})
-        raise AssertionError(f"{mixer.name} at {where}: {error}") from error
+        cause = None if isinstance(error, AssertionError) else error  # which leads to its line
+        raise AssertionError(f"{mixer.name} at {where}: {error}") from cause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
