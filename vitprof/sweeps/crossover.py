@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
@@ -116,7 +117,7 @@ def find(
     for measure in measures:
         if measure == "memory" and any(isinstance(one, CapturedModel) for one in (model, than)):
             continue  # a trace at each size would take minutes
-        own, other = (_Costs(one, workload, measure, option, kind) for one in (model, than))
+        own, other = (_Costs(one, workload, measure, option, kind, sizes) for one in (model, than))
         some = _that_run(sizes, own, other)
         found[measure] = Stretches(
             first=some[0],
@@ -155,21 +156,49 @@ def smoothness(model: Configurable, measure: str) -> int:
 
 
 class _Costs:
-    """Costs of a model along an option, each size evaluated once."""
+    """Costs of a model along an option, each size evaluated once.
+
+    Attributes:
+        growing: order up to which they are known to grow; None if nothing is known.
+    """
 
     def __init__(
-        self, model: Configurable, workload: Workload, measure: str, option: str, kind: Whole
+        self,
+        model: Configurable,
+        workload: Workload,
+        measure: str,
+        option: str,
+        kind: Whole,
+        sizes: Sequence[int],
     ) -> None:
         self.smooth = smoothness(model, measure)
-        self.growing = int(kind.convex) if kind.grows else None
-        self.at = cache(lambda size: cost(model, workload, measure, option, size))
+        self.growing = None if not kind.grows else int(kind.convex and isinstance(sizes, range))
+        self.at: Callable[[int], int] = cache(
+            lambda size: cost(model, workload, measure, option, size)
+        )
+        if not self.growing and measure != "memory" and kind.unit != "tokens":
+            # Bounds say little of costs that differ by less than they grow, counts are at hand.
+            with suppress(SpecError):
+                self.at = _counted(model, workload, Measure(measure), option, sizes).__getitem__
         # A square number of tokens has a grid, on which a mixer may have another formula.
         self.scattered = cache(lambda size: _cost(model.scattered(option, size), workload, measure))
 
 
 def _search(one: _Costs, other: _Costs, sizes: Sequence[int]) -> list[Stretch]:
-    growing = one.growing if isinstance(sizes, range) else one.growing and 0
-    return stretches(one.at, other.at, sizes, growing=growing)
+    return stretches(one.at, other.at, sizes, growing=one.growing)
+
+
+def _counted(
+    model: Configurable, workload: Workload, measure: Measure, option: str, sizes: Sequence[int]
+) -> dict[int, int]:
+    """Return the count of a model at every size at which it is defined, computed by arrays."""
+    from vitprof.sweeps.arrays import counts
+
+    axes: dict[str, object] = {"batch": (workload.batch,)}
+    if option in options_of(model):
+        axes[option] = tuple(sizes)
+    found = counts(model, axes, measure).ravel().tolist()
+    return dict(zip(sizes, found if option in axes else found * len(sizes), strict=True))
 
 
 def _search_tokens(one: _Costs, other: _Costs, sizes: Sequence[int]) -> list[Stretch]:
