@@ -116,8 +116,8 @@ def test_what_is_found_is_nearest_of_all(measure: str) -> None:
                 assert moving(costs, along)
         number += 1
         moved += len({*costs.values()}) > 2
-    assert number > 9
-    assert moved > 5
+    assert number > 5
+    assert moved > 3
 
 
 @pytest.mark.parametrize("sign", [1, -1])
