@@ -2,7 +2,7 @@
 
 The masked autoencoder with the small decoder, patches of 8 × 8, ten images at a time; 256 × 256
 pixels and a mask ratio of 0.75 are not the report's words, but fit its figures. Further options
-are those of `vitprof bench`.
+are those of `vitprof bench`, and replace those of this configuration.
 
     python examples/bench_mixers.py
     python examples/bench_mixers.py --device cuda --budget 300
@@ -22,4 +22,6 @@ CONFIGURATION = (
 )
 
 if __name__ == "__main__":
-    main(["bench", *CONFIGURATION, *sys.argv[1:]])
+    given = {word.partition("=")[0] for word in sys.argv[1:]}
+    usual = [word for word in CONFIGURATION if word.partition("=")[0] not in given]
+    main(["bench", *usual, *sys.argv[1:]])

@@ -433,7 +433,7 @@ def test_named_gpu(capsys: Capture) -> None:
         (("--memory=1GiB", "--gpu=t4"), "memory and gpu both name the memory; give one of the two"),
         (("--memory=1GiB", "--device=cpu"), "predict without a device"),
         (("--memory=1GiB", "--format=junit"), "no format 'junit'"),
-        (("--memory=1GiB", "--autocast"), "autocast to fp32"),
+        (("--memory=1GiB", "--autocast"), "autocast has no effect"),
         (("--no-trace",), "no device and no memory budget is given"),
     ],
 )

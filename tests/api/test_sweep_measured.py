@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy
 import pytest
-from commands import Capture, printed, said
+from commands import Capture, changed, printed, said
 
 import vitprof
 from vitprof import specify
@@ -198,7 +198,7 @@ def test_another_sweep_is_not_resumed(
     run(words)
     capsys.readouterr()
     before, number = file.read_bytes(), len(asked)
-    assert said(capsys, *words, "--resume", *change) == f"{sentence}; give another file"
+    assert said(capsys, *changed(words, "--resume", *change)) == f"{sentence}; give another file"
     assert file.read_bytes() == before
     assert len(asked) == number
 
@@ -217,7 +217,7 @@ def test_a_sweep_of_another_gpu_is_not_resumed(
     run([*words, "--gpu=rtx3090"])
     number = len(clock)
     capsys.readouterr()
-    assert sentence in said(capsys, *words, "--resume", *change)
+    assert sentence in said(capsys, *changed(words, "--resume", *change))
     assert len(clock) == number
 
 
@@ -382,7 +382,7 @@ def test_a_figure_of_times(unsteady: None) -> None:
 def test_the_file_is_whole_at_every_moment(tmp_path: Path) -> None:
     """A real process, interrupted by a real signal in the middle of its work."""
     file = tmp_path / "sweep.json"
-    words = (*MEASURED, "--mixers=attn", "--tokens=4:4096:x2", f"--output={file}")
+    words = changed(MEASURED, "--mixers=attn", "--tokens=4:4096:x2", f"--output={file}")
     command = [sys.executable, "-m", "vitprof", *words]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:

@@ -67,7 +67,14 @@ def test_a_first_file_names_every_choice_and_every_row(capsys: Capture, tmp_path
     (table,) = tomllib.loads(file.read_text(encoding="utf-8"))["expect"]
     assert table["spec"] == {
         **{"model": "layer", "mixer": "attn", "tokens": 7, "dim": 15, "heads": 3},
-        **{"mlp_ratio": 0.2, "activation": "relu", "fused": False, "batch": 2},
+        **{
+            "mlp_ratio": 0.2,
+            "mlp_hidden": 0,
+            "mlp_multiple": 1,
+            "activation": "relu",
+            "fused": False,
+            "batch": 2,
+        },
         **{"kv_heads": 0, "qk_norm": False, "qkv_bias": True, "talking_heads": False},
         **{"mlp": "plain", "block": "pre", "norm": "layer", "layer_scale": False},
         **{"dropout": 0, "drop_path": 0},

@@ -390,12 +390,8 @@ def test_patch_interaction_costs_what_it_costs_in_xcit() -> None:
 
 
 def test_a_local_scale_needs_something_to_scale() -> None:
-    with pytest.raises(SpecError) as refused:
-        XcaSpec(local_scale=True)
-    assert str(refused.value) == (
-        "local scale is on, but scales the patch interaction, which is off; "
-        "turn patch interaction on or local scale off"
-    )
+    with pytest.raises(SpecError, match=r"^local scale has no effect with no patch interaction"):
+        specify("layer", mixer="xca", options={"local_scale": True})
 
 
 def test_patch_interaction_needs_a_grid() -> None:

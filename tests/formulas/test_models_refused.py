@@ -112,7 +112,7 @@ def test_patch_sizes_that_a_refusal_suggests_are_taken() -> None:
 @pytest.mark.parametrize(
     ("model", "options"),
     [
-        *(("layer", {"mlp": mlp, "mlp_ratio": "0.01"}) for mlp in ("linear", "none")),
+        *(("layer", {"mlp": mlp, "dim": 1, "heads": 1}) for mlp in ("linear", "none")),
         *(("layer", {"mlp": mlp, "mlp_ratio": "1/64"}) for mlp in ("plain", "gated")),
         ("classifier", {"pool": "none", "head": False}),
         # Without a table of sines and cosines, any width is allowed.

@@ -23,10 +23,10 @@ from vitprof.errors import SpecError
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS
-from vitprof.request.specs import specify
+from vitprof.request.specs import specify, specify_loosely
 from vitprof.request.workload import BUCKETS, DEVICES, DTYPES, KERNELS, OPTIMIZERS, Workload
 from vitprof.running.trace import trace
-from vitprof.values.options import Choice, Flag, Option, Ratio, Whole, pairs
+from vitprof.values.options import Choice, Flag, Option, Ratio, Whole, pairs, why_idle
 
 # Few values, so that sizes are often equal, divide each other, or are 1.
 _NUMBERS: dict[str, tuple[int, ...]] = {
@@ -60,6 +60,14 @@ def _model(random: Random) -> Model:
     declared = {**MODELS[model].declared(), **MIXERS[mixer].declared()}
     options = {name: _value(random, name, option) for name, option in declared.items()}
     given = {name: value for name, value in options.items() if value is not None}
+    loose = specify_loosely(model, mixer=mixer, options=given)
+    values, needs = (
+        {**loose.values(), **loose.mixer.values()},
+        {**loose.needs(), **loose.mixer.needs()},
+    )
+    for name in needs:  # one that has no effect is refused
+        if why_idle(name, needs[name], values) is not None:
+            given.pop(name, None)
     return specify(model, mixer=mixer, options=given)
 
 
@@ -80,7 +88,8 @@ def _value(random: Random, name: str, option: Option) -> object:
 
 def _workload(random: Random) -> Workload:
     dtype, inference = random.choice(["fp32", *DTYPES]), random.random() < 0.2
-    optimizer = random.choice(OPTIMIZERS)
+    optimizer = "adamw" if inference else random.choice(OPTIMIZERS)
+    kernel = "foreach" if inference else "loop" if optimizer == "lamb" else random.choice(KERNELS)
     return Workload(
         batch=random.choice((1, 1, 1, 2, 3)),
         device=random.choice(DEVICES),
@@ -89,7 +98,7 @@ def _workload(random: Random) -> Workload:
         checkpoint=not inference and random.random() < 0.3,
         inference=inference,
         optimizer=optimizer,
-        kernel="loop" if optimizer == "lamb" else random.choice(KERNELS),
+        kernel=kernel,
         accumulate=1 if inference or random.random() < 0.7 else random.choice((2, 3)),
         keep_gradients=not inference and random.random() < 0.3,
         clip=not inference and random.random() < 0.3,

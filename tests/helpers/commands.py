@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -10,6 +11,12 @@ import pytest
 from vitprof.cli import run
 
 Capture = pytest.CaptureFixture[str]
+
+
+def changed(words: Iterable[str], *others: str) -> tuple[str, ...]:
+    """Return a command line with some options given anew, each of them once."""
+    names = {other.partition("=")[0] for other in others}
+    return (*(word for word in words if word.partition("=")[0] not in names), *others)
 
 
 def printed(capsys: Capture, *words: str, code: int = 0) -> str:

@@ -15,7 +15,7 @@ from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS
-from vitprof.request.specs import specify
+from vitprof.request.specs import specify_loosely
 from vitprof.values.options import Choice, Flag, Value, Whole
 
 Variant = tuple[tuple[str, Value], ...]
@@ -68,7 +68,7 @@ class Spelling:
         needed = needed_options(self.model, self.mixer, self.variant)
         options = {**SIZES, **MIXER_SIZES, **needed, **sizes, **dict(self.variant)}
         own = {**MODELS[self.model].declared(), **MIXERS[self.mixer].declared()}
-        return specify(
+        return specify_loosely(
             self.model,
             mixer=self.mixer,
             options={name: value for name, value in options.items() if name in own},

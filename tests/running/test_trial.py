@@ -654,7 +654,7 @@ def test_failure_of_the_command(answers: Callable[..., list[Request]], capsys: C
         ("--device cpu --limit 1GiB --format junit", "no format 'junit'"),
         ("--device cpu --limit 1GiB --format parquet", "give --output FILE.parquet"),
         ("--device cpu --limit 1GiB --optimizer lion", "optimizer can be sgd.*not 'lion'"),
-        ("--device cpu --limit 1GiB --autocast", "autocast to fp32 changes nothing"),
+        ("--device cpu --limit 1GiB --autocast", "autocast has no effect with dtype fp32"),
         ("--device cpu --limit 1GiB --batch 3", "--batch"),
     ],
 )

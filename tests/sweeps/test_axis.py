@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from fractions import Fraction
+from math import log
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vitprof import specify
 from vitprof.errors import SpecError
@@ -20,7 +24,7 @@ FIELD = MIXERS["lambda"].declared()["receptive_field"]
 
 
 @pytest.mark.parametrize(
-    ("given", "option", "values"),
+    ("words", "option", "values"),
     [
         ("64:16384:x2", TOKENS, [64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384]),
         ("64:1000:x3", TOKENS, [64, 192, 576]),
@@ -36,12 +40,49 @@ FIELD = MIXERS["lambda"].declared()["receptive_field"]
         (50, TOKENS, [50]),
         ("3:9:+2", FIELD, [3, 5, 7, 9]),
         ("2:4:+0.5", MLP_RATIO, [2, Fraction(5, 2), 3, Fraction(7, 2), 4]),
-        ("0.1:0.3:+0.1", MLP_RATIO, [Fraction(1, 10), Fraction(1, 5), Fraction(3, 10)]),
+        ("0.1:0.3:+0.1", MLP_RATIO, [0.1, 0.2, 0.3]),
+        ("1:2:x1.1", MLP_RATIO, [1, 1.1, 1.21, 1.331, 1.464, 1.611, 1.772, 1.949]),
+        ("0.25:4:x2", MLP_RATIO, [0.25, 0.5, 1, 2, 4]),
+        ("1.2345678:4:x2", MLP_RATIO, [1.2345678, 2.4691356]),
+        ("100:100.5:x1.001", MLP_RATIO, [100, 100.1, 100.2, 100.3, 100.4]),
         ("1/3,0.5", MLP_RATIO, [Fraction(1, 3), Fraction(1, 2)]),
     ],
 )
-def test_range(given: object, option: Option, values: list[Number]) -> None:
-    assert read_axis("tokens", given, option).values == tuple(values)
+def test_range(words: object, option: Option, values: list[Number]) -> None:
+    assert read_axis("tokens", words, option).values == tuple(values)
+
+
+@given(
+    st.decimals("0.001", 900, places=3),
+    st.decimals("1.0005", 3, places=4),
+    st.integers(1, 5),
+)
+def test_values_by_a_factor_are_distinct_and_end_where_given(
+    first: Decimal, factor: Decimal, steps: int
+) -> None:
+    exact = [first * factor**step for step in range(steps + 1)]
+    if exact[-1] >= 1000:
+        return
+    values = read_axis("mlp_ratio", f"{first:f}:{exact[-1]:f}:x{factor}", MLP_RATIO).values
+    assert values[0] == float(first)
+    assert values[-1] == float(exact[-1])
+    assert len(values) == len(exact) == len({*values})
+    digits = max(4, 1 - (factor - 1).adjusted() + 1)
+    assert all(
+        abs(Decimal(str(float(value))) / one - 1) <= Decimal(10) ** (1 - digits)
+        for value, one in zip(values, exact, strict=True)
+    )
+
+
+@pytest.mark.parametrize("text", ["1:1000:x1.001", "1:999:x1.0001", "0.001:999:x1.5"])
+def test_long_range_of_ratios(text: str) -> None:
+    first, last, factor = text.split(":")
+    values = read_axis("mlp_ratio", text, MLP_RATIO).values
+    number = 1 + int(log(float(last) / float(first)) / log(float(factor[1:])))
+    assert len(values) == number
+    assert all(len(str(float(value)).replace(".", "").strip("0")) <= 6 for value in values)
+    with pytest.raises(SpecError, match="has more than 12 values, and --max-points is 12"):
+        read_axis("mlp_ratio", text, MLP_RATIO, most=12)
 
 
 def test_any_number_of_points_in_python() -> None:

@@ -18,6 +18,7 @@ from vitprof.report.curves import Crossover, Point
 from vitprof.report.quantities import QUANTITIES
 from vitprof.report.sweep import Sweep
 from vitprof.request.budget import Budget, budget_record, read_budget
+from vitprof.request.effects import check_effects
 from vitprof.request.side_by_side import Candidate, candidates, without_module
 from vitprof.request.workload import BATCH, Workload, place_of, take_workload
 from vitprof.subject import Configurable
@@ -33,13 +34,20 @@ from vitprof.sweeps.points import (
     step_at,
 )
 from vitprof.sweeps.stretches import Stretch
-from vitprof.values.options import Option, Whole, pairs, plain
+from vitprof.values.options import Option, Whole, label_of, pairs, plain, said
 from vitprof.version import versions
 
 Amounts = dict[str, int | float | None]
 
 _COUNTED = {measure.value: measure for measure in Measure}
-_STEP_MEASURES = ("memory", "batch", "time")  # depend on the whole workload, not only its batch
+_STEP = frozenset(Workload.declared())
+_READS: Mapping[str, frozenset[str]] = {  # options of the workload that a measure depends on
+    "params": frozenset(),
+    "macs": frozenset({"batch"}),
+    "memory": _STEP,
+    "batch": _STEP - {"batch"},
+    "time": _STEP,
+}
 POINTS = Whole("largest number of points, over all curves", maximum=10_000_000)
 _MOST_STARTS = 8  # crossovers of a pair of curves; of more, the first and the last are kept
 _CONVENTIONS = {
@@ -93,6 +101,7 @@ def read_curves(
     axes = tuple(read_axis(name, given, known[name], most=most) for name, given in ranges.items())
     check_number(axes, len(found), most)
     models = {one.label: first_defined(partial(_specified, one, options), axes) for one in found}
+    check_effects(models.values(), options, swept=ranges)
     return models, axes
 
 
@@ -123,6 +132,23 @@ def check_measures(names: Sequence[str], budget: Budget | None, *, timed: bool) 
     named |= {"batch": None} if budget is not None else {}
     named |= {"time": None} if timed else {}
     return tuple(named)
+
+
+def _read_by(measures: Iterable[str]) -> frozenset[str]:
+    return frozenset[str]().union(*(_READS[measure] for measure in measures))
+
+
+def _check_workload(workload: Workload, measures: Sequence[str], *, swept: Sequence[str]) -> None:
+    """Raise SpecError if an option of the workload has no effect on any of the measures."""
+    read = _read_by(measures)
+    for name, value in workload.values().items():
+        if name in read or (value == workload.default(name) and name not in swept):
+            continue
+        option = label_of(name) if name in swept else said(name, (value,))
+        others = listing(measure for measure, of in _READS.items() if name in of)
+        raise SpecError(
+            f"{option} has no effect with --y {','.join(measures)}; leave it out, or add {others}"
+        )
 
 
 def sweep(
@@ -187,6 +213,7 @@ def sweep(
     swept = [name for name, value in without_module(options).items() if is_range(value)]
     budget = read_budget(memory, gpu, torch)
     named = check_measures([*measures], budget, timed=measure)
+    _check_workload(workload, named, swept=batches)
     say("reading the models")
     found = candidates(model, mixer, mixers, presets, modules, options)
     ranges = {name: options[name] for name in swept}
@@ -222,11 +249,8 @@ def _empty_sweep(
     }
     (first, *others) = specs.values()
     shared = {n: v for n, v in first.items() if all((n, v) in spec.items() for spec in others)}
-    steps = {name: plain(value) for name, value in workload.values().items() if name not in swept}
-    if not {*measures} & {*_STEP_MEASURES}:
-        steps = {name: value for name, value in steps.items() if name == "batch"}
-    if measures == ("params",):
-        steps = {}
+    read = _read_by(measures) - swept
+    steps = {name: plain(value) for name, value in workload.values().items() if name in read}
     if budget is not None:
         steps |= budget_record(budget)
     return Sweep(

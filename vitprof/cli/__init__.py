@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
+from vitprof.cli.command import Command
 from vitprof.cli.exits import BAD_REQUEST, INTERRUPTED
 from vitprof.cli.plugins import load_mixers, telling_authors
 from vitprof.cli.streams import complain, emit, open_streams
@@ -59,7 +60,7 @@ class Commands(TyperGroup):
         module = import_module(f"vitprof.cli.{name}")
         called = getattr(module, name)
         example = f"Example: {module.EXAMPLE}"
-        app.command(cmd_name, help=docstring(called), epilog=example)(called)
+        app.command(cmd_name, cls=Command, help=docstring(called), epilog=example)(called)
         command = typer.main.get_command(app)
         assert isinstance(command, TyperCommand)
         for option in command.params:

@@ -20,7 +20,7 @@ from vitprof.formats import ANY, Format
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.models import MODELS
 from vitprof.request.workload import BATCH
-from vitprof.values.options import Choice, Flag, Option, Options
+from vitprof.values.options import Choice, Flag, Option, Options, plain
 
 _MODELS, _OUTPUT = "Model", "Output"
 _SIDE_BY_SIDE = "Side by side"
@@ -164,7 +164,7 @@ def _defaults(name: str, owners: Mapping[str, type[Options]]) -> str:
     by_value: dict[str, list[str]] = {}
     for owner, options in owners.items():
         for default in (field.default for field in fields(options) if field.name == name):
-            shown = f"{float(default):g}" if isinstance(default, Fraction) else str(default)
+            shown = str(plain(default) if isinstance(default, Fraction) else default)
             by_value.setdefault(shown, []).append(owner)
     return "; ".join(f"{', '.join(names)} {value}" for value, names in by_value.items())
 

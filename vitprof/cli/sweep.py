@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -94,9 +95,10 @@ def sweep(
         ),
     ] = True,
     plot: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            help="also draw a figure to this file, which ends in .svg, .pdf, .png or .html",
+            help="also draw a figure to this file, which ends in .svg, .pdf, .png or .html; give "
+            "it again for another",
             metavar="FILE",
             rich_help_panel=_OUTPUT,
         ),
@@ -118,12 +120,13 @@ def sweep(
     charts = chart and to.format.for_people
     protocol = protocol_of(limits, measure=measure)
     kept = _kept(to, measure=measure, resume=resume)
-    pictures: list[Picture] = []
+    plots = _distinct(plot or (), to)
+    pictures: dict[Path, Picture] = {}
 
     def before(wanted: Sweep) -> None:
-        if plot is not None:
-            pictures.append(find_picture(plot, wanted.axes, len(wanted.curves)))
-            destination(Format.TABLE, plot)  # checks that the directory exists
+        for file in plots:
+            pictures[Path(file)] = find_picture(file, wanted.axes, len(wanted.curves))
+            destination(Format.TABLE, file)  # checks that the directory exists
 
     def keep(so_far: Sweep) -> None:
         """Write the sweep so far to the file; a pipe gets only the end result."""
@@ -156,8 +159,25 @@ def sweep(
     if len(result.points) < result.size:
         _tell_interrupted(result, to)
         raise typer.Exit(INTERRUPTED)
-    for picture in pictures:
-        write(Path(str(plot)), draw(result, picture))
+    for path, picture in pictures.items():
+        write(path, draw(result, picture))
+
+
+def _distinct(plots: Sequence[str], to: Destination) -> Sequence[str]:
+    """Return the files of figures.
+
+    Raises:
+        SpecError: two are one file, or one is that of the data.
+    """
+    files = [Path(file).resolve() for file in plots]
+    files += [] if to.path is None else [to.path.resolve()]
+    for file in files:
+        if files.count(file) > 1:
+            raise SpecError(
+                f"{file.name} would be written twice, and the second would replace the first; give "
+                "each --plot, and --output, a file of its own"
+            )
+    return plots
 
 
 def _kept(to: Destination, *, measure: bool, resume: bool) -> Sweep | None:

@@ -23,6 +23,10 @@ gated      (act(G) * V) W_2 + b_2, with G, V = X W_1 + b_1 of `hidden` channels 
            (Shazeer 2020, GLU Variants Improve Transformer, eq. 6, with biases)
 linear     act(X W_1 + b_1), D -> D
 none       no MLP, and no norm for it
+
+The hidden width is `mlp_hidden`, or else dim times `mlp_ratio`, rounded down and then up to a
+multiple of `mlp_multiple`, M: hidden = M × ceil(int(dim × ratio) / M), as in LLaMA's `multiple_of`
+(Touvron et al. 2023, LLaMA, `FeedForward` of its code).
 """
 
 from __future__ import annotations
@@ -37,7 +41,19 @@ from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.run import ACTIVATIONS as ALL
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
-from vitprof.values.options import Constraint, Options, choice, divides, flag, ratio
+from vitprof.values.options import (
+    Constraint,
+    Needs,
+    Options,
+    choice,
+    divides,
+    flag,
+    needing,
+    plain,
+    ratio,
+    whole,
+)
+from vitprof.values.ratios import rounded_down
 from vitprof.values.size import Size
 
 ACTIVATIONS = {name: ALL[name][1] for name in ("gelu", "relu", "silu")}  # -> class in torch.nn
@@ -47,26 +63,49 @@ NORMS: dict[str, Callable[[Run, str, Tensor], Tensor]] = {
     "affine": Run.affine,
     "batch": Run.token_batch_norm,
 }
+_HIDDEN = ("plain", "gated")  # MLPs with a hidden width
+_OF_RATIO: tuple[Needs, ...] = (  # one of the model's hidden widths follows from the ratio
+    {"mlp": _HIDDEN, "mlp_hidden": (0,)},
+    {"mlp": _HIDDEN, "decoder_mlp_hidden": (0,)},
+)
 BLOCKS = ("pre", "post", "parallel", "single", "conv")
 MLPS = {"plain": "Mlp", "gated": "GatedLinearUnit", "linear": "Pointwise", "none": ""}  # -> class
 
 
-def activation_option(default: str) -> Any:
-    """Declare the MLP's activation."""
-    return choice(default, names=tuple(ACTIVATIONS), help="activation of the MLP")
+def activation_option(default: str, *others: Needs) -> Any:
+    """Declare the MLP's activation; `others` are alternatives in which another part uses it."""
+    return needing(
+        choice(default, names=tuple(ACTIVATIONS), help="activation of the MLP"),
+        {"mlp": ("plain", "gated", "linear")},
+        {"block": ("conv",)},
+        *others,
+    )
 
 
-def hidden_width(dim: int, mlp_ratio: Fraction) -> int:
-    """Return the hidden width of an MLP, rounded down as in timm: `int(dim * mlp_ratio)`."""
-    return dim * mlp_ratio.numerator // mlp_ratio.denominator
+def mlp_hidden_option(otherwise: str, of: str = "the MLP") -> Any:
+    """Declare a hidden width, 0 if it follows from others."""
+    width = whole(0, minimum=0, help=f"hidden width of {of}, the number itself; {otherwise}")
+    return needing(width, {"mlp": _HIDDEN})
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlockOptions(Options):
     """Options of a model's blocks, except their mixer."""
 
-    mlp_ratio: Fraction = ratio(
-        "4", minimum="0.001", below="1000", help="hidden width of the MLP divided by dim"
+    mlp_ratio: Fraction | float = needing(
+        ratio(
+            "4",
+            minimum="0.001",
+            below="1000",
+            help="hidden width of the MLP divided by dim: int(dim × ratio), as in timm; a "
+            "fraction such as 32/3 is exact, a decimal is the nearest double",
+        ),
+        *_OF_RATIO,
+    )
+    mlp_hidden: int = mlp_hidden_option("0 for dim × mlp ratio")
+    mlp_multiple: int = needing(
+        whole(1, help="number to a multiple of which dim × mlp ratio is rounded up, as in LLaMA"),
+        *_OF_RATIO,
     )
     mlp: str = choice("plain", names=tuple(MLPS), help="MLP of a block")
     activation: str = activation_option("gelu")
@@ -99,14 +138,32 @@ class BlockOptions(Options):
         """Run the norm that `norm` selects on the last axis."""
         return NORMS[self.norm](run, name, x)
 
-    def fits(self, dim_name: str, dim: int, heads_name: str, heads: int) -> Iterator[Constraint]:
-        """Yield the rules that heads divide the dim and that the MLP has a hidden channel."""
+    def hidden_width(self, dim: int, given: int) -> int:
+        """Return `given`, or if it is 0 dim × mlp ratio, rounded down and then up to a multiple.
+
+        Raises:
+            SpecError: `dim` is a symbol and the ratio a decimal that is not exact.
+        """
+        if not isinstance(given, int) or given:  # an array or a symbol is not 0
+            return given
+        width, multiple = rounded_down(dim, self.mlp_ratio), self.mlp_multiple
+        if isinstance(multiple, int) and multiple == 1:
+            return width
+        return (width + multiple - 1) // multiple * multiple
+
+    def fits(
+        self, dim_name: str, dim: int, heads_name: str, heads: int, hidden: int
+    ) -> Iterator[Constraint]:
+        """Yield the rules that heads divide the dim and that the MLP has a hidden channel.
+
+        `hidden` is the width that is given for the MLP, or 0.
+        """
         yield divides(dim_name, dim, heads_name, heads)
-        if self.mlp in ("plain", "gated"):
+        if self.mlp in _HIDDEN:
             yield Constraint(
-                hidden_width(dim, self.mlp_ratio) >= 1,
+                self.hidden_width(dim, hidden) >= 1,
                 lambda: (
-                    f"mlp ratio {float(self.mlp_ratio)} gives the MLP of dim {dim} no hidden "
+                    f"mlp ratio {plain(self.mlp_ratio)} gives the MLP of dim {dim} no hidden "
                     f"channel; give a ratio of at least 1/{dim}"
                 ),
             )
@@ -120,16 +177,18 @@ class Block:
         sizes: N, D and heads.
         mixer: its token mixer.
         options: its other options.
+        given_hidden: hidden width that is given for its MLP; 0 if it follows from the dim.
     """
 
     sizes: MixerSizes
     mixer: Mixer
     options: BlockOptions
+    given_hidden: int
 
     @property
     def hidden(self) -> int:
         """Hidden width of the MLP."""
-        return hidden_width(self.sizes.dim.value, self.options.mlp_ratio)
+        return self.options.hidden_width(self.sizes.dim.value, self.given_hidden)
 
     def forward(self, run: Run, x: Tensor) -> Tensor:
         """Run the block's ops on (B, N, D)."""

@@ -13,7 +13,7 @@ from vitprof.formulas.op import Shape
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
 from vitprof.values.derived import derived
-from vitprof.values.options import Constraint, choice, divides, flag, whole
+from vitprof.values.options import Constraint, choice, divides, flag, needing, whole
 from vitprof.values.size import ONE, Size, product
 
 POSITIONS = ("learned", "fixed", "none")
@@ -69,7 +69,11 @@ class ImageModel(Model):
     patch_size: int = patch_size_option(16)
     patch_bias: bool = flag(True, help="bias of the patch embedding")
     pos_embed: str = pos_embed_option("learned")
-    pos_embed_token: bool = flag(True, help="position embedding for the prefix tokens too")
+    pos_embed_token: bool = needing(
+        flag(True, help="position embedding for the prefix tokens too"),
+        {"pos_embed": ("learned", "fixed"), "pool": ("token",)},
+        {"pos_embed": ("learned", "fixed"), "class_token": (True,)},
+    )
     final_norm: bool = flag(True, help="a norm after the last block")
 
     def constraints(self) -> Iterator[Constraint]:

@@ -152,11 +152,10 @@ class Model(BlockOptions):
     def stages(self) -> tuple[Stage, ...]:
         """Stages of equal blocks, such as encoder and decoder."""
 
-    def stage(self, name: str, depth: Size, sizes: MixerSizes) -> Stage:
-        """Return a stage of this model's blocks at the given sizes."""
-        return Stage(
-            name=name, depth=depth, block=Block(sizes=sizes, mixer=self.mixer, options=self)
-        )
+    def stage(self, name: str, depth: Size, sizes: MixerSizes, *, mlp_hidden: int) -> Stage:
+        """Return a stage of this model's blocks at the given sizes; `mlp_hidden` is 0 if unset."""
+        block = Block(sizes=sizes, mixer=self.mixer, options=self, given_hidden=mlp_hidden)
+        return Stage(name=name, depth=depth, block=block)
 
     @abstractmethod
     def forward(self, run: Run, x: Tensor) -> Tensor:

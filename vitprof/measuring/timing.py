@@ -26,7 +26,7 @@ class Protocol(Options):
     """Conditions of a time measurement."""
 
     threads: int = whole(0, minimum=0, maximum=4096, help="CPU threads; 0 for PyTorch's default")
-    spread: Fraction = ratio(
+    spread: Fraction | float = ratio(
         "0.05",
         minimum="0.001",
         below="10",

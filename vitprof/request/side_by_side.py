@@ -12,8 +12,9 @@ from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.mixers import MIXERS, find_mixer
 from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS, find_model
+from vitprof.request.effects import check_effects
 from vitprof.request.names import named
-from vitprof.request.specs import specify, subject
+from vitprof.request.specs import specify_loosely, subject
 from vitprof.subject import Configurable
 from vitprof.values.options import Option, label_of
 
@@ -32,6 +33,8 @@ class Candidate(Protocol):
 
     def specify(self, options: Mapping[str, object]) -> Configurable:
         """Return it with these options, except those that only other candidates have.
+
+        An option may have no effect on it, as it may on others.
 
         Raises:
             SpecError: it has no such option, or a value is not allowed.
@@ -102,7 +105,7 @@ class ModelCandidate:
         own = {name: value for name, value in options.items() if name not in self.others}
         if self.preset is not None:
             own["preset"] = self.preset
-        return specify(self.model.name, mixer=self.mixer.name, options=own)
+        return specify_loosely(self.model.name, mixer=self.mixer, options=own)
 
 
 def lay_out(
@@ -132,7 +135,9 @@ def lay_out(
     if models is None:
         found = candidates(model, mixer, mixers, presets, modules, options)
         own = without_module(options)
-        return {one.label: one.specify(own) for one in found}
+        chosen = {one.label: one.specify(own) for one in found}
+        check_effects(chosen.values(), own)
+        return chosen
     if model is not None or mixer is not None or mixers or presets or modules or options:
         raise SpecError("the models are already built; leave out model, mixers and options")
     for name, one in models.items():

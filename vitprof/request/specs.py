@@ -15,6 +15,7 @@ from vitprof.formulas.mixers import MIXERS, find_mixer
 from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS, find_model
 from vitprof.formulas.plugins import name_of
+from vitprof.request.effects import check_effects
 from vitprof.request.names import named
 from vitprof.text import quoted
 from vitprof.values.options import Options, Value, label_of, plain
@@ -162,8 +163,24 @@ def specify(
             name of a published configuration, whose values the other options replace.
 
     Raises:
-        SpecError: a name is unknown, the model or the mixer has no such option, or a
-            value is not allowed.
+        SpecError: a name is unknown, the model or the mixer has no such option, a value is
+            not allowed, or an option has no effect with the others.
+    """
+    built = specify_loosely(model, mixer=mixer, options=options)
+    check_effects([built], options or {})
+    return built
+
+
+def specify_loosely(
+    model: str | Model | None = None,
+    *,
+    mixer: str | type[Mixer] | None = None,
+    options: Mapping[str, object] | None = None,
+) -> Model:
+    """Build a model as `specify` does; an option may have no effect on it.
+
+    Raises:
+        SpecError: as `specify`, except for that.
     """
     given = dict(options or {})
     if isinstance(model, Model):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from vitprof.errors import SpecError
-from vitprof.values.options import Constraint, Options, Whole, choice, flag, whole
+from vitprof.values.options import Constraint, Needs, Options, Whole, choice, flag, needing, whole
 
 DTYPES = {"fp32": 4, "bf16": 2, "fp16": 2}  # name -> bytes of an element
 DEVICES = ("cuda", "cpu")
@@ -15,6 +15,14 @@ OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "lamb")
 KERNELS = ("foreach", "fused", "loop")
 BUCKETS = ("none", "buckets", "view")
 BATCH = Whole("images at a time", maximum=1_000_000_000, grows=1_024, convex=True)
+
+
+_TRAINING: tuple[Needs, ...] = ({"inference": (False,)},)
+
+
+def _of_training(declared: Any) -> Any:
+    """Declare that an option has an effect on a training step only."""
+    return needing(declared, *_TRAINING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,56 +39,49 @@ class Workload(Options):
     )
     batch: int = whole(1, maximum=BATCH.maximum, help=BATCH.help)
     dtype: str = choice("fp32", names=tuple(DTYPES), help="dtype of weights and activations")
-    autocast: bool = flag(
-        False, help="mixed precision by autocast: weights in fp32, contractions in --dtype"
+    autocast: bool = needing(
+        flag(False, help="mixed precision by autocast: weights in fp32, contractions in --dtype"),
+        {"dtype": ("bf16", "fp16")},
     )
-    optimizer: str = choice("adamw", names=OPTIMIZERS, help="optimizer of a training step")
-    kernel: str = choice(
-        "foreach", names=KERNELS, help="implementation of the optimizer in PyTorch"
+    optimizer: str = _of_training(
+        choice("adamw", names=OPTIMIZERS, help="optimizer of a training step")
     )
-    checkpoint: bool = flag(
-        False, help="activation checkpointing of each block: recompute it in the backward pass"
+    kernel: str = _of_training(
+        choice("foreach", names=KERNELS, help="implementation of the optimizer in PyTorch")
     )
-    accumulate: int = whole(
-        1,
-        maximum=10_000,
-        help="batches whose gradients are added up in a step; the last is reported",
+    checkpoint: bool = _of_training(
+        flag(
+            False,
+            help="activation checkpointing of each block: recompute it in the backward pass",
+        )
     )
-    keep_gradients: bool = flag(
-        False, help="keep gradients between steps: zero_grad(set_to_none=False)"
+    accumulate: int = _of_training(
+        whole(
+            1,
+            maximum=10_000,
+            help="batches whose gradients are added up in a step; the last is reported",
+        )
     )
-    clip: bool = flag(False, help="clip gradients by their total norm: clip_grad_norm_")
-    ddp: str = choice(
-        "none",
-        names=BUCKETS,
-        help="gradient buckets of DistributedDataParallel, beside the gradients or as their memory",
+    keep_gradients: bool = _of_training(
+        flag(False, help="keep gradients between steps: zero_grad(set_to_none=False)")
+    )
+    clip: bool = _of_training(
+        flag(False, help="clip gradients by their total norm: clip_grad_norm_")
+    )
+    ddp: str = _of_training(
+        choice(
+            "none",
+            names=BUCKETS,
+            help="gradient buckets of DistributedDataParallel, beside the gradients or as their "
+            "memory",
+        )
     )
     inference: bool = flag(
         False, help="a forward pass in eval mode, without gradients, instead of a training step"
     )
 
     def constraints(self) -> Iterator[Constraint]:
-        yield Constraint(
-            not (self.autocast and self.dtype == "fp32"),
-            lambda: "autocast to fp32 changes nothing; give dtype bf16 or fp16 with it",
-        )
-        yield Constraint(
-            not (self.inference and self.checkpoint),
-            lambda: "inference keeps nothing to checkpoint; give one of the two",
-        )
-        of_gradients = {
-            "keep gradients": self.keep_gradients,
-            f"accumulate {self.accumulate}": self.accumulate > 1,
-            f"ddp {self.ddp}": self.ddp != "none",
-            "clip": self.clip,
-        }
-        yield Constraint(
-            not (self.inference and any(of_gradients.values())),
-            lambda: (
-                f"inference has no gradients, which {_first(of_gradients)} is about; "
-                "give one of the two"
-            ),
-        )
+        yield from self.effects()
         yield Constraint(
             not (self.ddp == "view" and self.keep_gradients),
             lambda: (
@@ -102,19 +103,9 @@ class Workload(Options):
 
     def as_inference(self) -> Self:
         """Return the same in inference, without what only training has."""
-        return replace(
-            self,
-            inference=True,
-            checkpoint=False,
-            keep_gradients=False,
-            accumulate=1,
-            clip=False,
-            ddp="none",
-        )
-
-
-def _first(given: dict[str, bool]) -> str:
-    return next(name for name, there in given.items() if there)
+        training = [name for name, needs in self.needs().items() if needs == _TRAINING]
+        defaults: dict[str, Any] = {name: self.default(name) for name in training}
+        return replace(self, inference=True, **defaults)
 
 
 def take_workload(

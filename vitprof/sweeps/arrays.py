@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from vitprof.formulas.layer import Measure
 from vitprof.subject import Configurable
 from vitprof.sweeps.axis import Axis, Number
-from vitprof.sweeps.integers import FITS, Array, Fractions, Integers, Mask
+from vitprof.sweeps.integers import FITS, Array, Doubles, Fractions, Integers, Mask
 from vitprof.sweeps.points import options_of, read_axes
 from vitprof.values.options import Whole
 from vitprof.values.size import Size
@@ -35,7 +35,7 @@ _AT_ONCE = 65_536  # configurations in one evaluation, about 10 MB of arrays
 _UNREADABLE = (ArithmeticError, AssertionError, AttributeError, TypeError, ValueError)
 
 Counts = np.ma.MaskedArray[Any, np.dtype[Any]]
-Values = Mapping[str, Any]  # by option: a number, or Integers or Fractions
+Values = Mapping[str, Any]  # by option: a number, or Integers, Fractions or Doubles
 
 
 def counts(model: Configurable, axes: Mapping[str, object], measure: Measure) -> Counts:
@@ -106,9 +106,11 @@ class _Axis:
     def some(self, which: Sequence[int]) -> _Axis:
         return _Axis(self.name, tuple(self.values[one] for one in which), self.places[[*which]])
 
-    def array(self, which: Array) -> Integers | Fractions:
-        """Return the values at these indices."""
+    def array(self, which: Array) -> Integers | Fractions | Doubles:
+        """Return the values at these indices; no axis has both fractions and doubles."""
         own = self.values
+        if isinstance(own[0], float):
+            return Doubles.of([float(value) for value in own])[which]
         if all(isinstance(value, int) for value in own):
             return Integers.of([int(value) for value in own])[which]
         return Fractions.of([Fraction(value) for value in own])[which]
@@ -145,12 +147,12 @@ def _counts_tokens(model: Configurable, option: str) -> bool:
 
 
 def _alike(axis: Axis, *, squares: bool) -> list[_Axis]:
-    """Group the values of an axis that a formula treats alike: 0, 1, squares, others."""
+    """Group the values of an axis that a formula treats alike: 0, 1, squares, doubles, others."""
     groups: dict[object, list[int]] = {}
     for place, value in enumerate(axis.values):
         square = squares and isqrt(int(value)) ** 2 == value
         alone = value if value in (0, 1) else None
-        groups.setdefault((alone, square), []).append(place)
+        groups.setdefault((alone, square, isinstance(value, float)), []).append(place)
     whole = _Axis(axis.name, axis.values, np.arange(len(axis.values)))
     return [whole.some(places) for places in groups.values()]
 
@@ -246,7 +248,7 @@ def _evaluate(model: Configurable, values: Values, measure: Measure) -> tuple[An
     if not np.any(defined):
         return False, 0
     if isinstance(defined, np.ndarray) and not defined.all():
-        many = (Integers, Fractions)
+        many = (Integers, Fractions, Doubles)
         values = {
             name: value[defined] if isinstance(value, many) else value
             for name, value in values.items()

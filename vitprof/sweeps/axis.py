@@ -1,19 +1,28 @@
-"""Ranges of an option: `64:16384:x2` by a factor, `64:1024:+64` by a step, `64,128,256`."""
+"""Ranges of an option: `64:16384:x2` by a factor, `64:1024:+64` by a step, `64,128,256`.
+
+Values by a factor are rounded if the option is a ratio: to four digits, or to as many as the ends
+have or as keep neighbours apart. So `1:8:x1.1` is 1, 1.1, 1.21, 1.331, 1.464, ..., and the ends,
+if they are reached, are as given.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from decimal import Context, Decimal
 from fractions import Fraction
+from itertools import count
 
 from vitprof.errors import SpecError
-from vitprof.values.options import Choice, Flag, Option, Ratio, Whole, label_of
+from vitprof.values.options import Choice, Flag, Option, Ratio, Whole, label_of, plain
 
-Number = int | Fraction
+Number = int | Fraction | float
 
 FORMS = "first:last:xFACTOR, first:last:+STEP, or values with commas between"
-_NUMBER = re.compile(r"\d{1,30}(\.\d{1,30})?")
+_NUMBER = re.compile(r"\d{1,30}(\.\d{1,30})?", re.ASCII)
+_ARITHMETIC = Context(prec=100)  # more digits than a sum of numbers of a range has
+_DIGITS = 4  # of a ratio that a factor leads to, at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +61,12 @@ def read_axis(name: str, given: object, option: Option, *, most: int | None = No
     if not isinstance(option, (Whole, Ratio)):
         raise SpecError(_no_number(name, option))
     values: list[Number] = []
-    for value in _several(name, given, most):
-        values.append(option.read(name, _as_read(value)))
+    for value in _several(name, given, most, rounded=isinstance(option, Ratio)):
+        values.append(option.read(name, value))
         if len(values) > 1 and values[-1] <= values[-2]:
             raise SpecError(
-                f"the values of {label_of(name)} must ascend, but {values[-1]} comes after "
-                f"{values[-2]}; give them in order, each once"
+                f"the values of {label_of(name)} must ascend, but {plain(values[-1])} comes after "
+                f"{plain(values[-2])}; give them in order, each once"
             )
         if most is not None and len(values) > most:
             raise _too_many(name, f"more than {most:,}", most)
@@ -73,15 +82,16 @@ def _no_number(name: str, option: Choice | Flag) -> str:
     )
 
 
-def _several(name: str, given: object, most: int | None) -> Iterable[object]:
+def _several(name: str, given: object, most: int | None, *, rounded: bool) -> Iterable[object]:
     if not isinstance(given, str):
         return given if isinstance(given, Iterable) else (given,)
     if not given.strip():
         return ()
-    return (value for part in given.split(",") for value in _part(name, part.strip(), most))
+    parts = (part.strip() for part in given.split(","))
+    return (value for part in parts for value in _part(name, part, most, rounded=rounded))
 
 
-def _part(name: str, part: str, most: int | None) -> Iterable[object]:
+def _part(name: str, part: str, most: int | None, *, rounded: bool) -> Iterable[object]:
     """Return the values of one part of a list, which is a range or a single value."""
     if ":" not in part:
         if not part:
@@ -107,39 +117,47 @@ def _part(name: str, part: str, most: int | None) -> Iterable[object]:
                 f"{label_of(name)} {part!r} never ends; "
                 + ("give a factor above 1, as in x2" if first else "begin above 0, or give a step")
             )
-        return _products(first, last, by)
+        digits = _digits(first, last, by) if rounded else _ARITHMETIC.prec
+        return map(_spelled, _products(first, last, by, Context(prec=digits)))
     if not by:
         raise SpecError(f"{label_of(name)} {part!r} never ends; give a step above 0, as in +64")
-    number = int((last - first) / by) + 1
+    number = int((Fraction(last) - Fraction(first)) / Fraction(by)) + 1
     if most is not None and number > most:
         raise _too_many(name, f"{number:,}", most)
-    return (first + by * place for place in range(number))
+    return (
+        _spelled(_ARITHMETIC.add(first, _ARITHMETIC.multiply(by, Decimal(place))))
+        for place in range(number)
+    )
 
 
-def _number(name: str, part: str, word: str) -> Fraction:
+def _number(name: str, part: str, word: str) -> Decimal:
     if not _NUMBER.fullmatch(word):
         raise SpecError(
             f"{label_of(name)} {part!r} is not a range: {word!r} is not a number; give {FORMS}"
         )
-    return Fraction(word)
+    return Decimal(word)
 
 
-def _products(first: Fraction, last: Fraction, factor: Fraction) -> Iterator[Fraction]:
+def _digits(first: Decimal, last: Decimal, factor: Decimal) -> int:
+    """Return the digits to which products are rounded.
+
+    Neighbours are more than a unit in the last digit apart, so that they stay distinct.
+    """
+    apart = next(digits for digits in count(_DIGITS) if Decimal(10).scaleb(-digits) < factor - 1)
+    return max(apart, *(len(end.normalize(_ARITHMETIC).as_tuple().digits) for end in (first, last)))
+
+
+def _products(
+    first: Decimal, last: Decimal, factor: Decimal, rounded: Context
+) -> Iterator[Decimal]:
     while first <= last:
-        yield first
-        first *= factor
+        yield rounded.plus(first)
+        first = _ARITHMETIC.multiply(first, factor)
 
 
-def _as_read(value: object) -> object:
-    """Return a value of a range in the form that `Option.read` takes: an int or a decimal."""
-    if not isinstance(value, Fraction):
-        return value
-    return value.numerator if value.denominator == 1 else str(_decimal(value))
-
-
-def _decimal(value: Fraction) -> Fraction | float:
-    """Return a fraction as a float if its decimal form is exact, else unchanged."""
-    return float(value) if Fraction(str(float(value))) == value else value
+def _spelled(value: Decimal) -> int | str:
+    """Return a value in the form that `Option.read` takes: an int, or a decimal."""
+    return int(value) if value == value.to_integral_value() else f"{value.normalize(_ARITHMETIC):f}"
 
 
 def _too_many(name: str, number: str, most: int) -> SpecError:

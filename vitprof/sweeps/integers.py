@@ -58,7 +58,8 @@ class Integers:
     def __mul__(self, other: Integers | int) -> Integers:
         return _made(operator.mul, self, other, self.bound * _bound(other))
 
-    __rmul__ = __mul__
+    def __rmul__(self, other: int | float) -> Integers | Doubles:
+        return Doubles.of([other]) * self if isinstance(other, float) else self * other
 
     def __floordiv__(self, other: Integers | int) -> Integers:
         return _made(operator.floordiv, self, other, _ceil(self.bound, _least(other)))
@@ -121,7 +122,37 @@ class Fractions:
         return Fractions(self.numerator[which], self.denominator[which])
 
     def __rsub__(self, other: int) -> Fractions:
-        return Fractions(other * self.denominator - self.numerator, self.denominator)
+        return Fractions(self.denominator * other - self.numerator, self.denominator)
+
+
+class Doubles:
+    """Doubles, one per configuration, with the arithmetic that formulas use on a ratio.
+
+    Products are rounded as those of Python's floats are.
+    """
+
+    __slots__ = ("values",)
+    __array_ufunc__ = None
+
+    def __init__(self, values: Array) -> None:
+        self.values = values
+
+    @classmethod
+    def of(cls, numbers: Sequence[float]) -> Doubles:
+        """Build an array from floats."""
+        return cls(np.array(numbers, np.float64))
+
+    def __getitem__(self, which: Array) -> Doubles:
+        return Doubles(self.values[which])
+
+    def __rsub__(self, other: int) -> Doubles:
+        return Doubles(other - self.values)
+
+    def __mul__(self, other: Integers | int) -> Doubles:
+        return Doubles(self.values * np.asarray(_raw(other)).astype(np.float64))
+
+    def __trunc__(self) -> Integers:
+        return Integers.of([int(value) for value in self.values.tolist()])
 
 
 def _made(

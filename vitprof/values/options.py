@@ -7,21 +7,19 @@ the command line or a file, and provides the help of the command line.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from math import gcd, isqrt
 from typing import Any, ClassVar, Self
 
 from vitprof.errors import SpecError, listing
 from vitprof.text import quoted, shown
+from vitprof.values.ratios import plain_ratio, read_ratio
 from vitprof.values.size import Size
 
-_HUGE_EXPONENT = re.compile(r"[eE][+-]?[\d_]{3}")
-
-Value = int | Fraction | str | bool
+Value = int | Fraction | float | str | bool
 Plain = int | float | str | bool
 
 
@@ -77,20 +75,20 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """An exact fraction, so that no count passes through a float."""
+    """A ratio: an exact fraction, or a decimal as the nearest double; see `values.ratios`."""
 
     help: str
     minimum: Fraction
     below: Fraction
     metavar: ClassVar[str] = "RATIO"
 
-    def read(self, name: str, value: object) -> Fraction:
-        """Return `value` as the exact fraction of its decimal notation, or raise SpecError."""
+    def read(self, name: str, value: object) -> Fraction | float:
+        """Return `value` as a fraction, or a decimal as a double, or raise SpecError."""
         given = f"{label_of(name)} {shown(value)}"
         try:
-            text = str(value)
-            # Fraction would compute a power with so many digits for hours; `below` is refused.
-            number = self.below if _HUGE_EXPONENT.search(text) else Fraction(text)
+            number = read_ratio(value)
+        except OverflowError:
+            raise SpecError(f"{given} is out of range; give {self.bounds()}") from None
         except (ValueError, ZeroDivisionError):
             raise SpecError(f"{given} is not a number; give {self.bounds()}") from None
         if not self.minimum <= number < self.below:
@@ -161,8 +159,8 @@ def whole(
 
 
 def ratio(default: str, *, help: str, minimum: str, below: str) -> Any:
-    """Declare an exact fraction; default and bounds are in decimal notation."""
-    return _declare(Fraction(default), Ratio(help, Fraction(minimum), Fraction(below)))
+    """Declare a ratio; default and bounds are in decimal notation."""
+    return _declare(read_ratio(default), Ratio(help, Fraction(minimum), Fraction(below)))
 
 
 def choice(default: str, *, help: str, names: tuple[str, ...]) -> Any:
@@ -180,12 +178,8 @@ def _declare(default: object, option: Option) -> Any:
 
 
 def plain(value: Value | Plain) -> Plain:
-    """Return an option's value for JSON: a fraction as int or exact float, else as `"1/3"`."""
-    if not isinstance(value, Fraction):
-        return value
-    if value.denominator == 1:
-        return value.numerator
-    return float(value) if Fraction(str(float(value))) == value else str(value)
+    """Return an option's value for JSON: of a fraction, an equal int or float, else `"1/3"`."""
+    return plain_ratio(value) if isinstance(value, Fraction) else value
 
 
 def pairs(values: Mapping[str, Value] | Mapping[str, Plain]) -> str:
@@ -196,6 +190,68 @@ def pairs(values: Mapping[str, Value] | Mapping[str, Plain]) -> str:
 def label_of(name: str) -> str:
     """Return a field's name for a sentence: `image size`."""
     return name.replace("_", " ")
+
+
+Needs = Mapping[str, tuple[Value, ...]]  # values by option, all of which are needed
+
+
+def needing(declared: Any, *alternatives: Needs) -> Any:
+    """Declare that an option has an effect only with some values of others.
+
+    Args:
+        declared: what `whole`, `ratio`, `choice` or `flag` returned.
+        *alternatives: values of other options; one alternative suffices. One that names an
+            option that the model does not have never holds.
+    """
+    return field(default=declared.default, metadata={**declared.metadata, "needs": alternatives})
+
+
+def why_idle(
+    name: str, alternatives: Sequence[Needs], values: Mapping[str, Value]
+) -> tuple[list[str], list[str]] | None:
+    """Return why an option has no effect: the values that prevent one, and those that it needs.
+
+    Args:
+        name: the option.
+        alternatives: what it needs.
+        values: values of all options.
+
+    Returns:
+        None if it has an effect; else both as words, such as `mlp none` and `give mlp plain or
+        gated`.
+    """
+    present: dict[str, None] = {}
+    needed: dict[str, None] = {}
+    for needs in alternatives:
+        unmet = {
+            other: wanted for other, wanted in needs.items() if values.get(other) not in wanted
+        }
+        if not unmet:
+            return None
+        if needs.keys() <= values.keys():
+            present |= {said(other, (values[other],)): None for other in unmet}
+            needed |= {_way_out(other, wanted): None for other, wanted in unmet.items()}
+    return [*present], [*needed]
+
+
+def said(name: str, values: Sequence[Value]) -> str:
+    """Return an option with its value or several: `mlp plain or gated`, `head`, `no head`."""
+    if isinstance(values[0], bool):
+        return label_of(name) if values[0] else f"no {label_of(name)}"
+    return f"{label_of(name)} {listing(str(plain(value)) for value in values)}"
+
+
+def _way_out(name: str, wanted: Sequence[Value]) -> str:
+    return f"give {said(name, wanted)}" if any(wanted) else f"leave out {label_of(name)}"
+
+
+def no_effect(name: str, value: Value, idle: tuple[list[str], list[str]]) -> str:
+    """Return the sentence that an option has no effect; `idle` is what `why_idle` returned."""
+    present, needed = idle
+    return (
+        f"{said(name, (value,))} has no effect with {listing(present, 'and')}; leave it out, or "
+        f"{listing(needed)}"
+    )
 
 
 @dataclass(slots=True)
@@ -232,6 +288,16 @@ class Options:
         """Yield the rules between fields; a rule may assume that those before it hold."""
         return iter(())
 
+    def effects(self) -> Iterator[Constraint]:
+        """Yield the rules that an option that has no effect with these values has its default."""
+        values = self.values()
+        for name, _, default in self._defaults():
+            idle = why_idle(name, self.needs().get(name, ({},)), values)
+            yield Constraint(
+                idle is None or values[name] == default,
+                partial(no_effect, name, values[name], idle or ([], [])),
+            )
+
     def check(self) -> None:
         """Raise SpecError for the first rule that does not hold."""
         for rule in self.constraints():
@@ -246,6 +312,18 @@ class Options:
         declared = [field for field in fields(cls) if "option" in field.metadata]
         declared.sort(key=lambda field: field.name not in own)
         return {field.name: field.metadata["option"] for field in declared}
+
+    @classmethod
+    @cache
+    def needs(cls) -> dict[str, tuple[Needs, ...]]:
+        """Map each option that has an effect only with some values of others to those."""
+        return {one.name: one.metadata["needs"] for one in fields(cls) if "needs" in one.metadata}
+
+    @classmethod
+    def default(cls, name: str) -> Value:
+        """Return the default of an option."""
+        value: Value = next(default for own, _, default in cls._defaults() if own == name)
+        return value
 
     @classmethod
     @cache

@@ -21,7 +21,7 @@ from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.options import qkv_bias_option
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
-from vitprof.values.options import flag, whole
+from vitprof.values.options import flag, needing, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +36,15 @@ class AttentionFree(Mixer):
     factorised: bool = flag(
         False, help="aft: position biases as a product of two low-rank matrices"
     )
-    bias_dim: int = whole(
-        128,
-        symbol="b",
-        help="aft: rank of the position biases, if factorised",
-        grows=1_024,
-        convex=True,
+    bias_dim: int = needing(
+        whole(
+            128,
+            symbol="b",
+            help="aft: rank of the position biases, if factorised",
+            grows=1_024,
+            convex=True,
+        ),
+        {"factorised": (True,)},
     )
     qkv_bias: bool = qkv_bias_option()
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from vitprof.formulas.block import hidden_width
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
-from vitprof.values.options import Constraint, ratio
+from vitprof.values.options import Constraint, plain, ratio
+from vitprof.values.ratios import rounded_down
 from vitprof.values.size import Size
 
 
@@ -32,13 +32,13 @@ class GatedMlp(Mixer):
     source = "Liu et al. 2021, Pay Attention to MLPs, section 2"
     module = "vitprof.modules.mixers.gmlp:GatedMlp"
 
-    gate_ratio: Fraction = ratio(
+    gate_ratio: Fraction | float = ratio(
         "6", minimum="0.001", below="1000", help="gmlp: width of both halves divided by dim"
     )
 
     def hidden(self, sizes: MixerSizes) -> int:
-        """Return G, rounded down as the width of the MLP is."""
-        return hidden_width(sizes.dim.value, self.gate_ratio)
+        """Return G: dim × gate ratio, rounded down as the width of the MLP is."""
+        return rounded_down(sizes.dim.value, self.gate_ratio)
 
     def admits(self, sizes: MixerSizes) -> Iterator[Constraint]:
         yield from super().admits(sizes)
@@ -46,7 +46,7 @@ class GatedMlp(Mixer):
         yield Constraint(
             (hidden % 2 == 0) & (hidden > 0),
             lambda: (
-                f"gate ratio {float(self.gate_ratio):g} gives dim {dim} a width of {hidden}, "
+                f"gate ratio {plain(self.gate_ratio)} gives dim {dim} a width of {hidden}, "
                 f"which gmlp cannot halve; an even ratio, such as {self._even()}, gives an even "
                 "width"
             ),

@@ -26,7 +26,7 @@ from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.options import qkv_bias_option
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
-from vitprof.values.options import choice, whole
+from vitprof.values.options import choice, needing, whole
 from vitprof.values.size import ONE, Size
 
 
@@ -42,14 +42,17 @@ class LambdaLayer(Mixer):
     key_depth: int = whole(
         16, symbol="k", help="lambda: channels of a query and a key", grows=1_024, convex=True
     )
-    receptive_field: int = whole(
-        9,
-        symbol="r",
-        odd=True,
-        maximum=10_001,
-        help="lambda: side of the position kernel",
-        grows=1_024,
-        convex=True,
+    receptive_field: int = needing(
+        whole(
+            9,
+            symbol="r",
+            odd=True,
+            maximum=10_001,
+            help="lambda: side of the position kernel",
+            grows=1_024,
+            convex=True,
+        ),
+        {"positions": ("local", "local-2d")},
     )
     positions: str = choice(
         "local",

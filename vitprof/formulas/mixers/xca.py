@@ -16,7 +16,6 @@ has no access to the stream, so here it reads only Y; parameters and work are th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,7 +24,7 @@ from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.options import qkv_bias_option
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
-from vitprof.values.options import Constraint, flag
+from vitprof.values.options import flag, needing
 from vitprof.values.size import ONE, Size
 
 
@@ -41,20 +40,11 @@ class CrossCovarianceAttention(Mixer):
     patch_interaction: bool = flag(
         False, help="xca: two depthwise convolutions after the attention, on the grid of patches"
     )
-    local_scale: bool = flag(
-        False, help="xca: learned gain per channel on the output of the patch interaction"
+    local_scale: bool = needing(
+        flag(False, help="xca: learned gain per channel on the output of the patch interaction"),
+        {"patch_interaction": (True,)},
     )
     qkv_bias: bool = qkv_bias_option()
-
-    def constraints(self) -> Iterator[Constraint]:
-        yield from super().constraints()
-        yield Constraint(
-            self.patch_interaction or not self.local_scale,
-            lambda: (
-                "local scale is on, but scales the patch interaction, which is off; "
-                "turn patch interaction on or local scale off"
-            ),
-        )
 
     @property
     def needs_grid(self) -> bool:

@@ -30,7 +30,7 @@ from vitprof.formulas.run import Run
 from vitprof.formulas.stage import Stage
 from vitprof.formulas.tensor import Tensor
 from vitprof.values.derived import derived
-from vitprof.values.options import Constraint, choice, flag, whole
+from vitprof.values.options import Constraint, choice, flag, needing, whole
 from vitprof.values.size import ONE, Size
 
 
@@ -50,25 +50,31 @@ class Classifier(ImageModel):
     dim: int = dim_option(64, "a token")
     depth: int = depth_option(4, "the encoder")
     heads: int = heads_option(4, "the encoder")
-    activation: str = activation_option("relu")
+    activation: str = activation_option("relu", {"patch_norm": (True,)})
     patch_norm: bool = flag(False, help="activation and norm after the patch embedding")
     pool: str = choice(
         "token",
         names=("token", "mean", "none"),
         help="input of the head: the class token, the mean of the patches, or no pooling",
     )
-    final_norm_tokens: str = choice(
-        "token",
-        names=("all", "token"),
-        help="tokens that the final norm reads with pool token: all of them, or only the class "
-        "token; with another pool it reads all",
+    final_norm_tokens: str = needing(
+        choice(
+            "token",
+            names=("all", "token"),
+            help="tokens that the final norm reads with pool token: all of them, or only the class "
+            "token; with another pool it reads all",
+        ),
+        {"pool": ("token",), "final_norm": (True,)},
     )
     distillation: bool = flag(False, help="distillation token with a second head")
     head: bool = flag(True, help="linear layer that returns the logits")
-    classes: int = whole(10, symbol="classes", help="number of classes", grows=1_024, convex=True)
+    classes: int = needing(
+        whole(10, symbol="classes", help="number of classes", grows=1_024, convex=True),
+        {"head": (True,)},
+    )
 
     def constraints(self) -> Iterator[Constraint]:
-        yield from self.fits("dim", self.dim, "heads", self.heads)
+        yield from self.fits("dim", self.dim, "heads", self.heads, self.mlp_hidden)
         yield from self.sines_fit("dim", self.dim, self.heads)
         yield Constraint(
             not (self.distillation and self.pool != "token"),
@@ -110,7 +116,8 @@ class Classifier(ImageModel):
             scattered=f"the class token has no place on a grid; {without_prefix}",
             without_prefix=without_prefix if self.prefix_tokens else "",
         )
-        return (self.stage("blocks", self.size("depth"), sizes),)
+        depth, hidden = self.size("depth"), self.mlp_hidden
+        return (self.stage("blocks", depth, sizes, mlp_hidden=hidden),)
 
     def _with_tokens(self, patches: Size) -> Size:
         return patches + self.prefix_tokens if self.prefix_tokens else patches

@@ -41,7 +41,7 @@ class EncoderLayer(Model):
     activation: str = activation_option("relu")
 
     def constraints(self) -> Iterator[Constraint]:
-        yield from self.fits("dim", self.dim, "heads", self.heads)
+        yield from self.fits("dim", self.dim, "heads", self.heads, self.mlp_hidden)
         yield from super().constraints()
 
     @derived
@@ -62,7 +62,7 @@ class EncoderLayer(Model):
             grid=self.grid,
             scattered=f"{self.tokens} tokens are not a square",
         )
-        return (self.stage("", ONE, sizes),)
+        return (self.stage("", ONE, sizes, mlp_hidden=self.mlp_hidden),)
 
     def forward(self, run: Run, x: Tensor) -> Tensor:
         (stage,) = self.stages

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
+from vitprof.formulas.block import mlp_hidden_option
 from vitprof.formulas.images import (
     ImageModel,
     channels_option,
@@ -25,7 +26,8 @@ from vitprof.formulas.run import Run
 from vitprof.formulas.stage import Stage
 from vitprof.formulas.tensor import Tensor
 from vitprof.values.derived import derived
-from vitprof.values.options import Constraint, flag, ratio
+from vitprof.values.options import Constraint, flag, plain, ratio
+from vitprof.values.ratios import rounded_down
 from vitprof.values.size import ONE, Size
 
 
@@ -47,21 +49,31 @@ class MaskedAutoencoder(ImageModel):
     decoder_dim: int = dim_option(512, "a token in the decoder", "decoder D", heads="decoder_heads")
     decoder_depth: int = depth_option(8, "the decoder", "decoder depth")
     decoder_heads: int = heads_option(16, "the decoder")
-    mask_ratio: Fraction = ratio(
-        "0.75", minimum="0", below="1", help="share of the patches dropped before the encoder"
+    mlp_hidden: int = mlp_hidden_option("0 for dim × mlp ratio", "the encoder's MLP")
+    decoder_mlp_hidden: int = mlp_hidden_option(
+        "0 for decoder dim × mlp ratio", "the decoder's MLP"
+    )
+    mask_ratio: Fraction | float = ratio(
+        "0.75",
+        minimum="0",
+        below="1",
+        help="share of the patches dropped before the encoder, which reads int(patches × (1 - it))",
     )
     class_token: bool = flag(True, help="class token before the patches")
     pos_embed: str = pos_embed_option("fixed")
 
     def constraints(self) -> Iterator[Constraint]:
-        yield from self.fits("dim", self.dim, "heads", self.heads)
-        yield from self.fits("decoder_dim", self.decoder_dim, "decoder_heads", self.decoder_heads)
+        yield from self.fits("dim", self.dim, "heads", self.heads, self.mlp_hidden)
+        yield from self.fits(
+            *("decoder_dim", self.decoder_dim, "decoder_heads", self.decoder_heads),
+            self.decoder_mlp_hidden,
+        )
         yield from self.sines_fit("dim", self.dim, self.heads)
         yield from self.sines_fit("decoder dim", self.decoder_dim, self.decoder_heads)
         yield Constraint(
             self.class_token or self.kept >= 1,
             lambda: (
-                f"mask ratio {float(self.mask_ratio)} leaves the encoder none of {self.patches} "
+                f"mask ratio {plain(self.mask_ratio)} leaves the encoder none of {self.patches} "
                 "patches, and there is no class token; lower it, or give --class-token"
             ),
         )
@@ -69,9 +81,9 @@ class MaskedAutoencoder(ImageModel):
 
     @derived
     def kept(self) -> int:
-        """Number of patches that the encoder reads: all except the masked share, rounded down."""
-        dropped, of = self.mask_ratio.numerator, self.mask_ratio.denominator
-        return self.patches * (of - dropped) // of
+        """Number of patches that the encoder reads: `int(patches * (1 - mask_ratio))`, as in the
+        authors' code."""
+        return rounded_down(self.patches, 1 - self.mask_ratio)
 
     @derived
     def stages(self) -> tuple[Stage, Stage]:
@@ -96,8 +108,11 @@ class MaskedAutoencoder(ImageModel):
             beside=(kept,),
         )
         return (
-            self.stage("blocks", self.size("depth"), encoder),
-            self.stage("decoder_blocks", self.size("decoder_depth"), decoder),
+            self.stage("blocks", self.size("depth"), encoder, mlp_hidden=self.mlp_hidden),
+            self.stage(
+                *("decoder_blocks", self.size("decoder_depth"), decoder),
+                mlp_hidden=self.decoder_mlp_hidden,
+            ),
         )
 
     def _with_token(self, patches: Size) -> Size:
