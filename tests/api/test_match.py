@@ -293,13 +293,21 @@ def test_where_nothing_costs_less(capsys: Capture) -> None:
         (("--vary=depth", "--reference=deit-s,depth=2,depth=3"), "depth of the reference is given"),
         (("--vary=depth", "--reference=nowhere:x"), "nowhere"),
         (("--vary=depth=3:9", "--positions=global", "--write=no/where.toml"), "no directory no"),
-        (("--vary=classes", "--no-head"), "classes changes nothing in the MACs of deit-s"),
+        (("--vary=classes", "--no-head"), "classes 1000 has no effect with no head"),
+        (("--vary=dim", "--positions=global", "--receptive-field=7"), "field 7 has no effect with"),
+        (("--vary=dim", "--reference=deit-s,mlp=none,mlp_ratio=3"), "mlp ratio 3 has no effect"),
+        (("--vary=drop-path=0.1:0.5:+0.1",), "drop path changes nothing in the MACs of deit-s"),
         (("--vary=depth=1:4", "--dim=385"), "dim 385 is not divisible by 6 heads"),
         (("--vary=heads=5,7",), "is defined at none of 2 sizes; at heads 5: dim 384 is not"),
     ],
 )
 def test_what_is_refused(words: tuple[str, ...], sentence: str, capsys: Capture) -> None:
     assert sentence in said(capsys, *WORDS, *words)
+
+
+def test_an_option_of_the_task_may_have_an_effect_on_the_reference_alone(capsys: Capture) -> None:
+    found = document(capsys, *WORDS, "--vary=dim", "--no-head", "--classes=10")
+    assert found["reference"]["spec"]["classes"] == 10
 
 
 def test_a_reference_is_needed(capsys: Capture) -> None:

@@ -12,7 +12,7 @@ from vitprof.formulas.model import Model
 from vitprof.progress import Say, quiet
 from vitprof.report.match import Match, Sized, title_of
 from vitprof.request.budget import Budget, read_budget
-from vitprof.request.match import reference_of, variant_of
+from vitprof.request.match import check_sides, reference_of, variant_of
 from vitprof.request.side_by_side import Candidate, without_module
 from vitprof.request.specs import described
 from vitprof.request.workload import Workload, take_workload
@@ -99,7 +99,7 @@ def match(
 
     Raises:
         SpecError: a name is unknown, a value or a range is not allowed, the variant is defined
-            nowhere in the ranges, its cost does not depend on a varied option, or there are too
+            nowhere in the ranges, an option has no effect on it or on its cost, or there are too
             many sizes.
     """
     workload = take_workload(workload, options)
@@ -125,6 +125,7 @@ def match(
     if base is None:
         base = first_defined(lambda place: candidate.specify({**own, **place}), varied.axes())
         varied = replace(varied, values=base.values())
+    check_sides(base, target, own, swept=ranges)
     axes = varied.axes()
     search = _Search(by=by, workload=workload, budget=budget, limit=limit, say=say)
     wanted = search.target(target)

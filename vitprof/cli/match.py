@@ -24,7 +24,7 @@ _MATCH, _OUTPUT = "Match", "Output"
 @takes_request
 @takes_workload()
 @takes_memory_budget
-@takes_destination(brief=True)
+@takes_destination()
 def match(
     *,
     request: Words,

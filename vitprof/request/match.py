@@ -8,13 +8,14 @@ returns, such as the image size and the classes: see `Model.task`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from vitprof.captured.subject import CapturedModel
 from vitprof.errors import SpecError
 from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS
+from vitprof.request.effects import check_effects
 from vitprof.request.side_by_side import Candidate, ModelCandidate, candidates
 from vitprof.request.specs import subject
 from vitprof.subject import Configurable
@@ -104,7 +105,33 @@ def reference_of(
         (candidate,) = candidates(model, mixer, None, None, None, given)
         own = {name: value for name, value in task.items() if name in candidate.declared()}
         made = candidate.specify({**given, **own})
+        check_effects([made], given)
     return made, {name: value for name, value in task.items() if name not in own}
+
+
+def check_sides(
+    variant: Configurable,
+    reference: Configurable,
+    options: Mapping[str, object],
+    *,
+    swept: Collection[str],
+) -> None:
+    """Check that each option of a request has an effect on a side that has it.
+
+    Args:
+        variant: the variant, at any of its sizes.
+        reference: the reference.
+        options: options of the request.
+        swept: options that are varied.
+
+    Raises:
+        SpecError: an option has no effect.
+    """
+    task = variant.task if isinstance(variant, Model) else ()
+    shared = {name: value for name, value in options.items() if name in task}
+    own = {name: value for name, value in options.items() if name not in task}
+    check_effects([variant, reference], shared)
+    check_effects([variant], own, swept=swept)
 
 
 def _own_preset(options: Mapping[str, object]) -> dict[str, object]:
