@@ -152,6 +152,7 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "macs": lambda: profile("macs", "classifier", "lambda", False),
     "macs-why": lambda: vitprof.macs("layer", why=True, **SMALL["layer"]),
     "why": lambda: profile("macs", "classifier", "lambda", True).why(),
+    "brief": lambda: profile("macs", "layer", "attn", True).brief(),
     "explain": lambda: vitprof.explain("mae", mixer="lambda", batch=2, **SMALL["mae"]),
     "explain-layer": lambda: vitprof.explain(
         "classifier", layer="blocks.0.mixer", counters=["analytic"], **TWO
@@ -190,6 +191,7 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "mixers": vitprof.mixers,
     "mixer": lambda: vitprof.mixers("lambda", counters=["torch"]),
     "models": vitprof.models,
+    "model": lambda: vitprof.models("classifier"),
     "library-models": listed,
     "gpus": vitprof.gpus,
     "gpu": lambda: vitprof.gpus("rtx3090"),

@@ -16,11 +16,18 @@ from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.mixers import find_all_mixers, find_mixer
 from vitprof.formulas.model import Model
-from vitprof.formulas.models import MODELS
+from vitprof.formulas.models import MODELS, find_model
 from vitprof.formulas.plugins import explain
 from vitprof.formulas.polynomial import mixer_polynomials, model_polynomials
 from vitprof.progress import Say, quiet
-from vitprof.report.catalogue import Catalogue, Entry, LibraryModel, LibraryModels, MixerDetails
+from vitprof.report.catalogue import (
+    Catalogue,
+    Entry,
+    LibraryModel,
+    LibraryModels,
+    MixerDetails,
+    ModelDetails,
+)
 from vitprof.report.verdict import verdict
 from vitprof.request.names import named
 from vitprof.request.specs import specify
@@ -37,28 +44,34 @@ _READ_AT = {"tokens": 49}  # near the default: a grid of 7 x 7, and 7 segments f
 
 
 @overload
-def models(pattern: None = None) -> Catalogue: ...
+def models(name: None = None, *, say: Say = quiet) -> Catalogue: ...
 
 
 @overload
-def models(pattern: str) -> LibraryModels: ...
+def models(name: str, *, say: Say = quiet) -> ModelDetails | LibraryModels: ...
 
 
 @overload
-def models(pattern: str | None) -> Catalogue | LibraryModels: ...
+def models(name: str | None, *, say: Say = quiet) -> Catalogue | ModelDetails | LibraryModels: ...
 
 
-def models(pattern: str | None = None) -> Catalogue | LibraryModels:
-    """List the models, each with its source and its formulas for parameters and MACs.
+def models(
+    name: str | None = None, *, say: Say = quiet
+) -> Catalogue | ModelDetails | LibraryModels:
+    """List the models with their formulas and sources, or show one in detail.
 
     Args:
-        pattern: names of another library to list in their place, such as `timm:deit*`.
+        name: name of the model to show, or a pattern of names of another library to list, such as
+            `timm:deit*`; None to list all of vitprof.
+        say: called with a message on the current progress.
 
     Raises:
-        SpecError: the library is unknown or not installed, or no name of it matches.
+        SpecError: there is no such model, the library is unknown or not installed, or no name of
+            it matches.
     """
-    if pattern is not None:
-        place = pattern.partition(":")[0]
+    if name is not None and ":" in name:
+        pattern, place = name, name.partition(":")[0]
+        say(f"importing {place}")
         return LibraryModels(
             pattern=pattern,
             models=tuple(
@@ -67,13 +80,18 @@ def models(pattern: str | None = None) -> Catalogue | LibraryModels:
             ),
             library=f"{place} {version_of(place)}",
         )
+    if name is not None:
+        model = named(find_model, name)
+        return ModelDetails(
+            entry=_model_entry(model),
+            symbols=_MODEL_SYMBOLS,
+            description=docstring(sys.modules[model.__module__]) or model.summary,
+            explained=_explained(model),
+        )
     return Catalogue(
         command="models",
         symbols=_MODEL_SYMBOLS,
-        entries=tuple(
-            _entry(model, (), model_polynomials(model()), model().values())
-            for model in MODELS.values()
-        ),
+        entries=tuple(map(_model_entry, MODELS.values())),
     )
 
 
@@ -122,14 +140,23 @@ def mixers(
         entry=_mixer_entry(mixer),
         symbols=_MIXER_SYMBOLS,
         equations=docstring(sys.modules[mixer.__module__]) or mixer.summary,
-        explained={
-            name: f"{option.help.removeprefix(f'{mixer.name}: ')} ({option.bounds()})"
-            for name, option in mixer.declared().items()
-        },
+        explained=_explained(mixer),
         needs_grid=mixer().needs_grid,
         readings=readings,
         spec={name: plain(value) for name, value in spec.items()},
     )
+
+
+def _explained(owner: type[Model] | type[Mixer]) -> dict[str, str]:
+    """Return what each option of a model or a mixer is, with the values that it takes."""
+    return {
+        name: f"{option.help.removeprefix(f'{owner.name}: ')} ({option.bounds()})"
+        for name, option in owner.declared().items()
+    }
+
+
+def _model_entry(model: type[Model]) -> Entry:
+    return _entry(model, (), model_polynomials(model()), model().values())
 
 
 def _mixer_entry(mixer: type[Mixer]) -> Entry:

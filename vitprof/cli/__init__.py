@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
+from typer.completion import install_callback, show_callback
 from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
-from vitprof.cli.command import Command
+from vitprof.cli.command import Command, refusal, told_how_to_help
+from vitprof.cli.completion import SHELLS, answer, is_requested, one_of
 from vitprof.cli.exits import BAD_REQUEST, INTERRUPTED
+from vitprof.cli.help import help_of
 from vitprof.cli.plugins import load_mixers, telling_authors
 from vitprof.cli.streams import complain, emit, open_streams
 from vitprof.docstrings import docstring
 from vitprof.errors import VitprofError, unknown
 from vitprof.formats import given_columns
-from vitprof.text import visible
 from vitprof.version import __version__
 
 COMMANDS = (
@@ -55,7 +57,7 @@ class Commands(TyperGroup):
             error = unknown("command", cmd_name, COMMANDS)
             names = import_module("vitprof.request.names")
             raise names.of_another_kind(error) or error
-        app = typer.Typer(add_completion=False)
+        app = typer.Typer(add_completion=False, rich_markup_mode=None)
         name = cmd_name.replace("-", "_")
         module = import_module(f"vitprof.cli.{name}")
         called = getattr(module, name)
@@ -63,25 +65,47 @@ class Commands(TyperGroup):
         app.command(cmd_name, cls=Command, help=docstring(called), epilog=example)(called)
         command = typer.main.get_command(app)
         assert isinstance(command, TyperCommand)
-        for option in command.params:
-            _take_as_text(option)
         return command
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        formatter.write(help_of(self, ctx))
 
-app = typer.Typer(cls=Commands, rich_markup_mode="rich", pretty_exceptions_enable=False)
+    def get_help_option(self, ctx: Any) -> Any:
+        """Return `--help`."""
+        return told_how_to_help(super().get_help_option(ctx))
+
+    def commands_with_help(self, ctx: Any) -> list[tuple[str, str]]:
+        """Return each command with its first sentence."""
+        commands = ((name, self.get_command(ctx, name)) for name in COMMANDS)
+        return [(name, (one.help or "").split("\n\n")[0]) for name, one in commands]
 
 
-def _take_as_text(option: Any) -> None:
-    """Keep help, which may be of a mixer of another package, from being read as rich's markup."""
-    from rich.markup import escape
-
-    option.help = escape(visible(option.help or ""))
+app = typer.Typer(
+    cls=Commands,
+    add_completion=False,  # whose options are below
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
         emit(f"vitprof {__version__}\n")
         raise typer.Exit
+
+
+def _completing(act: Callable[..., object]) -> Callable[..., None]:
+    """Return the callback of an option that takes the name of a shell."""
+
+    def called(context: typer.Context, option: typer.CallbackParam, shell: str | None) -> None:
+        if shell is None or context.resilient_parsing:
+            return
+        if shell not in SHELLS:
+            raise unknown("shell", shell, SHELLS)
+        act(context, option, shell)
+
+    return called
 
 
 @app.callback(
@@ -95,6 +119,26 @@ def vitprof(
             "--version", callback=_print_version, is_eager=True, help="print the version and exit"
         ),
     ] = False,
+    install_completion: Annotated[
+        str | None,
+        typer.Option(
+            callback=_completing(install_callback),
+            is_eager=True,
+            help=f"install the completion of words for this shell: {', '.join(SHELLS)}",
+            metavar="SHELL",
+            autocompletion=one_of(SHELLS),
+        ),
+    ] = None,
+    show_completion: Annotated[
+        str | None,
+        typer.Option(
+            callback=_completing(show_callback),
+            is_eager=True,
+            help="print the script of this shell that completes words",
+            metavar="SHELL",
+            autocompletion=one_of(SHELLS),
+        ),
+    ] = None,
 ) -> None:
     """Read the options before the command."""
 
@@ -107,17 +151,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code."""
+    if is_requested():
+        return answer(app, COMMANDS)
     _read_columns()
     try:
         with telling_authors():
             load_mixers(arguments, COMMANDS)
-            code = app(args=list(arguments) or ["--help"], standalone_mode=False)
+            code = app(args=[*arguments] or ["--help"], prog_name="vitprof", standalone_mode=False)
         sys.stdout.flush()
     except VitprofError as error:
         complain(str(error))
         return BAD_REQUEST
     except TyperException as error:
-        complain(error.format_message())
+        complain(refusal(error))
         return BAD_REQUEST
     except (KeyboardInterrupt, typer.Abort):  # outside a command
         complain("interrupted")

@@ -9,6 +9,7 @@ import typer
 from vitprof.api.batch_size import CAP, FIRST, PATIENCE
 from vitprof.api.batch_size import batch_size as find_batch
 from vitprof.api.by_trial import DEVICES, TIMEOUT
+from vitprof.cli.completion import one_of
 from vitprof.cli.exits import INTERRUPTED, UNMET
 from vitprof.cli.measuring import MemoryBudget, takes_memory_budget
 from vitprof.cli.options import Words, takes_destination, takes_request
@@ -26,7 +27,7 @@ _SEARCH = "Search"
 @takes_request
 @takes_workload(without=("batch", "device"))
 @takes_memory_budget
-@takes_destination()
+@takes_destination(brief=True)
 def batch_size(
     *,
     request: Words,
@@ -46,6 +47,7 @@ def batch_size(
         typer.Option(
             help=f"device on which real steps are tried: {', '.join(DEVICES)}",
             metavar="NAME",
+            autocompletion=one_of(DEVICES),
             rich_help_panel=_SEARCH,
         ),
     ] = None,
@@ -65,6 +67,7 @@ def batch_size(
             "then both bisect",
             metavar="NAME",
             show_default="predict",
+            autocompletion=one_of(("bisect", "predict")),
             rich_help_panel=_SEARCH,
         ),
     ] = None,

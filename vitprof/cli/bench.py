@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from vitprof.api.bench import bench as measure_speeds
+from vitprof.cli.completion import one_of
 from vitprof.cli.measuring import (
     Limits,
     MemoryBudget,
@@ -36,7 +37,7 @@ _MEASUREMENT = "Measurement"
 @takes_workload(without=("inference", "device"))
 @takes_memory_budget
 @takes_limits
-@takes_destination()
+@takes_destination(brief=True)
 def bench(
     *,
     request: Words,
@@ -52,6 +53,7 @@ def bench(
         typer.Option(
             help="device of the models: cpu, cuda or cuda:1",
             metavar="NAME",
+            autocompletion=one_of(("cpu", "cuda")),
             rich_help_panel=_MEASUREMENT,
         ),
     ] = "cpu",

@@ -9,6 +9,7 @@ import typer
 
 from vitprof.api.compare import compare as compare_models
 from vitprof.captured.subject import CapturedModel
+from vitprof.cli.completion import numbers, one_of
 from vitprof.cli.measuring import (
     DeviceName,
     Limits,
@@ -44,7 +45,7 @@ _COMPARISON, _CROSSOVERS = "Comparison", "Crossovers"
 @takes_workload(without=("device",))
 @takes_memory_budget
 @takes_limits
-@takes_destination()
+@takes_destination(brief=True)
 def compare(
     *,
     request: Words,
@@ -83,6 +84,7 @@ def compare(
         typer.Option(
             help="option along which crossovers are searched",
             metavar="NAME",
+            autocompletion=one_of(numbers),
             show_default="tokens of a bare layer, image-size of a whole model",
             rich_help_panel=_CROSSOVERS,
         ),

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from vitprof.api import explain as api
+from vitprof.cli.completion import several_of
 from vitprof.cli.options import (
     ALL_COUNTERS,
     Batch,
@@ -46,6 +47,7 @@ def explain(
         typer.Option(
             help=f"counts to derive, separated by commas: {', '.join(api.MEASURES)}",
             metavar="NAMES",
+            autocompletion=several_of(api.MEASURES),
         ),
     ] = ",".join(api.MEASURES),
     batch: Batch = None,

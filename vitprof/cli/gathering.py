@@ -34,9 +34,7 @@ def gathering(
         given = {option: value for option, value in popped.items() if value is not None}
         command(**{name: gather(given)}, **values)
 
-    # Arguments that have to be given come before those of the group.
-    given_first = {name: item for name, item in own.items() if item.default is Parameter.empty}
-    parameters = {**given_first, **options, **own}
+    parameters = {**own, **options}
     run.__signature__ = Signature(list(parameters.values()))  # type: ignore[attr-defined]
     run.__annotations__ = {option: item.annotation for option, item in parameters.items()}
     run.__name__, run.__doc__ = command.__name__, docstring(command)

@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from vitprof.api.gpus import gpus as report_gpus
+from vitprof.cli.completion import gpus as names
+from vitprof.cli.completion import one_of
 from vitprof.cli.options import takes_destination
 from vitprof.cli.output import Destination
 
@@ -22,7 +24,8 @@ def gpus(
         typer.Argument(
             help="show this one: each figure with its source",
             metavar="NAME",
-            show_default="list them all",
+            show_default="list all",
+            autocompletion=one_of(names),
         ),
     ] = None,
 ) -> None:

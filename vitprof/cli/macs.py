@@ -29,7 +29,7 @@ EXAMPLE = "vitprof macs --batch 100 --tokens 50"
 
 
 @takes_request
-@takes_destination()
+@takes_destination(brief=True)
 def macs(
     *,
     request: Words,

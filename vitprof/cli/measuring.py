@@ -8,6 +8,7 @@ from typing import Protocol as Interface
 
 import typer
 
+from vitprof.cli.completion import gpus, one_of
 from vitprof.cli.gathering import gathering, parameter
 from vitprof.cli.streams import complain
 from vitprof.cli.workload_options import parameters
@@ -33,6 +34,7 @@ DeviceName = Annotated[
         "cuda or cuda:1",
         metavar="NAME",
         show_default="cuda; cpu with --measure",
+        autocompletion=one_of(("cuda", "cpu")),
         rich_help_panel=_TIME,
     ),
 ]
@@ -96,8 +98,18 @@ def takes_memory_budget(command: Callable[..., None]) -> Callable[..., None]:
             "version of PyTorch on that GPU; the newest whose rules are known by default",
         ),
     }
+    completions = {"gpu": one_of(gpus)}
     options = {
-        name: parameter(name, str, typer.Option(help=text, metavar=word, rich_help_panel=_BUDGET))
+        name: parameter(
+            name,
+            str,
+            typer.Option(
+                help=text,
+                metavar=word,
+                rich_help_panel=_BUDGET,
+                autocompletion=completions.get(name),
+            ),
+        )
         for name, (word, text) in texts.items()
     }
     return gathering(command, "memory_budget", options, lambda given: given)

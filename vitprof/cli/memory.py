@@ -17,9 +17,9 @@ EXAMPLE = "vitprof memory --preset vit-b-16 --batch 32 --dtype bf16 --autocast"
 
 
 @takes_request
-@takes_workload()
+@takes_workload(section="Step")
 @takes_memory_budget
-@takes_destination()
+@takes_destination(brief=True)
 def memory(
     *,
     request: Words,

@@ -10,10 +10,12 @@ import typer
 
 from vitprof.api import catalogue
 from vitprof.api.new_mixer import new_mixer
+from vitprof.cli.completion import one_of
 from vitprof.cli.options import ALL_COUNTERS, Counters, Words, split_names, takes_destination
 from vitprof.cli.output import destination, progress, write
 from vitprof.cli.streams import complain, emit
 from vitprof.errors import OutputError, SpecError
+from vitprof.formulas.mixers import MIXERS
 from vitprof.report.catalogue import Catalogue
 
 EXAMPLE = "vitprof mixers lambda"
@@ -29,6 +31,7 @@ def mixers(
             help="mixer to show, with its equations, its options and the count of each tool",
             metavar="NAME",
             show_default="list all",
+            autocompletion=one_of(MIXERS),
         ),
     ] = None,
     counters: Counters = ALL_COUNTERS,

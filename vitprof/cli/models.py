@@ -7,28 +7,30 @@ from typing import Annotated
 import typer
 
 from vitprof.api import catalogue
+from vitprof.cli.completion import one_of
 from vitprof.cli.options import takes_destination
-from vitprof.cli.output import Destination
+from vitprof.cli.output import Destination, progress
+from vitprof.formulas.models import MODELS
 
-EXAMPLE = "vitprof models --format markdown"
+EXAMPLE = "vitprof models classifier"
 
 
 @takes_destination()
 def models(
     *,
     to: Destination,
-    pattern: Annotated[
+    model: Annotated[
         str | None,
         typer.Argument(
-            help="models of another library to list, such as 'timm:deit*', 'torchvision:*' or "
-            "'transformers:ViT*'",
-            metavar="PATTERN",
-            show_default="those of vitprof",
+            help="model to show, with its options; a pattern, such as 'timm:deit*', "
+            "'torchvision:*' or 'transformers:ViT*', lists models of another library, for --module",
+            metavar="NAME",
+            show_default="list all",
+            autocompletion=one_of(MODELS),
         ),
     ] = None,
 ) -> None:
-    """List the models, each with its source and its formulas for parameters and MACs.
-
-    With a pattern, list the models of another library, for --module.
-    """
-    to.show(catalogue.models(pattern))
+    """List the models with their formulas and sources, or show one in detail."""
+    with progress() as say:
+        report = catalogue.models(model, say=say)
+    to.show(report)

@@ -8,8 +8,7 @@ from typing import Any
 import typer
 
 from vitprof.cli.gathering import parameter
-
-_PANEL = "Any module"
+from vitprof.cli.help import MODULE
 
 
 def module_options() -> dict[str, Parameter]:
@@ -41,5 +40,5 @@ def module_options() -> dict[str, Parameter]:
 
 
 def _option(name: str, type_: Any, metavar: str, text: str) -> Parameter:
-    info = typer.Option(f"--{name}", help=text, metavar=metavar, rich_help_panel=_PANEL)
+    info = typer.Option(f"--{name}", help=text, metavar=metavar, rich_help_panel=MODULE)
     return parameter(name, type_, info)

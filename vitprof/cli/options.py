@@ -10,10 +10,19 @@ from typing import Annotated, Any
 
 import typer
 
+from vitprof.cli.completion import one_of, presets, several_of
 from vitprof.cli.gathering import gathering, parameter
+from vitprof.cli.help import (
+    MODEL,
+    OPTIONS_OF_MIXERS,
+    OPTIONS_OF_MODELS,
+    OUTPUT,
+    SIDE_BY_SIDE,
+    help_of,
+)
 from vitprof.cli.module_options import module_options
 from vitprof.cli.output import Destination, destination
-from vitprof.cli.plugins import OPTIONS_OF_MIXERS
+from vitprof.cli.streams import emit
 from vitprof.counters import NAMES
 from vitprof.errors import SpecError
 from vitprof.formats import ANY, Format
@@ -22,16 +31,12 @@ from vitprof.formulas.models import MODELS
 from vitprof.request.workload import BATCH
 from vitprof.values.options import Choice, Flag, Option, Options, plain
 
-_MODELS, _OUTPUT = "Model", "Output"
-_SIDE_BY_SIDE = "Side by side"
-
-
 Words = Mapping[str, Any]  # keyword arguments of a public function of vitprof
 
 
 def takes_request(command: Callable[..., None]) -> Callable[..., None]:
     """Add every option of every model, mixer and module, gathered as the command's `request`."""
-    models = {**_named(), **module_options(), **_sizes(MODELS, _MODELS)}
+    models = {**_named(), **module_options(), **_sizes(MODELS, OPTIONS_OF_MODELS)}
     mixers = _sizes(MIXERS, OPTIONS_OF_MIXERS)
     shared = {**models, **{name: one for name, one in mixers.items() if name not in models}}
     return gathering(command, "request", shared, _request)
@@ -57,6 +62,7 @@ def _request(given: dict[str, Any]) -> Words:
 def takes_destination(
     known: tuple[Format, ...] = ANY,
     *,
+    brief: bool = False,
     gather: Callable[[dict[str, Any]], object] | None = None,
     output: str = "output file, replaced when the new one is complete",
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -64,6 +70,7 @@ def takes_destination(
 
     Args:
         known: formats that the command supports.
+        brief: True to add `--brief` too, for a report that says under which conditions it holds.
         gather: makes `to` from what is given; None for the checked destination.
         output: help of `--output`.
     """
@@ -75,7 +82,8 @@ def takes_destination(
                 help=f"output format: {', '.join(known)}",
                 metavar="NAME",
                 show_default="by the suffix of --output, else table",
-                rich_help_panel=_OUTPUT,
+                autocompletion=one_of(known),
+                rich_help_panel=OUTPUT,
             ),
         ),
         "output": parameter(
@@ -84,19 +92,47 @@ def takes_destination(
             typer.Option(
                 help=output,
                 metavar="FILE",
-                rich_help_panel=_OUTPUT,
+                rich_help_panel=OUTPUT,
             ),
         ),
     }
 
+    if brief:
+        options["brief"] = parameter(
+            "brief",
+            bool,
+            typer.Option(
+                "--brief",
+                help="leave out sizes, settings, versions and the convention",
+                rich_help_panel=OUTPUT,
+            ),
+        )
+
     def checked(given: dict[str, Any]) -> Destination:
-        return destination(given.get("format"), given.get("output"), known)
+        wanted = (given.get("format"), given.get("output"), known)
+        return destination(*wanted, brief=given.get("brief", False))
 
     return lambda command: gathering(command, "to", options, gather or checked)
 
 
+def _print_all_help(context: typer.Context, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        emit(help_of(context.command, context, full=True))
+        raise typer.Exit
+
+
 def _named() -> dict[str, Parameter]:
     return {
+        "help_all": parameter(
+            "help_all",
+            bool,
+            typer.Option(
+                "--help-all",
+                callback=_print_all_help,
+                is_eager=True,
+                help="describe every option, and exit",
+            ),
+        ),
         "argument": parameter(
             "argument",
             str,
@@ -104,17 +140,18 @@ def _named() -> dict[str, Parameter]:
                 help="preset, as in --preset, or reference of a module, as in --module",
                 metavar="NAME",
                 show_default=False,
+                autocompletion=one_of(presets),
             ),
         ),
         "preset": parameter(
             "preset",
             str,
             typer.Option(
-                help="published configuration to start from, by its name or timm's or "
-                "torchvision's; other options override it; vitprof presets lists them",
+                help="published configuration to start from; other options override it; vitprof "
+                "presets lists them",
                 metavar="NAME",
-                show_default="none",
-                rich_help_panel=_MODELS,
+                autocompletion=one_of(presets),
+                rich_help_panel=MODEL,
             ),
         ),
         "model": parameter(
@@ -124,7 +161,8 @@ def _named() -> dict[str, Parameter]:
                 help=f"model to build: {', '.join(MODELS)}",
                 metavar="NAME",
                 show_default="that of --preset; layer with --tokens; else mae",
-                rich_help_panel=_MODELS,
+                autocompletion=one_of(MODELS),
+                rich_help_panel=MODEL,
             ),
         ),
         "mixer": parameter(
@@ -134,7 +172,8 @@ def _named() -> dict[str, Parameter]:
                 help=f"token mixer of every block: {', '.join(MIXERS)}",
                 metavar="NAME",
                 show_default="that of --preset; else attn",
-                rich_help_panel=_MODELS,
+                autocompletion=one_of(MIXERS),
+                rich_help_panel=MODEL,
             ),
         ),
     }
@@ -154,6 +193,7 @@ def _size(name: str, option: Option, owners: Mapping[str, type[Options]], panel:
         help=option.help + names,
         metavar=option.metavar,
         show_default=_defaults(name, owners),
+        autocompletion=one_of(option.names) if isinstance(option, Choice) else None,
         rich_help_panel=panel,
     )
     return parameter(name, bool if isinstance(option, Flag) else str, info)
@@ -175,7 +215,9 @@ Counters = Annotated[
         help=f"counts to show, separated by commas: {', '.join(NAMES)}; analytic is the formulas "
         "and alone imports no tool",
         metavar="NAMES",
-        rich_help_panel=_OUTPUT,
+        show_default="all",
+        autocompletion=several_of(NAMES),
+        rich_help_panel=OUTPUT,
     ),
 ]
 Batch = Annotated[str | None, typer.Option(help=BATCH.help, metavar="N", show_default="1")]
@@ -184,6 +226,7 @@ Device = Annotated[
     typer.Option(
         help="device of the model that the tools read: meta, on which no kernel runs, or cpu",
         metavar="NAME",
+        autocompletion=one_of(("meta", "cpu")),
     ),
 ]
 Train = Annotated[bool, typer.Option("--train/--eval", help="train or eval mode of the model")]
@@ -194,7 +237,7 @@ Force = Annotated[
 Why = Annotated[
     bool,
     typer.Option(
-        "--why", help="list the causes of every difference, layer by layer", rich_help_panel=_OUTPUT
+        "--why", help="list the causes of every difference, layer by layer", rich_help_panel=OUTPUT
     ),
 ]
 Fold = Annotated[
@@ -203,7 +246,7 @@ Fold = Annotated[
         "--fold/--full",
         help="show equal blocks in one row, or each in its own row",
         show_default="fold; full for csv, json and parquet",
-        rich_help_panel=_OUTPUT,
+        rich_help_panel=OUTPUT,
     ),
 ]
 Levels = Annotated[
@@ -212,7 +255,7 @@ Levels = Annotated[
         help="levels of layers to show",
         metavar="N",
         show_default="all",
-        rich_help_panel=_OUTPUT,
+        rich_help_panel=OUTPUT,
     ),
 ]
 ALL_COUNTERS = ",".join(NAMES)
@@ -221,10 +264,11 @@ ALL_COUNTERS = ",".join(NAMES)
 Mixers = Annotated[
     str | None,
     typer.Option(
-        help=f"mixers to compare, separated by commas: {', '.join(MIXERS)}",
+        help="mixers to compare, separated by commas; vitprof mixers lists them",
         metavar="NAMES",
         show_default="that of --mixer",
-        rich_help_panel=_SIDE_BY_SIDE,
+        autocompletion=several_of(MIXERS),
+        rich_help_panel=SIDE_BY_SIDE,
     ),
 ]
 Presets = Annotated[
@@ -232,7 +276,8 @@ Presets = Annotated[
     typer.Option(
         help="published configurations to compare, separated by commas; vitprof presets lists them",
         metavar="NAMES",
-        rich_help_panel=_SIDE_BY_SIDE,
+        autocompletion=several_of(presets),
+        rich_help_panel=SIDE_BY_SIDE,
     ),
 ]
 Modules = Annotated[
@@ -241,7 +286,7 @@ Modules = Annotated[
         help="modules of other libraries or of your own to compare, separated by commas, such as "
         "timm:deit_small_patch16_224,torchvision:swin_t",
         metavar="REFERENCES",
-        rich_help_panel=_SIDE_BY_SIDE,
+        rich_help_panel=SIDE_BY_SIDE,
     ),
 ]
 

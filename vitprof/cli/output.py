@@ -15,7 +15,7 @@ import typer
 
 from vitprof.cli.exits import UNMET
 from vitprof.cli.streams import complain, emit
-from vitprof.errors import OutputError, SpecError
+from vitprof.errors import OutputError, SpecError, listing
 from vitprof.formats import (
     ANY,
     Format,
@@ -37,10 +37,12 @@ class Destination:
     Attributes:
         format: output format.
         path: output file; None for the terminal.
+        brief: True to leave out the conditions of the figures.
     """
 
     format: Format
     path: Path | None
+    brief: bool = False
 
     def show(self, report: Report, *, unmet: int = UNMET) -> None:
         """Print the report, or write it to the file.
@@ -53,8 +55,10 @@ class Destination:
             OutputError: the file cannot be written; an existing file is unchanged.
             typer.Exit: the report does not hold.
         """
+        if self.brief:
+            report = report.brief()
         if self.path is not None:
-            self.write(report)
+            self._write(report)
         elif self.format is Format.TABLE:
             print_table(report)
         else:
@@ -72,22 +76,31 @@ class Destination:
         Raises:
             OutputError: the file cannot be written; an existing file is unchanged.
         """
+        self._write(report.brief() if self.brief else report)
+
+    def _write(self, report: Report) -> None:
         assert self.path is not None
         write(self.path, render(report, self.format))
 
 
 def destination(
-    format: str | None, output: str | None, known: tuple[Format, ...] = ANY
+    format: str | None,
+    output: str | None,
+    known: tuple[Format, ...] = ANY,
+    *,
+    brief: bool = False,
 ) -> Destination:
-    """Return the checked destination for `--format` and `--output`.
+    """Return the checked destination for `--format`, `--output` and `--brief`.
 
     Args:
         format: name of a format; None to use the suffix of the file.
         output: name of a file; None for the terminal.
         known: formats that the command supports.
+        brief: True to leave out the conditions of the figures.
 
     Raises:
-        SpecError: the format is unknown or needs a file or a package that is missing.
+        SpecError: the format is unknown, needs a file or a package that is missing, or is one of
+            programs and should be brief.
         OutputError: the directory of the file does not exist, or the file is a directory.
     """
     path = None if output is None else Path(output)
@@ -106,7 +119,13 @@ def destination(
                 "parquet needs pyarrow, which is not installed; run pip install vitprof[parquet], "
                 "or write .csv"
             )
-    return Destination(found, path)
+    if brief and not found.for_people:
+        people = listing(one for one in known if one.for_people)
+        raise SpecError(
+            f"--brief leaves out conditions, which are data in {found}; leave it out, or give "
+            f"--format {people}"
+        )
+    return Destination(found, path, brief)
 
 
 def print_table(report: Report) -> None:

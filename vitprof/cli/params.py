@@ -20,7 +20,7 @@ EXAMPLE = "vitprof params --mixer lambda"
 
 
 @takes_request
-@takes_destination()
+@takes_destination(brief=True)
 def params(
     *,
     request: Words,

@@ -8,12 +8,11 @@ from importlib import import_module
 from inspect import signature
 from itertools import zip_longest
 
+from vitprof.cli.help import OPTIONS_OF_MIXERS
 from vitprof.errors import FormulaError, SpecError
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.mixers import MIXERS, find_mixer
 from vitprof.formulas.plugins import describe, explain, is_own
-
-OPTIONS_OF_MIXERS = "Options of one mixer"  # panel of the help
 
 _OPTIONS = ("--mixer", "--mixers")
 

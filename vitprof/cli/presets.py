@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from vitprof.api.presets import presets as report_presets
+from vitprof.cli.completion import one_of
+from vitprof.cli.completion import presets as names
 from vitprof.cli.options import takes_destination
 from vitprof.cli.output import Destination
 
@@ -24,6 +26,7 @@ def presets(
             "a pattern, such as 'deit*', lists those that match",
             metavar="NAME",
             show_default="list all",
+            autocompletion=one_of(names),
         ),
     ] = None,
 ) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from vitprof.api.sweep import POINTS
 from vitprof.api.sweep import sweep as sweep_over
+from vitprof.cli.completion import several_of
 from vitprof.cli.exits import INTERRUPTED
 from vitprof.cli.measuring import (
     DeviceName,
@@ -52,7 +53,7 @@ _SWEEP, _TIME, _OUTPUT = "Sweep", "Time", "Output"
 @takes_workload(without=("batch", "device"))
 @takes_memory_budget
 @takes_limits
-@takes_destination()
+@takes_destination(brief=True)
 def sweep(
     *,
     request: Words,
@@ -70,6 +71,7 @@ def sweep(
             "--y",
             help=f"measures of each point, separated by commas: {', '.join(QUANTITIES)}",
             metavar="NAMES",
+            autocompletion=several_of(QUANTITIES),
             rich_help_panel=_SWEEP,
         ),
     ] = "macs,memory",

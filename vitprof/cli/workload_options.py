@@ -9,13 +9,15 @@ from typing import Any
 
 import typer
 
+from vitprof.cli.completion import one_of
 from vitprof.cli.gathering import gathering, parameter
+from vitprof.cli.help import OPTIONS_OF_STEP
 from vitprof.request.workload import Workload
 from vitprof.values.options import Choice, Flag, Option, Options, plain
 
 
 def takes_workload(
-    *, without: Collection[str] = ()
+    *, without: Collection[str] = (), section: str = OPTIONS_OF_STEP
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator that adds the workload's options, gathered as `workload`.
 
@@ -23,12 +25,13 @@ def takes_workload(
 
     Args:
         without: options that the command does not have; they keep their defaults.
+        section: section of the help that they stand in.
     """
     unknown = {*without} - Workload.declared().keys()
     assert not unknown, unknown
 
     def take(command: Callable[..., None]) -> Callable[..., None]:
-        options = parameters(Workload, "Step", without=without)
+        options = parameters(Workload, section, without=without)
         return gathering(command, "workload", options, lambda given: Workload(**given))
 
     return take
@@ -54,6 +57,7 @@ def _parameter(owner: type[Options], name: str, option: Option, panel: str) -> P
         help=option.help + names,
         metavar=option.metavar,
         show_default=False if is_flag else str(plain(default)),
+        autocompletion=one_of(option.names) if isinstance(option, Choice) else None,
         rich_help_panel=panel,
     )
     return parameter(name, bool if is_flag else str, info)

@@ -40,7 +40,8 @@ def _element(element: Element) -> Element:
             visible(element.title),
         )
     if isinstance(element, Facts):
-        return Facts({visible(name): visible(line) for name, line in element.lines.items()})
+        lines = {visible(name): visible(line) for name, line in element.lines.items()}
+        return Facts(lines, tuple(map(visible, element.conditions)))
     if isinstance(element, Sentence):
         return replace(element, text=visible(element.text))
     if isinstance(element, Equations):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from vitprof.report.document import Document, Records
+from vitprof.report.document import Document, Records, without_conditions
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -47,6 +48,14 @@ class Report(ABC):
     def data(self) -> dict[str, object]:
         """Return the whole report for programs, in types that JSON supports."""
 
+    def brief(self) -> Report:
+        """Return a report with the same figures that shows people no conditions.
+
+        Its document leaves out the lines on sizes, settings, versions and convention, and keeps
+        verdicts and warnings. What programs read is the same.
+        """
+        return Brief(self.command, self)
+
     def to_csv(self) -> str:
         """Return the rows as CSV: a header, one line per row, exact numbers."""
         return self.render("csv")
@@ -79,3 +88,29 @@ class Report(ABC):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         return self.show(console, options)
+
+
+@dataclass(frozen=True, slots=True)
+class Brief(Report):
+    """A report whose document leaves out the conditions of the figures.
+
+    Attributes:
+        command: name of the command that makes this report.
+        whole: the report with the conditions.
+    """
+
+    command: str
+    whole: Report
+
+    @property
+    def complaint(self) -> str:
+        return self.whole.complaint
+
+    def document(self) -> Document:
+        return without_conditions(self.whole.document())
+
+    def records(self) -> Records:
+        return self.whole.records()
+
+    def data(self) -> dict[str, object]:
+        return self.whole.data()

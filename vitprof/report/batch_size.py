@@ -83,15 +83,17 @@ class TriedBatch(Report):
             Row(_cells(trial), strong=trial.batch == self.batch) for trial in self.search.trials
         ]
         title = f"Largest batch of {described(self.spec)}, by trial"
-        return (Heading(title), Table(columns, tuple(rows)), Facts(self._facts()))
+        return (Heading(title), Table(columns, tuple(rows)), self._facts())
 
-    def _facts(self) -> dict[str, str]:
+    def _facts(self) -> Facts:
         search, device = self.search, self.device
-        return {
+        lines = {
             "largest": _number(search.largest),
             "recommended": f"{_number(search.recommended)} ({self.margin})",
             "stopped": search.why,
             "budget": str(Bytes(search.budget_bytes)),
+        }
+        conditions = {
             "device": f"{device.type} {device.name}".rstrip(),
             "strategy": f"{search.strategy} from {search.start:,}, up to {search.most:,}",
             "workload": pairs(self.workload),
@@ -99,6 +101,7 @@ class TriedBatch(Report):
             "versions": pairs(self.versions),
             "convention": self.convention,
         }
+        return Facts(lines | conditions, conditions)
 
     def records(self) -> Records:
         """Return one row per trial."""
@@ -255,7 +258,7 @@ class PredictedBatch(Report):
             "versions": pairs(self.versions),
             "convention": self.convention,
         }
-        return (title, Facts(lines | conditions))
+        return (title, Facts(lines | conditions, conditions))
 
     @property
     def convention(self) -> str:

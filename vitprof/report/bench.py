@@ -152,7 +152,7 @@ class Benchmark(Report):
         title = Heading(f"Speed of {self.model}, batch {batch}, on {device}")
         columns = [Column("", part=EVERY, key=True)]
         columns += [Column(measured.name, Kind.NUMBER) for measured in self.models]
-        return (title, Table(tuple(columns), tuple(self._rows())), Facts(self._facts()))
+        return (title, Table(tuple(columns), tuple(self._rows())), self._facts())
 
     def _rows(self) -> Iterator[Row]:
         mixers = self.models
@@ -186,7 +186,7 @@ class Benchmark(Report):
         cells["peak memory"] = "n/a" if speed.peak_bytes is None else Bytes(speed.peak_bytes)
         return cells
 
-    def _facts(self) -> dict[str, str]:
+    def _facts(self) -> Facts:
         """Return the conditions of the times, as named lines."""
         side, peak = self.peak.side, self.peak.macs_per_second / 1e9
         facts = {
@@ -196,13 +196,14 @@ class Benchmark(Report):
         facts |= {f"{name}, n/a": reason for name, reason in self.unavailable.items()}
         if self.unsettled:
             facts["unsettled"] = spreads(self.unsettled)
-        return facts | {
+        conditions = {
             **self._specs(),
             "workload": pairs(self.workload),
             "conditions": pairs(self.conditions),
             "versions": pairs(self.versions),
             "protocol": self.protocol,
         }
+        return Facts(facts | conditions, conditions)
 
     def _specs(self) -> dict[str, str]:
         """Return the options that all models share, and those of each model that differ."""

@@ -141,6 +141,44 @@ class LibraryModels(Report):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelDetails(Report):
+    """Details of one model.
+
+    Attributes:
+        entry: its entry in the list.
+        symbols: legend of the symbols in the formulas.
+        description: what it computes.
+        explained: description of each option, by name.
+    """
+
+    command = "models"
+    entry: Entry
+    symbols: str
+    description: str
+    explained: Mapping[str, str]
+
+    def document(self) -> Document:
+        entry = self.entry
+        lines = {"params": entry.params, "MACs": entry.macs, **_options(entry, self.explained)}
+        return (
+            Heading(entry.name, entry.summary),
+            Equations(self.description),
+            Facts({**lines, "source": entry.source}),
+            Sentence(self.symbols, faint=True),
+        )
+
+    def records(self) -> Records:
+        return Records(_COLUMNS, (self.entry.record(),))
+
+    def data(self) -> dict[str, object]:
+        return {
+            "entry": asdict(self.entry),
+            "description": self.description,
+            "explained": dict(self.explained),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
 class MixerDetails(Report):
     """Details of one mixer.
 
@@ -166,10 +204,7 @@ class MixerDetails(Report):
     def document(self) -> Document:
         entry = self.entry
         lines = {"params": entry.params, "MACs": entry.macs}
-        lines |= {
-            _flag(name): f"{self.explained[name]}; {default} by default"
-            for name, default in entry.options.items()
-        }
+        lines |= _options(entry, self.explained)
         lines["grid"] = (
             "needs one: patches of an image, and no class token"
             if self.needs_grid
@@ -197,6 +232,14 @@ class MixerDetails(Report):
             "readings": dict(self.readings),
             "spec": dict(self.spec),
         }
+
+
+def _options(entry: Entry, explained: Mapping[str, str]) -> dict[str, str]:
+    """Return a line for each option: its description and its default."""
+    return {
+        _flag(name): f"{explained[name]}; {default} by default"
+        for name, default in entry.options.items()
+    }
 
 
 def _flag(option: str) -> str:

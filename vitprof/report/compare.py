@@ -232,7 +232,7 @@ class Comparison(Report):
         inside = "" if model is None else f" in {model}"
         title = Heading(f"Comparison of {names}{inside}, batch {self.workload['batch']}")
         sentences = [Sentence(one.sentence) for one in self.crossovers]
-        return (title, self._amounts(), *self._layers(), *sentences, Facts(self._facts()))
+        return (title, self._amounts(), *self._layers(), *sentences, self._facts())
 
     def _amounts(self) -> Table:
         columns = [Column("", part=EVERY, key=True)]
@@ -271,7 +271,7 @@ class Comparison(Report):
             yield Row((Label(name, layer.path, len(above)), *counts))
             above.append(layer.path)
 
-    def _facts(self) -> dict[str, str]:
+    def _facts(self) -> Facts:
         """Return the conditions of the amounts, as named lines."""
         own = {side.name: pairs(self.own(side)) for side in self.sides}
         lines = {"ratios": f"× is over {self.sides[0].name}", "spec": pairs(self.spec)}
@@ -288,7 +288,9 @@ class Comparison(Report):
         only = [f"of {listing(own, 'and')} only at {at}" for at, own in names.items() if at]
         if only:
             lines["crossovers"] = "; ".join(only)
-        return lines | {"versions": pairs(self.versions), "convention": self.convention}
+        lines |= {"versions": pairs(self.versions), "convention": self.convention}
+        settings = ("spec", "workload", "conditions", "protocol", "versions", "convention")
+        return Facts(lines, {*settings, *own})
 
     def records(self) -> Records:
         """Return one row per model and, if requested, one per layer that differs.

@@ -167,7 +167,7 @@ class Counts(Report):
         if "batch" in self.spec:
             title += f", batch {self.spec['batch']}"
         causes = self.why().document() if self.explains else ()
-        return (Heading(title), self._table(), Facts(self._facts()), *causes)
+        return (Heading(title), self._table(), self._facts(), *causes)
 
     def _table(self) -> Table:
         folded = any(row.repeat > 1 for row in self.tree)
@@ -206,7 +206,7 @@ class Counts(Report):
                 cells.append(reading if reading == count else Marked(reading))
         return cells
 
-    def _facts(self) -> dict[str, str]:
+    def _facts(self) -> Facts:
         """Return the verdicts, work that no total includes, and the conditions, as named lines."""
         lines = {tool: verdict(difference) for tool, difference in self.differences.items()}
         if self.not_counted:
@@ -218,12 +218,13 @@ class Counts(Report):
             lines |= self.module.lines()
         lines |= {f"{tool}, n/a": reason for tool, reason in self.unavailable.items()}
         lines |= {f"{tool} says": note for tool, note in self.notes.items()}
-        return lines | {
+        conditions = {
             "spec": pairs(self.spec),
             "conditions": pairs(self.conditions),
             "versions": pairs(self.versions),
             "convention": self.convention,
         }
+        return Facts(lines | conditions, conditions)
 
     def records(self) -> Records:
         own = ("path", "type", "repeat", "formula", "numbers", "each", "count")

@@ -6,7 +6,7 @@ separators, a `Size` as a formula in text, LaTeX or HTML.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -131,9 +131,16 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Named lines of text, such as the conditions of the figures."""
+    """Named lines of text, such as verdicts and the conditions of the figures.
+
+    Attributes:
+        lines: text of each line by its name.
+        conditions: names of those that say under which conditions the figures hold, and leave
+            their reading as it is: sizes, settings, versions, convention.
+    """
 
     lines: Mapping[str, str]
+    conditions: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +210,18 @@ class Charts:
 
 Element = Heading | Table | Facts | Sentence | Equations | Derivation | Charts
 Document = tuple[Element, ...]
+
+
+def without_conditions(document: Document) -> Document:
+    """Return a document without the lines that say under which conditions its figures hold."""
+    return tuple(element for element in map(_without_conditions, document) if element is not None)
+
+
+def _without_conditions(element: Element) -> Element | None:
+    if not isinstance(element, Facts) or not element.conditions:
+        return element
+    lines = {name: line for name, line in element.lines.items() if name not in element.conditions}
+    return Facts(lines) if lines else None
 
 
 @dataclass(frozen=True, slots=True)

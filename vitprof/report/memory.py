@@ -369,7 +369,7 @@ class Memory(Report):
         step = "inference" if self.workload["inference"] else "a training step"
         title = Heading(f"Memory of {step} of {described(self.spec)}, batch {batch}")
         kept = [self._kept()] if self.tree else []
-        return (title, *kept, self._held(), Facts(self._facts()))
+        return (title, *kept, self._held(), self._facts())
 
     def _kept(self) -> Table:
         folded = any(row.repeat > 1 for row in self.tree)
@@ -412,7 +412,7 @@ class Memory(Report):
         """Return a row of what is held; a trace has no formulas."""
         return TableRow((name, Bytes(size), *(() if self.traced else (formula,))))
 
-    def _facts(self) -> dict[str, str]:
+    def _facts(self) -> Facts:
         """Return the peaks, the trace, the GPU and the conditions, as named lines."""
         phases = (f"{name} {Bytes(peak.bytes)}" for name, peak in self.phases.items())
         lines = {
@@ -426,12 +426,13 @@ class Memory(Report):
             lines["measured"] = self.measured.sentence(self.gpu)
         if self.fits is not None:
             lines["fits"] = self.fits.sentence
-        return lines | {
+        conditions = {
             "workload": pairs(self.workload),
             "spec": pairs(self.spec),
             "versions": pairs(self.versions),
             "convention": self.convention,
         }
+        return Facts(lines | conditions, conditions)
 
     def _place(self) -> str:
         if self.phase == "optimizer":

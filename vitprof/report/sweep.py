@@ -132,7 +132,7 @@ class Sweep(Curves, Report):
         title = f"{self.spec.get('model', 'models')} over {over}: {', '.join(self.curves)}"
         tables = (self._table(measure) for measure in self.measures)
         charts = (Charts(self),) if self.charts else ()
-        return (Heading(title), *tables, *self._crossovers(), Facts(self.facts()), *charts)
+        return (Heading(title), *tables, *self._crossovers(), self.facts(), *charts)
 
     def _table(self, measure: str) -> Table:
         """Return the table of a measure: a row per combination of options, a column per curve."""
@@ -193,19 +193,20 @@ class Sweep(Curves, Report):
         ]
         yield Table(tuple(columns), tuple(rows))
 
-    def facts(self) -> dict[str, str]:
+    def facts(self) -> Facts:
         """Return the missing points and the conditions, as named lines."""
         lines = dict(self._gaps())
         if len(self.points) < self.size:
             lines["interrupted"] = f"after {len(self.points):,} of {self.size:,} points"
         if self.unsettled:
             lines["unsettled"] = f"{_UNSETTLED} {spreads(self.unsettled)}"
-        lines["spec"] = pairs(self.spec)
-        lines |= {curve: pairs(own) for curve, own in self.own.items() if own}
+        conditions = {"spec": pairs(self.spec)}
+        conditions |= {curve: pairs(own) for curve, own in self.own.items() if own}
         for name, values in (("workload", self.workload), ("conditions", self.conditions)):
             if values:
-                lines[name] = pairs(values)
-        return {**lines, "versions": pairs(self.versions), "convention": self.convention}
+                conditions[name] = pairs(values)
+        conditions |= {"versions": pairs(self.versions), "convention": self.convention}
+        return Facts(lines | conditions, conditions)
 
     def _gaps(self) -> Iterator[tuple[str, str]]:
         for curve in self.curves:

@@ -44,7 +44,7 @@ def page(sweep: Sweep, measures: Sequence[str], svg: str) -> str:
 
 def _facts(sweep: Sweep) -> Iterator[str]:
     yield "<dl>\n"
-    for name, text in sweep.facts().items():
+    for name, text in sweep.facts().lines.items():
         yield f"<dt>{_escape(name)}</dt><dd>{_escape(text)}</dd>\n"
     yield "</dl>\n"
 
