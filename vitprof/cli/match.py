@@ -9,6 +9,7 @@ import typer
 
 from vitprof.api.match import MANY, MAX_POINTS, MAX_TRACES, MEASURES, POINTS, SHOWN
 from vitprof.api.match import match as find_match
+from vitprof.cli.completion import numbers, one_of, presets, several_of
 from vitprof.cli.measuring import MemoryBudget, takes_memory_budget
 from vitprof.cli.options import Words, takes_destination, takes_request
 from vitprof.cli.output import Destination, destination, progress, write
@@ -24,7 +25,7 @@ _MATCH, _OUTPUT = "Match", "Output"
 @takes_request
 @takes_workload()
 @takes_memory_budget
-@takes_destination()
+@takes_destination(brief=True)
 def match(
     *,
     request: Words,
@@ -38,6 +39,7 @@ def match(
             "dim=64:1024 for all from 64 to 1024, dim=64:1024:+64 or dim=256,384,512; several "
             "with commas between, or by repetition",
             metavar="NAME[=RANGE]",
+            autocompletion=several_of(numbers),
             rich_help_panel=_MATCH,
         ),
     ] = None,
@@ -46,6 +48,7 @@ def match(
         typer.Option(
             help=f"cost that both are to have: {', '.join(MEASURES)}",
             metavar="NAME",
+            autocompletion=one_of(MEASURES),
             rich_help_panel=_MATCH,
         ),
     ] = "macs",
@@ -58,6 +61,7 @@ def match(
             "and tokens that the variant is given",
             metavar="NAME[,KEY=VALUE,...]",
             show_default="the preset",
+            autocompletion=one_of(presets),
             rich_help_panel=_MATCH,
         ),
     ] = None,
