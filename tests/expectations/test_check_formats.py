@@ -39,10 +39,10 @@ def test_json(capsys: Capture, write: Write) -> None:
     assert document == {
         "schema": "vitprof/2",
         "command": "check",
-        "file": str(file),
+        "files": [str(file)],
         "holds": False,
     }
-    assert (first["name"], first["line"]) == ("a # norm1", 3)
+    assert (first["file"], first["name"], first["line"]) == (str(file), "a # norm1", 3)
     assert len(first["outcomes"]) == 6
     assert {
         "what": "params norm1",
@@ -52,6 +52,9 @@ def test_json(capsys: Capture, write: Write) -> None:
         "formula": "2 × D = 2 × 15",
         "holds": False,
         "line": 15,
+        "unit": "",
+        "derivation": "2 * 15",
+        "place": ["params", "norm1"],
         "difference": -1,
     } in first["outcomes"]
     assert {
@@ -62,6 +65,9 @@ def test_json(capsys: Capture, write: Write) -> None:
         "formula": "",
         "holds": True,
         "line": 6,
+        "unit": "",
+        "derivation": "",
+        "place": ["max_params"],
         "difference": PARAMS - 9_999,
     } in first["outcomes"]
     assert (second["name"], second["line"]) == ("layer with attn", 17)
@@ -83,8 +89,8 @@ def test_junit(capsys: Capture, write: Write) -> None:
     suites = ElementTree.fromstring(out)
     assert (suites.tag, suites.attrib) == ("testsuites", {"tests": "7", "failures": "4"})
     assert [suite.attrib for suite in suites] == [
-        {"name": "a # norm1", "tests": "6", "failures": "3"},
-        {"name": "layer with attn", "tests": "1", "failures": "1"},
+        {"name": "a # norm1", "file": str(file), "tests": "6", "failures": "3"},
+        {"name": "layer with attn", "file": str(file), "tests": "1", "failures": "1"},
     ]
     tests = suites.findall("./testsuite/testcase")
     assert {test.get("file") for test in tests} == {str(file)}
@@ -172,13 +178,17 @@ def test_no_empty_line_ends_a_paragraph_of_latex(capsys: Capture, write: Write) 
 
 
 def test_csv(capsys: Capture, write: Write) -> None:
-    code, out, err = checked(capsys, write(FAILING), "--format=csv")
+    file = write(FAILING)
+    code, out, err = checked(capsys, file, "--format=csv")
     assert (code, err) == (1, SAID)
     head, *rows = csv.reader(StringIO(out), strict=True)
-    assert ",".join(head) == "case,line,what,relation,expected,found,difference,holds"
+    assert ",".join(head) == "file,case,line,what,relation,expected,found,difference,unit,holds"
     cases = ["a # norm1"] * 6 + ["layer with attn"]
     assert rows == [
-        [case, *map(str, (line, what, relation, expected, found, found - expected, holds))]
+        [
+            *(str(file), case),
+            *map(str, (line, what, relation, expected, found, found - expected, "", holds)),
+        ]
         for case, (line, what, relation, expected, found, holds) in zip(
             cases, OUTCOMES, strict=True
         )

@@ -44,10 +44,15 @@ def outcome(what: str, relation: str = "=", line: int = 1) -> Outcome:
 
 def check_of(*names: str) -> Check:
     cases = (
-        CaseResult(name=name, line=9 * n, outcomes=(outcome(name, line=9 * n), outcome("params x")))
+        CaseResult(
+            file=f"{names[0]}.toml",
+            name=name,
+            line=9 * n,
+            outcomes=(outcome(name, line=9 * n), outcome("params x")),
+        )
         for n, name in enumerate(names)
     )
-    return Check(file=f"{names[0]}.toml", cases=tuple(cases))
+    return Check(cases=tuple(cases))
 
 
 @few
@@ -76,9 +81,10 @@ def test_every_format_shows_text_as_text(name: str) -> None:
 def test_a_cell_of_csv_is_no_formula(name: str) -> None:
     _, *rows = csv.reader(StringIO(check_of(name).to_csv()), strict=True)
     for row in rows:
-        assert not re.match("[=+@\t\r-].", row[0])
-        assert row[0].removeprefix("'") in (visible(name), visible(name).removeprefix("'"))
-        assert row[4] == "-1"
+        for cell, text in zip(row, (f"{visible(name)}.toml", visible(name)), strict=False):
+            assert not re.match("[=+@\t\r-].", cell)
+            assert cell.removeprefix("'") in (text, text.removeprefix("'"))
+        assert row[5] == "-1"
 
 
 @pytest.mark.parametrize(
@@ -138,7 +144,8 @@ def test_names_of_junit_are_distinct(names: list[str]) -> None:
 
 def test_a_budget_has_a_name_of_its_own() -> None:
     outcomes = (outcome("params all"), outcome("params all", "<="))
-    check = Check(file="x.toml", cases=(CaseResult(name="a", line=1, outcomes=outcomes),))
+    case = CaseResult(file="x.toml", name="a", line=1, outcomes=outcomes)
+    check = Check(cases=(case,))
     tests = ElementTree.fromstring(check.render("junit")).iter("testcase")
     assert [test.get("name") for test in tests] == ["params all", "params all, budget"]
 

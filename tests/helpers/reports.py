@@ -119,6 +119,7 @@ def checked() -> Check:
 
     cases = (
         CaseResult(
+            file="expected|sizes.toml",
             name="the <b>R&D</b> model_1",
             line=1,
             outcomes=(
@@ -127,12 +128,13 @@ def checked() -> Check:
             ),
         ),
         CaseResult(
+            file="expected|sizes.toml",
             name="another",
             line=9,
             outcomes=(outcome("macs fvcore reconciled", "=", "explained", "+1 UNEXPLAINED"),),
         ),
     )
-    return Check(file="expected|sizes.toml", cases=cases)
+    return Check(cases=cases)
 
 
 def listed() -> LibraryModels:

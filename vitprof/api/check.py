@@ -1,37 +1,48 @@
-"""`vitprof.check`: compare models with the expectations of a check file."""
+"""`vitprof.check`: compare models with the expectations of check files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from vitprof.api.counts import macs, params
+from vitprof.errors import SpecError
 from vitprof.expectations.expectations import Outcome
-from vitprof.expectations.file import Case, read_cases
+from vitprof.expectations.file import Case, find_files, read_cases
 from vitprof.progress import Say, quiet
 from vitprof.report.check import CaseResult, Check
 from vitprof.report.counts import Counts
 from vitprof.report.verdict import verdict
 
 
-def check(file: str | Path, *, trust: bool = False, say: Say = quiet) -> Check:
-    """Compare every model of a file with the expectations in that file.
+def check(*files: str | Path, trust: bool = False, say: Say = quiet) -> Check:
+    """Compare every model of some files with the expectations in those files.
+
+    All files are read before a model is looked at.
 
     Args:
-        file: a TOML file of expectations.
-        trust: let the file run code that it names, `package.module:factory`, `file.py:factory` or
+        *files: TOML files of expectations, or patterns, `checks/*.toml`.
+        trust: let the files run code that they name, `package.module:factory`, `file.py:factory` or
             a mixer `package.module:Name`.
         say: called with a message on the current progress.
 
     Raises:
-        CheckFileError: the file cannot be read or holds an invalid entry, such as code that
-            is not trusted.
+        SpecError: no file is given.
+        CheckFileError: a file cannot be read or holds an invalid entry, such as code that is not
+            trusted, or no file matches a pattern.
     """
+    if not files:
+        raise SpecError("no check file is given; give one, or a pattern such as checks/*.toml")
+    cases = [case for file in find_files(files) for case in read_cases(file, trusted=trust)]
     results = []
-    for case in read_cases(Path(file), trusted=trust):
+    for case in cases:
         say(case.name)
         outcomes = case.evaluate() + (_reconciled(case, say) if case.reconciled else [])
-        results.append(CaseResult(name=case.name, line=case.line, outcomes=tuple(outcomes)))
-    return Check(file=str(file), cases=tuple(results))
+        results.append(
+            CaseResult(
+                file=str(case.path), name=case.name, line=case.line, outcomes=tuple(outcomes)
+            )
+        )
+    return Check(cases=tuple(results))
 
 
 def _reconciled(case: Case, say: Say) -> list[Outcome]:

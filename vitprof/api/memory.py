@@ -31,7 +31,7 @@ from vitprof.report.memory import (
     PhasePeak,
 )
 from vitprof.report.rows import kept_rows
-from vitprof.request.budget import Budget, read_budget
+from vitprof.request.budget import Budget, check_device, read_budget
 from vitprof.request.specs import subject
 from vitprof.request.workload import Workload, take_workload
 from vitprof.subject import Subject
@@ -102,8 +102,7 @@ def memory(
         workload = replace(workload, dtype=spec.dtype or workload.dtype)
     budget = read_budget(memory, gpu, torch)
     platform = None if budget is None else budget.platform
-    if platform is not None and workload.device == "cpu":
-        raise SpecError(f"the step of the CPU takes no memory of {gpu}; leave out device or gpu")
+    check_device(budget, workload)
     if isinstance(spec, CapturedModel):
         if not trace:
             raise SpecError("the memory of a module is that of a trace; leave out --no-trace")

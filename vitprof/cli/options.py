@@ -34,15 +34,22 @@ from vitprof.values.options import Choice, Flag, Option, Options, plain
 Words = Mapping[str, Any]  # keyword arguments of a public function of vitprof
 
 
-def takes_request(command: Callable[..., None]) -> Callable[..., None]:
-    """Add every option of every model, mixer and module, gathered as the command's `request`."""
+def takes_request(command: Callable[..., None], *, argument: bool = True) -> Callable[..., None]:
+    """Add every option of every model, mixer and module, gathered as the command's `request`.
+
+    Args:
+        command: the command.
+        argument: True to add the argument NAME too; False if the command reads it.
+    """
     models = {**_named(), **module_options(), **_sizes(MODELS, OPTIONS_OF_MODELS)}
+    if not argument:
+        del models["argument"]
     mixers = _sizes(MIXERS, OPTIONS_OF_MIXERS)
     shared = {**models, **{name: one for name, one in mixers.items() if name not in models}}
-    return gathering(command, "request", shared, _request)
+    return gathering(command, "request", shared, read_request)
 
 
-def _request(given: dict[str, Any]) -> Words:
+def read_request(given: dict[str, Any]) -> Words:
     """Return the request, with what the argument names as its preset or its module.
 
     Raises:
@@ -63,6 +70,7 @@ def takes_destination(
     known: tuple[Format, ...] = ANY,
     *,
     brief: bool = False,
+    several: bool = False,
     gather: Callable[[dict[str, Any]], object] | None = None,
     output: str = "output file, replaced when the new one is complete",
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -71,6 +79,7 @@ def takes_destination(
     Args:
         known: formats that the command supports.
         brief: True to add `--brief` too, for a report that says under which conditions it holds.
+        several: True if `--output` may repeat.
         gather: makes `to` from what is given; None for the checked destination.
         output: help of `--output`.
     """
@@ -88,7 +97,7 @@ def takes_destination(
         ),
         "output": parameter(
             "output",
-            str,
+            list[str] if several else str,
             typer.Option(
                 help=output,
                 metavar="FILE",

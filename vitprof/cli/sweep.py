@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -33,7 +32,7 @@ from vitprof.cli.options import (
     takes_destination,
     takes_request,
 )
-from vitprof.cli.output import Destination, destination, progress, write
+from vitprof.cli.output import Destination, check_distinct, destination, progress, write
 from vitprof.cli.streams import complain
 from vitprof.cli.workload_options import takes_workload
 from vitprof.errors import OutputError, SpecError
@@ -122,7 +121,8 @@ def sweep(
     charts = chart and to.format.for_people
     protocol = protocol_of(limits, measure=measure)
     kept = _kept(to, measure=measure, resume=resume)
-    plots = _distinct(plot or (), to)
+    plots = plot or ()
+    check_distinct([*plots, *([] if to.path is None else [to.path])], "--plot, and --output,")
     pictures: dict[Path, Picture] = {}
 
     def before(wanted: Sweep) -> None:
@@ -163,23 +163,6 @@ def sweep(
         raise typer.Exit(INTERRUPTED)
     for path, picture in pictures.items():
         write(path, draw(result, picture))
-
-
-def _distinct(plots: Sequence[str], to: Destination) -> Sequence[str]:
-    """Return the files of figures.
-
-    Raises:
-        SpecError: two are one file, or one is that of the data.
-    """
-    files = [Path(file).resolve() for file in plots]
-    files += [] if to.path is None else [to.path.resolve()]
-    for file in files:
-        if files.count(file) > 1:
-            raise SpecError(
-                f"{file.name} would be written twice, and the second would replace the first; give "
-                "each --plot, and --output, a file of its own"
-            )
-    return plots
 
 
 def _kept(to: Destination, *, measure: bool, resume: bool) -> Sweep | None:

@@ -3,7 +3,7 @@
 [[expect]]
 name = "the lambda layer"                # for the reader
 spec = { model = "mae", mixer = "lambda" }
-max_params = 21_000_000                  # budgets
+max_params = "21M"                       # budgets: 21,000,000
 reconciled = true                        # every difference of a tool explained
 
 [expect.params]                          # exact: totals by name, layers by path
@@ -15,7 +15,12 @@ layers = 20_038_848
 
 [[expect]]
 spec = { module = "timm:deit_tiny_patch16_224", arg = ["img_size=384"], batch = 2 }
-max_macs = 10_000_000_000
+max_macs = "10G"
+
+[[expect]]                               # memory of a step, with the options of `vitprof memory`
+spec = { preset = "deit-s", batch = 64, dtype = "bf16", autocast = true, gpu = "h100" }
+max_memory = "24GiB"
+min_batch = 256                          # the largest batch that fits is no smaller
 
 A file is data: code of a package or a file, `package.module:X` or `file.py:X`, is run only if the
 reader of the file trusts it.
@@ -31,6 +36,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from vitprof.captured.reference import LIBRARIES, read_reference
 from vitprof.captured.subject import CapturedModel
@@ -40,26 +46,34 @@ from vitprof.expectations.expectations import (
     Known,
     Outcome,
     Relation,
+    StepMeasure,
     counts,
+    derivation,
     evaluate,
     expect,
     find,
+    outcome,
 )
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import Op
 from vitprof.formulas.totals import HEADLINES, totals
+from vitprof.request.budget import Budget, check_device, read_budget
 from vitprof.request.specs import described, subject
-from vitprof.request.workload import BATCH
+from vitprof.request.workload import Workload
 from vitprof.subject import Configurable
+from vitprof.sweeps import memory as step_needs
 from vitprof.text import quoted
-from vitprof.values.arithmetic import derive
 from vitprof.values.options import Flag
 
 _TOKEN = re.compile(r"""(?P<word>"(?:[^"\\]|\\.)*"|'[^']*'|[\w-]+)|\S""")
+_MAGIC = re.compile(r"[*?[]")
 _HEADER = re.compile(r"\s*\[\[\s*expect\s*\]\]")
 _RECONCILED = Flag("true if every tool's reading must be explained")
-_KEYS = ("name", "spec", "params", "macs", "max_params", "max_macs", "reconciled")
+_COUNTS = ("params", "macs", "max_params", "max_macs")
+_OF_STEP = ("memory", "max_memory", "min_batch")
+_KEYS = ("name", "spec", *_COUNTS, *_OF_STEP, "reconciled")
+_STEP, _DEVICE = tuple(Workload.declared()), ("memory", "gpu", "torch")
 
 
 class CheckFileError(VitprofError):
@@ -71,29 +85,87 @@ class Case:
     """A model with its expectations.
 
     Attributes:
+        path: the file.
         name: name in the file, or a title made from the model's options.
         line: line in the file at which it begins.
         spec: the model, or the module.
-        batch: images at a time, for the MACs.
+        workload: settings of its step; the batch is that of the MACs, too.
+        budget: memory, or a GPU, that the step has to fit; None without one.
         expectations: counts that must hold.
         reconciled: True if every tool's reading must be explained.
     """
 
+    path: Path
     name: str
     line: int
     spec: Model | CapturedModel
-    batch: int
+    workload: Workload
+    budget: Budget | None
     expectations: tuple[Expectation, ...]
     reconciled: bool
 
+    @property
+    def batch(self) -> int:
+        """Images at a time."""
+        return self.workload.batch
+
     def evaluate(self) -> list[Outcome]:
-        """Compare the model's counts by formula with the expectations."""
+        """Compare the model's counts and the memory of its step with the expectations.
+
+        Raises:
+            CheckFileError: the step cannot be run.
+        """
         outcomes = []
         for measure in Measure:
             own = [one for one in self.expectations if one.measure is measure]
             if own:
                 outcomes += evaluate(self.spec.tree(measure, self.batch), own)
+        for step in (one for one in self.expectations if isinstance(one.measure, StepMeasure)):
+            with _located(self.path, step.line):
+                outcomes.append(outcome(step, Known(self._of_step(step.measure, step.key))))
         return outcomes
+
+    def _of_step(self, measure: Measure | StepMeasure, key: str) -> int:
+        """Return bytes of the step, or the largest batch that fits."""
+        if measure is StepMeasure.BATCH:
+            assert self.budget is not None
+            return step_needs.largest(self.spec, self.workload, self.budget)
+        if key in _ON_GPU:
+            assert self.budget is not None
+            assert self.budget.platform is not None
+            found = step_needs.on_platform(self.spec, self.workload, self.budget.platform)
+            context = self.budget.platform.gpu.context_bytes if key == "total" else 0
+            return found.reserved + context
+        phases = step_needs.by_phase(self.spec, self.workload)
+        return max(phases.values()) if key == "peak" else phases[key]
+
+
+def find_files(names: Iterable[str | Path]) -> list[Path]:
+    """Return the files of some names, each once; a pattern, `checks/*.toml`, is those that match.
+
+    Raises:
+        CheckFileError: no file matches a pattern.
+    """
+    found: dict[Path, Path] = {}
+    for name in names:
+        path = Path(name)
+        for one in _matching(path) if _MAGIC.search(str(name)) and not path.is_file() else [path]:
+            found.setdefault(one.absolute(), one)
+    return list(found.values())
+
+
+def _matching(pattern: Path) -> list[Path]:
+    """Return the files that match a pattern, without hidden ones."""
+    try:
+        inside = Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor)))
+        found = sorted(one for one in inside if one.is_file() and not one.name.startswith("."))
+    except (OSError, ValueError) as error:
+        raise CheckFileError(
+            f"cannot look for {pattern}: {str(error).lower()}; give a pattern such as checks/*.toml"
+        ) from error
+    if not found:
+        raise CheckFileError(f"no file matches {pattern}; give a TOML file, or a pattern of some")
+    return found
 
 
 def read_cases(path: Path, *, trusted: bool = False) -> list[Case]:
@@ -173,8 +245,10 @@ def first_cases(
             size = measure.of(node.item) if isinstance(node.item, Op) else None
             if size is not None and size.value:
                 numbers = f"{node.repeat} * ({size.numbers})" if node.repeat > 1 else size.numbers
-                derivation = _derivation(numbers, size.value * node.repeat)
-                written.setdefault(node.path, f"{_toml(node.path)} = {derivation}")
+                count = size.value * node.repeat
+                text = derivation(numbers, count)
+                shown = _toml(text) if text else f"{count:_}"
+                written.setdefault(node.path, f"{_toml(node.path)} = {shown}")
         lines += written.values()
     if code := _code(options):
         lines += ["", f"# Checking this file runs code of {_toml(code)}, which needs --trust."]
@@ -208,6 +282,15 @@ def expecting(models: Mapping[str, Configurable], batch: int, head: Iterable[str
     return "\n".join(lines) + "\n"
 
 
+@contextmanager
+def _located(path: Path, line: int) -> Iterator[None]:
+    """Turn a SpecError of the body into a CheckFileError with the line."""
+    try:
+        yield
+    except SpecError as error:
+        raise CheckFileError(f"{path}, line {line}: {error}") from error
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """A table of the file, or the whole file, in which errors are located.
@@ -230,10 +313,8 @@ class _Place:
     def at(self, key: str) -> Iterator[int]:
         """Yield the line of `key`; turn a SpecError of the body into a CheckFileError."""
         line = self._line(key)
-        try:
+        with _located(self.path, line):
             yield line
-        except SpecError as error:
-            raise CheckFileError(f"{self.path}, line {line}: {error}") from error
 
     def within(self, section: str) -> _Place:
         """Return the part of the table that begins with `[expect.section]`."""
@@ -285,8 +366,8 @@ def _case(place: _Place, table: Mapping[str, object], *, trusted: bool) -> Case:
             _known(key, _KEYS)
     with place.at("spec"):
         options = dict(_table(table, "spec"))
-    with place.at("batch"):
-        batch = BATCH.read("batch", options.pop("batch", 1))
+    given = {name: options.pop(name) for name in (*_STEP, *_DEVICE) if name in options}
+    workload, budget = _step(place, given, table)
     with place.at("reconciled"):
         reconciled = _RECONCILED.read("reconciled", table.get("reconciled", False))
     exact_of = {}
@@ -299,6 +380,9 @@ def _case(place: _Place, table: Mapping[str, object], *, trusted: bool) -> Case:
         if exact or f"max_{measure.value}" in table or reconciled
     }
     spec, named_at = _spec(place, options, trusted=trusted)
+    if isinstance(spec, CapturedModel) and "dtype" not in given and _expects_step(table):
+        with place.at(named_at):
+            workload = replace(workload, dtype=spec.dtype or workload.dtype)
     with place.at("name"):
         name = _name(dict(table), "name") or _title(spec)
     expectations = []
@@ -306,28 +390,106 @@ def _case(place: _Place, table: Mapping[str, object], *, trusted: bool) -> Case:
         known: Mapping[str, Known] = {}
         if measure in wanted:
             with place.at(named_at):
-                known = counts(spec.tree(measure, batch), measure)
+                known = counts(spec.tree(measure, workload.batch), measure)
         section = place.within(measure.value)
         for key, value in exact.items():
             with section.at(key) as line:
                 find(known, measure, key)
-                expectations.append(expect(measure, key, value, line=line))
-        budget = f"max_{measure.value}"
-        if budget in table:
-            with place.at(budget) as line:
-                headline, most = HEADLINES[measure], table[budget]
-                expectations.append(expect(measure, headline, most, Relation.AT_MOST, line=line))
+                at = (measure.value, key)
+                expectations.append(expect(measure, key, value, line=line, place=at))
+        bound = f"max_{measure.value}"
+        if bound in table:
+            with place.at(bound) as line:
+                expectations.append(
+                    expect(
+                        *(measure, HEADLINES[measure], table[bound], Relation.AT_MOST),
+                        line=line,
+                        place=(bound,),
+                    )
+                )
+    expectations += _of_step(place, table, workload, budget)
     if not expectations and not reconciled:
         with place.at("expect"):
-            raise SpecError("the table expects nothing; give params, macs, budgets or reconciled")
+            raise SpecError(
+                "the table expects nothing; give params, macs, memory, budgets or reconciled"
+            )
     return Case(
+        path=place.path,
         name=name,
         line=place.start,
         spec=spec,
-        batch=batch,
+        workload=workload,
+        budget=budget,
         expectations=tuple(expectations),
         reconciled=reconciled,
     )
+
+
+_ON_GPU = ("reserved", "total")  # of PyTorch's allocator; with the CUDA context
+
+
+def _expects_step(table: Mapping[str, object]) -> bool:
+    return not table.keys().isdisjoint(_OF_STEP)
+
+
+def _step(
+    place: _Place, given: Mapping[str, object], table: Mapping[str, object]
+) -> tuple[Workload, Budget | None]:
+    """Return the step that a spec asks for, and the memory that it has to fit."""
+    needed = {"memory": "min_batch" in table, "torch": "gpu" in given, "batch": True}
+    for name, value in given.items():
+        with place.at(name):
+            if not needed.get(name, _expects_step(table)):
+                use = {"memory": "min_batch", "torch": "gpu"}.get(name)
+                wanted = use or "memory, max_memory or min_batch"
+                raise SpecError(f"{name} has no effect here; add {wanted}, or leave it out")
+            if name in _STEP:
+                Workload.declared()[name].read(name, value)
+            elif not isinstance(value, str):
+                raise SpecError(f"{name} is given in quotes, not as {quoted(value)}")
+    step: dict[str, Any] = {name: value for name, value in given.items() if name in _STEP}
+    with place.at("spec"):
+        workload = Workload(**step)
+    with place.at("gpu" if "gpu" in given else "memory"):
+        budget = read_budget(*(_name({**given}, name) for name in _DEVICE))
+        check_device(budget, workload)
+    return workload, budget
+
+
+def _of_step(
+    place: _Place, table: Mapping[str, object], workload: Workload, budget: Budget | None
+) -> Iterator[Expectation]:
+    """Yield what is expected of the memory of a step and of the batch."""
+    on_gpu = budget is not None and budget.platform is not None
+    phases = ("forward",) if workload.inference else ("forward", "backward", "optimizer")
+    known = {name: Known(0) for name in ("peak", *phases, *(_ON_GPU if on_gpu else ()))}
+    with place.at("memory"):
+        exact = _table(table, "memory")
+    section = place.within("memory")
+    for key, value in exact.items():
+        with section.at(key) as line:
+            find(known, StepMeasure.MEMORY, key)
+            yield expect(StepMeasure.MEMORY, key, value, line=line, place=("memory", key))
+    if "max_memory" in table:
+        with place.at("max_memory") as line:
+            yield expect(
+                *(StepMeasure.MEMORY, "total" if on_gpu else "peak", table["max_memory"]),
+                Relation.AT_MOST,
+                line=line,
+                place=("max_memory",),
+            )
+    if "min_batch" in table:
+        with place.at("min_batch") as line:
+            if budget is None:
+                raise SpecError(
+                    'min_batch is of a memory; give gpu or memory in spec, such as memory = "24GiB"'
+                )
+            yield expect(
+                *(StepMeasure.BATCH, "largest", table["min_batch"]),
+                Relation.AT_LEAST,
+                line=line,
+                place=("min_batch",),
+            )
 
 
 def _spec(
@@ -368,15 +530,6 @@ def _table(table: Mapping[str, object], key: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise SpecError(f"{key} is a table of names and values, not {quoted(value)}")
     return value
-
-
-def _derivation(numbers: str, count: int) -> str:
-    """Return a formula with numbers as a derivation, or the count if none says the same."""
-    text = numbers.replace("×", "*").replace(" / ", " // ")
-    with suppress(SpecError):
-        if derive(text) == count:
-            return _toml(text)
-    return f"{count:_}"
 
 
 def _spelled(

@@ -19,12 +19,13 @@ def render_junit(check: Check) -> str:
     root = ElementTree.Element(
         "testsuites", tests=str(len(check.outcomes)), failures=str(len(check.failures))
     )
-    names = _distinct([(case.name, case.line) for case in check.cases])
+    names = _distinct([(check.title(case), case.line) for case in check.cases])
     for case, name in zip(check.cases, names, strict=True):
         suite = ElementTree.SubElement(
             root,
             "testsuite",
             name=name,
+            file=visible(case.file),
             tests=str(len(case.outcomes)),
             failures=str(sum(not outcome.holds for outcome in case.outcomes)),
         )
@@ -35,7 +36,7 @@ def render_junit(check: Check) -> str:
                 "testcase",
                 classname=name,
                 name=what,
-                file=visible(check.file),
+                file=visible(case.file),
                 line=str(outcome.line or case.line),
             )
             if not outcome.holds:
@@ -46,9 +47,9 @@ def render_junit(check: Check) -> str:
 
 def workflow_commands(check: Check) -> list[str]:
     """Return the failures as workflow commands, which annotate lines of the file."""
-    file = _escape(check.file, inside_property=True)
     return [
-        f"::error file={file},line={outcome.line or case.line},"
+        f"::error file={_escape(case.file, inside_property=True)},"
+        f"line={outcome.line or case.line},"
         f"title={_escape(case.name, inside_property=True)}::{_escape(describe(outcome))}"
         for case, outcome in check.failures
     ]
@@ -66,8 +67,8 @@ def _escape(text: str, *, inside_property: bool = False) -> str:
 
 
 def _what(outcome: Outcome) -> str:
-    """Return the name of an expectation; a budget's is not that of an exact count."""
-    return f"{outcome.what}, budget" if outcome.relation == Relation.AT_MOST else outcome.what
+    """Return the name of an expectation; a bound's is not that of an exact count."""
+    return outcome.what if outcome.relation == Relation.EQUAL else f"{outcome.what}, budget"
 
 
 def _distinct(names: Sequence[tuple[str, int]]) -> list[str]:

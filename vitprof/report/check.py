@@ -1,4 +1,4 @@
-"""Report of the outcomes of a check file."""
+"""Report of the outcomes of check files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
 from vitprof.expectations.expectations import Outcome
+from vitprof.expectations.update import changeable
 from vitprof.report.base import Report
 from vitprof.report.document import (
     EVERY,
@@ -19,7 +20,7 @@ from vitprof.report.document import (
     Sentence,
     Table,
 )
-from vitprof.values.amounts import Signed
+from vitprof.values.amounts import Bytes, Signed
 
 _COLUMNS = (
     Column("expectation", part=EVERY, key=True),
@@ -35,11 +36,14 @@ class CaseResult:
     """Outcomes of one model.
 
     Attributes:
+        file: name of the file.
         name: name of the model in the file.
         line: line of the file at which its table begins.
-        outcomes: one per expectation: parameters, then MACs, each with its budget last.
+        outcomes: one per expectation: parameters, MACs, memory, each with its bound last, and the
+            batch.
     """
 
+    file: str
     name: str
     line: int
     outcomes: tuple[Outcome, ...]
@@ -47,18 +51,25 @@ class CaseResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Check(Report):
-    """Outcomes of a check file.
+    """Outcomes of check files.
 
     Attributes:
-        file: name of the file.
-        cases: one per model.
+        cases: one per model, in the order of the files.
         listed: True if the document lists all outcomes, not only failures.
     """
 
     command = "check"
-    file: str
     cases: tuple[CaseResult, ...]
     listed: bool = True
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files."""
+        return tuple(dict.fromkeys(case.file for case in self.cases))
+
+    def title(self, case: CaseResult) -> str:
+        """Return the name of a model, with that of its file if there are several."""
+        return f"{case.file}: {case.name}" if len(self.files) > 1 else case.name
 
     @property
     def outcomes(self) -> list[tuple[CaseResult, Outcome]]:
@@ -78,8 +89,25 @@ class Check(Report):
     def summary(self) -> str:
         """Sentence on the number of expectations that hold."""
         number, failed = len(self.outcomes), len(self.failures)
-        return f"{number - failed} of {number} expectations hold" + (
+        places = f" in {len(self.files)} files" if len(self.files) > 1 else ""
+        return f"{number - failed} of {number} expectations hold{places}" + (
             f", {failed} do not" if failed else ""
+        )
+
+    def updated(self) -> Check:
+        """Return a copy whose exact counts are those found, as in a file that is updated."""
+        return replace(
+            self,
+            cases=tuple(
+                replace(
+                    case,
+                    outcomes=tuple(
+                        replace(one, expected=one.found, holds=True) if changeable(one) else one
+                        for one in case.outcomes
+                    ),
+                )
+                for case in self.cases
+            ),
         )
 
     def only_failures(self) -> Check:
@@ -88,7 +116,7 @@ class Check(Report):
 
     def document(self) -> Document:
         failures = (
-            Sentence(f"{self.file}:{outcome.line or case.line}: {describe(outcome)}", alarm=True)
+            Sentence(f"{case.file}:{outcome.line or case.line}: {describe(outcome)}", alarm=True)
             for case, outcome in self.failures
         )
         tables = self._tables() if self.listed else ()
@@ -96,7 +124,7 @@ class Check(Report):
 
     def _tables(self) -> Iterator[Element]:
         for case in self.cases:
-            yield Heading(case.name)
+            yield Heading(self.title(case))
             rows = (
                 Row(
                     (
@@ -113,13 +141,14 @@ class Check(Report):
             yield Table(_COLUMNS, tuple(rows))
 
     def records(self) -> Records:
-        columns = ("case", "line", "what", "relation", "expected", "found", "difference", "holds")
+        columns = ("file", "case", "line", "what", "relation", "expected", "found", "difference")
         return Records(
-            columns,
+            (*columns, "unit", "holds"),
             tuple(
                 (
-                    *(case.name, outcome.line or case.line, outcome.what, outcome.relation),
-                    *(outcome.expected, outcome.found, outcome.difference, outcome.holds),
+                    *(case.file, case.name, outcome.line or case.line),
+                    *(outcome.what, outcome.relation, outcome.expected, outcome.found),
+                    *(outcome.difference, outcome.unit, outcome.holds),
                 )
                 for case, outcome in self.outcomes
             ),
@@ -127,10 +156,11 @@ class Check(Report):
 
     def data(self) -> dict[str, object]:
         return {
-            "file": self.file,
+            "files": list(self.files),
             "holds": not self.failures,
             "cases": [
                 {
+                    "file": case.file,
                     "name": case.name,
                     "line": case.line,
                     "outcomes": [
@@ -144,12 +174,20 @@ class Check(Report):
 
 
 def describe(outcome: Outcome) -> str:
-    """Return a failure as a sentence: expected, found, difference and formula of the row."""
+    """Return a failure as a sentence: expected, found, difference and formula of the row.
+
+    Memory that is over a bound is rounded, but for the difference.
+    """
     relation = "" if outcome.relation == "=" else f"{outcome.relation} "
-    words = f"{outcome.what}: expected {relation}{_shown(outcome.expected)}"
-    words += f", found {_shown(outcome.found)}"
+    unit = f" {outcome.unit}" if outcome.unit else ""
+    rounds = bool(relation) and outcome.unit == "bytes"
+    expected, found = (
+        str(Bytes(value)) if rounds and isinstance(value, int) else f"{_shown(value)}{unit}"
+        for value in (outcome.expected, outcome.found)
+    )
+    words = f"{outcome.what}: expected {relation}{expected}, found {found}"
     if outcome.difference is not None:
-        words += f" ({Signed(outcome.difference)})"
+        words += f" ({Signed(outcome.difference)}{unit if rounds else ''})"
     return f"{words}; {outcome.formula}" if outcome.formula else words
 
 

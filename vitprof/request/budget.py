@@ -9,6 +9,7 @@ from vitprof.cuda.platform import Platform
 from vitprof.cuda.versions import NEWEST, first_version, read_version, spell
 from vitprof.errors import SpecError
 from vitprof.request.names import named
+from vitprof.request.workload import Workload
 from vitprof.values.amounts import Bytes
 from vitprof.values.bytes import read_bytes
 
@@ -81,6 +82,19 @@ def read_budget(
     if isinstance(memory, int):
         memory = f"{memory} B"
     return Budget(bytes=read_bytes("memory", memory))
+
+
+def check_device(budget: Budget | None, workload: Workload) -> None:
+    """Check that a workload runs on the GPU of a budget, if it has one.
+
+    Raises:
+        SpecError: it runs on the CPU.
+    """
+    if budget is not None and budget.platform is not None and workload.device == "cpu":
+        raise SpecError(
+            f"the step of the CPU takes no memory of {budget.platform.gpu.name}; leave out device "
+            "or gpu"
+        )
 
 
 def budget_record(budget: Budget | None) -> dict[str, int | str]:

@@ -15,7 +15,7 @@ from vitprof.allocation.largest_batch import (
     largest_within,
 )
 from vitprof.allocation.on_gpu import OnGpu, on_gpu
-from vitprof.allocation.step import peak_bytes
+from vitprof.allocation.step import peaks
 from vitprof.captured.subject import CapturedModel
 from vitprof.cuda.attention import TooManyImagesError
 from vitprof.errors import SpecError
@@ -31,13 +31,18 @@ _FIRST = 8  # batch at which a module is traced first
 
 def peak(model: Subject, workload: Workload) -> int:
     """Return the most bytes that the tensors of a step hold at once."""
-    if not isinstance(model, CapturedModel):
-        return peak_bytes(model, workload)
+    return max(by_phase(model, workload).values())
 
-    def traced() -> int:
+
+def by_phase(model: Subject, workload: Workload) -> dict[str, int]:
+    """Return the most bytes that the tensors of a step hold at once, in each phase."""
+    if not isinstance(model, CapturedModel):
+        return peaks(model, workload)
+
+    def traced() -> dict[str, int]:
         from vitprof.running.trace import trace
 
-        return trace(model, workload, loss=model.loss).peak_bytes
+        return trace(model, workload, loss=model.loss).by_phase
 
     return model.known(workload, traced)
 
