@@ -15,6 +15,7 @@ from commands import Capture
 
 import vitprof
 from vitprof.errors import SpecError
+from vitprof.expectations.file import CheckFileError
 
 nowhere_in_particular = check_files.nowhere_in_particular
 
@@ -80,6 +81,12 @@ def test_a_pattern_is_the_files_that_match(names: list[str], read: list[str]) ->
     assert list(vitprof.check(*names).files) == read
 
 
+def test_a_file_is_read_once(files: Path) -> None:
+    assert vitprof.check("a.toml", files / "a.toml", files / "b.toml", "*.toml").files == (
+        *("a.toml", str(files / "b.toml")),
+    )
+
+
 def test_a_pattern_passes_over_hidden_files_and_folders(files: Path) -> None:
     """An editor or an interrupted write may leave them."""
     (files / ".a.toml").write_text("broken", encoding="utf-8")
@@ -103,6 +110,10 @@ def test_a_file_that_cannot_be_read_ends_the_check_before_it_begins(
     said = refused(capsys, "b.toml", "d.toml", f"--format={format}")
     assert said.startswith("vitprof: d.toml, line 3: there is no key 'max_mac'")
     assert "cannot read e.toml" in refused(capsys, "b.toml", "e.toml", f"--format={format}")
+    looked_at: list[str] = []
+    with pytest.raises(CheckFileError):
+        vitprof.check("b.toml", "e.toml", say=looked_at.append)
+    assert looked_at == []
 
 
 def test_one_run_writes_several_formats(capsys: Capture, files: Path) -> None:

@@ -145,6 +145,21 @@ def test_a_module_is_traced(capsys: Capture, write: Write) -> None:
     assert values["batch largest"] >= 5
 
 
+def test_a_step_has_the_dtype_of_a_module(
+    capsys: Capture, write: Write, monkeypatch: Patch
+) -> None:
+    code = "import torch\n\ndef net():\n    return torch.nn.Linear(7, 3, dtype=torch.bfloat16)\n"
+    file = write('[[expect]]\nspec = { module = "net.py:net", input = "7" }\nmax_memory = 1\n')
+    file.with_name("net.py").write_text(code, encoding="utf-8")
+    monkeypatch.chdir(file.parent)
+    _, out, _ = checked(capsys, file, "--trust", "--format=json")
+    (outcome,) = json.loads(out)["cases"][0]["outcomes"]
+    assert outcome["found"] == vitprof.memory(module="net.py:net", input="7").peak.bytes
+    assert (
+        outcome["found"] != vitprof.memory(module="net.py:net", input="7", dtype="fp32").peak.bytes
+    )
+
+
 def test_an_exact_count_has_all_its_digits(capsys: Capture, write: Write) -> None:
     for table, key in (("params", "all"), ("macs", "macs"), ("memory", "peak")):
         said = refused(capsys, write(case("", f"[expect.{table}]", f'{key} = "25G"')))
