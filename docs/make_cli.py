@@ -14,8 +14,17 @@ from vitprof.cli.help import FOLDED, described, sections
 
 PAGE = Path(__file__).parent / "cli.md"
 
+_COMPLETION = """\
+## Completion in the shell
+
+`vitprof --install-completion bash` (or `zsh`, `fish`, `powershell`) has the Tab key complete
+commands, options and the names that they take: presets, models, mixers, GPUs, counters, formats,
+and those in a list with commas. `vitprof --show-completion bash` prints the script, for a place of
+your own. With `--mixer` or `--model` on the line, options of other mixers and models are not
+offered. In zsh and fish, give a value after a blank, `--mixer lambda`. Nothing is imported but
+vitprof's own declarations, and a mixer that is installed and named by its name."""
 _SHARED = """\
-## Options of steps, models and mixers
+## Options that commands share
 
 Commands that take a model have these options. A model has those in which it is named, with its
 default, and so has a mixer; `vitprof models NAME` and `vitprof mixers NAME` show those of one."""
@@ -26,7 +35,7 @@ def reference() -> str:
     group: Any = get_command(app)
     top = group.context_class(group, info_name="vitprof", **group.context_settings)
     shared: dict[str, dict[str, Any]] = {name: {} for name in FOLDED}
-    lines = ["# Command line", "", *_command(group, top, shared)]
+    lines = ["# Command line", "", *_command(group, top, shared), _COMPLETION, ""]
     for name in COMMANDS:
         command = group.get_command(top, name)
         context = command.context_class(command, info_name=name, parent=top)

@@ -142,6 +142,20 @@ def test_any_words_are_silent(words: list[str], place: int, shell: int) -> None:
     assert "Usage" not in out.getvalue()
 
 
+@pytest.mark.parametrize("mixer", ["--mixer own:X", "--mixer=own:X", "--mixers attn,own:X"])
+def test_no_code_is_run(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mixer: str
+) -> None:
+    (tmp_path / "own.py").write_text("import sys; sys.own_code_was_run = True")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("_VITPROF_COMPLETE", "complete_zsh")
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", f"vitprof compare {mixer} --di")
+    assert run([]) == 0
+    out, err = capsys.readouterr()
+    assert ("--dim" in out, err) == (True, "")
+    assert not hasattr(sys, "own_code_was_run")
+
+
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_descriptions_in_other_shells(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch, shell: str

@@ -36,7 +36,7 @@ _MEASUREMENT = "Measurement"
 @takes_request
 @takes_workload(without=("inference", "device"))
 @takes_memory_budget
-@takes_limits
+@takes_limits(section="Time")
 @takes_destination(brief=True)
 def bench(
     *,

@@ -43,7 +43,11 @@ class Command(TyperCommand):
         """
         if ctx.resilient_parsing:  # the words of a line that is being written
             return super().parse_args(ctx, args)
-        _, _, given = self.make_parser(ctx).parse_args(args=[*args])
+        try:
+            _, _, given = self.make_parser(ctx).parse_args(args=[*args])
+        except TyperException as error:  # that of a missing value does not say of which command
+            error.ctx = ctx  # type: ignore[attr-defined]
+            raise
         for option, times in Counter(given).items():
             if times > 1 and not option.multiple and not option.is_eager:
                 name = "/".join([*option.opts, *option.secondary_opts])

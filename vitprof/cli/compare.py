@@ -44,7 +44,7 @@ _COMPARISON, _CROSSOVERS = "Comparison", "Crossovers"
 @takes_request
 @takes_workload(without=("device",))
 @takes_memory_budget
-@takes_limits
+@takes_limits()
 @takes_destination(brief=True)
 def compare(
     *,

@@ -1,7 +1,8 @@
 """Completion of words by a shell: what a script that Typer writes for the shell asks for.
 
 A shell that completes runs vitprof with the words so far in the environment. Nothing but what
-completes the last of them is printed, whatever fails, and no code of a module that they name runs.
+completes the last of them is printed, whatever fails. A mixer of an installed package that they
+name is loaded, for its options; a module or a mixer that they name by its place is not.
 """
 
 from __future__ import annotations
@@ -77,8 +78,9 @@ def fitting(parameters: Iterable[Any], given: dict[str, Any]) -> list[Any]:
     """Return the options of a command without those of other models and mixers than are given."""
     others: dict[str, set[str]] = {}
     with suppress(Exception):  # a name that is not known hides no option
-        mixers = [given.get("mixer"), *(given.get("mixers") or "").split(",")]
-        if found := [find_mixer(name) for name in mixers if name]:
+        mixers = [given.get("mixer") or "", *(given.get("mixers") or "").split(",")]
+        if any(mixers) and all(map(_is_installed, mixers)):
+            found = [find_mixer(name) for name in mixers if name]
             others[OPTIONS_OF_MIXERS] = {name for one in found for name in one.declared()}
         if given.get("model"):
             others[OPTIONS_OF_MODELS] = {*find_model(given["model"]).declared()}
@@ -105,7 +107,7 @@ def answer(app: Callable[..., object], commands: Sequence[str]) -> int:
     with redirect_stderr(StringIO()):
         try:
             with redirect_stdout(StringIO()):  # of code that is loaded
-                load_mixers(_words(), commands)
+                load_mixers([word for word in _words() if _is_installed(word)], commands)
             app(args=[], prog_name="vitprof", complete_var=_REQUEST, standalone_mode=False)
         except SystemExit as ended:
             return ended.code if isinstance(ended.code, int) else 0
@@ -114,8 +116,13 @@ def answer(app: Callable[..., object], commands: Sequence[str]) -> int:
     return 0
 
 
+def _is_installed(name: str) -> bool:
+    """Return False for the place of a mixer, whose code a user may not want to run yet."""
+    return ":" not in name
+
+
 def _words() -> list[str]:
-    """Return the words of the line, without those that name a mixer by its place.
+    """Return the words of the line.
 
     Bash takes an equals sign for a word of its own, between an option and its value: it is left
     out of its words in the environment.

@@ -11,9 +11,9 @@ from vitprof.text import visible
 
 # Sections of the help. Those named here come last, in this order; the folded ones by name alone.
 OUTPUT, SIDE_BY_SIDE, MODEL, MODULE = "Output", "Side by side", "Model", "Any module"
-OPTIONS_OF_STEP = "Options of a step"
+OPTIONS_OF_STEP, OPTIONS_OF_MEASUREMENT = "Options of a step", "Options of a measurement"
 OPTIONS_OF_MODELS, OPTIONS_OF_MIXERS = "Options of models", "Options of mixers"
-FOLDED = (OPTIONS_OF_STEP, OPTIONS_OF_MODELS, OPTIONS_OF_MIXERS)
+FOLDED = (OPTIONS_OF_STEP, OPTIONS_OF_MEASUREMENT, OPTIONS_OF_MODELS, OPTIONS_OF_MIXERS)
 _OF_ONE = {
     OPTIONS_OF_MODELS: " (of one: vitprof models NAME)",
     OPTIONS_OF_MIXERS: " (of one: vitprof mixers NAME)",

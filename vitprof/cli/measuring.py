@@ -10,6 +10,7 @@ import typer
 
 from vitprof.cli.completion import gpus, one_of
 from vitprof.cli.gathering import gathering, parameter
+from vitprof.cli.help import OPTIONS_OF_MEASUREMENT
 from vitprof.cli.streams import complain
 from vitprof.cli.workload_options import parameters
 from vitprof.errors import SpecError
@@ -40,10 +41,16 @@ DeviceName = Annotated[
 ]
 
 
-def takes_limits(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of the timing protocol to a command, gathered as its `limits`."""
-    options = parameters(Protocol, _TIME)
-    return gathering(command, "limits", options, lambda given: given)
+def takes_limits(
+    *, section: str = OPTIONS_OF_MEASUREMENT
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that adds the options of the timing protocol, gathered as `limits`.
+
+    Args:
+        section: section of the help that they stand in.
+    """
+    options = parameters(Protocol, section)
+    return lambda command: gathering(command, "limits", options, lambda given: given)
 
 
 def protocol_of(limits: Limits, *, measure: bool) -> Protocol:

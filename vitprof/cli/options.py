@@ -178,7 +178,7 @@ def _named() -> dict[str, Parameter]:
             "mixer",
             str,
             typer.Option(
-                help=f"token mixer of every block: {', '.join(MIXERS)}",
+                help="token mixer of every block; vitprof mixers lists them",
                 metavar="NAME",
                 show_default="that of --preset; else attn",
                 autocompletion=one_of(MIXERS),

@@ -51,7 +51,7 @@ _SWEEP, _TIME, _OUTPUT = "Sweep", "Time", "Output"
 @takes_request
 @takes_workload(without=("batch", "device"))
 @takes_memory_budget
-@takes_limits
+@takes_limits()
 @takes_destination(brief=True)
 def sweep(
     *,
@@ -161,8 +161,10 @@ def sweep(
     if len(result.points) < result.size:
         _tell_interrupted(result, to)
         raise typer.Exit(INTERRUPTED)
-    for path, picture in pictures.items():
-        write(path, draw(result, picture))
+    with progress() as say:
+        for path, picture in pictures.items():
+            say(f"drawing {path.name}")
+            write(path, draw(result, picture))
 
 
 def _kept(to: Destination, *, measure: bool, resume: bool) -> Sweep | None:
