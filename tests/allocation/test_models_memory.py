@@ -9,8 +9,8 @@ from spellings import SPELLINGS, Spelling
 from variants import DROPS, SIZES, VARIANTS, Options, Variant, spec
 
 from vitprof.allocation.step import memory
-from vitprof.formulas.block import NORMS
 from vitprof.formulas.model import Model
+from vitprof.formulas.parts.norms import NORMS
 from vitprof.request.specs import specify
 from vitprof.request.workload import Workload
 

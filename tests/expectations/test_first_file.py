@@ -71,6 +71,8 @@ def test_a_first_file_names_every_choice_and_every_row(capsys: Capture, tmp_path
             "mlp_ratio": 0.2,
             "mlp_hidden": 0,
             "mlp_multiple": 1,
+            "mlp_bias": True,
+            "mlp_norm": False,
             "activation": "relu",
             "fused": False,
             "batch": 2,

@@ -13,8 +13,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from spellings import SOME, Spelling
 
-from vitprof.formulas.block import ACTIVATIONS
 from vitprof.formulas.model import Model
+from vitprof.formulas.parts.activations import ACTIVATIONS
 from vitprof.values.options import divisors
 
 

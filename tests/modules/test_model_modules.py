@@ -15,20 +15,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.testing import assert_close
 
-from vitprof.formulas.block import ACTIVATIONS, NORMS
 from vitprof.formulas.block import BLOCKS as ARRANGEMENTS
 from vitprof.formulas.models.classifier import Classifier
 from vitprof.formulas.models.encoder_layer import EncoderLayer
 from vitprof.formulas.models.mae import MaskedAutoencoder
+from vitprof.formulas.parts.activations import ACTIVATIONS
+from vitprof.formulas.parts.mlps import MlpOptions
+from vitprof.formulas.parts.norms import NORMS
 from vitprof.formulas.run import Run, count
 from vitprof.formulas.tensor import Tensor as PaperTensor
 from vitprof.modules.block import EncoderLayer as EncoderLayerModule
-from vitprof.modules.block import GatedLinearUnit, Pointwise
 from vitprof.modules.drop_path import DropPath
 from vitprof.modules.models.classifier import VisionTransformer
 from vitprof.modules.models.mae import MaskedAutoencoderViT
-from vitprof.modules.norms import NORMS as NORM_MODULES
-from vitprof.modules.norms import Affine, LayerScale, TokenBatchNorm
+from vitprof.modules.parts.mlps import GatedLinearUnit, Pointwise, make_mlp
+from vitprof.modules.parts.norms import NORMS as NORM_MODULES
+from vitprof.modules.parts.norms import Affine, LayerScale, TokenBatchNorm
 from vitprof.modules.patches import sincos_positions
 from vitprof.values.size import Size
 
@@ -48,17 +50,18 @@ NAIVE: dict[str, Callable[[float], float]] = {
     "gelu": lambda z: z * (1 + erf(z / sqrt(2))) / 2,
     "relu": lambda z: max(z, 0.0),
     "silu": lambda z: z / (1 + exp(-z)),
+    "quick-gelu": lambda z: z / (1 + exp(-1.702 * z)),
 }
 
 
 def test_every_activation_has_a_reference() -> None:
-    assert NAIVE.keys() == ACTIVATIONS.keys()
+    assert NAIVE.keys() == set(ACTIVATIONS)
 
 
 @pytest.mark.parametrize("activation", NAIVE)
 @torch.no_grad()
 def test_a_gated_mlp_multiplies_its_halves(x: Tensor, activation: str) -> None:
-    mlp = GatedLinearUnit(D, H, activation=activation)
+    mlp = GatedLinearUnit(MlpOptions(activation=activation), D, H)
     prepare(mlp)
     gate, value = columns(mlp.fc1, x, 0, H), columns(mlp.fc1, x, H, H)
     gated = torch.empty(B, N, H, dtype=torch.float64)
@@ -66,6 +69,25 @@ def test_a_gated_mlp_multiplies_its_halves(x: Tensor, activation: str) -> None:
         act = NAIVE[activation](gate[b, token, i].item())
         gated[b, token, i] = act * value[b, token, i].item()
     assert_close(mlp(x), columns(mlp.fc2, gated, 0, D))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("kind", ["plain", "gated"])
+@torch.no_grad()
+def test_a_norm_within_an_mlp_is_of_its_hidden_channels(
+    x: Tensor, kind: str, bias: bool, norm: str
+) -> None:
+    """Fang et al. 2023, EVA-02, section 2.1, and the `Mlp` of timm."""
+    mlp: Any = make_mlp(MlpOptions(mlp=kind, mlp_norm=True, mlp_bias=bias, norm=norm), D, H)
+    prepare(mlp)
+    assert (mlp.fc1.bias is not None, mlp.fc2.bias is not None) == (bias, bias)
+    first = functional.linear(x, mlp.fc1.weight, mlp.fc1.bias)
+    hidden = functional.gelu(first[..., :H])
+    if kind == "gated":
+        hidden = hidden * first[..., H:]
+    assert mlp.norm.weight.shape == (H,)
+    assert_close(mlp(x), functional.linear(mlp.norm(hidden), mlp.fc2.weight, mlp.fc2.bias))
 
 
 ARRANGED: dict[str, Callable[[Any, Tensor], Tensor]] = {
@@ -89,7 +111,7 @@ def test_norms_and_residuals_are_arranged_as_the_papers_say(x: Tensor, block: st
 @pytest.mark.parametrize("activation", NAIVE)
 @torch.no_grad()
 def test_a_linear_mlp_is_one_layer_and_its_activation(x: Tensor, activation: str) -> None:
-    mlp = Pointwise(D, H, activation=activation)
+    mlp = Pointwise(MlpOptions(activation=activation), D, H)
     prepare(mlp)
     assert_close(mlp(x), columns(mlp.fc1, x, 0, D).apply_(NAIVE[activation]))
 

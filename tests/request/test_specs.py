@@ -53,15 +53,17 @@ def test_nothing_asked_for_is_the_report_on_mae_token_mixers() -> None:
         "mask_ratio": Fraction(3, 4),
         "class_token": True,
     }
-    assert {name: told[name] for name in list(told)[16:28]} == {
+    assert {name: told[name] for name in list(told)[16:30]} == {
+        "norm": "layer",
         "mlp_ratio": 4,
         "mlp_multiple": 1,
         "mlp": "plain",
+        "mlp_bias": True,
+        "mlp_norm": False,
         "activation": "gelu",
-        "block": "pre",
-        "norm": "layer",
-        "layer_scale": False,
         "dropout": 0,
+        "block": "pre",
+        "layer_scale": False,
         "drop_path": 0,
         "image_width": 0,
         "patch_bias": True,
@@ -161,9 +163,9 @@ def test_unknown_mixer(mixer: str, sentence: str) -> None:
             "attn",
             "token",
             "there is no option of layer with attn named 'token'; did you mean tokens? "
-            "known are activation, tokens, dim, heads, mlp_ratio, mlp_hidden, mlp_multiple, mlp, "
-            "block, norm, layer_scale, dropout, drop_path, fused, kv_heads, qk_norm, qkv_bias and "
-            "talking_heads",
+            "known are activation, tokens, dim, heads, norm, mlp_ratio, mlp_hidden, mlp_multiple, "
+            "mlp, mlp_bias, mlp_norm, dropout, block, layer_scale, drop_path, fused, kv_heads, "
+            "qk_norm, qkv_bias and talking_heads",
         ),
     ],
 )

@@ -2,75 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from vitprof.formulas.block import ACTIVATIONS
 from vitprof.formulas.plugins import is_own
 from vitprof.modules.build import build_mixer, check_output
 from vitprof.modules.drop_path import DropPath
-from vitprof.modules.norms import NORMS, LayerScale
+from vitprof.modules.parts.activations import ACTIVATIONS
+from vitprof.modules.parts.mlps import make_dropout, make_mlp
+from vitprof.modules.parts.norms import NORMS, LayerScale
 
 if TYPE_CHECKING:
     from vitprof.formulas.block import Block as BlockSpec
     from vitprof.formulas.models.encoder_layer import EncoderLayer as EncoderLayerSpec
-
-
-def _dropout(rate: float) -> nn.Module:
-    return nn.Dropout(rate) if rate else nn.Identity()
-
-
-class Mlp(nn.Module):
-    """Two linear layers with an activation between, on each token."""
-
-    def __init__(self, dim: int, hidden: int, *, activation: str, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(dim, hidden)
-        self.act: nn.Module = getattr(nn, ACTIVATIONS[activation])()
-        self.drop1 = _dropout(dropout)
-        self.fc2 = nn.Linear(hidden, dim)
-        self.drop2 = _dropout(dropout)
-
-    def forward(self, x_BND: Tensor) -> Tensor:
-        return self.drop2(self.fc2(self.drop1(self.act(self.fc1(x_BND)))))
-
-
-class GatedLinearUnit(nn.Module):
-    """An MLP whose hidden channels are gated by as many others, on each token."""
-
-    def __init__(self, dim: int, hidden: int, *, activation: str, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(dim, 2 * hidden)
-        self.act: nn.Module = getattr(nn, ACTIVATIONS[activation])()
-        self.drop1 = _dropout(dropout)
-        self.fc2 = nn.Linear(hidden, dim)
-        self.drop2 = _dropout(dropout)
-
-    def forward(self, x_BND: Tensor) -> Tensor:
-        gate_BNH, value_BNH = self.fc1(x_BND).chunk(2, dim=-1)
-        gated_BNH = self.act(gate_BNH) * value_BNH
-        del gate_BNH, value_BNH  # frees the output of fc1 in inference
-        gated_BNH = self.drop1(gated_BNH)
-        y_BND = self.fc2(gated_BNH)
-        del gated_BNH
-        return self.drop2(y_BND)
-
-
-class Pointwise(nn.Module):
-    """One linear layer and an activation, on each token."""
-
-    def __init__(self, dim: int, hidden: int, *, activation: str, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(dim, dim)
-        self.act: nn.Module = getattr(nn, ACTIVATIONS[activation])()
-        self.drop1 = _dropout(dropout)
-
-    def forward(self, x_BND: Tensor) -> Tensor:
-        return self.drop1(self.act(self.fc1(x_BND)))
-
-
-_MLPS = {"plain": Mlp, "gated": GatedLinearUnit, "linear": Pointwise}
 
 
 _PARTS = {  # submodules of each arrangement, in the order in which they run
@@ -81,6 +27,7 @@ _PARTS = {  # submodules of each arrangement, in the order in which they run
     "conv": "mixer proj_drop act norm1 ls1 drop_path1 mlp norm2",
 }
 _OF_MLP = ("norm2", "mlp", "ls2", "drop_path2")
+_OF_DROPOUT = ("proj_drop",)
 
 
 class Block(nn.Module):
@@ -107,28 +54,21 @@ class Block(nn.Module):
         self.has_dropout = options.dropout > 0
         mixer = type(spec.mixer)
         self.others = None if is_own(mixer) else mixer  # a mixer of another package
+        make: dict[str, Callable[[], nn.Module]] = {
+            "mixer": lambda: build_mixer(spec.mixer, spec.sizes),
+            "mlp": lambda: make_mlp(options, dim, spec.hidden),
+            "act": ACTIVATIONS[options.activation],
+            "norm": lambda: NORMS[options.norm](dim),
+            "proj_drop": lambda: make_dropout(options),
+            "ls": lambda: LayerScale(dim) if options.layer_scale else nn.Identity(),
+            "drop_path": lambda: (
+                DropPath(float(options.drop_path)) if options.drop_path else nn.Identity()
+            ),
+        }
+        left_out = (*(() if self.has_mlp else _OF_MLP), *(() if self.has_dropout else _OF_DROPOUT))
         for name in _PARTS[options.block].split():
-            if not self.has_mlp and name in _OF_MLP:
-                continue
-            if not self.has_dropout and name == "proj_drop":
-                continue
-            if name == "mixer":
-                part = build_mixer(spec.mixer, spec.sizes)
-            elif name == "mlp":
-                part = _MLPS[options.mlp](
-                    dim, spec.hidden, activation=options.activation, dropout=float(options.dropout)
-                )
-            elif name == "act":
-                part = getattr(nn, ACTIVATIONS[options.activation])()
-            elif name.startswith("norm"):
-                part = NORMS[options.norm](dim)
-            elif name == "proj_drop":
-                part = _dropout(float(options.dropout))
-            elif name.startswith("drop_path"):
-                part = DropPath(float(options.drop_path)) if options.drop_path else nn.Identity()
-            else:
-                part = LayerScale(dim) if options.layer_scale else nn.Identity()
-            self.add_module(name, part)
+            if name not in left_out:
+                self.add_module(name, make[name.rstrip("12")]())
 
     def forward(self, x_BND: Tensor) -> Tensor:
         arranged: Tensor = getattr(self, f"_{self.arrangement}")(x_BND)

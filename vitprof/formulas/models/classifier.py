@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from vitprof.formulas.block import activation_option
 from vitprof.formulas.images import (
     ImageModel,
     channels_option,
@@ -26,6 +25,8 @@ from vitprof.formulas.images import (
 )
 from vitprof.formulas.mixer import MixerSizes
 from vitprof.formulas.model import depth_option, dim_option, heads_option
+from vitprof.formulas.parts.activations import activate
+from vitprof.formulas.parts.mlps import activation_option
 from vitprof.formulas.run import Run
 from vitprof.formulas.stage import Stage
 from vitprof.formulas.tensor import Tensor
@@ -149,7 +150,7 @@ class Classifier(ImageModel):
         x = run.linear("proj", self.patchify(x), self.size("dim"), bias=self.patch_bias)
         if not self.patch_norm:
             return x
-        x = run.activation("act", self.activation, x)
+        x = activate(run, self.activation, x)
         return self.normalise(run, "norm", x)
 
     def _pool(self, run: Run, x: Tensor) -> Tensor:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isqrt
 
-from vitprof.formulas.block import activation_option
 from vitprof.formulas.mixer import MixerSizes
 from vitprof.formulas.model import Model, dim_option, heads_option
 from vitprof.formulas.op import Shape
+from vitprof.formulas.parts.mlps import activation_option
 from vitprof.formulas.run import Run
 from vitprof.formulas.stage import Stage
 from vitprof.formulas.tensor import Tensor

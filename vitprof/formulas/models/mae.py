@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from vitprof.formulas.block import mlp_hidden_option
 from vitprof.formulas.images import (
     ImageModel,
     channels_option,
@@ -22,6 +21,7 @@ from vitprof.formulas.images import (
 )
 from vitprof.formulas.mixer import MixerSizes
 from vitprof.formulas.model import depth_option, dim_option, heads_option
+from vitprof.formulas.parts.mlps import mlp_hidden_option
 from vitprof.formulas.run import Run
 from vitprof.formulas.stage import Stage
 from vitprof.formulas.tensor import Tensor

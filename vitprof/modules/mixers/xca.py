@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vitprof.modules.matmul import MatMul
-from vitprof.modules.norms import LayerScale
+from vitprof.modules.parts.norms import LayerScale
 
 
 def normalised(x: Tensor) -> Tensor:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from vitprof.formulas.block import ACTIVATIONS
 from vitprof.modules.block import Block
-from vitprof.modules.norms import NORMS
+from vitprof.modules.parts.activations import ACTIVATIONS
+from vitprof.modules.parts.norms import NORMS
 from vitprof.modules.patches import make_positions, patchify
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class FlatPatchEmbed(nn.Module):
         pixels = spec.patch_size**2 * spec.channels
         self.proj = nn.Linear(pixels, spec.dim, bias=spec.patch_bias)
         if spec.patch_norm:
-            self.act: nn.Module = getattr(nn, ACTIVATIONS[spec.activation])()
+            self.act: nn.Module = ACTIVATIONS[spec.activation]()
         else:
             self.act = nn.Identity()
         self.norm = NORMS[spec.norm](spec.dim) if spec.patch_norm else nn.Identity()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vitprof.modules.block import Block
-from vitprof.modules.norms import NORMS
+from vitprof.modules.parts.norms import NORMS
 from vitprof.modules.patches import make_positions, patchify
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Parts that models are made of: a file each, with its options and its lines."""

@@ -1,0 +1,1 @@
+"""Parts of `vitprof.formulas.parts`, in torch."""

@@ -1,0 +1,81 @@
+"""MLPs; `vitprof.formulas.parts.mlps` gives their equations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from vitprof.modules.parts.activations import ACTIVATIONS
+from vitprof.modules.parts.norms import NORMS
+
+if TYPE_CHECKING:
+    from vitprof.formulas.parts.mlps import MlpOptions
+
+
+def make_mlp(options: MlpOptions, dim: int, hidden: int) -> nn.Module:
+    """Return the MLP that the options select, on (..., dim)."""
+    return _MLPS[options.mlp](options, dim, hidden)
+
+
+def make_dropout(options: MlpOptions) -> nn.Module:
+    """Return a dropout, or an identity if the rate is 0."""
+    return nn.Dropout(float(options.dropout)) if options.dropout else nn.Identity()
+
+
+def _make_norm(options: MlpOptions, hidden: int) -> nn.Module:
+    return NORMS[options.norm](hidden) if options.mlp_norm else nn.Identity()
+
+
+class Mlp(nn.Module):
+    """Two linear layers with an activation between, on each token."""
+
+    def __init__(self, options: MlpOptions, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden, bias=options.mlp_bias)
+        self.act = ACTIVATIONS[options.activation]()
+        self.drop1 = make_dropout(options)
+        self.norm = _make_norm(options, hidden)
+        self.fc2 = nn.Linear(hidden, dim, bias=options.mlp_bias)
+        self.drop2 = make_dropout(options)
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        return self.drop2(self.fc2(self.norm(self.drop1(self.act(self.fc1(x_BND))))))
+
+
+class GatedLinearUnit(nn.Module):
+    """An MLP whose hidden channels are gated by as many others, on each token."""
+
+    def __init__(self, options: MlpOptions, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, 2 * hidden, bias=options.mlp_bias)
+        self.act = ACTIVATIONS[options.activation]()
+        self.drop1 = make_dropout(options)
+        self.norm = _make_norm(options, hidden)
+        self.fc2 = nn.Linear(hidden, dim, bias=options.mlp_bias)
+        self.drop2 = make_dropout(options)
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        gate_BNH, value_BNH = self.fc1(x_BND).chunk(2, dim=-1)
+        gated_BNH = self.act(gate_BNH) * value_BNH
+        del gate_BNH, value_BNH  # frees the output of fc1 in inference
+        gated_BNH = self.norm(self.drop1(gated_BNH))
+        y_BND = self.fc2(gated_BNH)
+        del gated_BNH
+        return self.drop2(y_BND)
+
+
+class Pointwise(nn.Module):
+    """One linear layer and an activation, on each token."""
+
+    def __init__(self, options: MlpOptions, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, dim, bias=options.mlp_bias)
+        self.act = ACTIVATIONS[options.activation]()
+        self.drop1 = make_dropout(options)
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        return self.drop1(self.act(self.fc1(x_BND)))
+
+
+_MLPS = {"plain": Mlp, "gated": GatedLinearUnit, "linear": Pointwise}
