@@ -244,8 +244,8 @@ def test_a_ratio_of_a_billion_digits_is_refused_at_once(exponent: str) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"activation": "tanh"}, "activation can be gelu, relu or silu, not 'tanh'"),
-        ({"activation": None}, "activation can be gelu, relu or silu, not None"),
+        ({"activation": "tanh"}, "activation can be gelu, relu, silu or quick-gelu, not 'tanh'"),
+        ({"activation": None}, "activation can be gelu, relu, silu or quick-gelu, not None"),
         ({"fused": "yes"}, "fused is on or off (true or false), not 'yes'"),
         ({"fused": 1}, "fused is on or off (true or false), not 1"),
         ({"mlp_ratio": 0}, "mlp ratio 0 is out of range; give a number from 1/1000 to below 1000"),
