@@ -14,9 +14,13 @@ import check_files
 import pytest
 from check_files import Patch, Write, checked, refused
 from commands import Capture
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import vitprof
 from vitprof.cli import run
+from vitprof.errors import SpecError
+from vitprof.expectations.file import CheckFileError
 
 nowhere_in_particular = check_files.nowhere_in_particular
 write = check_files.write
@@ -52,6 +56,34 @@ def test_the_memory_is_that_of_the_command(capsys: Capture, write: Write) -> Non
     assert found(capsys, write, case(words, *exact)) == {
         f"memory {name}": size for name, size in {"peak": report.peak.bytes, **phases}.items()
     }
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "batch": st.integers(1, 9),
+            "dtype": st.sampled_from(["fp32", "bf16", "fp16"]),
+            "optimizer": st.sampled_from(["sgd", "momentum", "adam", "adamw", "lamb"]),
+            "kernel": st.sampled_from(["foreach", "fused", "loop"]),
+            "device": st.sampled_from(["cuda", "cpu"]),
+            "gpu": st.sampled_from(["h100", "rtx3090"]),
+            **{name: st.booleans() for name in ("autocast", "checkpoint", "clip", "inference")},
+        },
+    )
+)
+def test_any_step_is_that_of_the_command(write: Write, words: dict[str, Any]) -> None:
+    """What the command refuses is refused in a file."""
+    spec = "".join(f", {name} = {json.dumps(value)}" for name, value in words.items())
+    try:
+        report = vitprof.memory("layer", trace=False, tokens=7, dim=15, heads=3, **words)
+    except SpecError as error:
+        with pytest.raises(CheckFileError, match=re.escape(str(error))):
+            vitprof.check(write(case(spec, "max_memory = 1")))
+        return
+    ((_, outcome),) = vitprof.check(write(case(spec, "max_memory = 1"))).outcomes
+    assert outcome.found == (report.peak.bytes if report.gpu is None else report.gpu.total)
 
 
 def test_adam_holds_its_states_at_least(capsys: Capture, write: Write) -> None:
