@@ -94,6 +94,16 @@ def test_its_options_are_in_the_help_once_it_is_named(installed: Path) -> None:
     assert "--memory-units" not in vitprof("macs --help", path=installed).stdout
 
 
+def test_its_options_are_completed_once_it_is_named(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("_VITPROF_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "vitprof params --mixer external --mem")
+    monkeypatch.setenv("COMP_CWORD", "4")
+    done = vitprof("", path=installed)
+    assert (done.stdout, done.stderr) == ("--memory-units\n", "")
+
+
 def test_a_mixer_named_by_its_place() -> None:
     """Run from the directory of the package, without an installation."""
     words = f"params --model layer --tokens 7 --mixer {PLACE} --counters analytic"

@@ -18,7 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from vitprof.cli.command import Command, refusal, told_how_to_help
-from vitprof.cli.completion import SHELLS, answer, is_requested, one_of
+from vitprof.cli.completion import SHELLS, answer, is_requested, one_of, undescribed
 from vitprof.cli.exits import BAD_REQUEST, INTERRUPTED
 from vitprof.cli.help import help_of
 from vitprof.cli.plugins import load_mixers, telling_authors
@@ -73,6 +73,10 @@ class Commands(TyperGroup):
     def get_help_option(self, ctx: Any) -> Any:
         """Return `--help`."""
         return told_how_to_help(super().get_help_option(ctx))
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Return the commands and options that begin with `incomplete`."""
+        return undescribed(super().shell_complete(ctx, incomplete))
 
     def commands_with_help(self, ctx: Any) -> list[tuple[str, str]]:
         """Return each command with its first sentence."""

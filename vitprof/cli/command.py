@@ -8,7 +8,7 @@ from typing import Any
 from typer.core import TyperCommand
 from typer.exceptions import TyperException
 
-from vitprof.cli.completion import briefly, fitting
+from vitprof.cli.completion import fitting, undescribed
 from vitprof.cli.help import help_of
 from vitprof.errors import SpecError, unknown
 
@@ -25,14 +25,12 @@ class Command(TyperCommand):
 
     def shell_complete(self, ctx: Any, incomplete: str) -> Any:
         """Return the options that begin with `incomplete` and that what is named has."""
-        items = super().shell_complete(ctx, incomplete)
+        items = undescribed(super().shell_complete(ctx, incomplete))
         known = {
             flag
             for one in fitting(self.get_params(ctx), ctx.params)
             for flag in (*one.opts, *one.secondary_opts)
         }
-        for item in items:
-            item.help = briefly(item.help or "")
         return [item for item in items if item.value in known]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

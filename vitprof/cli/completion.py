@@ -8,7 +8,6 @@ name is loaded, for its options; a module or a mixer that they name by its place
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from io import StringIO
@@ -91,9 +90,11 @@ def fitting(parameters: Iterable[Any], given: dict[str, Any]) -> list[Any]:
     ]
 
 
-def briefly(told: str) -> str:
-    """Return the first clause of a description, as text that is no markup of rich."""
-    return re.split("[;:([]", told, maxsplit=1)[0].strip()
+def undescribed(items: list[Any]) -> list[Any]:
+    """Return what completes a word without descriptions, for which Typer would import rich."""
+    for item in items:
+        item.help = None
+    return items
 
 
 def is_requested() -> bool:
@@ -122,19 +123,21 @@ def _is_installed(name: str) -> bool:
 
 
 def _words() -> list[str]:
-    """Return the words of the line.
+    """Return the words before the one that is completed.
 
     Bash takes an equals sign for a word of its own, between an option and its value: it is left
     out of its words in the environment.
     """
     if _WORDS not in os.environ:
+        line = os.environ.get(_LINE, "")
         with suppress(ValueError):  # an open quote
-            return split(os.environ.get(_LINE, ""))
+            return split(line[: line.rfind(" ") + 1])
         return []
     words = os.environ[_WORDS].split("\n" if "\n" in os.environ[_WORDS] else None)
     place = int(os.environ.get(_PLACE, len(words)))
     signs = [at for at, word in enumerate(words) if word == "=" and words[at - 1].startswith("--")]
     words = [word for at, word in enumerate(words) if at not in signs]
     os.environ[_WORDS] = "\n".join(words)
-    os.environ[_PLACE] = str(place - sum(at < place for at in signs))
-    return words
+    place -= sum(at < place for at in signs)
+    os.environ[_PLACE] = str(place)
+    return words[:place]
