@@ -23,6 +23,7 @@ from vitprof.formulas.models import MODELS
 from vitprof.published import PRESETS
 from vitprof.report.quantities import QUANTITIES
 
+POOL = MODELS["classifier"].declared()["pool"]
 _DECODER = ("decoder-heads", "decoder-mlp-hidden")
 HEAVY = {"torch", "numpy", "pandas", "sympy", "rich.table", "matplotlib", "timm"}
 
@@ -60,7 +61,7 @@ def completed(
         ("memory --dtype |", ["fp32", "bf16", "fp16"]),
         ("memory --optimizer ad|", ["adam", "adamw"]),
         ("bench --ddp v|", ["view"]),
-        ("params --pool |", ["token", "mean", "none"]),
+        ("params --pool |", POOL.bounds().replace(" or ", ", ").split(", ")),
         ("params --positions local|", ["local", "local-2d"]),
         ("sweep --y |", [*QUANTITIES]),
         ("match --by pa|", ["params"]),
