@@ -265,7 +265,10 @@ def test_gpu(capsys: Capture) -> None:
     ("words", "sentence"),
     [
         (("bench", "--tokens=9"), "2 times did not settle to 5%, {}: attn, forward 50%; attn, "),
-        (("compare", "--mixers=attn,aft", "--measure"), "2 times did not settle to 5%, {}: attn "),
+        (
+            ("compare", "--tokens=9", "--up-to=9", "--mixers=attn,aft", "--measure"),
+            "2 times did not settle to 5%, {}: attn ",
+        ),
     ],
 )
 @pytest.mark.usefixtures("quick")

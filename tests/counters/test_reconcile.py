@@ -451,8 +451,10 @@ def test_a_tool_that_was_changed_is_still_explained(
     monkeypatch: Patch, change: Change, probe: Callable[[], bool], tool: str, reading: int
 ) -> None:
     change(monkeypatch)
-    for spec in SPECS.values():
-        check_adds_up(macs(spec, 3, Setting(device="cpu"), [tool]), [tool])
+    # Fused attention and linear layers are what changes: each model of it, some of the others.
+    fused = [spelling for spelling in SOME if ("fused", True) in spelling.variant]
+    for spelling in {*fused, *SOME[::3]}:
+        check_adds_up(macs(SPECS[spelling], 3, Setting(device="cpu"), [tool]), [tool])
 
 
 @every_change

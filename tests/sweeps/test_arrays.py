@@ -87,7 +87,7 @@ def some_axes(spelling: Spelling, choose: random.Random) -> dict[str, object]:
     for name in choose.sample(sorted(numbers), 3):
         option, value = numbers[name], usual[name]
         if isinstance(option, Whole):
-            several = {option.minimum, value, value + 1, value + 2, 2 * value, 3 * value, 16}
+            several = {option.minimum, value, value + 1, 2 * value, 16}
             values = [one for one in several if not option.odd or one % 2]
             axes[name] = sorted(one for one in values if one >= option.minimum)
         else:
