@@ -40,7 +40,7 @@ from vitprof.counters.reading import Reading
 from vitprof.counters.reconcile import Difference, reconcile_macs, reconcile_params
 from vitprof.counters.torchinfo import counts_tokens
 from vitprof.formats import ANY, Format
-from vitprof.formulas import block
+from vitprof.formulas.parts import norms
 from vitprof.formulas.work import Work
 from vitprof.modules.build import build
 from vitprof.report.counts import Counts
@@ -121,7 +121,7 @@ def test_every_parameter_is_explained(spelling: Spelling) -> None:
 def test_no_coefficient_of_a_convention_can_be_another(tool: str, setting: Setting) -> None:
     convention = TOOLS[tool].convention(setting)
     ruled = set()
-    normed = [specify("layer", options={"tokens": 7, "norm": norm}) for norm in block.NORMS]
+    normed = [specify("layer", options={"tokens": 7, "norm": norm}) for norm in norms.NORMS]
     for spec in (*SPECS.values(), *normed):
         tree, reading = spec.formula(3), read(spec, setting)[tool]
         assert isinstance(reading, Reading)
