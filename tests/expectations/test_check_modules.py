@@ -26,6 +26,7 @@ nowhere_in_particular = check_files.nowhere_in_particular
 write = check_files.write
 
 NET = """\
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -56,6 +57,7 @@ def line(widths):
     return nn.Sequential(*(nn.Linear(*pair) for pair in zip(widths, widths[1:])))
 
 
+@dataclass(frozen=True, kw_only=True)
 class Own(Identity):
     name = "own"
 """
@@ -191,7 +193,7 @@ def test_a_comparison_trusts_a_file_too(capsys: Capture, write: Write) -> None:
     file = write(of.format("some_net:Own") + of.format("attn"))
     assert run(["compare", f"--specs={file}", "--trust", "--format=json"]) == 0
     sides = json.loads(capsys.readouterr().out)["models"]
-    assert [side["spec"]["mixer"] for side in sides] == ["own", "attn"]
+    assert [side["spec"]["mixer"] for side in sides] == ["some_net:Own", "attn"]
     assert run(["compare", "--mixers=attn,pool", "--trust"]) == 2
     assert "--trust is for a file that is read; give --specs FILE" in capsys.readouterr().err
 
