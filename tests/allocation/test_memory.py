@@ -29,7 +29,7 @@ from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import BatchNorm, Elementwise, LayerNorm, Op
 from vitprof.formulas.work import Work
-from vitprof.request.specs import specify
+from vitprof.request.specs import specify_loosely
 from vitprof.request.workload import KERNELS, Workload
 from vitprof.values.options import Value
 from vitprof.values.size import Size
@@ -112,7 +112,7 @@ def spec(model: str, spelling: str, **options: object) -> Model:
         **dict(variant),
         **options,
     }
-    return specify(model, mixer=mixer, options=own)
+    return specify_loosely(model, mixer=mixer, options=own)
 
 
 def models_of(spelling: str) -> list[str]:

@@ -8,13 +8,19 @@ import pytest
 from variants import SIZES, Options
 
 import vitprof
-from vitprof.request.specs import specify
+from vitprof.formulas.model import Model
+from vitprof.request.specs import specify, specify_loosely
 from vitprof.testing import assert_macs, assert_params
 
 B, N, D, h, H = 5, 7, 12, 3, 30  # images, tokens, channels, heads, and channels of the MLP
 ATTENTION = D * 3 * D + 3 * D + D * D + D
 MLP = D * H + H + H * D + D
 LAYER = 2 * D + ATTENTION + 2 * D + MLP
+
+
+def sized(model: str, turned: Options) -> Model:
+    """Return a model of the sizes of these tests, on which some of them may have no effect."""
+    return specify_loosely(model, options={**SIZES[model], **turned})
 
 
 @pytest.mark.parametrize(
@@ -36,7 +42,7 @@ LAYER = 2 * D + ATTENTION + 2 * D + MLP
     ids=str,
 )
 def test_parameters_of_a_layer(turned: Options, params: int) -> None:
-    assert_params("layer", params, **SIZES["layer"], **turned)
+    assert_params(sized("layer", turned), params)
 
 
 MIXING = B * N * D * 3 * D + 2 * (B * h * N * N * (D // h)) + B * N * D * D
@@ -58,7 +64,7 @@ MIXING = B * N * D * 3 * D + 2 * (B * h * N * N * (D // h)) + B * N * D * D
 )
 def test_macs_of_a_layer(turned: Options, mlp: dict[str, int]) -> None:
     expected = {"mixer": MIXING, **mlp, "macs": MIXING + sum(mlp.values())}
-    assert_macs("layer", expected, batch=B, **SIZES["layer"], **turned)
+    assert_macs(sized("layer", turned), expected, batch=B)
 
 
 @pytest.mark.parametrize(
@@ -87,8 +93,8 @@ def test_macs_of_a_layer(turned: Options, mlp: dict[str, int]) -> None:
 )
 def test_elements_that_are_not_counted(turned: Options, more: dict[str, int]) -> None:
     def not_counted(turned: Options) -> Counter[str]:
-        options = {**SIZES["layer"], "activation": "silu", **turned}
-        return Counter(vitprof.macs("layer", batch=B, counters=["analytic"], **options).not_counted)
+        model = sized("layer", {"activation": "silu", **turned})
+        return Counter(vitprof.macs(model, batch=B, counters=["analytic"]).not_counted)
 
     found = not_counted(turned)
     found.subtract(not_counted({}))
@@ -129,7 +135,7 @@ CLASSIFIER = (PIXELS * D + D) + 2 * LAYER + 2 * D + HEAD + D + (n + 1) * D
     ids=str,
 )
 def test_parameters_of_a_classifier(turned: Options, params: int) -> None:
-    assert_params("classifier", params, **SIZES["classifier"], **turned)
+    assert_params(sized("classifier", turned), params)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +153,7 @@ def test_parameters_of_a_classifier(turned: Options, params: int) -> None:
 )
 def test_tokens_and_positions_of_a_classifier(turned: Options, raw: int, fixed: int) -> None:
     expected = {"tokens_and_positions": raw, "fixed": fixed}
-    assert_params("classifier", expected, **SIZES["classifier"], **turned)
+    assert_params(sized("classifier", turned), expected)
 
 
 def block_macs(tokens: int, dim: int = D, hidden: int = H) -> int:
@@ -178,7 +184,7 @@ def test_macs_of_a_classifier(turned: Options, patches: int, tokens: int, heads:
         "blocks.1": block_macs(tokens),
         "macs": embedding + 2 * block_macs(tokens) + heads,
     }
-    assert_macs("classifier", expected, batch=B, **SIZES["classifier"], **turned)
+    assert_macs(sized("classifier", turned), expected, batch=B)
 
 
 E, E_H = 20, 50  # channels of the decoder, and of its MLP
@@ -217,7 +223,7 @@ MAE = sum(MAE_LAYERS) + D + E + (n + 1) * (D + E)
 )
 def test_parameters_of_a_masked_autoencoder(turned: Options, params: int, fixed: int) -> None:
     expected = {"all": params, "fixed": fixed, "trainable": params - fixed}
-    assert_params("mae", expected, **SIZES["mae"], **turned)
+    assert_params(sized("mae", turned), expected)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +247,7 @@ def test_macs_of_a_masked_autoencoder(turned: Options, patches: int, kept: int, 
         "decoder_blocks.0": block_macs(all_of_them, E, E_H),
         "decoder_pred": B * all_of_them * E * PIXELS,
     }
-    assert_macs("mae", {**parts, "macs": sum(parts.values())}, batch=B, **SIZES["mae"], **turned)
+    assert_macs(sized("mae", turned), {**parts, "macs": sum(parts.values())}, batch=B)
 
 
 RESIDUALS = 2 * B * (9 + 1) * D + 2 * B * (n + 1) * E
@@ -270,8 +276,7 @@ RESIDUALS = 2 * B * (9 + 1) * D + 2 * B * (n + 1) * E
     ids=str,
 )
 def test_sums_that_are_not_counted(model: str, turned: Options, sums: int) -> None:
-    options = {**SIZES[model], **turned}
-    report = vitprof.macs(model, batch=B, counters=["analytic"], **options)
+    report = vitprof.macs(sized(model, turned), batch=B, counters=["analytic"])
     assert report.not_counted["add"] == sums
 
 
@@ -289,7 +294,7 @@ def test_sums_that_are_not_counted(model: str, turned: Options, sums: int) -> No
 )
 def test_tokens_that_the_final_norm_reads(turned: Options, tokens: int) -> None:
     """The blocks' norms read two times two times all tokens."""
-    model = specify("classifier", options={**SIZES["classifier"], **turned})
+    model = sized("classifier", turned)
     report = vitprof.macs(model, batch=B, counters=["analytic"])
     blocks = 2 * 2 * B * model.stages[0].block.sizes.tokens.value * D
     assert report.not_counted["layer_norm"] == blocks + B * tokens * D
