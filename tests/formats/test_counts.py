@@ -172,6 +172,8 @@ def test_folded_and_full(default_mae: Counts) -> None:
     paths = [row.path for row in full.rows]
     assert [f"blocks.{i}.norm1" in paths for i in range(13)] == [True] * 12 + [False]
     assert {row.repeat for row in full.rows} == {1}
+    assert "\nblocks.0-11 ×12 " in printed(full, 160)  # what people read is folded
+    full = vitprof.params("mae", mixer="lambda", counters=["analytic"], fold=False)
     assert "×12" not in printed(full, 160)
 
 
@@ -203,7 +205,7 @@ def test_silent_tool() -> None:
     first, second, *rest = report.tree
     unsaid, zero = ({**row.counters, "torch": said} for row, said in ((first, None), (second, 0)))
     tree = (replace(first, counters=unsaid), replace(second, counters=zero), *rest)
-    report = replace(report, tree=tree)
+    report = replace(report, tree=tree, folded=tree)
     for reader in READERS:
         assert reader(report) == [record(row) for row in report.rows]
     (table,) = tables(printed(report, 1_000))

@@ -10,6 +10,7 @@ from rendered import label_of, rows_of, unmarked, with_separators, words_of
 from reports import document_of, every_report, report_of
 
 from vitprof.report.document import (
+    Axes,
     Cell,
     Derivation,
     Document,
@@ -137,7 +138,10 @@ def test_latex(name: str) -> None:
                     wanted = with_separators(wanted)
                 assert typeset(words) == wanted
                 assert words.startswith(r"\textbf{") is (bool(wanted) and is_strong(row, cell))
-                if column.kind in (Kind.FORMULA, Kind.NUMBERS) and wanted:
+                if isinstance(cell, Axes) and wanted:
+                    shapes = re.sub(r"^\\textbf\{(.*)\}$|\{,\}", r"\1", words).split(", ")
+                    assert all(re.fullmatch(r"\$[^$,]+\$", shape) for shape in shapes)
+                if isinstance(cell, Size) and wanted:
                     assert re.fullmatch(r"\$[^$]+\$", words.removeprefix(r"\textbf{").rstrip("}"))
                     assert "," not in words.replace("{,}", "")
     readable = [typeset(line) for line in text.splitlines()]

@@ -113,30 +113,48 @@ def check_macs(model: Model) -> None:
         assert 2 * model.formula(batch).total(Measure.MACS) == counter.get_total_flops()
 
 
+Numbers = tuple[int, ...]
+
+
 def record(
-    written: dict[str, tuple[int, ...]], path: str, part: nn.Module, given: object, output: Tensor
+    seen: dict[str, list[Numbers]], path: str, part: nn.Module, given: object, output: Tensor
 ) -> None:
-    written[path] = tuple(output.shape)
+    assert isinstance(given, tuple)
+    tensors = [one for one in given if isinstance(one, Tensor)]
+    seen[path] = [tuple(one.shape) for one in (*tensors, output)]
 
 
 def check_shapes(model: Model) -> None:
     module = built(model)
     for batch in (1, 3):
-        on_paper = {path: op for path, op in ops(model, batch).items() if op.module}
-        written: dict[str, tuple[int, ...]] = {}
+        on_paper: dict[str, Layer | Op] = {
+            node.path: node.item
+            for node in nodes(model, batch)
+            if node.path
+            and (node.item.module if isinstance(node.item, Op) else node.item.type != "ModuleList")
+        }
+        seen: dict[str, list[Numbers]] = {}
         hooks = [
-            module.get_submodule(path).register_forward_hook(partial(record, written, path))
+            module.get_submodule(path).register_forward_hook(partial(record, seen, path))
             for path in on_paper
         ]
         run(model, module, batch)
         for hook in hooks:
             hook.remove()
-        assert written.keys() == on_paper.keys()
-        for path, op in on_paper.items():
-            shape, seen = tuple(size.value for size in op.shape), written[path]
-            if isinstance(op, Conv):  # torch gives positions as many axes as its kernel has
-                shape, seen = (*shape[:2], prod(shape[2:])), (*seen[:2], prod(seen[2:]))
-            assert shape == seen, path
+        assert seen.keys() == on_paper.keys()
+        for path, item in on_paper.items():
+            out = item.shape if isinstance(item, Op) else item.out
+            assert out is not None, path
+            shapes = [tuple(size.value for size in shape) for shape in (*item.reads, out)]
+            # Torch gives positions as many axes as its kernel has, and the steps of an iteration
+            # what they have in common.
+            merged = _merged if isinstance(item, Conv) else list
+            own = seen[path] if isinstance(item, Op) else seen[path][-len(shapes) :]
+            assert merged(shapes) == merged(own), path
+
+
+def _merged(shapes: list[Numbers]) -> list[Numbers]:
+    return [(*shape[:2], prod(shape[2:])) for shape in shapes]
 
 
 def check_folded_rows_stand_for_all_of_theirs(model: Model) -> None:

@@ -18,7 +18,8 @@ from reports import profile
 import vitprof
 from vitprof.counters import TOOLS
 from vitprof.formats import Format, render
-from vitprof.report.counts import Counts, Row
+from vitprof.report.counts import Counts
+from vitprof.report.layers import Row
 
 Record = dict[str, Any]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from vitprof.report.document import Cell, Kind, Label, Marked, Table
+from vitprof.report.document import Axes, Cell, Kind, Label, Marked, Table
 from vitprof.report.document import Row as TableRow
 from vitprof.values.size import Size
 
@@ -15,6 +15,8 @@ def words_of(cell: Cell, kind: Kind) -> str:
         return words_of(cell.cell, kind)
     if isinstance(cell, Label):
         return cell.path
+    if isinstance(cell, Axes):
+        return cell.numbers if kind is Kind.NUMBERS else cell.formula
     if isinstance(cell, Size):
         closed = cell.name or cell.operator
         return (cell.numbers if kind is Kind.NUMBERS else cell.formula) if closed else ""

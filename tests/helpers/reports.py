@@ -155,6 +155,13 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "macs-why": lambda: vitprof.macs("layer", why=True, **SMALL["layer"]),
     "why": lambda: profile("macs", "classifier", "lambda", True).why(),
     "brief": lambda: profile("macs", "layer", "attn", True).brief(),
+    "in-units": lambda: profile("macs", "mae", "attn", True).in_units("M"),
+    "by-type": lambda: vitprof.params("mae", by="type", mixer="lambda", **SMALL["mae"]),
+    "by-kind": lambda: vitprof.macs("classifier", by="kind", mixer="lambda", **TWO),
+    "columns": lambda: vitprof.macs(
+        *("classifier",), columns=["layer", "input", "output-numbers", "share"], **TWO
+    ),
+    "match": lambda: vitprof.match(preset="deit-ti", mixer="lambda", vary="dim=96:288"),
     "explain": lambda: vitprof.explain("mae", mixer="lambda", batch=2, **SMALL["mae"]),
     "explain-layer": lambda: vitprof.explain(
         "classifier", layer="blocks.0.mixer", counters=["analytic"], **TWO

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vitprof.captured.subject import CapturedModel
@@ -13,15 +13,19 @@ from vitprof.counters.parts import module_parts, parts_within
 from vitprof.counters.read import read_macs, read_params
 from vitprof.counters.reading import Reading, Tool, Unavailable
 from vitprof.counters.reconcile import Difference, reconcile_macs, reconcile_params
-from vitprof.errors import unknown
+from vitprof.errors import SpecError, unknown
 from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.model import Model
 from vitprof.formulas.totals import HEADLINES, totals
 from vitprof.progress import Say, quiet
-from vitprof.report.counts import Counts
+from vitprof.report.columns import read_columns
+from vitprof.report.counts import Counts, known_columns
+from vitprof.report.groups import BY
+from vitprof.report.layers import Row
 from vitprof.report.module import ModuleFacts, Varied
 from vitprof.report.rows import counted, rows
+from vitprof.request.effects import check_arguments
 from vitprof.request.specs import subject
 from vitprof.request.workload import BATCH
 from vitprof.values.options import Value, Whole
@@ -31,6 +35,30 @@ if TYPE_CHECKING:
     from torch import nn
 
 _LEVELS = Whole("levels of layers to show", maximum=100)
+_WITHOUT_TOOLS = "counters analytic; leave it out, or name a tool, such as counters fvcore"
+_OF_MODULES = "a model whose work all has rules; leave it out, or count a module by --module"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """Rows, columns and totals that a report shows of its counts.
+
+    Attributes:
+        fold: True to show equal layers in one row; None to do so only in what people read.
+        levels: levels of layers to show; None for all.
+        why: True to list every cause of every difference.
+        columns: names of the columns to show; empty for the usual ones.
+        by: `type`, `kind` or `depth` to show totals instead of layers; else empty.
+    """
+
+    fold: bool | None = None
+    levels: int | None = None
+    why: bool = False
+    columns: tuple[str, ...] = ()
+    by: str = ""
+
+
+USUAL = View()
 
 _CONVENTIONS = {
     Measure.PARAMS: (
@@ -50,9 +78,11 @@ def params(
     *,
     mixer: str | type[Mixer] | None = None,
     counters: Iterable[str] = NAMES,
-    fold: bool = False,
+    fold: bool | None = None,
     levels: int | str | None = None,
     why: bool = False,
+    columns: Iterable[str] | None = None,
+    by: str | None = None,
     say: Say = quiet,
     **options: object,
 ) -> Counts:
@@ -64,18 +94,28 @@ def params(
         mixer: a name that `vitprof mixers` lists, a reference, or a class.
         counters: any of `analytic`, `torchinfo`, `fvcore`, `torch`; `analytic`, the formulas,
             is always included, and alone it does not import PyTorch.
-        fold: show equal layers in one row.
+        fold: show equal layers in one row; None to do so only in what people read.
         levels: levels of layers to show; None for all.
         why: list every cause of every difference in the report.
+        columns: names of the columns to show, in their order, such as `layer`, `output` and
+            `share`; None for the usual ones.
+        by: show totals instead of layers, by `type`, `kind` or `depth`.
         say: called with a message on the current progress.
         **options: options of the model and the mixer, such as `dim=192`; an unknown name is an
             error.
 
     Raises:
-        SpecError: a model, mixer, option or counter is unknown, or a value is invalid.
+        SpecError: a model, mixer, option, counter or column is unknown, or a value is invalid.
     """
     spec, _ = subject(model, inputs, mixer=mixer, options=options, called=False)
-    return params_of(spec, find_tools(counters), fold=fold, levels=levels, why=why, say=say)
+    tools = find_tools(counters)
+    if not tools:
+        check_arguments({"why": (why, False)}, _WITHOUT_TOOLS)
+    names = (tool.name for tool in tools)
+    view = read_view(
+        Measure.PARAMS, names, fold=fold, levels=levels, why=why, columns=columns, by=by
+    )
+    return params_of(spec, tools, view=view, say=say)
 
 
 def params_of(
@@ -83,9 +123,7 @@ def params_of(
     tools: Sequence[Tool],
     *,
     layer: str = "",
-    fold: bool = False,
-    levels: int | str | None = None,
-    why: bool = False,
+    view: View = USUAL,
     say: Say = quiet,
 ) -> Counts:
     """Count the parameters of a model, or of the layer at a path, as `params` does."""
@@ -108,9 +146,7 @@ def params_of(
         lambda tool, reading: reconcile_params(tree, tool, reading, parts),
         spec=spec.built_conditions() if isinstance(spec, CapturedModel) else spec.conditions(),
         conditions={"dtype": "float32"},
-        fold=fold,
-        levels=levels,
-        why=why,
+        view=view,
         module=facts,
     )
 
@@ -127,9 +163,11 @@ def macs(
     grad: bool = False,
     force: bool = False,
     strict: bool = False,
-    fold: bool = False,
+    fold: bool | None = None,
     levels: int | str | None = None,
     why: bool = False,
+    columns: Iterable[str] | None = None,
+    by: str | None = None,
     say: Say = quiet,
     **options: object,
 ) -> Counts:
@@ -149,28 +187,46 @@ def macs(
         grad: enable gradients.
         force: run a tool that executes the model even if the model is very large.
         strict: let the report not hold if a module runs kernels that no rule counts.
-        fold: show equal layers in one row.
+        fold: show equal layers in one row; None to do so only in what people read.
         levels: levels of layers to show; None for all.
         why: list every cause of every difference in the report.
+        columns: names of the columns to show, in their order, such as `layer`, `output` and
+            `share`; None for the usual ones.
+        by: show totals instead of layers, by `type`, `kind` or `depth`.
         say: called with a message on the current progress.
         **options: options of the model and the mixer, such as `dim=192`; an unknown name is an
             error.
 
     Raises:
-        SpecError: a model, mixer, option or counter is unknown, or a value is invalid.
+        SpecError: a model, mixer, option, counter or column is unknown, or a value is invalid.
     """
     spec, given = subject(model, inputs, mixer=mixer, options=options)
     images = BATCH.read("batch", (given or 1) if batch is None else batch)
+    tools = find_tools(counters)
+    own = not isinstance(spec, CapturedModel)
+    if own:
+        check_arguments({"strict": (strict, False)}, _OF_MODULES)
+    if not tools:
+        check_arguments(
+            {
+                "device": (device, "meta"),
+                **({"train": (train, False)} if own else {}),
+                "grad": (grad, False),
+                "force": (force, False),
+                "why": (why, False),
+            },
+            _WITHOUT_TOOLS,
+        )
+    names = (tool.name for tool in tools)
+    view = read_view(Measure.MACS, names, fold=fold, levels=levels, why=why, columns=columns, by=by)
     return macs_of(
         spec,
         images,
-        find_tools(counters),
+        tools,
         Setting(device=device, train=train, grad=grad),
         force=force,
         strict=strict,
-        fold=fold,
-        levels=levels,
-        why=why,
+        view=view,
         say=say,
     )
 
@@ -184,9 +240,7 @@ def macs_of(
     layer: str = "",
     force: bool = False,
     strict: bool = False,
-    fold: bool = False,
-    levels: int | str | None = None,
-    why: bool = False,
+    view: View = USUAL,
     say: Say = quiet,
 ) -> Counts:
     """Count the MACs of a model, or of the layer at a path, as `macs` does."""
@@ -211,9 +265,7 @@ def macs_of(
         ),
         spec={**spec.conditions(), "batch": images},
         conditions={"dtype": "float32", **setting.conditions()},
-        fold=fold,
-        levels=levels,
-        why=why,
+        view=view,
         module=facts,
         strict=strict,
     )
@@ -275,15 +327,18 @@ def _counts(
     *,
     spec: Mapping[str, Value],
     conditions: Mapping[str, str],
-    fold: bool,
-    levels: int | str | None,
-    why: bool,
+    view: View,
     module: ModuleFacts | None = None,
     strict: bool = False,
 ) -> Counts:
     """Put the counts of the tools beside that of the formulas, each difference explained."""
     given = {name: said for name, said in readings.items() if isinstance(said, Reading)}
     macs = measure is Measure.MACS
+
+    def rows_of(*, fold: bool) -> tuple[Row, ...]:
+        return rows(tree, counted(measure), given, fold=fold, levels=view.levels)
+
+    full = rows_of(fold=bool(view.fold))
     return Counts(
         command=measure.value,
         spec=spec,
@@ -302,10 +357,40 @@ def _counts(
             name: said.reason for name, said in readings.items() if isinstance(said, Unavailable)
         },
         notes={name: "; ".join(said.notes) for name, said in given.items() if said.notes},
-        tree=rows(tree, counted(measure), given, fold=fold, levels=read_levels(levels)),
-        explains=why,
+        tree=full,
+        folded=rows_of(fold=True) if view.fold is None else full,
+        columns=view.columns,
+        by=view.by,
+        explains=view.why,
         module=module,
         strict=strict,
+    )
+
+
+def read_view(
+    measure: Measure,
+    tools: Iterable[str],
+    *,
+    fold: bool | None,
+    levels: int | str | None,
+    why: bool,
+    columns: Iterable[str] | None,
+    by: str | None,
+) -> View:
+    """Return what a report shows of its counts, checked before they are made.
+
+    Raises:
+        SpecError: a column is unknown, or a value is invalid.
+    """
+    grouped = "" if by is None else BY.read("by", by)
+    if grouped and levels is not None:
+        raise SpecError(f"by {grouped} sums the layers of all levels; leave out levels")
+    return View(
+        fold=fold,
+        levels=read_levels(levels),
+        why=why,
+        columns=read_columns(columns, known_columns(measure.value, tools, grouped)),
+        by=grouped,
     )
 
 

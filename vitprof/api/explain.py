@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from vitprof.api.counts import at_path, macs_of, params_of
+from vitprof.api.counts import View, at_path, macs_of, params_of
 from vitprof.captured.subject import CapturedModel
 from vitprof.counters import NAMES, find_tools
 from vitprof.counters.convention import Setting
@@ -80,16 +80,17 @@ def explain(
     if isinstance(spec, CapturedModel):
         spec = spec.in_mode(train=train)
     counts: dict[Measure, Counts] = {}
+    view = View(fold=fold)
     trees: dict[Measure, Layer] = {}
     for measure in wanted:
         trees[measure] = spec.tree(measure, images)
         if layer:
             trees[measure] = at_path(trees[measure], layer)
         if measure is Measure.PARAMS:
-            counts[measure] = params_of(spec, tools, layer=layer, fold=fold, say=say)
+            counts[measure] = params_of(spec, tools, layer=layer, view=view, say=say)
         else:
             counts[measure] = macs_of(
-                spec, images, tools, setting, layer=layer, force=force, fold=fold, say=say
+                spec, images, tools, setting, layer=layer, force=force, view=view, say=say
             )
     groups = [derive(tree, measure, fold=fold) for measure, tree in trees.items()]
     work = uncounted(trees[Measure.MACS]) if called else []

@@ -102,14 +102,16 @@ def _linear(call: Call) -> Draft | None:
 
     def make(name: str, type_: str, shapes: Sequence[Shape]) -> Op:
         lead, (ins,), (outs,) = shapes
-        return Linear(name, lead, ins, outs, bias, functional=not type_)
+        functional = not type_
+        return Linear(name, lead, ins, outs, bias, functional, reads=((*lead, ins),))
 
     macs = prod(x) * outputs
     return _draft(call, (x[:-1], (inputs,), (outputs,)), make, bias, macs=macs)
 
 
 def _conv(call: Call) -> Draft | None:
-    weight, out = call.operands[1], call.out
+    x, weight = call.operands[:2]
+    out = call.out
     if len(out) != len(weight):
         return None
     bias = len(call.operands) > 2
@@ -117,12 +119,13 @@ def _conv(call: Call) -> Draft | None:
     word = str(call.arguments.get("padding", "valid")) if call.overload == "padding" else ""
 
     def make(name: str, type_: str, shapes: Sequence[Shape]) -> Op:
-        (batch,), positions, kernel, (ins,), (outs,) = shapes
+        (batch,), positions, kernel, (ins,), (outs,), read = shapes
+        functional = not type_
         return Conv(
-            name, batch, positions, kernel, ins, outs, bias, functional=not type_, padding=word
+            name, batch, positions, kernel, ins, outs, bias, functional, word, reads=(read,)
         )
 
-    shapes = (out[:1], out[2:], weight[2:], (weight[1],), (weight[0],))
+    shapes = (out[:1], out[2:], weight[2:], (weight[1],), (weight[0],), x)
     return _draft(call, shapes, make, bias, word, macs=out[0] * prod(out[2:]) * prod(weight))
 
 
@@ -133,7 +136,8 @@ def _matmul(call: Call) -> Draft | None:
 
     def make(name: str, type_: str, shapes: Sequence[Shape]) -> Op:
         lead, (rows, inner, cols) = shapes
-        return MatMul(name, lead, rows, inner, cols)
+        reads = ((*lead, rows, inner), (*lead, inner, cols))
+        return MatMul(name, lead, rows, inner, cols, reads=reads)
 
     shapes = (call.out[:-2], (a[-2], a[-1], b[-1]))
     return _draft(call, shapes, make, macs=prod(a) * b[-1])
@@ -148,7 +152,9 @@ def _attention(call: Call) -> Draft | None:
 
     def make(name: str, type_: str, shapes: Sequence[Shape]) -> Op:
         lead, (queries, keys, head_dim) = shapes
-        return FusedAttention(name, lead, queries, keys, head_dim, apart)
+        read, others = (*lead, queries, head_dim), (*lead, keys, head_dim)
+        reads = (read, others, others)
+        return FusedAttention(name, lead, queries, keys, head_dim, apart, reads=reads)
 
     shapes = (q[:-2], (q[-2], k[-2], q[-1]))
     return _draft(call, shapes, make, apart, macs=2 * prod(q) * k[-2])
@@ -161,7 +167,7 @@ def _layer_norm(call: Call) -> Draft | None:
 
     def make(name: str, type_: str, shapes: Sequence[Shape]) -> Op:
         lead, (dim,) = shapes
-        return LayerNorm(name, lead, dim, bias)
+        return LayerNorm(name, lead, dim, bias, reads=((*lead, dim),))
 
     return _draft(call, (x[:-1], x[-1:]), make, bias)
 
@@ -173,7 +179,7 @@ def _rms_norm(call: Call) -> Draft | None:
 
     def make(name: str, type_: str, shapes: Sequence[Shape]) -> Op:
         lead, (dim,) = shapes
-        return RMSNorm(name, lead, dim)
+        return RMSNorm(name, lead, dim, reads=((*lead, dim),))
 
     return _draft(call, (x[:-1], x[-1:]), make)
 
@@ -185,7 +191,8 @@ def _batch_norm(call: Call) -> Draft | None:
 
     def make(name: str, type_: str, shapes: Sequence[Shape]) -> Op:
         (rows, channels), positions = shapes
-        return BatchNorm(name, rows, channels, positions)
+        read = (rows, channels, *positions)
+        return BatchNorm(name, rows, channels, positions, reads=(read,))
 
     return _draft(call, (x[:2], x[2:]), make)
 
@@ -199,6 +206,7 @@ def _called(call: Call) -> Draft:
         "" if call.products or call.moves else _KINDS.get(name, name.lstrip("_").replace("_", " "))
     )
     function, used, unknown = call.function.rstrip("_"), call.used, tuple(call.unknown)
+    activations = [place for place, own in enumerate(call.parameters) if not own]
 
     def make(name: str, type_: str, shapes: Sequence[Shape]) -> Op:
         return Called(
@@ -212,6 +220,7 @@ def _called(call: Call) -> Draft:
             type_,
             used,
             unknown,
+            reads=tuple(shapes[place] for place in activations),
         )
 
     shapes = (*call.operands, call.out, *(product.sizes for product in call.products))

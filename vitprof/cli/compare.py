@@ -45,7 +45,7 @@ _COMPARISON, _CROSSOVERS = "Comparison", "Crossovers"
 @takes_workload(without=("device",))
 @takes_memory_budget
 @takes_limits()
-@takes_destination(brief=True)
+@takes_destination(brief=True, units=True)
 def compare(
     *,
     request: Words,

@@ -10,6 +10,8 @@ from vitprof.api import counts
 from vitprof.cli.options import (
     ALL_COUNTERS,
     Batch,
+    By,
+    Columns,
     Counters,
     Device,
     Fold,
@@ -19,6 +21,7 @@ from vitprof.cli.options import (
     Train,
     Why,
     Words,
+    split_columns,
     split_names,
     takes_destination,
     takes_request,
@@ -29,7 +32,7 @@ EXAMPLE = "vitprof macs --batch 100 --tokens 50"
 
 
 @takes_request
-@takes_destination(brief=True)
+@takes_destination(brief=True, units=True)
 def macs(
     *,
     request: Words,
@@ -47,6 +50,8 @@ def macs(
     why: Why = False,
     fold: Fold = None,
     levels: Levels = None,
+    columns: Columns = None,
+    by: By = None,
 ) -> None:
     """Count the MACs of a forward pass, layer by layer, beside the counts of other tools."""
     with progress() as say:
@@ -61,6 +66,8 @@ def macs(
             fold=to.format.for_people if fold is None else fold,
             levels=levels,
             why=why,
+            columns=split_columns(columns),
+            by=by,
             say=say,
             **request,
         )

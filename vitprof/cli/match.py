@@ -25,7 +25,7 @@ _MATCH, _OUTPUT = "Match", "Output"
 @takes_request
 @takes_workload()
 @takes_memory_budget
-@takes_destination(brief=True)
+@takes_destination(brief=True, units=True)
 def match(
     *,
     request: Words,

@@ -23,11 +23,14 @@ from vitprof.cli.help import (
 from vitprof.cli.module_options import module_options
 from vitprof.cli.output import Destination, destination
 from vitprof.cli.streams import emit
-from vitprof.counters import NAMES
+from vitprof.counters import NAMES, TOOLS
 from vitprof.errors import SpecError
 from vitprof.formats import ANY, Format
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.models import MODELS
+from vitprof.report.counts import known_columns
+from vitprof.report.groups import BY
+from vitprof.report.units import UNITS
 from vitprof.request.workload import BATCH
 from vitprof.values.options import Choice, Flag, Option, Options, plain
 
@@ -70,6 +73,7 @@ def takes_destination(
     known: tuple[Format, ...] = ANY,
     *,
     brief: bool = False,
+    units: bool = False,
     several: bool = False,
     gather: Callable[[dict[str, Any]], object] | None = None,
     output: str = "output file, replaced when the new one is complete",
@@ -79,6 +83,7 @@ def takes_destination(
     Args:
         known: formats that the command supports.
         brief: True to add `--brief` too, for a report that says under which conditions it holds.
+        units: True to add `--units` too, for a report with counts.
         several: True if `--output` may repeat.
         gather: makes `to` from what is given; None for the checked destination.
         output: help of `--output`.
@@ -117,9 +122,23 @@ def takes_destination(
             ),
         )
 
+    if units:
+        options["units"] = parameter(
+            "units",
+            str,
+            typer.Option(
+                help=f"{UNITS.help}: {', '.join(UNITS.names)}",
+                metavar="NAME",
+                show_default="exact counts",
+                autocompletion=one_of(UNITS.names),
+                rich_help_panel=OUTPUT,
+            ),
+        )
+
     def checked(given: dict[str, Any]) -> Destination:
         wanted = (given.get("format"), given.get("output"), known)
-        return destination(*wanted, brief=given.get("brief", False))
+        brief = given.get("brief", False)
+        return destination(*wanted, brief=brief, units=given.get("units"))
 
     return lambda command: gathering(command, "to", options, gather or checked)
 
@@ -267,6 +286,28 @@ Levels = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+_COLUMNS = known_columns("macs", TOOLS)
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        help=f"columns to show, in their order, separated by commas: {', '.join(_COLUMNS)}; with "
+        f"--by {', '.join(known_columns('macs', TOOLS, 'kind'))}",
+        metavar="NAMES",
+        show_default="the usual ones",
+        autocompletion=several_of(_COLUMNS),
+        rich_help_panel=OUTPUT,
+    ),
+]
+By = Annotated[
+    str | None,
+    typer.Option(
+        help=BY.help,
+        metavar="NAME",
+        show_default="layers",
+        autocompletion=one_of(BY.names),
+        rich_help_panel=OUTPUT,
+    ),
+]
 ALL_COUNTERS = ",".join(NAMES)
 
 
@@ -303,6 +344,11 @@ Modules = Annotated[
 def split_names(names: str) -> list[str]:
     """Return the names in a comma-separated list."""
     return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def split_columns(columns: str | None) -> list[str] | None:
+    """Return the names in a comma-separated list of columns; None if there is no list."""
+    return None if columns is None else split_names(columns)
 
 
 def side_by_side(

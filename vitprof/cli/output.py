@@ -27,6 +27,7 @@ from vitprof.formats import (
 )
 from vitprof.progress import Say
 from vitprof.report.base import Report
+from vitprof.report.units import UNITS
 from vitprof.text import visible
 
 
@@ -38,11 +39,13 @@ class Destination:
         format: output format.
         path: output file; None for the terminal.
         brief: True to leave out the conditions of the figures.
+        units: unit of the counts that people read; None for exact ones.
     """
 
     format: Format
     path: Path | None
     brief: bool = False
+    units: str | None = None
 
     def show(self, report: Report, *, unmet: int = UNMET) -> None:
         """Print the report, or write it to the file.
@@ -55,8 +58,7 @@ class Destination:
             OutputError: the file cannot be written; an existing file is unchanged.
             typer.Exit: the report does not hold.
         """
-        if self.brief:
-            report = report.brief()
+        report = self._shown(report)
         if self.path is not None:
             self._write(report)
         elif self.format is Format.TABLE:
@@ -76,7 +78,12 @@ class Destination:
         Raises:
             OutputError: the file cannot be written; an existing file is unchanged.
         """
-        self._write(report.brief() if self.brief else report)
+        self._write(self._shown(report))
+
+    def _shown(self, report: Report) -> Report:
+        """Return the report as it is to be shown."""
+        shown = report.brief() if self.brief else report
+        return shown if self.units is None else shown.in_units(self.units)
 
     def _write(self, report: Report) -> None:
         assert self.path is not None
@@ -89,18 +96,20 @@ def destination(
     known: tuple[Format, ...] = ANY,
     *,
     brief: bool = False,
+    units: str | None = None,
 ) -> Destination:
-    """Return the checked destination for `--format`, `--output` and `--brief`.
+    """Return the checked destination for `--format`, `--output`, `--brief` and `--units`.
 
     Args:
         format: name of a format; None to use the suffix of the file.
         output: name of a file; None for the terminal.
         known: formats that the command supports.
         brief: True to leave out the conditions of the figures.
+        units: unit of the counts; None for exact ones.
 
     Raises:
-        SpecError: the format is unknown, needs a file or a package that is missing, or is one of
-            programs and should be brief.
+        SpecError: the format or the unit is unknown, or the format needs a file or a package
+            that is missing, or is one of programs and should be brief or in units.
         OutputError: the directory of the file does not exist, or the file is a directory.
     """
     path = None if output is None else Path(output)
@@ -119,13 +128,20 @@ def destination(
                 "parquet needs pyarrow, which is not installed; run pip install vitprof[parquet], "
                 "or write .csv"
             )
+    people = listing(one for one in known if one.for_people)
+    if units is not None:
+        UNITS.read("units", units)
+        if not found.for_people:
+            raise SpecError(
+                f"--units {units} rounds counts, which are exact in {found}; leave it out, or give "
+                f"--format {people}"
+            )
     if brief and not found.for_people:
-        people = listing(one for one in known if one.for_people)
         raise SpecError(
             f"--brief leaves out conditions, which are data in {found}; leave it out, or give "
             f"--format {people}"
         )
-    return Destination(found, path, brief)
+    return Destination(found, path, brief, units)
 
 
 def check_distinct(files: Iterable[str | Path], options: str) -> None:

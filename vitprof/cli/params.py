@@ -5,11 +5,14 @@ from __future__ import annotations
 from vitprof.api import counts
 from vitprof.cli.options import (
     ALL_COUNTERS,
+    By,
+    Columns,
     Counters,
     Fold,
     Levels,
     Why,
     Words,
+    split_columns,
     split_names,
     takes_destination,
     takes_request,
@@ -20,7 +23,7 @@ EXAMPLE = "vitprof params --mixer lambda"
 
 
 @takes_request
-@takes_destination(brief=True)
+@takes_destination(brief=True, units=True)
 def params(
     *,
     request: Words,
@@ -29,6 +32,8 @@ def params(
     why: Why = False,
     fold: Fold = None,
     levels: Levels = None,
+    columns: Columns = None,
+    by: By = None,
 ) -> None:
     """Count the parameters, layer by layer, beside the counts of other tools."""
     with progress() as say:
@@ -37,6 +42,8 @@ def params(
             fold=to.format.for_people if fold is None else fold,
             levels=levels,
             why=why,
+            columns=split_columns(columns),
+            by=by,
             say=say,
             **request,
         )

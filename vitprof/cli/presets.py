@@ -15,7 +15,7 @@ from vitprof.cli.output import Destination
 EXAMPLE = "vitprof presets deit-s"
 
 
-@takes_destination()
+@takes_destination(units=True)
 def presets(
     *,
     to: Destination,

@@ -52,7 +52,7 @@ _SWEEP, _TIME, _OUTPUT = "Sweep", "Time", "Output"
 @takes_workload(without=("batch", "device"))
 @takes_memory_budget
 @takes_limits()
-@takes_destination(brief=True)
+@takes_destination(brief=True, units=True)
 def sweep(
     *,
     request: Words,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vitprof.report.document import Cell, Column, Kind, Label, Marked
+from vitprof.report.document import Axes, Cell, Column, Kind, Label, Marked
 from vitprof.values.amounts import Amount
 from vitprof.values.size import Size
 
@@ -15,6 +15,8 @@ def text(cell: Cell, column: Column) -> str:
         return cell.path
     if isinstance(cell, Size):
         return spelled(cell, column.kind)
+    if isinstance(cell, Axes):
+        return cell.numbers if column.kind is Kind.NUMBERS else cell.formula
     if cell is None or isinstance(cell, (str, Amount)):
         return "" if cell is None else str(cell)
     return f"{cell:,}"

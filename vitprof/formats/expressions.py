@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -58,6 +58,12 @@ class Notation:
     def equation(self, size: Size) -> str:
         """Return `formula = numbers = value` in a line."""
         return " = ".join(" ".join(side) for side in self.sides(size))
+
+    def shape(self, shape: Sequence[Size], *, numbers: bool) -> str:
+        """Return the axes of a shape by name or by number, `B × N × D`; 1 for a scalar."""
+        sizes = [Size(axis.value) for axis in shape] if numbers else shape
+        leaf = self.number if numbers else self.name
+        return self.signs["×"].join(size.spell(leaf, self.signs, 3) for size in sizes) or "1"
 
     def defined(self, size: Size) -> str:
         """Return a name with its arithmetic and value: `out = 3 × D = 192`."""

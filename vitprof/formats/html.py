@@ -9,7 +9,7 @@ from vitprof.formats import expressions
 from vitprof.formats.charts import drawn
 from vitprof.formats.markup import Markup
 from vitprof.report.base import Report
-from vitprof.report.document import Charts, Column, Derivation, Kind, Label, Row, Table
+from vitprof.report.document import Axes, Charts, Column, Derivation, Kind, Label, Row, Table
 from vitprof.values.size import Size
 
 _RIGHT, _LEFT = "text-align: right", "text-align: left"
@@ -70,6 +70,9 @@ class _Html(Markup):
 
     def formula(self, size: Size, *, numbers: bool) -> str:
         return expressions.html(size, numbers=numbers)
+
+    def shapes(self, axes: Axes, *, numbers: bool) -> str:
+        return ", ".join(expressions.HTML.shape(shape, numbers=numbers) for shape in axes.shapes)
 
     def label(self, label: Label) -> str:
         times = f" ×{label.repeat}" if label.folded else ""

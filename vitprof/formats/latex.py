@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from vitprof.formats import expressions
 from vitprof.formats.markup import Markup
 from vitprof.report.base import Report
-from vitprof.report.document import Charts, Derivation, Kind, Label, Table
+from vitprof.report.document import Axes, Charts, Derivation, Kind, Label, Table
 from vitprof.values.size import Size
 
 _WIDTH = 54  # characters of an equation's line
@@ -91,6 +91,10 @@ class _Latex(Markup):
 
     def formula(self, size: Size, *, numbers: bool) -> str:
         return f"${expressions.latex(size, numbers=numbers)}$"
+
+    def shapes(self, axes: Axes, *, numbers: bool) -> str:
+        shapes = (expressions.LATEX.shape(shape, numbers=numbers) for shape in axes.shapes)
+        return ", ".join(f"${shape}$" for shape in shapes)
 
     def label(self, label: Label) -> str:
         times = rf" $\times${label.repeat}" if label.folded else ""

@@ -11,7 +11,7 @@ from vitprof.formats import expressions
 from vitprof.formats.charts import drawn
 from vitprof.formats.markup import Markup
 from vitprof.report.base import Report
-from vitprof.report.document import Charts, Derivation, Kind, Label, Table
+from vitprof.report.document import Axes, Charts, Derivation, Kind, Label, Table
 from vitprof.values.size import Size
 
 # What Markdown takes for markup: signs, those of a word's edge, entities, and what begins a line.
@@ -70,6 +70,9 @@ class _Markdown(Markup):
 
     def formula(self, size: Size, *, numbers: bool) -> str:
         return self.escape(size.numbers if numbers else size.formula)
+
+    def shapes(self, axes: Axes, *, numbers: bool) -> str:
+        return self.escape(axes.numbers if numbers else axes.formula)
 
     def label(self, label: Label) -> str:
         return self.escape(label.path)

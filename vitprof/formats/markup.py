@@ -9,6 +9,7 @@ from vitprof.formats.cells import text
 from vitprof.formats.visible import visible_document
 from vitprof.report.base import Report
 from vitprof.report.document import (
+    Axes,
     Cell,
     Charts,
     Column,
@@ -77,6 +78,8 @@ class Markup(ABC):
     def _cell(self, cell: Cell, column: Column) -> str:
         if isinstance(cell, Size) and text(cell, column):
             return self.formula(cell, numbers=column.kind is Kind.NUMBERS)
+        if isinstance(cell, Axes) and cell.shapes:
+            return self.shapes(cell, numbers=column.kind is Kind.NUMBERS)
         if isinstance(cell, Label):
             return self.label(cell)
         return self.escape(text(cell, column))
@@ -123,6 +126,10 @@ class Markup(ABC):
     @abstractmethod
     def formula(self, size: Size, *, numbers: bool) -> str:
         """Return a closed form with names, or with numbers."""
+
+    @abstractmethod
+    def shapes(self, axes: Axes, *, numbers: bool) -> str:
+        """Return shapes of tensors with the names of their axes, or with numbers."""
 
     @abstractmethod
     def defined(self, names: tuple[Size, ...]) -> list[str]:

@@ -53,6 +53,8 @@ class Layer:
         leaf: what tools read of a captured module without submodules; else None.
         fast: True if torch computes it by one function on a CPU, in eval mode and without
             gradients: an encoder layer, or an attention in it.
+        reads: shapes of its inputs; empty if they are not known.
+        out: shape of its output; None if it is not known.
     """
 
     name: str
@@ -61,6 +63,8 @@ class Layer:
     repeat: Size | None = None
     leaf: Leaf | None = None
     fast: bool = False
+    reads: tuple[Shape, ...] = ()
+    out: Shape | None = None
     _total: dict[object, int] | None = None  # a cache, since many models can share equal layers
 
     def total(self, measure: Measure) -> int:

@@ -295,7 +295,9 @@ class Run:
         """The real images (B, rows, columns, D) of a spectrum, in the dtype of `like`."""
         B, rows, _, D = x.shape
         op = FFT(name, "InverseHalfFFT2", (B, D), (rows, columns), (B, rows, columns, D))
-        return self._call(op, op.out, x, like)
+        y = self._call(op, op.out, x, like)
+        op.reads = (x.shape,)  # the module is told the dtype alone
+        return y
 
     # Losses
 
@@ -361,6 +363,8 @@ class Run:
         self._children, self._parameters = [], []
         made = forward(*inputs)
         layer = self.tree(name, type)
+        layer.reads = tuple([x.shape for x in inputs])
+        layer.out = made.shape if isinstance(made, Tensor) else None
         self._children, self._parameters = outside
         self._children.append(layer)
         return made
@@ -395,10 +399,13 @@ class Run:
                 outside = self._children, self._parameters
                 self._children, self._parameters = [], []
                 y = forward(x)
-                counted.append(self.tree("0", type, repeat=times))
+                one = self.tree("0", type, repeat=times)
+                one.reads, one.out = (x.shape,), y.shape
+                counted.append(one)
                 self._children, self._parameters = outside
                 self.check_alike(x, y, name)
-            self._children.append(Layer(name, "ModuleList", (counted[0],)))
+            (one,) = counted
+            self._children.append(Layer(name, "ModuleList", (one,), reads=one.reads, out=one.out))
             return x
 
         yield block
@@ -424,6 +431,7 @@ class Run:
 
     def _call(self, op: Op, shape: Shape, x: Tensor, *others: Tensor) -> Tensor:
         """Record an op, and return its output."""
+        op.reads = (x.shape, *[other.shape for other in others]) if others else (x.shape,)
         self._children.append(op)
         return x if shape is x.shape else Tensor(self, shape)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from vitprof.report.document import Document, Records, without_conditions
+from vitprof.report.units import UNITS, in_units
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -56,6 +57,20 @@ class Report(ABC):
         """
         return Brief(self.command, self)
 
+    def in_units(self, unit: str) -> Report:
+        """Return a report with the same figures that shows people counts in a unit.
+
+        What programs read is the same, and exact.
+
+        Args:
+            unit: `K`, `M`, `G` or `T`, for thousands, millions, ...; `auto` for that of each
+                measure that leaves its largest count in a table digits before the point.
+
+        Raises:
+            SpecError: there is no such unit.
+        """
+        return InUnits(self.command, self, UNITS.read("units", unit))
+
     def to_csv(self) -> str:
         """Return the rows as CSV: a header, one line per row, exact numbers."""
         return self.render("csv")
@@ -91,12 +106,12 @@ class Report(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class Brief(Report):
-    """A report whose document leaves out the conditions of the figures.
+class Shown(Report):
+    """A report that shows people another document, and programs the same figures.
 
     Attributes:
         command: name of the command that makes this report.
-        whole: the report with the conditions.
+        whole: the report as it was made.
     """
 
     command: str
@@ -106,11 +121,30 @@ class Brief(Report):
     def complaint(self) -> str:
         return self.whole.complaint
 
-    def document(self) -> Document:
-        return without_conditions(self.whole.document())
-
     def records(self) -> Records:
         return self.whole.records()
 
     def data(self) -> dict[str, object]:
         return self.whole.data()
+
+
+@dataclass(frozen=True, slots=True)
+class Brief(Shown):
+    """A report whose document leaves out the conditions of the figures."""
+
+    def document(self) -> Document:
+        return without_conditions(self.whole.document())
+
+
+@dataclass(frozen=True, slots=True)
+class InUnits(Shown):
+    """A report whose document has its counts in a unit.
+
+    Attributes:
+        unit: the unit.
+    """
+
+    unit: str
+
+    def document(self) -> Document:
+        return in_units(self.whole.document(), self.unit)

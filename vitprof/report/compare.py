@@ -23,7 +23,7 @@ from vitprof.report.document import (
     Sentence,
     Table,
 )
-from vitprof.report.quantities import QUANTITIES, shown
+from vitprof.report.quantities import QUANTITIES, counts_of, shown
 from vitprof.report.unsettled import spreads
 from vitprof.request.budget import Budget, budget_record
 from vitprof.values.amounts import Times
@@ -240,7 +240,8 @@ class Comparison(Report):
             title = QUANTITIES[measure].title
             if measure == "batch" and self.budget is not None:
                 title += f" {self.budget.title}"
-            columns += [Column(title, Kind.NUMBER, part), Column("", Kind.NUMBER, part, faint=True)]
+            columns.append(Column(title, Kind.NUMBER, part, counts=counts_of(measure)))
+            columns.append(Column("", Kind.NUMBER, part, faint=True))
         rows = []
         for side in self.sides:
             cells: list[Cell] = [side.name]
@@ -256,7 +257,8 @@ class Comparison(Report):
         for measure in self.layers[0].counts if self.layers else ():
             title = f"{QUANTITIES[measure].title} that differ"
             columns = [Column(title, part=EVERY, key=True)]
-            columns += [Column(side.name, Kind.NUMBER) for side in self.sides]
+            counts = counts_of(measure)
+            columns += [Column(side.name, Kind.NUMBER, counts=counts) for side in self.sides]
             yield Table(tuple(columns), tuple(self._layer_rows(measure)))
 
     def _layer_rows(self, measure: str) -> Iterator[Row]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TypeVar
 
 from vitprof.counters.reconcile import Difference
 from vitprof.errors import listing
 from vitprof.report.base import Report
+from vitprof.report.columns import Field, Fields, number, records, table
 from vitprof.report.document import (
     EVERY,
     Cell,
@@ -16,75 +18,43 @@ from vitprof.report.document import (
     Facts,
     Heading,
     Kind,
-    Label,
     Marked,
     Records,
     Table,
 )
 from vitprof.report.document import Row as TableRow
+from vitprof.report.groups import TITLES, Group, groups
+from vitprof.report.layers import COUNTS, FORMULAS, ROW_FIELDS, Row
 from vitprof.report.module import ModuleFacts
 from vitprof.report.verdict import verdict, why
 from vitprof.request.specs import described
+from vitprof.values.amounts import Share
 from vitprof.values.options import Value, label_of, pairs, plain
-from vitprof.values.size import Size
 
 _TITLES = {"params": "Parameters", "macs": "Multiply-accumulates"}
-_COUNTS, _FORMULAS = range(2)  # parts of the table
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Row:
-    """One row of a report: a layer, or several equal ones.
+Listed = TypeVar("Listed", Row, Group)
+_FOR_PEOPLE = ("layer", "type", "formula", "numbers", "of-one", "count")  # the usual columns
+_FOR_PROGRAMS = ("layer", "type", "repeat", "formula", "numbers", "of-one", "count")
 
-    Attributes:
-        path: path of the torch submodule, such as `blocks.0-11.norm1` for folded layers.
-        name: name below its parent.
-        level: depth below the model, from 1.
-        type: class of the torch module.
-        repeat: number of equal layers in the row.
-        size: count of the first of them, with its formula.
-        count: count of all of them.
-        counters: count of each tool for all of them; None if the tool gives none.
-        leaf: True if no row is below it; the counts of the leaves add up to the total.
+
+def known_columns(command: str, tools: Iterable[str], by: str = "") -> list[str]:
+    """Return the names of the columns that a report has.
+
+    Args:
+        command: `params` or `macs`.
+        tools: names of the tools that are asked.
+        by: `type`, `kind` or `depth` if totals are shown instead of the rows.
     """
+    if by:
+        elements = ["elements"] if _lists_elements(command, by) else []
+        return [by, "layers", "count", "share", *tools, *elements]
+    return [*ROW_FIELDS, "of-one", "count", "share", *tools]
 
-    path: str
-    name: str
-    level: int
-    type: str
-    repeat: int
-    size: Size
-    count: int
-    counters: Mapping[str, int | None]
-    leaf: bool
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Row) and self._values() == other._values()
-
-    def _values(self) -> tuple[object, ...]:
-        """Return the values to compare; a Size itself is only equal to itself."""
-        size = (self.formula, self.numbers, self.each)
-        return (self.label, self.type, size, self.count, self.counters, self.leaf)
-
-    @property
-    def each(self) -> int:
-        """Count of one of the equal layers."""
-        return self.size.value
-
-    @property
-    def formula(self) -> str:
-        """Closed form with names; empty for a row that sums others."""
-        return self.size.formula if self.size.is_closed_form else ""
-
-    @property
-    def numbers(self) -> str:
-        """The formula with numbers instead of names."""
-        return self.size.numbers if self.formula else ""
-
-    @property
-    def label(self) -> Label:
-        """Cell that names the row in a table."""
-        return Label(self.name, self.path, self.level - 1, self.repeat)
+def _lists_elements(command: str, by: str) -> bool:
+    return command == "macs" and by == "kind"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +76,9 @@ class Counts(Report):
         unavailable: reason if a tool gives no count, by tool.
         notes: warnings of a tool about operations that it does not count, by tool.
         tree: leaves and the rows that sum them, parents first.
+        folded: the same with equal layers in one row, for people.
+        columns: names of the columns to show; empty for the usual ones.
+        by: `type`, `kind` or `depth` to show totals instead of the rows; else empty.
         explains: True if the document lists every cause of every difference.
         module: facts on a module that is none of vitprof's models; else None.
         strict: True if the report does not hold with a kernel that no rule counts.
@@ -125,6 +98,9 @@ class Counts(Report):
     unavailable: Mapping[str, str]
     notes: Mapping[str, str]
     tree: tuple[Row, ...]
+    folded: tuple[Row, ...]
+    columns: tuple[str, ...] = ()
+    by: str = ""
     explains: bool = False
     module: ModuleFacts | None = None
     strict: bool = False
@@ -162,48 +138,120 @@ class Counts(Report):
         """Return a report of every cause of every difference, path by path."""
         return Explanation(self.command, self.differences)
 
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """Totals of the rows as `by` says; none if it is empty."""
+        return self._groups(self.tree) if self.by else ()
+
+    def _groups(self, rows: Iterable[Row]) -> tuple[Group, ...]:
+        leaves = [row for row in rows if row.leaf]
+        return groups(leaves, self.by, self.counters, self.not_counted)
+
     def document(self) -> Document:
         title = f"{_TITLES[self.command]} of {described(self.spec)}"
         if "batch" in self.spec:
             title += f", batch {self.spec['batch']}"
+        if self.by:
+            title += f", by {TITLES[self.by]}"
         causes = self.why().document() if self.explains else ()
         return (Heading(title), self._table(), self._facts(), *causes)
 
     def _table(self) -> Table:
-        folded = any(row.repeat > 1 for row in self.tree)
-        columns = [
-            Column("layer", part=EVERY, key=True),
-            Column("type", Kind.TEXT, _FORMULAS, faint=True),
-            Column("formula", Kind.FORMULA, _FORMULAS),
-            Column("numbers", Kind.NUMBERS, _FORMULAS, faint=True),
-            *([Column("of one", Kind.NUMBER, _FORMULAS)] if folded else []),
-            Column("count", Kind.NUMBER, _COUNTS, key=bool(self.tools)),
-            *(Column(tool, Kind.NUMBER, _COUNTS) for tool in self.tools),
-        ]
-        rows = []
-        for row in self.tree:
-            each = (row.each,) if folded else ()
-            said = self._said(row.counters, row.count)
-            cells = (row.label, row.type, row.size, row.size, *each, row.count, *said)
-            rows.append(TableRow(cells, strong=not row.leaf))
-        blanks: tuple[Cell, ...] = (None,) * (3 + folded)
-        totals = []
+        if self.by:
+            fields, found = self.group_fields, self._groups(self.folded)
+            return table(fields, self.columns or [*fields], found, self._totals(self.by))
+        rows = self.folded
+        usual = [*_FOR_PEOPLE, *self.tools]
+        if not any(row.repeat > 1 for row in rows):
+            usual.remove("of-one")
+        return table(
+            *(self.fields, self.columns or usual, rows, self._totals("layer")),
+            strong=lambda row: not row.leaf,
+        )
+
+    def _totals(self, name_column: str) -> Iterator[tuple[dict[str, Cell], bool]]:
+        """Yield the cells of each total by column, and True for the total of all rows."""
         for name, count in self.totals.items():
             headline = name == self.headline
-            tools = self._said(self.counters, count) if headline else [None] * len(self.tools)
-            cells = (label_of(name), *blanks, count, *tools)
-            totals.append(TableRow(cells, strong=headline))
-        return Table(tuple(columns), tuple(rows), tuple(totals))
+            cells: dict[str, Cell] = {name_column: label_of(name), "count": count}
+            if headline:
+                cells |= {"share": Share(1) if count else None, **self._said(self.counters, count)}
+            yield cells, headline
 
-    def _said(self, readings: Mapping[str, int | None], count: int) -> list[Cell]:
+    @property
+    def fields(self) -> dict[str, Field[Row]]:
+        """Columns of the rows, by name."""
+        amounts: dict[str, Field[Row]] = {**self._amounts()}
+        return {
+            **ROW_FIELDS,
+            "of-one": number(self._count("of one", FORMULAS), "each", lambda row: row.each),
+            **amounts,
+        }
+
+    @property
+    def group_fields(self) -> dict[str, Field[Group]]:
+        """Columns of the totals by type, kind or depth, by name."""
+        amounts: dict[str, Field[Group]] = {**self._amounts()}
+        elements: dict[str, Field[Group]] = {}
+        if _lists_elements(self.command, self.by):
+            elements["elements"] = Field(
+                Column("elements, not counted", Kind.NUMBER, FORMULAS, counts="elements"),
+                lambda group: group.elements or None,
+                "elements",
+                lambda group: group.elements,
+            )
+        title = Column(TITLES[self.by], part=EVERY, key=True)
+        layers = Column("layers", Kind.NUMBER, FORMULAS)
+        return {
+            self.by: Field(title, lambda group: group.label, self.by, lambda group: group.name),
+            "layers": Field(
+                layers, lambda group: group.layers or None, "layers", lambda group: group.layers
+            ),
+            **amounts,
+            **elements,
+        }
+
+    def _amounts(self) -> dict[str, Field[Row | Group]]:
+        """Return the columns that rows and groups have: count, share and those of the tools."""
+
+        def share(of: Row | Group) -> float | None:
+            return of.count / self.total if self.total else None
+
+        def shown_share(of: Row | Group) -> Share | None:
+            return Share(of.count / self.total) if self.total else None
+
+        def tool(name: str) -> Field[Row | Group]:
+            return Field(
+                self._count(name),
+                lambda of: self._said(of.counters, of.count)[name],
+                name,
+                lambda of: of.counters.get(name),
+            )
+
+        count = replace(self._count("count"), key=bool(self.tools) and not self.columns)
+        return {
+            "count": number(count, "count", lambda of: of.count),
+            "share": Field(
+                Column("share", Kind.NUMBER, COUNTS),
+                shown_share,
+                "share",
+                share,
+            ),
+            **{name: tool(name) for name in self.tools},
+        }
+
+    def _count(self, title: str, part: int = COUNTS) -> Column:
+        return Column(title, Kind.NUMBER, part, counts=self.command)
+
+    def _said(self, readings: Mapping[str, int | None], count: int) -> dict[str, Cell]:
         """Return a cell per tool: its count, marked if it differs, or n/a if it cannot run."""
-        cells: list[Cell] = []
+        cells: dict[str, Cell] = {}
         for tool in self.tools:
             reading = readings.get(tool)
             if reading is None:
-                cells.append(None if tool in readings else "n/a")
+                cells[tool] = None if tool in readings else "n/a"
             else:
-                cells.append(reading if reading == count else Marked(reading))
+                cells[tool] = reading if reading == count else Marked(reading)
         return cells
 
     def _facts(self) -> Facts:
@@ -227,18 +275,9 @@ class Counts(Report):
         return Facts(lines | conditions, conditions)
 
     def records(self) -> Records:
-        own = ("path", "type", "repeat", "formula", "numbers", "each", "count")
-        return Records(
-            (*own, *self.tools),
-            tuple(
-                (
-                    *(row.path, row.type, row.repeat, row.formula, row.numbers),
-                    *(row.each, row.count),
-                    *(row.counters.get(tool) for tool in self.tools),
-                )
-                for row in self.rows
-            ),
-        )
+        if self.by:
+            return records(self.group_fields, self.columns or [*self.group_fields], self.groups)
+        return records(self.fields, self.columns or [*_FOR_PROGRAMS, *self.tools], self.rows)
 
     def data(self) -> dict[str, object]:
         named = {"not_counted": dict(self.not_counted)} if self.not_counted else {}
@@ -255,15 +294,24 @@ class Counts(Report):
             "differences": {name: _record(one) for name, one in self.differences.items()},
             "unavailable": dict(self.unavailable),
             "notes": dict(self.notes),
-            "rows": [
-                {
-                    **{"path": row.path, "type": row.type, "repeat": row.repeat},
-                    **{"formula": row.formula, "numbers": row.numbers},
-                    **{"each": row.each, "count": row.count, "counters": dict(row.counters)},
-                }
-                for row in self.rows
-            ],
+            **self._listed(),
         }
+
+    def _listed(self) -> dict[str, object]:
+        """Return the rows, with chosen columns beside the usual ones; or the groups."""
+        if self.by:
+            return {"by": self.by, "groups": self._items(self.group_fields, self.groups)}
+        names = {*_FOR_PROGRAMS, *self.columns}
+        fields = {name: field for name, field in self.fields.items() if name in names}
+        return {"rows": self._items(fields, self.rows)}
+
+    def _items(self, fields: Fields[Listed], items: Iterable[Listed]) -> list[dict[str, object]]:
+        """Return the values of rows or groups by name, those of the tools apart."""
+        own = [field for name, field in fields.items() if name not in self.tools]
+        return [
+            {**{one.record: one.value(item) for one in own}, "counters": dict(item.counters)}
+            for item in items
+        ]
 
 
 def _record(difference: Difference) -> dict[str, object]:

@@ -12,9 +12,32 @@ from enum import Enum
 
 from vitprof.report.curves import Curves
 from vitprof.values.amounts import Amount
-from vitprof.values.size import Size
+from vitprof.values.size import Size, across
 
-Scalar = str | int | float | Amount | Size | None
+
+@dataclass(frozen=True, slots=True)
+class Axes:
+    """Shapes of one or several tensors.
+
+    Attributes:
+        shapes: axes of each tensor.
+    """
+
+    shapes: tuple[tuple[Size, ...], ...]
+
+    @property
+    def formula(self) -> str:
+        """Axes by name, `B × heads × N × k, B × heads × k × N`; a scalar has the shape 1."""
+        return ", ".join(map(across, self.shapes))
+
+    @property
+    def numbers(self) -> str:
+        """Axes by number: `2 × 4 × 50 × 16, 2 × 4 × 16 × 50`."""
+        shapes = (tuple(Size(axis.value) for axis in shape) for shape in self.shapes)
+        return ", ".join(map(across, shapes))
+
+
+Scalar = str | int | float | Amount | Size | Axes | None
 
 
 class Kind(Enum):
@@ -40,6 +63,8 @@ class Column:
         part: columns of one part stay together if a wide table is split.
         key: repeat the column at the start of each table that a split makes of its part.
         faint: show the column dimmed.
+        counts: measure that its integers count, such as `macs`; columns of the same measure have
+            the same unit. Empty for what has a unit of its own.
     """
 
     title: str
@@ -47,6 +72,7 @@ class Column:
     part: int = 0
     key: bool = False
     faint: bool = False
+    counts: str = ""
 
 
 @dataclass(frozen=True, slots=True)

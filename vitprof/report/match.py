@@ -20,7 +20,7 @@ from vitprof.report.document import (
     Sentence,
     Table,
 )
-from vitprof.report.quantities import QUANTITIES, Quantity
+from vitprof.report.quantities import QUANTITIES, Quantity, counts_of
 from vitprof.request.budget import Budget, budget_record
 from vitprof.request.specs import described
 from vitprof.subject import Configurable
@@ -166,7 +166,7 @@ class Match(Report):
             title = title_of(measure)
             if measure in ("batch", "gpu_memory") and self.budget is not None:
                 title = f"{title.removesuffix(' on the GPU')} {self.budget.title}"
-            columns.append(Column(title, Kind.NUMBER, part))
+            columns.append(Column(title, Kind.NUMBER, part, counts=counts_of(measure)))
             columns += [Column(name, Kind.NUMBER, part) for name in ("difference", "%")]
         rows = [self._row(one, places) for one in (self.reference, *self.sizes)]
         return Table(tuple(columns), tuple(rows))

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 
 from vitprof.report.base import Report
-from vitprof.report.counts import Row
 from vitprof.report.document import (
     EVERY,
     Cell,
@@ -21,6 +20,7 @@ from vitprof.report.document import (
     Table,
 )
 from vitprof.report.document import Row as TableRow
+from vitprof.report.layers import Row
 from vitprof.request.budget import Budget, budget_record
 from vitprof.request.specs import described
 from vitprof.values.amounts import Bytes, Signed

@@ -55,8 +55,8 @@ class Presets(Report):
     def document(self) -> Document:
         columns = (
             Column("preset", part=EVERY, key=True),
-            Column("params", Kind.NUMBER),
-            Column("MACs", Kind.NUMBER),
+            Column("params", Kind.NUMBER, counts="params"),
+            Column("MACs", Kind.NUMBER, counts="macs"),
             Column("mixer"),
             Column("source"),
         )

@@ -30,6 +30,14 @@ QUANTITIES: Mapping[str, Quantity] = {
 }
 
 
+COUNTED = ("params", "macs")  # measures in counts that units scale
+
+
+def counts_of(measure: str) -> str:
+    """Return the measure if units scale its amounts; else an empty text."""
+    return measure if measure in COUNTED else ""
+
+
 def shown(amount: int | float, measure: str) -> int | Seconds:
     """Return an amount of a measure as a cell, with its unit."""
     if isinstance(amount, float):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import zip_longest
 
 from vitprof.counters.reading import Reading
 from vitprof.formulas.layer import Layer, Measure, Node
-from vitprof.formulas.op import Op
-from vitprof.report.counts import Row
+from vitprof.formulas.op import Called, Op, Shape
+from vitprof.report.layers import Row
 from vitprof.values.size import Size
 
 Count = Callable[[Node], tuple[Size, int]]  # size of one layer, and count of all equal ones
@@ -45,8 +45,7 @@ def rows(
         levels: levels of layers to show; None for all. A layer at the last level includes
             everything below it.
     """
-    nodes = [node for node in tree.walk(fold=fold) if node.level > 0]
-    summed = _summed([_row(node, count, readings) for node in nodes])
+    summed = _summed([*_rows(tree.walk(fold=fold), count, readings)])
     kept = [row for row in summed if row.count or any(row.counters.values())]
     shown = [row for row in kept if levels is None or row.level <= levels]
     return tuple(_joined(_with_leaves(shown)))
@@ -92,19 +91,50 @@ def _elsewhere(path: str, size: Size) -> Row:
     )
 
 
-def _row(node: Node, count: Count, readings: Mapping[str, Reading]) -> Row:
+def _rows(nodes: Iterable[Node], count: Count, readings: Mapping[str, Reading]) -> Iterator[Row]:
+    """Yield a row per node; that of a function has the class of the module that calls it."""
+    classes = [""]  # of the modules around a node, from the outermost one
+    for node in nodes:
+        del classes[node.level + 1 :]
+        classes.append(node.item.type or classes[-1])
+        if node.level > 0:
+            yield _row(node, count, readings, classes[-1])
+
+
+def _row(node: Node, count: Count, readings: Mapping[str, Reading], caller: str) -> Row:
     one, all_of_them = count(node)
+    item = node.item
     return Row(
         path=node.path,
         name=node.path.rpartition(".")[2],
         level=node.level,
-        type=node.item.type,
+        type=item.type,
+        caller=caller,
+        kind=_kind(item) if isinstance(item, Op) else "",
+        reads=item.reads,
+        out=_out(item),
         repeat=node.repeat,
         size=one,
         count=all_of_them,
         counters={name: _said(reading, node) for name, reading in readings.items()},
         leaf=False,
     )
+
+
+def _kind(op: Op) -> str:
+    """Return the kind of work of an op; of one that has no name here, that of its function."""
+    if isinstance(op, Called):
+        return op.kind or op.function.removeprefix("aten::")
+    return op.work.value
+
+
+def _out(item: Layer | Op) -> Shape | None:
+    """Return the shape of what a layer or op returns; None if it is not known, or not called."""
+    if isinstance(item, Op):
+        return item.shape if item.reads else None
+    if item.out is None and item.leaf is not None and item.leaf.outputs:
+        return item.leaf.outputs[0]
+    return item.out
 
 
 def _with_leaves(shown: list[Row]) -> list[Row]:

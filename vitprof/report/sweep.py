@@ -24,7 +24,7 @@ from vitprof.report.document import (
     Row,
     Table,
 )
-from vitprof.report.quantities import shown
+from vitprof.report.quantities import counts_of, shown
 from vitprof.report.unsettled import spreads
 from vitprof.values.amounts import Seconds
 from vitprof.values.options import Plain, label_of, pairs
@@ -140,7 +140,8 @@ class Sweep(Curves, Report):
         timed = measure == "time"
         curves = []
         for part, curve in enumerate(self.curves):
-            curves.append(Column(curve, Kind.NUMBER, part if timed else 0))
+            group, counts = part if timed else 0, counts_of(measure)
+            curves.append(Column(curve, Kind.NUMBER, group, counts=counts))
             if timed:
                 curves.append(Column("quartiles", Kind.TEXT, part, faint=True))
         points = {(one.curve, *one.at.values()): one for one in self.points}

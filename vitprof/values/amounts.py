@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 
 class Amount:
     """A number with a unit in a cell of a report."""
@@ -66,6 +68,31 @@ class Share(float, Amount):
 
     def __str__(self) -> str:
         return f"{float(self):.1%}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled(Amount):
+    """A count in a unit: `17.56`, `0`, and `<0.01` for one that the digits do not show.
+
+    Attributes:
+        count: the count, at least 0.
+        factor: what a unit of it counts, such as 10⁹.
+        decimals: digits after the point.
+    """
+
+    count: int
+    factor: int
+    decimals: int
+
+    def __str__(self) -> str:
+        if not self.count:
+            return "0"
+        shift = 10**self.decimals
+        rounded = (2 * self.count * shift + self.factor) // (2 * self.factor)  # a half goes up
+        least = "" if rounded else "<"
+        whole, rest = divmod(rounded or 1, shift)
+        digits = f".{rest:0{self.decimals}}" if self.decimals else ""
+        return f"{least}{whole:,}{digits}"
 
 
 def figure(number: float) -> str:

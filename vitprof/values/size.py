@@ -159,6 +159,12 @@ def product(sizes: tuple[Size, ...]) -> Size:
     return _made(value, "×", sizes)
 
 
+def across(shape: tuple[Size, ...]) -> str:
+    """Return the axes of a shape by name, `(N × heads) × k`; 1 for that of a scalar."""
+    axes = (size.spell(lambda leaf: leaf.name or str(leaf.value), precedence=3) for size in shape)
+    return " × ".join(axes) or "1"
+
+
 def _made(value: int, operator: str, operands: tuple[Size, ...]) -> Size:
     made = _bare(Size)
     made.value, made.name = value, ""

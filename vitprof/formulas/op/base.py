@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from vitprof.formulas.work import Work
@@ -11,13 +11,6 @@ from vitprof.values.size import ZERO, Size
 
 Shape = tuple[Size, ...]
 Uncounted = tuple[tuple[str, Size], ...]
-
-
-def across(shape: Shape) -> str:
-    """Return the axes of a shape by name: `(N × heads) × k`."""
-    return " × ".join(
-        size.spell(lambda leaf: leaf.name or str(leaf.value), precedence=3) for size in shape
-    )
 
 
 @dataclass(slots=True)
@@ -32,9 +25,11 @@ class Op(ABC):
         work: its kind of work.
         module: True if a submodule computes it.
         contracts: True if it is a contraction; only contractions have MACs.
+        reads: shapes of its inputs; empty if nothing is known to call it.
     """
 
     name: str
+    reads: tuple[Shape, ...] = field(default=(), kw_only=True, compare=False, repr=False)
     work: ClassVar[Work]
     module: ClassVar[bool] = True
     contracts: ClassVar[bool] = False

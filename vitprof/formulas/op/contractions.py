@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vitprof.formulas.op.base import Op, Shape, Uncounted, across
+from vitprof.formulas.op.base import Op, Shape, Uncounted
 from vitprof.formulas.work import Work
-from vitprof.values.size import ONE, ZERO, Size, product
+from vitprof.values.size import ONE, ZERO, Size, across, product
 
 
 @dataclass(slots=True)
