@@ -56,11 +56,16 @@ TRIPLES: list[dict[str, object]] = [
     },
     {"mixer": "filter", "block": "post", "dtype": "bf16"},
 ]
+# A first block, one between and a last one.
+THREE: dict[str, object] = {"model": "classifier", "depth": 3, "batch": 1}
 OTHERS: list[dict[str, object]] = [
-    {"mixer": "attn", "class_token": False, "norm": "rms", "device": "cpu", "dtype": "bf16"},
-    {"model": "classifier", "mixer": "performer", "image_size": 256, "patch_size": 16, "batch": 1},
-    {"model": "classifier", "mixer": "linformer", "image_size": 36, "patch_size": 1, "batch": 1},
-    {"model": "classifier", "mixer": "hydra", "image_size": 96, "patch_size": 16, "batch": 1},
+    {
+        **{"mixer": "attn", "class_token": False, "norm": "rms", "depth": 3, "decoder_depth": 3},
+        **{"device": "cpu", "dtype": "bf16"},
+    },
+    {**THREE, "mixer": "performer", "image_size": 256, "patch_size": 16},
+    {**THREE, "mixer": "linformer", "image_size": 36, "patch_size": 1},
+    {**THREE, "mixer": "hydra", "image_size": 96, "patch_size": 16},
 ]
 DEEP: list[dict[str, object]] = [
     {"model": "classifier", "depth": 9, "image_size": 6, "patch_size": 3, "fused": True},

@@ -79,7 +79,7 @@ def gpu_of(mib: int) -> Platform:
 @pytest.mark.parametrize("workload", STEPS, ids=["fp32", "checkpoint", "inference", "sgd"])
 @pytest.mark.parametrize("mixer", KINDS)
 def test_the_largest_fits_and_the_next_does_not(mixer: str, workload: Workload) -> None:
-    peaks = {batch: peak(batch, mixer, workload) for batch in (1, 2, 3, 4, 5, 7, 8, 40, 1001)}
+    peaks = {batch: peak(batch, mixer, workload) for batch in (1, 2, 3, 5, 40, 1001)}
     assert sorted(peaks.values()) == [*peaks.values()]
     for batch, exact in peaks.items():
         assert largest_batch(layer(mixer), workload, exact) == batch

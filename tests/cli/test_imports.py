@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from inspect import isclass, isfunction
+from itertools import cycle
 from pkgutil import iter_modules
 from typing import get_args
 
@@ -67,8 +68,7 @@ RENDERERS = {
 }
 
 
-@pytest.mark.parametrize("format", RENDERERS)
-@pytest.mark.parametrize("command", ["params", "macs"])
+@pytest.mark.parametrize(("command", "format"), [*zip(cycle(["params", "macs"]), RENDERERS)])
 def test_analytic_command(command: str, format: str) -> None:
     names = loaded(
         "import sys; from vitprof.cli import run; assert run(sys.argv[1:]) == 0",
