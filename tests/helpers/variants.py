@@ -29,7 +29,10 @@ SIZES: dict[str, Options] = {
     "layer": {**TOKEN, "tokens": 7},
 }
 # Values of sizes that are off by default, and options that a choice requires.
-GIVEN: Options = {"image_width": 18, "mlp_hidden": 17, "decoder_mlp_hidden": 19}
+GIVEN: Options = {
+    **{"image_width": 18, "mlp_hidden": 17, "decoder_mlp_hidden": 19},
+    **{"registers": 2, "head_hidden": 13},
+}
 BESIDE: dict[tuple[str, object], Options] = {("pool", "none"): {"head": False}}
 
 BLOCKS: list[Options] = [
@@ -70,6 +73,17 @@ TOGETHER: dict[str, list[Options]] = {
         {"pool": "mean", "pos_embed": "fixed", "image_width": 18},
         {"pool": "none", "head": False, "final_norm": False},
         {"pos_embed": "fixed", "pos_embed_token": False},
+        {"registers": 3, "distillation": True, "first_norm": True},
+        {"registers": 1, "pos_embed_token": False, "final_norm_tokens": "all"},
+        {"registers": 2, "pos_embed": "none", "distillation": True, "head": False},
+        {"registers": 2, "pool": "mean", "final_norm_tokens": "pooled", "norm": "rms"},
+        {"registers": 2, "pool": "map", "first_norm": True, "norm": "affine"},
+        {"registers": 2, "pool": "none", "head": False},
+        {"pool": "map", "pool_fused": True, "final_norm_tokens": "pooled", "norm": "batch"},
+        {"pool": "map", "mlp": "gated", "mlp_norm": True, "mlp_bias": False, **DROPS},
+        {"pool": "map", "mlp": "none", "head_hidden": 13, "head_bias": False},
+        {"distillation": True, "head_hidden": 13, "head_bias": False},
+        {"first_norm": True, "patch_bias": False, "activation": "quick-gelu"},
     ],
     "layer": [
         *BLOCKS,
@@ -81,6 +95,10 @@ TOGETHER: dict[str, list[Options]] = {
         *({"block": block, "mlp": "linear", "norm": "batch"} for block in ARRANGEMENTS),
         *({"block": block, "mlp": "gated", "norm": "rms"} for block in ARRANGEMENTS),
         {"mlp": "gated", "mlp_hidden": 17},
+        *({"mlp": "gated", "mlp_norm": True, "norm": norm} for norm in ("rms", "affine", "batch")),
+        {"mlp": "plain", "mlp_norm": True, "mlp_bias": False, **DROPS},
+        *({"mlp": mlp, "mlp_bias": False} for mlp in ("gated", "linear")),
+        {"mlp": "gated", "activation": "quick-gelu", "block": "conv"},
         {"mlp": "gated", "mlp_ratio": "2.7", "mlp_multiple": 8},
     ],
 }

@@ -321,7 +321,7 @@ def position(table: Tensor | None, place: int) -> Tensor | float:
 
 
 @pytest.mark.parametrize(
-    ("turned", "prefix_tokens", "has_positions"),
+    ("turned", "learned", "has_positions"),
     [
         ({}, 1, 1),
         ({"pos_embed_token": False}, 1, 0),
@@ -334,26 +334,37 @@ def position(table: Tensor | None, place: int) -> Tensor | float:
         ({"pool": "mean"}, 0, 0),
         ({"pool": "mean", "pos_embed": "none", "patch_bias": False}, 0, 0),
         ({"pool": "none", "head": False}, 0, 0),
+        ({"registers": 3}, 1, 1),
+        ({"registers": 3, "pos_embed": "fixed", "distillation": True}, 2, 2),
+        ({"registers": 1, "pos_embed_token": False}, 1, 0),
+        ({"registers": 2, "pool": "mean", "pos_embed": "none"}, 0, 0),
+        ({"registers": 2, "pool": "map"}, 0, 0),
     ],
     ids=str,
 )
 @torch.no_grad()
 def test_tokens_of_a_classifier(
-    images: Tensor, turned: Options, prefix_tokens: int, has_positions: int
+    images: Tensor, turned: Options, learned: int, has_positions: int
 ) -> None:
-    """Prefix tokens come first, in their order, then the patches row by row; with positions."""
+    """Prefix tokens come first, in their order, registers last and without positions; then the
+    patches row by row; with positions."""
     model = classifier(**turned)
     tokens, _, _ = held(model.blocks[0], model.norm, lambda: model(images))
     table = model.pos_embed
+    registers = turned.get("registers", 0)
+    prefix_tokens = learned + registers
     assert tokens.shape == (IMAGES, prefix_tokens + PATCHES, D)
     if table is not None:
         assert table.shape == (1, has_positions + PATCHES, D)
     for place, name in enumerate(("cls_token", "dist_token")):
-        assert hasattr(model, name) == (place < prefix_tokens)
-        if place < prefix_tokens:
+        assert hasattr(model, name) == (place < learned)
+        if place < learned:
             at = position(table, place) if has_positions else 0.0
             expected = model.get_parameter(name)[0, 0] + at
             assert_close(tokens[:, place], expected.expand(IMAGES, D))
+    for place in range(registers):
+        expected = model.get_parameter("reg_token")[0, place]
+        assert_close(tokens[:, learned + place], expected.expand(IMAGES, D))
     for b, patch in product(range(IMAGES), range(PATCHES)):
         embedded = model.patch_embed.proj(pixels(images, b, patch))
         expected = embedded + position(table, has_positions + patch)
@@ -368,10 +379,35 @@ def feature(model: VisionTransformer, encoded: Tensor, *places: int) -> Tensor:
 Expected = Callable[[VisionTransformer, Tensor], Tensor]
 
 
+def linear(model: nn.Module, name: str, x: Tensor) -> Tensor:
+    """Apply a linear layer to tokens."""
+    layer = model.get_submodule(name)
+    assert isinstance(layer, nn.Linear)
+    return x @ layer.weight.T + (0 if layer.bias is None else layer.bias)
+
+
 def logits(model: VisionTransformer, x: Tensor, head: str = "head") -> Tensor:
-    linear = model.get_submodule(head)
-    assert isinstance(linear, nn.Linear)
-    return x @ linear.weight.T + linear.bias
+    if model.pre_logits is not None:
+        x = linear(model, "pre_logits", x).tanh()
+    return linear(model, head, x)
+
+
+def attended(model: VisionTransformer, encoded: Tensor) -> Tensor:
+    """Zhai et al. 2021, section 2.1: one learned query for each head, then an MLP."""
+    patches = feature(model, encoded, *range(encoded.shape[1]))[:, -PATCHES:]
+    pool: Any = model.attn_pool
+    C = D // h
+    query = linear(pool, "q", pool.latent[0, 0])
+    both = linear(pool, "kv", patches)
+    keys, values = both[..., :D], both[..., D:]
+    found = torch.empty(IMAGES, D)
+    for b, head in product(range(IMAGES), range(h)):
+        own = slice(head * C, (head + 1) * C)
+        scores = torch.stack([query[own] @ keys[b, n, own] for n in range(PATCHES)]) / C**0.5
+        weights = scores.exp() / scores.exp().sum()
+        found[b, own] = sum(weights[n] * values[b, n, own] for n in range(PATCHES))
+    found = linear(pool, "proj", found)
+    return found + pool.mlp(pool.norm(found)) if pool.has_mlp else found
 
 
 def distilled(model: VisionTransformer, encoded: Tensor) -> Tensor:
@@ -394,7 +430,40 @@ RETURNED: list[tuple[Options, tuple[int, ...], Expected]] = [
     ({"distillation": True, "head": False}, (2, D), lambda m, x: feature(m, x, 0, 1)),
     ({"pool": "mean", "head": False}, (D,), mean_of_patches),
     ({"pool": "none", "head": False}, (PATCHES, D), lambda m, x: feature(m, x, *range(PATCHES))),
+    (
+        {"pool": "none", "head": False, "registers": 2},
+        (PATCHES, D),
+        lambda m, x: feature(m, x, *range(2, 2 + PATCHES)),
+    ),
+    (
+        {"pool": "mean", "head": False, "registers": 2},
+        (D,),
+        lambda m, x: feature(m, x, *range(2, 2 + PATCHES)).mean(1),
+    ),
+    (
+        {"pool": "mean", "final_norm_tokens": "pooled", "head": False},
+        (D,),
+        lambda m, x: m.norm(x.mean(1)),
+    ),
+    ({"final_norm_tokens": "pooled"}, (K,), lambda m, x: logits(m, m.norm(x[:, 0]))),
+    ({"pool": "map", "head": False}, (D,), attended),
+    ({"pool": "map", "head": False, "pool_fused": True, "registers": 1}, (D,), attended),
+    ({"pool": "map", "mlp": "none"}, (K,), lambda m, x: logits(m, attended(m, x))),
+    ({"head_hidden": 9}, (K,), lambda m, x: logits(m, feature(m, x, 0)[:, 0])),
+    ({"head_hidden": 9, "distillation": True, "head_bias": False}, (K,), distilled),
 ]
+
+
+@pytest.mark.parametrize("turned", [{}, {"registers": 2}, {"pool": "map"}], ids=str)
+@torch.no_grad()
+def test_a_first_norm_is_before_the_first_block(images: Tensor, turned: Options) -> None:
+    model = classifier(first_norm=True, **turned)
+    into, out, _ = held(model.norm_pre, model.norm_pre, lambda: model(images))
+    tokens, _, _ = held(model.blocks[0], model.norm, lambda: model(images))
+    assert_close(tokens, out)
+    assert_close(
+        out, (into - into.mean(-1, True)) / (into.var(-1, correction=0, keepdim=True) + 1e-6) ** 0.5
+    )
 
 
 @pytest.mark.parametrize("final_norm", [True, False])

@@ -80,7 +80,7 @@ def counts_fused_attention(device: str) -> bool:
     """Return True if FlopCounterMode counts the fused attention kernel of `device`."""
     import torch
 
-    from vitprof.modules.mixers.attention import FusedAttention
+    from vitprof.modules.fused import FusedAttention
 
     attend = FusedAttention()
     tokens = torch.zeros(1, 1, 2, 1, device=device)

@@ -92,7 +92,7 @@ def knows_fused_attention() -> bool:
     """Return True if the installed fvcore has a rule for scaled_dot_product_attention."""
     import torch
 
-    from vitprof.modules.mixers.attention import FusedAttention
+    from vitprof.modules.fused import FusedAttention
 
     attend = FusedAttention()
     tokens = torch.empty(1, 1, 2, 1, device="meta")

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vitprof.modules.block import Block
 from vitprof.modules.parts.activations import ACTIVATIONS
+from vitprof.modules.parts.heads import AttentionPool
 from vitprof.modules.parts.norms import NORMS
 from vitprof.modules.patches import make_positions, patchify
 
@@ -37,68 +38,107 @@ class FlatPatchEmbed(nn.Module):
 class VisionTransformer(nn.Module):
     """Images (B, C, H, W) to logits (B, classes).
 
-    Without a head, the output is features: (B, D) of the class token or the mean of the patches,
-    (B, 2, D) of class and distillation token, or (B, N, D) of all patches.
+    Without a head, the output is features: (B, D) of the class token or pooled from the patches,
+    (B, 2, D) of class and distillation token, or (B, patches, D) of all patches.
     """
 
     def __init__(self, spec: Classifier) -> None:
         super().__init__()
         (stage,) = spec.stages
-        self.pool = spec.pool
-        self.final_norm_tokens = spec.final_norm_tokens
-        self.prefix_tokens = spec.prefix_tokens
-        if self.prefix_tokens:
-            self.cls_token = nn.Parameter(torch.zeros(1, 1, spec.dim))
-            nn.init.normal_(self.cls_token, std=0.02)
+        self.pool, self.norm_is_last = spec.pool, spec.norm_is_last
+        self.prefix_tokens, self.pooled_tokens = spec.prefix_tokens, spec.pooled_tokens
+        if self.pooled_tokens:
+            self.cls_token = _token(1, spec.dim)
         if spec.distillation:
-            self.dist_token = nn.Parameter(torch.zeros(1, 1, spec.dim))
-            nn.init.normal_(self.dist_token, std=0.02)
-        self.prefix_has_positions = spec.pos_embed_token and spec.prefix_tokens > 0
-        prefix_positions = spec.prefix_tokens if self.prefix_has_positions else 0
+            self.dist_token = _token(1, spec.dim)
+        self.reg_token = _token(spec.registers, spec.dim) if spec.registers else None
+        self.tokens_have_positions = spec.pos_embed_token and self.pooled_tokens > 0
         self.pos_embed = make_positions(
-            spec.pos_embed, spec.grid, spec.dim, prefix_tokens=prefix_positions
+            spec.pos_embed,
+            spec.grid,
+            spec.dim,
+            prefix_tokens=self.pooled_tokens if self.tokens_have_positions else 0,
         )
         self.patch_embed = FlatPatchEmbed(spec)
+        self.norm_pre = NORMS[spec.norm](spec.dim) if spec.first_norm else nn.Identity()
         self.blocks = nn.ModuleList(Block(stage.block) for _ in range(spec.depth))
-        self.norm = NORMS[spec.norm](spec.dim) if spec.final_norm else nn.Identity()
-        self.head = nn.Linear(spec.dim, spec.classes) if spec.head else None
-        self.head_dist = None
-        if spec.head and spec.distillation:
-            self.head_dist = nn.Linear(spec.dim, spec.classes)
+        norm = NORMS[spec.norm](spec.dim) if spec.final_norm else nn.Identity()
+        if not self.norm_is_last:
+            self.norm = norm
+        if spec.pool == "map":
+            hidden = spec.hidden_width(spec.dim, spec.mlp_hidden)
+            self.attn_pool = AttentionPool(spec, spec.dim, spec.heads, hidden)
+        if self.norm_is_last:
+            self.norm = norm
+        self.head = self.head_dist = self.pre_logits = None
+        if spec.head:
+            width = spec.head_hidden or spec.dim
+            if spec.head_hidden:
+                self.pre_logits = nn.Linear(spec.dim, width)
+                self.head_act = nn.Tanh()
+            self.head = nn.Linear(width, spec.classes, bias=spec.head_bias)
+            if spec.distillation:
+                self.head_dist = nn.Linear(width, spec.classes, bias=spec.head_bias)
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         x_BND = self.patch_embed(image_BCHW)
-        if self.pos_embed is not None and not self.prefix_has_positions:
-            x_BND = x_BND + self.pos_embed
-        if self.prefix_tokens:
+        if self.pos_embed is not None and self.tokens_have_positions:
             x_BND = torch.cat([*self._tokens(x_BND.shape[0]), x_BND], dim=1)
-        if self.pos_embed is not None and self.prefix_has_positions:
             x_BND = x_BND + self.pos_embed
+            if self.reg_token is not None:
+                x_BND = self._with_registers(x_BND)
+        else:
+            if self.pos_embed is not None:
+                x_BND = x_BND + self.pos_embed
+            if self.prefix_tokens:
+                B = x_BND.shape[0]
+                x_BND = torch.cat([*self._tokens(B), *self._registers(B), x_BND], dim=1)
+        x_BND = self.norm_pre(x_BND)
         for block in self.blocks:
             x_BND = block(x_BND)
         return self._classify(self._pooled(x_BND))
 
     def _tokens(self, batch: int) -> list[Tensor]:
-        tokens = [self.cls_token] if self.prefix_tokens == 1 else [self.cls_token, self.dist_token]
+        tokens = [self.cls_token] if self.pooled_tokens else []
+        if self.pooled_tokens == 2:
+            tokens.append(self.dist_token)
         return [token.expand(batch, -1, -1) for token in tokens]
 
-    def _pooled(self, x_BND: Tensor) -> Tensor:
-        if self.pool == "token" and self.final_norm_tokens == "token":
-            return self.norm(self._prefix(x_BND))
-        x_BND = self.norm(x_BND)
-        if self.pool == "token":
-            return self._prefix(x_BND)
-        return x_BND.mean(dim=1) if self.pool == "mean" else x_BND
+    def _registers(self, batch: int) -> list[Tensor]:
+        return [] if self.reg_token is None else [self.reg_token.expand(batch, -1, -1)]
 
-    def _prefix(self, x_BND: Tensor) -> Tensor:
-        return x_BND[:, 0] if self.prefix_tokens == 1 else x_BND[:, : self.prefix_tokens]
+    def _with_registers(self, x_BND: Tensor) -> Tensor:
+        before, after = x_BND[:, : self.pooled_tokens], x_BND[:, self.pooled_tokens :]
+        return torch.cat([before, *self._registers(x_BND.shape[0]), after], dim=1)
+
+    def _pooled(self, x_BND: Tensor) -> Tensor:
+        if self.norm_is_last:
+            return self.norm(self._pool(x_BND))
+        x_BND = self.norm(x_BND)
+        return self._pool(x_BND)
+
+    def _pool(self, x_BND: Tensor) -> Tensor:
+        if self.pool == "token":
+            return x_BND[:, 0] if self.pooled_tokens == 1 else x_BND[:, : self.pooled_tokens]
+        patches_BND = x_BND[:, self.prefix_tokens :] if self.prefix_tokens else x_BND
+        if self.pool == "map":
+            return self.attn_pool(patches_BND)
+        return patches_BND.mean(dim=1) if self.pool == "mean" else patches_BND
 
     def _classify(self, x: Tensor) -> Tensor:
         if self.head is None:
             return x
+        if self.pre_logits is not None:
+            x = self.head_act(self.pre_logits(x))
         if self.head_dist is None:
             return self.head(x)
         cls_BD, dist_BD = x.unbind(1)
         cls_BK = self.head(cls_BD)
         dist_BK = self.head_dist(dist_BD)
         return (cls_BK + dist_BK) * 0.5
+
+
+def _token(number: int, dim: int) -> nn.Parameter:
+    token = nn.Parameter(torch.zeros(1, number, dim))
+    nn.init.normal_(token, std=0.02)
+    return token

@@ -59,7 +59,8 @@ class GatedLinearUnit(nn.Module):
         gate_BNH, value_BNH = self.fc1(x_BND).chunk(2, dim=-1)
         gated_BNH = self.act(gate_BNH) * value_BNH
         del gate_BNH, value_BNH  # frees the output of fc1 in inference
-        gated_BNH = self.norm(self.drop1(gated_BNH))
+        gated_BNH = self.drop1(gated_BNH)
+        gated_BNH = self.norm(gated_BNH)
         y_BND = self.fc2(gated_BNH)
         del gated_BNH
         return self.drop2(y_BND)

@@ -1,0 +1,158 @@
+"""Pooling of the tokens, and the head that reads what it returns.
+
+token   the class token, or class and distillation token
+mean    the mean of the patches
+map     attention pooling (Zhai et al. 2021, Scaling Vision Transformers, section 2.1, after
+        Lee et al. 2019, Set Transformer, section 3.2), over the patches:
+            q = z W_q + b             1 x D, of a learned z
+            K, V = X W_kv + b         N x 2D
+            y = (softmax(q K^T / sqrt(d)) V) W_proj + b, with h heads
+            y + MLP(norm(y))          D
+none    no pooling: all patches
+
+The head is a linear layer, `head_bias` its bias; without it and with as many `classes` as channels
+it is the projection of CLIP. With `head_hidden`, tanh(y W + b) is before it (Dosovitskiy et al.
+2020, section 3.1, at pre-training).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from vitprof.formulas.parts.mlps import MlpOptions
+from vitprof.formulas.run import Run
+from vitprof.formulas.tensor import Tensor
+from vitprof.values.options import Constraint, choice, flag, needing, whole
+from vitprof.values.size import ONE, Size
+
+
+@dataclass(slots=True)
+class Pooled:
+    """Sizes that a pooling works at; immutable by convention.
+
+    Attributes:
+        patches: number of patches, behind the prefix tokens.
+        prefix: number of prefix tokens.
+        heads: heads of an attention pooling.
+        hidden: hidden width of its MLP.
+    """
+
+    patches: Size
+    prefix: int
+    heads: Size
+    hidden: Size
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadOptions(MlpOptions):
+    """Pooling and head of a classifier."""
+
+    pool: str = choice(
+        "token",
+        names=("token", "mean", "map", "none"),
+        help="input of the head: the class token, the mean of the patches, attention pooling of "
+        "the patches (the MAP head of SigLIP), or no pooling",
+    )
+    pool_fused: bool = needing(
+        flag(False, help="scaled_dot_product_attention in the attention pooling"),
+        {"pool": ("map",)},
+    )
+    distillation: bool = flag(False, help="distillation token with a second head")
+    head: bool = flag(True, help="linear layer that returns the logits")
+    head_bias: bool = needing(flag(True, help="bias of the head"), {"head": (True,)})
+    head_hidden: int = needing(
+        whole(0, minimum=0, help="width of a linear layer and tanh before the head; 0 for none"),
+        {"head": (True,)},
+    )
+    classes: int = needing(
+        whole(10, symbol="classes", help="number of classes", grows=1_024, convex=True),
+        {"head": (True,)},
+    )
+
+    def constraints(self) -> Iterator[Constraint]:
+        yield Constraint(
+            not (self.distillation and self.pool != "token"),
+            lambda: (
+                f"distillation needs a class token, and pool {self.pool} has none; give pool token "
+                "with it"
+            ),
+        )
+        yield Constraint(
+            not (self.head and self.pool == "none"),
+            lambda: (
+                "pool none returns all patches, which the head cannot classify; give --no-head "
+                "with it"
+            ),
+        )
+        yield from super().constraints()
+
+    @property
+    def pooled_tokens(self) -> int:
+        """Number of prefix tokens that the pooling reads: class and distillation token."""
+        return 0 if self.pool != "token" else 2 if self.distillation else 1
+
+    def run_pool(self, run: Run, x: Tensor, sizes: Pooled) -> Tensor:
+        """Pool (B, N, D) to (B, D), to (B, 2, D) with distillation, or to all patches."""
+        return _POOLS[self.pool](self, run, x, sizes)
+
+    def run_head(self, run: Run, x: Tensor) -> Tensor:
+        """Run the head on what the pooling returns: (B, D), or (B, 2, D), to (B, classes)."""
+        if not self.head:
+            return x
+        classes = self.size("classes")
+        if self.head_hidden:
+            hidden = Size(self.head_hidden, "head hidden")
+            x = run.activation("head_act", "tanh", run.linear("pre_logits", x, hidden))
+        if not self.distillation:
+            return run.linear("head", x, classes, bias=self.head_bias)
+        cls, dist = x.unbind(1)
+        cls = run.linear("head", cls, classes, bias=self.head_bias)
+        dist = run.linear("head_dist", dist, classes, bias=self.head_bias)
+        return run.scale("mean_of_heads", run.add("both_heads", cls, dist))
+
+
+def _token(options: HeadOptions, run: Run, x: Tensor, sizes: Pooled) -> Tensor:
+    if not options.distillation:
+        return x[:, 0]
+    return x[:, : Size(options.pooled_tokens, "prefix tokens")]
+
+
+def _mean(options: HeadOptions, run: Run, x: Tensor, sizes: Pooled) -> Tensor:
+    return run.mean("pool", _patches(options, run, x, sizes), 1)
+
+
+def _map(options: HeadOptions, run: Run, x: Tensor, sizes: Pooled) -> Tensor:
+    forward = partial(_attention_pool, options, run, sizes)
+    return run.layer("attn_pool", "AttentionPool", forward, _patches(options, run, x, sizes))
+
+
+def _patches(options: HeadOptions, run: Run, x: Tensor, sizes: Pooled) -> Tensor:
+    return x.narrow(1, sizes.prefix, sizes.patches) if sizes.prefix else x
+
+
+def _attention_pool(options: HeadOptions, run: Run, sizes: Pooled, x: Tensor) -> Tensor:
+    (B, N, D), h = x.shape, sizes.heads
+    d = (D // h).named("head dim")
+    latent = run.parameter("latent", ONE, ONE, D).expand(B, ONE, D).clone()
+    q = run.linear("q", latent, D).reshape(B, ONE, h, d).transpose(1, 2)
+    k, v = run.linear("kv", x, 2 * D).reshape(B, N, 2, h, d).permute(2, 0, 3, 1, 4).unbind(0)
+    if options.pool_fused:
+        found = run.attention("attend", q, k, v)
+    else:
+        a = run.softmax("weights", run.matmul("scores", run.scale("scale", q), k.mT), -1)
+        found = run.matmul("output", a, v)
+    y = run.linear("proj", found.transpose(1, 2).reshape(B, ONE, D), D)
+    if options.mlp != "none":
+        z = options.normalise(run, "norm", y)
+        y = run.add("residual", y, options.run_mlp(run, z, sizes.hidden))
+    return y[:, 0]
+
+
+_POOLS: dict[str, Callable[[HeadOptions, Run, Tensor, Pooled], Tensor]] = {
+    "token": _token,
+    "mean": _mean,
+    "map": _map,
+    "none": _patches,
+}
