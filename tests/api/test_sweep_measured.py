@@ -19,6 +19,7 @@ from typing import Any
 import numpy
 import pytest
 from commands import Capture, changed, printed, said
+from figures import composed
 
 import vitprof
 from vitprof import specify
@@ -26,7 +27,6 @@ from vitprof.api import timed
 from vitprof.api.bench import BenchError
 from vitprof.cli import run
 from vitprof.errors import SpecError
-from vitprof.formats.drawing.figure import compose, style
 from vitprof.formulas.layer import Measure
 from vitprof.measuring import timing
 from vitprof.measuring.timing import Protocol, Timing
@@ -367,9 +367,7 @@ def test_a_figure_of_times(unsteady: None) -> None:
         dim=8,
         heads=2,
     )
-    with style():
-        drawn = compose(swept, ["macs", "time"])
-    counts, times = drawn.axes
+    counts, times = composed(swept).axes
     lines = {str(line.get_label()): line for line in times.lines}
     assert numpy.asarray(lines["attn, unsettled"].get_xydata()).tolist() == [[16, 2]]
     assert "lambda, unsettled" not in lines

@@ -8,32 +8,32 @@ import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
-from itertools import combinations
 from math import isnan
 from pathlib import Path
+from random import Random
 from struct import unpack
+from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib
-import numpy
 import pytest
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from figures import boxes_of, check_words, composed, curves, points, rings, words
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from sweeps import THREE, TOKENS, crossover, make, quadratic_and_linear
 
 from vitprof.cli import run
 from vitprof.errors import SpecError
 from vitprof.formats.drawing.caption import caption_of
-from vitprof.formats.drawing.figure import compose, style
-from vitprof.formats.drawing.labels import Box, place_label, spread
+from vitprof.formats.drawing.curves import curves_of
+from vitprof.formats.drawing.drawing import Drawing
+from vitprof.formats.drawing.labels import Box, leader, place_labels, spread
 from vitprof.formats.drawing.plot import Picture, draw, find_picture
+from vitprof.formats.drawing.size import Size
 from vitprof.formulas.mixers import MIXERS
 from vitprof.report.sweep import Sweep
 
+SVG = "{http://www.w3.org/2000/svg}"
 HOME = Path(__file__).parents[2]
 FIGURE = re.compile(r"^!\[[^]]+\]\((\S+\.svg)\)\n\n```bash\nvitprof (.*)\n```", re.M)
 
@@ -64,34 +64,9 @@ FALLING = make(  # where a word would stand first, to the upper left, a curve go
 )
 
 
-def composed(sweep: Sweep, measures: tuple[str, ...] = (), width: float = 0) -> Figure:
-    with style():
-        figure = compose(sweep, measures or sweep.measures, width)
-        FigureCanvasAgg(figure).draw()  # type: ignore[no-untyped-call]
-    return figure
-
-
 @pytest.fixture(scope="module")
 def three() -> Figure:
     return composed(THREE)
-
-
-def curves(axes: Axes) -> list[Line2D]:
-    return [line for line in axes.lines if not str(line.get_label()).startswith("crossover")]
-
-
-def rings(axes: Axes) -> list[tuple[float, float]]:
-    ringed = [line for line in axes.lines if str(line.get_label()).startswith("crossover")]
-    return [point for line in ringed for point in points(line)]
-
-
-def points(line: Line2D) -> list[tuple[float, float]]:
-    return [(float(x), float(y)) for x, y in numpy.asarray(line.get_xydata())]
-
-
-def words(figure: Figure) -> list[Text]:
-    """Return every visible text."""
-    return [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
 
 
 def test_png_is_as_wide_as_a_paper() -> None:
@@ -106,14 +81,19 @@ def test_png_is_as_wide_as_a_paper() -> None:
 def test_svg_has_every_word() -> None:
     data = draw(THREE, Picture.SVG)
     root = ElementTree.fromstring(data)
-    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert root.tag == f"{SVG}svg"
     assert root.get("width") == "504pt"
-    # The outlines of a text come with the text as a comment.
-    said = [text.strip() for text in re.findall(r"<!--(.*?)-->", data.decode(), re.S)]
+    said = [str(text.text) for text in root.iter(f"{SVG}text")]
     assert {"tokens", "MACs of a forward pass", "peak memory of a training step"} <= {*said}
     assert {"attn", "lambda", "linear", "10 G", "1 GiB", "16,384", "401", "301"} <= {*said}
-    assert "dim 128, heads 8, activation gelu. Batch 1, dtype fp32" in " ".join(said)
-    assert b"<text" not in data  # the fonts of the machine have no effect
+    conditions = "dim 128, heads 8, activation gelu. Batch 1, dtype fp32"
+    assert conditions in " ".join(said)
+    assert conditions in str(root.findtext(f"{SVG}desc"))
+    # Where the font is not there, one of the same width is likely, and any other will do.
+    fonts = {
+        re.search("font-family: ([^;]*)", text.get("style", "")) for text in root.iter(f"{SVG}text")
+    }
+    assert {found and found[1] for found in fonts} == {"'DejaVu Sans', 'Verdana', sans-serif"}
 
 
 def test_pdf_embeds_true_type() -> None:
@@ -162,7 +142,7 @@ def test_html_has_the_figure_and_the_exact_numbers() -> None:
 @pytest.mark.parametrize("picture", Picture)
 def test_the_same_sweep_gives_the_same_bytes(picture: Picture) -> None:
     first = draw(THREE, picture, ("macs",))
-    with matplotlib.rc_context({"font.size": 30, "lines.linewidth": 9, "svg.fonttype": "none"}):
+    with matplotlib.rc_context({"font.size": 30, "lines.linewidth": 9, "svg.fonttype": "path"}):
         settings = dict(matplotlib.rcParams)
         assert draw(THREE, picture, ("macs",)) == first
         assert dict(matplotlib.rcParams) == settings
@@ -206,8 +186,8 @@ def test_the_figure_of_the_documentation_is_what_its_command_draws(
     anew, kept = read(tmp_path / "anew.svg"), read(HOME / file)
     assert (HOME / file).stat().st_size < 120_000
     # The words first, which say in a line what differs.
-    words = re.findall("<!-- (.*?) -->", anew)
-    assert words == re.findall("<!-- (.*?) -->", kept)
+    words = re.findall("<text [^>]*>(.*?)</text>", anew)
+    assert words == re.findall("<text [^>]*>(.*?)</text>", kept)
     # N x N x D twice, against N x D x d twice with d = 128 / 8 = 16: equal at 16 tokens.
     assert "17" in words
     assert anew == kept
@@ -294,23 +274,17 @@ def test_as_many_curves_as_are_allowed_differ() -> None:
 @pytest.mark.parametrize("width", [0, 3.5])
 @pytest.mark.parametrize("sweep", [THREE, CLOSE, GRID, MANY_CROSSINGS, FALLING])
 def test_no_word_meets_another_or_leaves_the_figure(sweep: Sweep, width: float) -> None:
-    figure = composed(sweep, width=width)
-    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-    # A text's own box has the room between lines in it; ink is what may not meet.
-    boxes = {text: text.get_window_extent(renderer).padded(-0.6) for text in words(figure)}
+    figure = composed(sweep, Drawing(size=Size(width)))
+    boxes = boxes_of(figure)
     assert len(boxes) > 10
-    for text, box in boxes.items():
-        assert figure.bbox.x0 <= box.x0 <= box.x1 <= figure.bbox.x1, text
-        assert figure.bbox.y0 <= box.y0 <= box.y1 <= figure.bbox.y1, text
-    for one, other in combinations(boxes, 2):
-        assert not boxes[one].overlaps(boxes[other]), (one, other)
+    check_words(figure)
     # No curve runs through a word, and no ring lies on one.
     for axes in figure.axes:
         for line in curves(axes):
             path = line.get_path().transformed(line.get_transform())
             for text, box in boxes.items():
                 assert not path.intersects_bbox(box, filled=False), (line, text)
-        for x, y in axes.transData.transform(rings(axes) or [(1, 1)]):
+        for x, y in rings(axes):
             ring = Bbox([[x - 3, y - 3], [x + 3, y + 3]])
             assert not any(box.overlaps(ring) for box in boxes.values())
 
@@ -332,18 +306,21 @@ def test_long_names_go_into_a_key() -> None:
 def test_crossings_are_ringed_where_they_are(three: Figure) -> None:
     macs, memory = three.axes
     # Not where linear is the cheaper one from the start, and not where there is none.
-    assert rings(macs) == [(301, 301 * 400 * 1000), (401, 401 * 500 * 1000)]
-    assert rings(memory) == [(401, 401 * 500 * 4096)]
-    for axes, values in ((macs, (301, 401)), (memory, (401,))):
-        for at, (x, y) in zip(values, rings(axes), strict=True):
-            place = axes.transData.transform((x, y))
+    expected = {
+        macs: {301: 301 * 400 * 1000, 401: 401 * 500 * 1000},
+        memory: {401: 401 * 500 * 4096},
+    }
+    for axes, crossed in expected.items():
+        assert len(rings(axes)) == len(crossed)
+        for (at, value), ring in zip(crossed.items(), rings(axes), strict=True):
+            assert ring == pytest.approx(tuple(axes.transData.transform((at, value))))
             near = [
                 text.get_window_extent()
                 for text in words(three)
                 if text.get_text() == str(at) and axes.bbox.overlaps(text.get_window_extent())
             ]
             assert len(near) == 1
-            assert distance(near[0], *place) < 30
+            assert distance(near[0], *ring) < 30
 
 
 def distance(box: Bbox, x: float, y: float) -> float:
@@ -352,26 +329,43 @@ def distance(box: Bbox, x: float, y: float) -> float:
     return float((across**2 + up**2) ** 0.5)
 
 
+def caption(sweep: Sweep, measure: str) -> str:
+    return caption_of(sweep, {measure: curves_of(sweep, measure)})
+
+
 def test_the_caption_says_how_and_what_is_missing() -> None:
-    said = caption_of(THREE, ("macs",), marked=True)
+    said = caption(THREE, "macs")
     assert said.startswith("Model layer, dim 128, heads 8, activation gelu. Batch 1, dtype fp32. ")
     assert "checkpoint" not in said
     assert "smallest value of tokens at which one is below the other" in said
+    assert "MACs of a forward pass: 301: linear below attn; 401: lambda below attn. " in said
     assert "Without a value: linear at 1 of 9 points (8 heads do not divide it)." in said
     assert said.endswith("Made by vitprof 0.1.0.")
-    assert "Rings" not in caption_of(THREE, ("macs",), marked=False)
+    assert "Rings" not in caption(replace(THREE, crossovers=()), "macs")
+    assert "would overlap" in said
+    assert "would overlap" not in caption(THREE, "memory")  # there is one
     interrupted = replace(
         THREE,
         points=THREE.points[:10],
         conditions={"threads": 4},
         own={"lambda": {"context": 23, "qkv_bias": True}, "attn": {"kv_heads": 0}},
     )
-    said = caption_of(interrupted, ("time",), marked=False)
+    said = caption_of(interrupted, {"time": []})
     assert "Interrupted after 10 of 27 points." in said
     assert "Threads 4." in said
     assert "Of lambda: context 23, qkv bias." in said
     assert "Of attn" not in said
     assert said.endswith("Made by vitprof 0.1.0, python 3.11.7.")
+
+
+def test_the_caption_names_curves_that_cross_at_one_place_together() -> None:
+    found = [crossover("macs", 401, 1, cheaper=name) for name in ("lambda", "linear")]
+    found += [crossover("macs", 401, 1, cheaper="linear", than="lambda")]
+    said = caption(replace(THREE, crossovers=tuple(found)), "macs")
+    assert "401: lambda and linear below attn, linear below lambda." in said
+    many = tuple(crossover("macs", at, at) for at in range(100, 150))
+    said = caption(replace(THREE, crossovers=many), "macs")
+    assert "139: lambda below attn; 10 more." in said
 
 
 def test_labels_are_spread() -> None:
@@ -384,18 +378,44 @@ def test_labels_are_spread() -> None:
     assert spread([1, 1, 1], 10, 0, 100) == [0, 10, 20]
 
 
+def placed(*points: tuple[float, float], **others: Any) -> list[Box]:
+    around: dict[str, Any] = {"within": Box(0, 0, 100, 100), "boxes": [], "segments": [], **others}
+    found = place_labels(points, [(20.0, 6.0)] * len(points), clear=3.0, **around)
+    assert found is not None
+    return found
+
+
 def test_a_word_stands_where_it_is_free() -> None:
-    page = Box(0, 0, 100, 100)
-    place = {"clear": 3.0, "width": 20.0, "height": 6.0, "within": page}
-    above = place_label(50, 50, boxes=[], segments=[], **place)  # type: ignore[arg-type]
+    (above,) = placed((50, 50))
     assert above.right < 50 < above.bottom  # to the upper left
-    wall = place_label(50, 50, boxes=[], segments=[(0, 55, 100, 55), (0, 20, 100, 90)], **place)  # type: ignore[arg-type]
+    (wall,) = placed((50, 50), segments=[(0, 55, 100, 55), (0, 20, 100, 90)])
     assert not wall.cut_by((0, 55, 100, 55))
     assert not wall.cut_by((0, 20, 100, 90))
-    corner = place_label(1, 99, boxes=[], segments=[], **place)  # type: ignore[arg-type]
-    assert page.holds(corner)
-    taken = place_label(50, 50, boxes=[above], segments=[], **place)  # type: ignore[arg-type]
+    (corner,) = placed((1, 99))
+    assert Box(0, 0, 100, 100).holds(corner)
+    (taken,) = placed((50, 50), boxes=[above])
     assert not taken.meets(above)
+    small = {"within": Box(35, 35, 65, 65), "boxes": [], "segments": []}
+    assert place_labels([(50, 50)], [(20, 6)], clear=3.0, **small) is not None  # type: ignore[arg-type]
+    assert place_labels([(50, 50)] * 3, [(20, 6)] * 3, clear=3.0, **small) is None  # type: ignore[arg-type]
+
+
+def test_words_of_a_crowd_cover_no_point_and_no_leader() -> None:
+    random, page, crowds = Random(0), Box(0, 0, 160, 160), 0
+    for _ in range(150):
+        points = [(70 + 20 * random.random(), 70 + 20 * random.random()) for _ in range(8)]
+        found = place_labels(
+            points, [(20.0, 6.0)] * 8, clear=3.0, within=page, boxes=[], segments=[]
+        )
+        if found is None:  # no room for some word
+            continue
+        crowds += 1
+        lines = [leader(*pair, 3.0) for pair in zip(found, points, strict=True)]
+        for one, box in enumerate(found):
+            assert all(box.away(point) >= 3 for point in points)
+            for other, line in enumerate(lines):
+                assert one == other or line is None or not box.cut_by(line)
+    assert crowds > 100
 
 
 def test_a_segment_cuts_a_box() -> None:

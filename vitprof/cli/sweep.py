@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +11,7 @@ from vitprof.api.sweep import POINTS
 from vitprof.api.sweep import sweep as sweep_over
 from vitprof.cli.completion import several_of
 from vitprof.cli.exits import INTERRUPTED
+from vitprof.cli.figures import Figures, takes_figures
 from vitprof.cli.measuring import (
     DeviceName,
     Limits,
@@ -32,12 +32,11 @@ from vitprof.cli.options import (
     takes_destination,
     takes_request,
 )
-from vitprof.cli.output import Destination, check_distinct, destination, progress, write
+from vitprof.cli.output import Destination, progress
 from vitprof.cli.streams import complain
 from vitprof.cli.workload_options import takes_workload
 from vitprof.errors import OutputError, SpecError
 from vitprof.formats import Format
-from vitprof.formats.drawing.plot import Picture, draw, find_picture
 from vitprof.report.quantities import QUANTITIES
 from vitprof.report.sweep import Sweep
 from vitprof.request.workload import BATCH, Workload
@@ -52,6 +51,7 @@ _SWEEP, _TIME, _OUTPUT = "Sweep", "Time", "Output"
 @takes_workload(without=("batch", "device"))
 @takes_memory_budget
 @takes_limits()
+@takes_figures
 @takes_destination(brief=True, units=True)
 def sweep(
     *,
@@ -59,6 +59,7 @@ def sweep(
     workload: Workload,
     memory_budget: MemoryBudget,
     limits: Limits,
+    figures: Figures,
     to: Destination,
     mixers: Mixers = None,
     presets: Presets = None,
@@ -95,15 +96,6 @@ def sweep(
             rich_help_panel=_OUTPUT,
         ),
     ] = True,
-    plot: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="also draw a figure to this file, which ends in .svg, .pdf, .png or .html; give "
-            "it again for another",
-            metavar="FILE",
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = None,
 ) -> None:
     """Compute the costs of mixers over ranges of options, with a curve per mixer.
 
@@ -121,19 +113,15 @@ def sweep(
     charts = chart and to.format.for_people
     protocol = protocol_of(limits, measure=measure)
     kept = _kept(to, measure=measure, resume=resume)
-    plots = plot or ()
-    check_distinct([*plots, *([] if to.path is None else [to.path])], "--plot, and --output,")
-    pictures: dict[Path, Picture] = {}
+    figures.check_effects(to, charts=charts)
 
-    def before(wanted: Sweep) -> None:
-        for file in plots:
-            pictures[Path(file)] = find_picture(file, wanted.axes, len(wanted.curves))
-            destination(Format.TABLE, file)  # checks that the directory exists
+    def shown(found: Sweep) -> Sweep:
+        return replace(found, charts=charts, scales=figures.drawing.scales)
 
     def keep(so_far: Sweep) -> None:
         """Write the sweep so far to the file; a pipe gets only the end result."""
         if to.path is not None and (to.path.is_file() or not to.path.exists()):
-            to.write(replace(so_far, charts=charts))
+            to.write(shown(so_far))
 
     if is_range(batch):
         request = {**request, "batch": batch}
@@ -147,7 +135,7 @@ def sweep(
             measure=measure,
             device=device,
             protocol=protocol,
-            before=before,
+            before=figures.check,
             kept=kept,
             keep=keep,
             say=say,
@@ -157,14 +145,12 @@ def sweep(
         )
     tell_unsettled(result)
     if result.points:
-        to.show(replace(result, charts=charts))
+        to.show(shown(result))
     if len(result.points) < result.size:
         _tell_interrupted(result, to)
         raise typer.Exit(INTERRUPTED)
     with progress() as say:
-        for path, picture in pictures.items():
-            say(f"drawing {path.name}")
-            write(path, draw(result, picture))
+        figures.write(result, say)
 
 
 def _kept(to: Destination, *, measure: bool, resume: bool) -> Sweep | None:

@@ -155,8 +155,14 @@ def _frame(report: Report) -> DataFrame:
     return frame
 
 
+def _figure(report: Report, format: str, **settings: Any) -> bytes:
+    content: bytes = _load("drawing.plot:figure")(report, format, **settings)
+    return content
+
+
 def _text(report: Report) -> str:
     return plain(report, columns()).rstrip("\n")
 
 
 Report.render, Report.text, Report.show, Report.frame = _render, _text, _show, _frame
+Report.figure = _figure

@@ -12,6 +12,6 @@ def drawn(element: Charts, width: int = 80, *, colour: bool = False) -> Iterator
     from vitprof.formats.drawing.chart import chart
 
     for measure in element.curves.measures:
-        text = chart(element.curves, measure, width, colour=colour)
+        text = chart(element.curves, measure, width, colour=colour, scales=element.scales)
         if text:
             yield text

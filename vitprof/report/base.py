@@ -31,6 +31,7 @@ class Report(ABC):
     text: ClassVar[Callable[[Report], str]]
     show: ClassVar[Callable[[Report, Console, ConsoleOptions], RenderResult]]
     frame: ClassVar[Callable[[Report], DataFrame]]
+    figure: ClassVar[Callable[..., bytes]]
 
     @property
     def complaint(self) -> str:

@@ -4,11 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from fractions import Fraction
 from math import inf
 
 from vitprof.report.quantities import QUANTITIES
 from vitprof.values.options import Plain, label_of, pairs
+
+
+class AxisScale(StrEnum):
+    """Scale of an axis."""
+
+    LINEAR = "linear"
+    LOG = "log"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scales:
+    """Scales of the axes of charts and figures.
+
+    Attributes:
+        x: scale of the swept option; None to choose it by the values.
+        y: scale of the measures; None to choose it by the values, for each of them.
+    """
+
+    x: AxisScale | None = None
+    y: AxisScale | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from vitprof.report.curves import Curves
+from vitprof.report.curves import Curves, Scales
 from vitprof.values.amounts import Amount
 from vitprof.values.size import Size, across
 
@@ -229,9 +229,15 @@ class Derivation:
 
 @dataclass(frozen=True, slots=True)
 class Charts:
-    """The curves of a sweep, drawn as one text chart per measure."""
+    """The curves of a sweep, drawn as one text chart per measure.
+
+    Attributes:
+        curves: curves and points.
+        scales: scales of the axes.
+    """
 
     curves: Curves
+    scales: Scales
 
 
 Element = Heading | Table | Facts | Sentence | Equations | Derivation | Charts

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import product
 from math import prod
 from typing import Any, Self
 
 from vitprof.report.base import SCHEMA, Report
-from vitprof.report.curves import Crossover, Curves, Point
+from vitprof.report.curves import Crossover, Curves, Point, Scales
 from vitprof.report.document import (
     EVERY,
     Cell,
@@ -55,6 +55,7 @@ class Sweep(Curves, Report):
         convention: sentence on what is counted.
         own: options of a curve besides the shared ones, by curve.
         charts: True if the document has a chart of each measure.
+        scales: scales of the charts' axes.
     """
 
     command = "sweep"
@@ -63,6 +64,7 @@ class Sweep(Curves, Report):
     convention: str
     own: Mapping[str, Mapping[str, Plain]] = field(default_factory=dict)
     charts: bool = False
+    scales: Scales = field(default_factory=Scales)
 
     @property
     def size(self) -> int:
@@ -127,11 +129,44 @@ class Sweep(Curves, Report):
         settled = ["settled"] if timing else []
         return Records(("curve", *self.axes, *measures, *timing, *settled, "reason"), tuple(rows))
 
+    def to_figure(
+        self,
+        format: str = "svg",
+        *,
+        measures: Sequence[str] = (),
+        size: str | None = None,
+        caption: bool = True,
+        x_scale: str | None = None,
+        y_scale: str | None = None,
+    ) -> bytes:
+        """Return the file of a figure: a panel per measure, with a curve per mixer.
+
+        Args:
+            format: `svg`, `pdf`, `png`, or `html`, a page with the data too.
+            measures: measures of the panels; empty for all.
+            size: width and height without the caption, `3.3x2.5` in inches or `84x60mm`, or the
+                width alone; None for a column of a paper a panel.
+            caption: draw the caption; the metadata of the file have it in any case.
+            x_scale: `linear` or `log`; None to choose it by the values.
+            y_scale: `linear` or `log`; None to choose it by the values.
+
+        Raises:
+            SpecError: a setting is invalid, or there is nothing that can be drawn, or no room.
+        """
+        return self.figure(
+            format,
+            measures=measures,
+            size=size,
+            caption=caption,
+            x_scale=x_scale,
+            y_scale=y_scale,
+        )
+
     def document(self) -> Document:
         over = " and ".join(label_of(name) for name in self.axes)
         title = f"{self.spec.get('model', 'models')} over {over}: {', '.join(self.curves)}"
         tables = (self._table(measure) for measure in self.measures)
-        charts = (Charts(self),) if self.charts else ()
+        charts = (Charts(self, self.scales),) if self.charts else ()
         return (Heading(title), *tables, *self._crossovers(), self.facts(), *charts)
 
     def _table(self, measure: str) -> Table:

@@ -18,6 +18,7 @@ from vitprof.formats.drawing.curves import (
     unit_of,
 )
 from vitprof.formats.drawing.scale import Scale, scale_of_measure, scale_of_option
+from vitprof.report.curves import Scales
 
 if TYPE_CHECKING:
     from vitprof.report.curves import Curves
@@ -30,11 +31,14 @@ _LINES_A_TICK = 3
 _MOST_MARKS = 16  # on a curve
 _MARKS = "ox+*#@%&abcdefghijklmnpqrstuvwyz"
 _UNSETTLED = "!"
+_BY_VALUES = Scales()
 # The named colours of the terminal, whose theme provides the contrast.
 _HUES = ("blue", "orange", "green", "magenta", "cyan", "red")
 
 
-def chart(sweep: Curves, measure: str, width: int, colour: bool) -> str:
+def chart(
+    sweep: Curves, measure: str, width: int, colour: bool, scales: Scales = _BY_VALUES
+) -> str:
     """Return the text chart of one measure, with a curve per mixer.
 
     A curve is a line of dots with a different mark at its points; of a time, an upright line
@@ -47,20 +51,21 @@ def chart(sweep: Curves, measure: str, width: int, colour: bool) -> str:
         measure: measure to draw, such as `macs` or `memory`.
         width: width in characters; 40 if less.
         colour: colour the curves by escape sequences.
+        scales: scales of the axes; by default, chosen by the values.
     """
     option = option_of(sweep.axes)
     few = number_of_curves(sweep.axes, len(sweep.curves)) <= len(_MARKS)
-    curves = curves_of(sweep, measure) if few and option is not None else []
+    curves = curves_of(sweep, measure, scales.y) if few and option is not None else []
     places = sorted({at for curve in curves for at, _ in curve.known})
     if option is None or len(places) < 2:
         return ""
     width = max(width, LEAST_WIDTH)
     known = [value for curve in curves for value in curve.extent]
-    across = scale_of_option(places, width // _COLUMNS_A_TICK)
-    up = scale_of_measure(known, unit_of(measure), _LINES // _LINES_A_TICK)
+    across = scale_of_option(places, width // _COLUMNS_A_TICK, scales.x)
+    up = scale_of_measure(known, unit_of(measure), _LINES // _LINES_A_TICK, scales.y)
     text = "\n".join(
         [
-            *wrap(sweep.label_of_measure(measure) + _note(up), width),
+            *wrap(sweep.label_of_measure(measure) + _note(up) + _zeros(sweep, measure, up), width),
             *_panel(curves, across, up, width),
             (sweep.label_of_option(option) + _note(across)).center(width).rstrip(),
             *_legend(curves, width),
@@ -144,6 +149,12 @@ def _unsettled(sweep: Curves, width: int) -> list[str]:
 
 def _hue(curve: Curve) -> str:
     return _HUES[curve.of % len(_HUES)]
+
+
+def _zeros(sweep: Curves, measure: str, up: Scale) -> str:
+    """Return a note on what a logarithmic scale cannot show."""
+    hidden = up.logarithmic and any(point.values.get(measure) == 0 for point in sweep.points)
+    return ", without values of 0" if hidden else ""
 
 
 def _note(scale: Scale) -> str:

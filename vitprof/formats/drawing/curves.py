@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import groupby, product
 from math import prod
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from vitprof.errors import SpecError
 from vitprof.formats.drawing.scale import BYTES, COUNT, SECONDS, Unit
+from vitprof.report.curves import AxisScale
 from vitprof.text import visible
 from vitprof.values.options import Plain, pairs
 
@@ -73,7 +74,7 @@ class Curve:
 def option_of(axes: Mapping[str, Sequence[Plain]]) -> str | None:
     """Return the numeric option with the most values for the x axis; None if none has two."""
     lengths = {
-        name: len({_number(value) for value in values})
+        name: len({number_of(value) for value in values})
         for name, values in axes.items()
         if all(_is_number(value) for value in values)
     }
@@ -81,8 +82,10 @@ def option_of(axes: Mapping[str, Sequence[Plain]]) -> str | None:
     return option if lengths.get(option, 0) > 1 else None
 
 
-def curves_of(sweep: Curves, measure: str) -> list[Curve]:
+def curves_of(sweep: Curves, measure: str, scale: AxisScale | None = None) -> list[Curve]:
     """Return the curves of a measure that have a point, in the order of the sweep.
+
+    On a logarithmic scale, which has no zero, a point of value 0 counts as one without a value.
 
     Raises:
         SpecError: no option has two numeric values.
@@ -94,7 +97,7 @@ def curves_of(sweep: Curves, measure: str) -> list[Curve]:
     unsettled: dict[tuple[Plain, ...], set[float]] = defaultdict(set)
     for point in sweep.points:
         place = (point.curve, *(point.at[name] for name in others))
-        at = _number(point.at[option])
+        at = number_of(point.at[option])
         points[place][at] = point.values.get(measure)
         if measure == "time" and point.quartiles is not None:
             quartiles[place][at] = point.quartiles
@@ -120,7 +123,24 @@ def curves_of(sweep: Curves, measure: str) -> list[Curve]:
         for of, name in enumerate(sweep.curves)
         for variant, values in enumerate(variants)
     ]
+    if scale is AxisScale.LOG:
+        curves = [_positive(curve) for curve in curves]
     return [curve for curve in curves if curve.known]
+
+
+def _positive(curve: Curve) -> Curve:
+    """Return the curve without its values of 0."""
+    points = tuple((at, value if value else None) for at, value in curve.points)
+    crossovers = tuple(crossover for crossover in curve.crossovers if crossover.value)
+    return replace(curve, points=points, crossovers=crossovers)
+
+
+def names_of_curves(sweep: Curves) -> list[str]:
+    """Return the names of the curves of a sweep, as in `curves_of`, without its points."""
+    option = option_along(sweep.axes)
+    others = {name: values for name, values in sweep.axes.items() if name != option}
+    variants = list(product(*others.values()))
+    return [_name(name, others, values) for name in sweep.curves for values in variants]
 
 
 def number_of_curves(axes: Mapping[str, Sequence[Plain]], curves: int) -> int:
@@ -152,14 +172,31 @@ def option_along(axes: Mapping[str, Sequence[Plain]]) -> str:
     return option
 
 
-def crossed(curve: Curve) -> list[tuple[int, int, str]]:
-    """Return the crossovers of a curve as (value of the option, cost, other curve).
+@dataclass(frozen=True, slots=True, order=True)
+class Crossing:
+    """Place at which a curve comes to lie below another.
 
-    A curve that is cheaper from the start of the range has no crossover there.
+    Attributes:
+        at: smallest value of the option at which it does.
+        value: cost there.
+        below: name of the curve.
+        than: name of the other mixer or preset.
+    """
+
+    at: int
+    value: int
+    below: str
+    than: str
+
+
+def crossings_of(curve: Curve) -> list[Crossing]:
+    """Return the places at which a curve comes to lie below another.
+
+    A curve that is cheaper from the start of the range has none there.
     """
     first, last = curve.points[0][0], curve.points[-1][0]
     return [
-        (crossover.at, crossover.value, crossover.than)
+        Crossing(crossover.at, crossover.value, curve.name, visible(crossover.than))
         for crossover in curve.crossovers
         if crossover.at is not None and crossover.value is not None
         if crossover.at > crossover.searched[0] and first <= crossover.at <= last
@@ -179,5 +216,6 @@ def _is_number(value: Plain) -> bool:
     return not isinstance(value, bool)
 
 
-def _number(value: Plain) -> float:
+def number_of(value: Plain) -> float:
+    """Return the value of a numeric option as a number."""
     return value if isinstance(value, int) else float(Fraction(value))

@@ -9,10 +9,13 @@ from enum import StrEnum
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from vitprof.errors import SpecError, listing
+from vitprof.errors import SpecError, listing, unknown
 from vitprof.exclusive import exclusive
-from vitprof.formats.drawing.curves import number_of_curves, option_along
+from vitprof.formats.drawing.curves import number_of, number_of_curves, option_along, option_of
+from vitprof.formats.drawing.drawing import Drawing, read_drawing
 from vitprof.formats.drawing.page import page
+from vitprof.formats.drawing.scale import show_value
+from vitprof.report.curves import AxisScale, Scales
 from vitprof.text import quoted
 from vitprof.values.options import Plain, label_of
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 MOST_CURVES = 32  # in a panel
 MOST_VARIANTS = 8  # of one mixer; more would repeat the dashes
+_AS_USUAL = Drawing()
 
 
 class Picture(StrEnum):
@@ -60,7 +64,48 @@ def find_picture(file: str, axes: Mapping[str, Sequence[Plain]], curves: int) ->
     return Picture(suffix)
 
 
-def draw(sweep: Sweep, picture: Picture, measures: Sequence[str] = (), width: float = 0) -> bytes:
+def check_picture(
+    file: str, sweep: Sweep, drawing: Drawing, measures: Sequence[str] = ()
+) -> Picture:
+    """Return the format of the file's suffix, and check all that is known of a figure before work.
+
+    Args:
+        file: name of the file.
+        sweep: the sweep, without its points.
+        drawing: settings of the figure.
+        measures: measures of the panels; empty for all of the sweep.
+
+    Raises:
+        SpecError: the suffix is unknown, no option has two numeric values, there are too many
+            curves to tell apart or for the size.
+    """
+    picture = find_picture(file, sweep.axes, len(sweep.curves))
+    if drawing.size.width:
+        with _quiet():
+            from vitprof.formats.drawing.figure import check_figure
+
+            check_figure(sweep, tuple(measures) or sweep.measures, drawing)
+    return picture
+
+
+def check_scale(axes: Mapping[str, Sequence[Plain]], scales: Scales) -> None:
+    """Raise SpecError if the x axis is logarithmic and the option along it has a value of 0."""
+    option = option_of(axes)
+    if scales.x is AxisScale.LOG and option is not None:
+        least = min(number_of(value) for value in axes[option])
+        if least <= 0:
+            raise SpecError(
+                f"{label_of(option)} {show_value(least)} has no place on a logarithmic x axis; "
+                "begin above 0, or leave out the scale"
+            )
+
+
+def draw(
+    sweep: Sweep,
+    picture: Picture,
+    measures: Sequence[str] = (),
+    drawing: Drawing = _AS_USUAL,
+) -> bytes:
     """Return the file of a figure: a panel per measure, a curve per mixer, and a caption.
 
     The same sweep gives the same bytes.
@@ -69,20 +114,41 @@ def draw(sweep: Sweep, picture: Picture, measures: Sequence[str] = (), width: fl
         sweep: the sweep; points without a value are left out.
         picture: format of the file.
         measures: measures of the panels, in order; empty for all of the sweep.
-        width: width of the figure in inches; 0 for one column of a paper per panel, at most
-            two.
+        drawing: settings of the figure.
 
     Raises:
-        SpecError: fewer than two places have a value.
+        SpecError: fewer than two places have a value, or the size has no room for the panels.
     """
     shown = tuple(measures) or sweep.measures
     with _quiet():
         from vitprof.formats.drawing.figure import figure_file
 
         if picture is not Picture.HTML:
-            return figure_file(sweep, shown, width, picture)
-        svg = figure_file(sweep, shown, width, Picture.SVG)
+            return figure_file(sweep, shown, drawing, picture)
+        svg = figure_file(sweep, shown, drawing, Picture.SVG)
     return page(sweep, shown, svg.decode()).encode()
+
+
+def figure(
+    sweep: Sweep,
+    format: str,
+    *,
+    measures: Sequence[str] = (),
+    size: str | None = None,
+    caption: bool = True,
+    x_scale: str | None = None,
+    y_scale: str | None = None,
+) -> bytes:
+    """Return the file of a figure with settings given as words; see `Sweep.to_figure`."""
+    if format not in tuple(Picture):
+        raise unknown("format of a figure", format, tuple(Picture))
+    for measure in measures:
+        if measure not in sweep.measures:
+            raise unknown("measure", measure, sweep.measures)
+    drawing = read_drawing(size, caption=caption, x_scale=x_scale, y_scale=y_scale)
+    check_scale(sweep.axes, drawing.scales)
+    picture = check_picture(f"figure.{format}", sweep, drawing, measures)
+    return draw(sweep, picture, measures, drawing)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Scales and ticks of the axes of text charts and figures.
 
-An axis is logarithmic if its values are all positive and the largest is more than 30 times
-the smallest, or if an option was swept by a factor.
+Unless the user says, an axis is logarithmic if its values are all positive and the largest is more
+than 30 times the smallest, or if an option was swept by a factor.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from itertools import count, pairwise
 from math import ceil, floor, isclose, log, log2, log10
 
+from vitprof.report.curves import AxisScale
+
 LOG_FROM = 30
 ZERO_FROM = 2  # a linear axis begins at zero if largest / smallest is above this
 _MARGIN = 0.05  # share of an axis beyond its first and last value
+_FEWEST = 3  # labelled ticks
 _THIN_FROM = 3  # ticks are round numbers if there are this many times more values than room
 
 
@@ -88,11 +91,21 @@ def is_by_factor(values: Sequence[float]) -> bool:
     return all(isclose(b / a, values[1] / values[0]) for a, b in pairwise(values))
 
 
-def scale_of_measure(values: Sequence[float], unit: Unit, most: int) -> Scale:
-    """Return the scale of a measure, with at most about `most` labelled ticks."""
+def scale_of_measure(
+    values: Sequence[float], unit: Unit, most: float, wanted: AxisScale | None = None
+) -> Scale:
+    """Return the scale of a measure, with at most about `most` labelled ticks.
+
+    Args:
+        values: values to show; positive if `wanted` is logarithmic.
+        unit: unit of the values.
+        most: number of labelled ticks that there is room for.
+        wanted: kind of the scale; None to choose it by the values.
+    """
+    logarithmic = is_wide(values) if wanted is None else wanted is AxisScale.LOG
     low, high = float(min(values)), float(max(values))
-    if is_wide(values):
-        margin = (high / low) ** _MARGIN
+    if logarithmic:
+        margin = (high / low if high > low else ZERO_FROM) ** _MARGIN
         low, high = low / margin, high * margin
         ticks = _log_ticks(low, high, unit.base, most)
         minor = _log_minor(low, high, unit.base, ticks)
@@ -103,12 +116,19 @@ def scale_of_measure(values: Sequence[float], unit: Unit, most: int) -> Scale:
             margin = (high - low) * _MARGIN or abs(high) * _MARGIN
             low, high = low - margin, high + margin
         ticks, minor = _even_ticks(low, high, unit.base, most), ()
-    return Scale(is_wide(values), low, high, {tick: unit.show(tick) for tick in ticks}, minor)
+    return Scale(logarithmic, low, high, {tick: unit.show(tick) for tick in ticks}, minor)
 
 
-def scale_of_option(values: Sequence[float], most: int) -> Scale:
-    """Return the scale of an option for its ascending values, two or more."""
-    logarithmic = is_wide(values) or is_by_factor(values)
+def scale_of_option(values: Sequence[float], most: float, wanted: AxisScale | None = None) -> Scale:
+    """Return the scale of an option, with at most about `most` labelled ticks.
+
+    Args:
+        values: its ascending values, two or more; positive if `wanted` is logarithmic.
+        most: number of labelled ticks that there is room for.
+        wanted: kind of the scale; None to choose it by the values.
+    """
+    by_values = is_wide(values) or is_by_factor(values)
+    logarithmic = by_values if wanted is None else wanted is AxisScale.LOG
     low, high = float(values[0]), float(values[-1])
     if logarithmic:
         margin = (high / low) ** _MARGIN
@@ -133,25 +153,39 @@ def show_value(value: float) -> str:
     return f"{int(value):,}" if value == int(value) else f"{value:.6g}"
 
 
-def _thinned(values: Sequence[float], scale: Scale, most: int) -> list[float]:
+def _thinned(values: Sequence[float], scale: Scale, most: float) -> list[float]:
     """Return every n-th value such that their labels have room; empty if that fails."""
     if len(values) > _THIN_FROM * most:
         return []
     for step in range(1, len(values)):
         kept = [float(value) for value in values[::step]]
+        if len(kept) < min(_FEWEST, len(values)):
+            return []
         if all(scale.place(b) - scale.place(a) >= 1 / most for a, b in pairwise(kept)):
             return kept
     return []
 
 
-def _log_ticks(low: float, high: float, base: int, most: int) -> list[float]:
+def _log_ticks(low: float, high: float, base: int, most: float) -> list[float]:
     """Return round values, as many as there is room for; powers of two if `base` is 1,024."""
     if base == 1024:
         choices = [_powers(low, high, 2.0**step, (1,)) for step in (1, 2, 3, 4, 5, 10, 20)]
     else:
         choices = [_powers(low, high, 10.0, (1, 2, 5)), _powers(low, high, 10.0, (1, 3))]
         choices += [_powers(low, high, 10.0**step, (1,)) for step in (1, 2, 3, 6, 9)]
-    return next((ticks for ticks in choices if len(ticks) <= most), choices[-1])
+    found = next((ticks for ticks in choices if len(ticks) <= most), choices[-1])
+    if len(found) < 2:  # within a factor of a few, or between two powers far apart
+        found = max(found, _with_room(_even_ticks(low, high, base, most), low, high, most), key=len)
+    return found
+
+
+def _with_room(ticks: Sequence[float], low: float, high: float, most: float) -> list[float]:
+    """Return the ticks that have room on a logarithmic scale, where they crowd upwards."""
+    kept: list[float] = []
+    for tick in ticks:
+        if not kept or log(tick / kept[-1]) * most >= log(high / low):
+            kept.append(tick)
+    return kept
 
 
 def _log_minor(low: float, high: float, base: int, ticks: Sequence[float]) -> tuple[float, ...]:
@@ -169,7 +203,7 @@ def _powers(low: float, high: float, factor: float, times: Iterable[int]) -> lis
     return [value for value in found if low <= value <= high]
 
 
-def _even_ticks(low: float, high: float, base: int, most: int) -> list[float]:
+def _even_ticks(low: float, high: float, base: int, most: float) -> list[float]:
     """Return the multiples of a round step, at most `most` of them."""
     finest = (high - low) / most
     if base == 1024:
