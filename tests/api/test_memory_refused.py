@@ -22,7 +22,7 @@ from vitprof.errors import SpecError
         ),
         ("--batch 0", "batch 0 is out of range; give a whole number from 1 to"),
         ("--batch many", "batch many is not a whole number"),
-        ("--dtype int8", "dtype can be fp32, bf16 or fp16, not 'int8'"),
+        ("--dtype int8", "dtype can be fp32, bf16, fp16, .* or fp16-autocast, not 'int8'"),
         ("--autocast", "autocast has no effect with dtype fp32; leave .* give dtype bf16 or fp16"),
         ("--autocast --dtype fp32", "autocast has no effect with dtype fp32"),
         ("--memory 24", "memory '24' is 24 bytes without a unit; give one, such as 24GiB or 24B"),

@@ -173,6 +173,9 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "memory-lacks": lambda: vitprof.memory(
         "classifier", batch=9_999, memory="1GiB", fold=True, trace=False, **TWO
     ),
+    "memory-dtypes": lambda: vitprof.memory(
+        "layer", dtype=["fp32", "bf16-autocast"], gpu="rtx3090", trace=False, **SMALL["layer"]
+    ),
     "memory-trace": lambda: vitprof.memory("layer", batch=1_000, **SMALL["layer"]),
     "batch-size": lambda: vitprof.batch_size(memory="1GiB", trace=False, **SMALL["mae"]),
     "batch-size-gpu": lambda: vitprof.batch_size(gpu="rtx3090", trace=False, **SMALL["mae"]),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from vitprof.allocation.departures import EAGER, TRACED, sentences
 from vitprof.allocation.step import memory as step_memory
@@ -16,9 +16,11 @@ from vitprof.captured.subject import CapturedModel
 from vitprof.cuda.platform import Platform
 from vitprof.cuda.versions import spell
 from vitprof.errors import SpecError
+from vitprof.formulas.layer import Layer
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.model import Model
 from vitprof.progress import Say, quiet
+from vitprof.report.layers import Row
 from vitprof.report.memory import (
     Beside,
     BudgetFit,
@@ -30,10 +32,11 @@ from vitprof.report.memory import (
     Memory,
     PhasePeak,
 )
+from vitprof.report.memory_by_dtype import MemoryByDtype
 from vitprof.report.rows import kept_rows
 from vitprof.request.budget import Budget, check_device, read_budget
 from vitprof.request.specs import subject
-from vitprof.request.workload import Workload, take_workload
+from vitprof.request.workload import Workload, take_workload, workloads_of
 from vitprof.subject import Subject
 from vitprof.sweeps import memory as step_needs
 from vitprof.values.size import Size
@@ -50,11 +53,34 @@ _CONVENTION = (
     "take within themselves and what a GPU adds is apart"
 )
 
+_WITHOUT_LAYERS = "several dtypes, whose layers are not listed; leave it out, or give one dtype"
+
+
+@overload
+def memory(
+    model: str | Model | nn.Module | None = None,
+    inputs: object = None,
+    *,
+    dtype: list[str] | tuple[str, ...],
+    **options: Any,
+) -> MemoryByDtype: ...
+
+
+@overload
+def memory(
+    model: str | Model | nn.Module | None = None,
+    inputs: object = None,
+    *,
+    dtype: str | None = None,
+    **options: Any,
+) -> Memory: ...
+
 
 def memory(
     model: str | Model | nn.Module | None = None,
     inputs: object = None,
     *,
+    dtype: str | list[str] | tuple[str, ...] | None = None,
     workload: Workload | None = None,
     mixer: str | type[Mixer] | None = None,
     loss: Callable[[Any], Tensor] | None = None,
@@ -63,17 +89,19 @@ def memory(
     gpu: str | None = None,
     torch: str | None = None,
     measure: bool = False,
-    fold: bool = False,
+    fold: bool | None = None,
     levels: int | str | None = None,
     say: Say = quiet,
     **options: object,
-) -> Memory:
+) -> Memory | MemoryByDtype:
     """Predict the memory of a training step or of inference, layer by layer.
 
     Args:
         model: a name that `vitprof models` lists, a model made by `specify`, or any module.
         inputs: what a module is called with: a tensor, a shape with the batch in front, a tuple
             of them, or a dict of those by keyword.
+        dtype: dtype of weights and activations; several are laid side by side, without layers,
+            among them `bf16-autocast` and `fp16-autocast`.
         workload: settings of the step; None to make it from `options`.
         mixer: a name that `vitprof mixers` lists, a reference, or a class.
         loss: loss of a module's output; None for its `loss`, cross entropy of logits against
@@ -84,15 +112,41 @@ def memory(
         gpu: GPU that the step has to fit, and whose kernels' own memory is added, `h100`.
         torch: version of PyTorch on that GPU, such as `2.11`; None for the newest known.
         measure: run the step on the GPU of this machine, too, and measure it.
-        fold: show equal layers in one row.
+        fold: show equal layers in one row; None to do so only in what people read.
         levels: levels of layers to show; None for all.
         say: called with a message on the current progress.
-        **options: options of the workload, the model and the mixer, such as `batch=10`,
-            `dtype="bf16"` or `dim=192`; an unknown name is an error.
+        **options: options of the workload, the model and the mixer, such as `batch=10` or
+            `dim=192`; an unknown name is an error.
 
     Raises:
         SpecError: a model, mixer or option is unknown, or a value is invalid.
     """
+    budget = read_budget(memory, gpu, torch)
+    if isinstance(dtype, list | tuple):
+        for word, value in (("fold", fold), ("levels", levels)):
+            if value is not None:
+                raise SpecError(f"{word} has no effect with {_WITHOUT_LAYERS}")
+        if workload is not None:
+            raise SpecError("a workload has one dtype; give its settings by name, with several")
+        settings = {name: options.pop(name) for name in Workload.declared() if name in options}
+        workloads = workloads_of(dtype, settings)
+        spec, given = subject(model, inputs, mixer=mixer, options=options)
+        if given is not None and "batch" not in settings:
+            workloads = {name: replace(one, batch=given) for name, one in workloads.items()}
+        reports = {}
+        for name, one in workloads.items():
+            say(f"predicting the memory in {name}")
+            reports[name] = _predicted(
+                *(spec, one, budget, loss),
+                trace=trace,
+                measure=measure,
+                fold=True,
+                levels=1,
+                say=say,
+            )
+        return MemoryByDtype(reports=reports)
+    if dtype is not None:
+        options["dtype"] = dtype
     told = {*options} if workload is None else {"batch", "dtype"}
     workload = take_workload(workload, options)
     spec, given = subject(model, inputs, mixer=mixer, options=options)
@@ -100,7 +154,29 @@ def memory(
         workload = replace(workload, batch=given)
     if isinstance(spec, CapturedModel) and "dtype" not in told:
         workload = replace(workload, dtype=spec.dtype or workload.dtype)
-    budget = read_budget(memory, gpu, torch)
+    return _predicted(
+        *(spec, workload, budget, loss),
+        trace=trace,
+        measure=measure,
+        fold=fold,
+        levels=read_levels(levels),
+        say=say,
+    )
+
+
+def _predicted(
+    spec: Model | CapturedModel,
+    workload: Workload,
+    budget: Budget | None,
+    loss: Callable[[Any], Tensor] | None,
+    *,
+    trace: bool,
+    measure: bool,
+    fold: bool | None,
+    levels: int | None,
+    say: Say,
+) -> Memory:
+    """Predict the memory of a step, as `memory` does."""
     platform = None if budget is None else budget.platform
     check_device(budget, workload)
     if isinstance(spec, CapturedModel):
@@ -126,6 +202,8 @@ def memory(
     if trace:
         say("tracing a step on fake tensors")
         traced = trace_step(spec, workload)
+    tree = spec.formula(workload.batch)
+    full, folded = _trees(tree, found.kept, fold=fold, levels=levels)
     return Memory(
         spec=spec.conditions(),
         workload=workload.values(),
@@ -141,10 +219,17 @@ def memory(
         gpu=on_platform,
         measured=measured,
         fits=fits,
-        tree=kept_rows(
-            spec.formula(workload.batch), found.kept, fold=fold, levels=read_levels(levels)
-        ),
+        tree=full,
+        folded=folded,
     )
+
+
+def _trees(
+    tree: Layer, kept: Mapping[str, Size], *, fold: bool | None, levels: int | None
+) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """Return the rows of a report for programs, and those for people."""
+    full = kept_rows(tree, kept, fold=bool(fold), levels=levels)
+    return full, kept_rows(tree, kept, fold=True, levels=levels) if fold is None else full
 
 
 def _of_module(
@@ -153,8 +238,8 @@ def _of_module(
     budget: Budget | None,
     *,
     measure: bool,
-    fold: bool,
-    levels: int | str | None,
+    fold: bool | None,
+    levels: int | None,
     say: Say,
 ) -> Memory:
     """Predict the memory of a step of a module by a trace."""
@@ -176,6 +261,7 @@ def _of_module(
         measured = _measured(model, workload)
     tree = model.modules(found.saved)
     kept = {path: Size(size) for path, size in found.saved.items()}
+    full, folded = _trees(tree, kept, fold=fold, levels=levels)
     held: dict[tuple[str, str], int] = {}
     for one in found.held:
         at = one.at or "the module"
@@ -196,7 +282,8 @@ def _of_module(
         gpu=on_platform,
         measured=measured,
         fits=fits,
-        tree=kept_rows(tree, kept, fold=fold, levels=read_levels(levels)),
+        tree=full,
+        folded=folded,
         traced=True,
     )
 

@@ -11,19 +11,18 @@ from vitprof.cli.measuring import MemoryBudget, takes_memory_budget
 from vitprof.cli.options import Fold, Levels, Words, takes_destination, takes_request
 from vitprof.cli.output import Destination, progress
 from vitprof.cli.workload_options import takes_workload
-from vitprof.request.workload import Workload
 
 EXAMPLE = "vitprof memory --preset vit-b-16 --batch 32 --dtype bf16 --autocast"
 
 
 @takes_request
-@takes_workload(section="Step")
+@takes_workload(section="Step", dtypes=True)
 @takes_memory_budget
 @takes_destination(brief=True)
 def memory(
     *,
     request: Words,
-    workload: Workload,
+    workload: Words,
     memory_budget: MemoryBudget,
     to: Destination,
     trace: Annotated[
@@ -46,11 +45,11 @@ def memory(
     """Predict the memory of a training step or of inference, layer by layer."""
     with progress() as say:
         report = report_memory(
-            workload=workload,
+            **workload,
             trace=trace,
             measure=measure,
             **memory_budget,
-            fold=to.format.for_people if fold is None else fold,
+            fold=fold,
             levels=levels,
             say=say,
             **request,

@@ -9,32 +9,60 @@ from typing import Any
 
 import typer
 
-from vitprof.cli.completion import one_of
+from vitprof.cli.completion import one_of, several_of
 from vitprof.cli.gathering import gathering, parameter
 from vitprof.cli.help import OPTIONS_OF_STEP
-from vitprof.request.workload import Workload
+from vitprof.request.workload import DTYPES, NAMES_OF_DTYPES, Workload, workloads_of
 from vitprof.values.options import Choice, Flag, Option, Options, plain
 
 
 def takes_workload(
-    *, without: Collection[str] = (), section: str = OPTIONS_OF_STEP
+    *, without: Collection[str] = (), section: str = OPTIONS_OF_STEP, dtypes: bool = False
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator that adds the workload's options, gathered as `workload`.
 
-    An invalid value raises SpecError, as it does in Python.
+    That is a `Workload`; with `dtypes`, keyword arguments of `vitprof.memory`. An invalid value
+    raises SpecError, as it does in Python.
 
     Args:
         without: options that the command does not have; they keep their defaults.
         section: section of the help that they stand in.
+        dtypes: True if `--dtype` may name several.
     """
     unknown = {*without} - Workload.declared().keys()
     assert not unknown, unknown
 
     def take(command: Callable[..., None]) -> Callable[..., None]:
         options = parameters(Workload, section, without=without)
+        if dtypes:
+            options["dtype"] = _several_dtypes(options["dtype"], section)
+            return gathering(command, "workload", options, _settings)
         return gathering(command, "workload", options, lambda given: Workload(**given))
 
     return take
+
+
+def _settings(given: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a step as arguments: a workload, or several dtypes and the rest."""
+    if "dtype" not in given or given["dtype"] in DTYPES:
+        return {"workload": Workload(**given)}
+    names = [name.strip() for name in given["dtype"].split(",") if name.strip()]
+    if len(names) == 1:
+        (workload,) = workloads_of(names, given).values()
+        return {"workload": workload}
+    return {**given, "dtype": names}
+
+
+def _several_dtypes(one: Parameter, section: str) -> Parameter:
+    info = typer.Option(
+        help=f"dtype of weights and activations: {', '.join(NAMES_OF_DTYPES)}; several, separated "
+        "by commas, are laid side by side",
+        metavar="NAMES",
+        show_default="fp32",
+        autocompletion=several_of(NAMES_OF_DTYPES),
+        rich_help_panel=section,
+    )
+    return parameter(one.name, str, info)
 
 
 def parameters(

@@ -316,6 +316,7 @@ class Memory(Report):
         fits: fit of the step in a budget; None without a budget.
         measured: memory of the step on the GPU of this machine; None if it was not measured.
         tree: bytes that each layer saves for the backward pass, and the rows that sum them.
+        folded: the same with equal layers in one row, for people.
         traced: True if all figures are those of a trace, and none by formula.
     """
 
@@ -332,6 +333,7 @@ class Memory(Report):
     fits: BudgetFit | None
     measured: MeasuredMemory | None
     tree: tuple[Row, ...]
+    folded: tuple[Row, ...]
     traced: bool = False
 
     @property
@@ -368,11 +370,11 @@ class Memory(Report):
         batch = self.workload["batch"]
         step = "inference" if self.workload["inference"] else "a training step"
         title = Heading(f"Memory of {step} of {described(self.spec)}, batch {batch}")
-        kept = [self._kept()] if self.tree else []
+        kept = [self._kept()] if self.folded else []
         return (title, *kept, self._held(), self._facts())
 
     def _kept(self) -> Table:
-        folded = any(row.repeat > 1 for row in self.tree)
+        folded = any(row.repeat > 1 for row in self.folded)
         columns = (
             Column("kept for the backward pass", part=EVERY, key=True),
             Column("memory", Kind.NUMBER, part=EVERY, key=True),
@@ -380,7 +382,7 @@ class Memory(Report):
             *([] if self.traced else [Column("bytes, by formula", Kind.FORMULA)]),
         )
         rows = []
-        for row in self.tree:
+        for row in self.folded:
             each = (Bytes(row.each) if row.repeat > 1 else None,) if folded else ()
             sizes = () if self.traced else (row.size,)
             cells: tuple[Cell, ...] = (row.label, Bytes(row.count), *each, *sizes)
@@ -412,8 +414,9 @@ class Memory(Report):
         """Return a row of what is held; a trace has no formulas."""
         return TableRow((name, Bytes(size), *(() if self.traced else (formula,))))
 
-    def _facts(self) -> Facts:
-        """Return the peaks, the trace, the GPU and the conditions, as named lines."""
+    @property
+    def facts(self) -> dict[str, str]:
+        """The peaks, the trace, the GPU, what was measured and the fit, as named lines."""
         phases = (f"{name} {Bytes(peak.bytes)}" for name, peak in self.phases.items())
         lines = {
             "peak": f"{Bytes(self.peak.bytes)}, {self._place()}",
@@ -426,13 +429,17 @@ class Memory(Report):
             lines["measured"] = self.measured.sentence(self.gpu)
         if self.fits is not None:
             lines["fits"] = self.fits.sentence
+        return lines
+
+    def _facts(self) -> Facts:
+        """Return the facts and the conditions, as named lines."""
         conditions = {
             "workload": pairs(self.workload),
             "spec": pairs(self.spec),
             "versions": pairs(self.versions),
             "convention": self.convention,
         }
-        return Facts(lines | conditions, conditions)
+        return Facts(self.facts | conditions, conditions)
 
     def _place(self) -> str:
         if self.phase == "optimizer":

@@ -16,7 +16,7 @@ UNITS = Choice(
     "unit of the counts in a table, which are rounded; auto is the one that fits each measure",
     (*_FACTORS, _AUTO),
 )
-_LEAST = 1_000  # of the largest count without its point: four digits are shown of it
+_DECIMALS, _LEAST = 2, 1_000  # after the point; of the largest count without it: four digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class _Scale:
 def in_units(document: Document, unit: str) -> Document:
     """Return a document whose tables have their counts in a unit.
 
-    The largest count of a measure in a table has four digits, or all before the point if these
-    are more, and the others of that measure have as many after the point.
+    The counts of a measure in a table have two digits after the point, or as many more as give
+    the largest of them four in all.
 
     Args:
         document: the document.
@@ -92,7 +92,7 @@ def _scales(table: Table, unit: str) -> Iterator[tuple[str, _Scale]]:
 
 
 def _decimals(most: int, factor: int) -> int:
-    decimals = 0
+    decimals = _DECIMALS
     while 0 < most * 10**decimals < _LEAST * factor:
         decimals += 1
     return decimals

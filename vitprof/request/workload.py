@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from vitprof.errors import SpecError
+from vitprof.errors import SpecError, listing
+from vitprof.text import quoted
 from vitprof.values.options import Constraint, Needs, Options, Whole, choice, flag, needing, whole
 
 DTYPES = {"fp32": 4, "bf16": 2, "fp16": 2}  # name -> bytes of an element
+_AUTOCAST = "-autocast"
+NAMES_OF_DTYPES: dict[str, dict[str, Any]] = {  # their settings
+    **{name: {"dtype": name} for name in DTYPES},
+    **{f"{n}{_AUTOCAST}": {"dtype": n, "autocast": True} for n in DTYPES if n != "fp32"},
+}
 DEVICES = ("cuda", "cpu")
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "lamb")
 KERNELS = ("foreach", "fused", "loop")
@@ -106,6 +112,32 @@ class Workload(Options):
         training = [name for name, needs in self.needs().items() if needs == _TRAINING]
         defaults: dict[str, Any] = {name: self.default(name) for name in training}
         return replace(self, inference=True, **defaults)
+
+
+def workloads_of(dtypes: Iterable[str], options: Mapping[str, Any]) -> dict[str, Workload]:
+    """Return a workload for each dtype, by its name.
+
+    Args:
+        dtypes: names of dtypes; `bf16-autocast` is autocast of fp32 weights to bf16.
+        options: values of the other settings by name.
+
+    Raises:
+        SpecError: a dtype is unknown or named twice, none is named, or a value is not allowed.
+    """
+    names = [name.strip() for name in dtypes]
+    if not names:
+        raise SpecError(f"no dtype is named; name some of {listing(NAMES_OF_DTYPES, 'and')}")
+    for name in names:
+        if name not in NAMES_OF_DTYPES:
+            raise SpecError(f"dtype can be {listing(NAMES_OF_DTYPES)}, not {quoted(name)}")
+        if names.count(name) > 1:
+            raise SpecError(f"the dtype {name} is named twice; name it once")
+    if len(names) > 1 and options.get("autocast"):
+        raise SpecError(
+            f"autocast is part of a dtype's name where there are several; name "
+            f"{listing(name for name in NAMES_OF_DTYPES if name.endswith(_AUTOCAST))}"
+        )
+    return {name: Workload(**{**options, **NAMES_OF_DTYPES[name]}) for name in names}
 
 
 def take_workload(
