@@ -672,7 +672,7 @@ def test_what_a_library_prints_is_no_output(
 
 def test_names_that_match() -> None:
     assert find_names("timm:deit_tiny_patch16_*") == [("timm:deit_tiny_patch16_224", "3x224x224")]
-    assert ("torchvision:vit_h_14", "3x518x518") in find_names("torchvision:vit_*")
+    assert ("torchvision:vit_h_14", "3x224x224") in find_names("torchvision:vit_*")
     assert ("torchvision:raft_small", "") in find_names("torchvision:*")
     assert ("torchvision:r3d_18", "3x16x112x112") in find_names("torchvision:r*")
     vits = find_names("transformers:ViT*")

@@ -28,6 +28,11 @@ TIMM_CSV_FUSED = _at(
     "results/benchmark-infer-amp-nchw-pt210-cu121-rtx3090.csv",
     "aa4b5850c1543fa488abf260f18390eda46cf85d",
 )
+TIMM_CSV_240 = _at(
+    "huggingface/pytorch-image-models",
+    "results/benchmark-infer-amp-nchw-pt240-cu124-rtx3090.csv",
+    "aa4b5850c1543fa488abf260f18390eda46cf85d",
+)
 # The last commit that has the table: ef570e266de6d6a8230bd90dc995a1df692e4283 removes it.
 TIMM_CSV = _at(
     "huggingface/pytorch-image-models",

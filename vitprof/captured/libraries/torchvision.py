@@ -96,7 +96,14 @@ def _size(name: str) -> tuple[int, int] | None:
     weights = import_library("torchvision.models").get_model_weights(name)
     if not len(weights):
         return None
-    transforms = weights.DEFAULT.transforms()
+    if _file(name) not in _SIZED:
+        return _made(weights.DEFAULT.transforms())
+    # A model of one size is built at that of its usual weights, which fine-tuning enlarges.
+    sizes = [size for one in weights if (size := _made(one.transforms())) is not None]
+    return min(sizes, default=None)
+
+
+def _made(transforms: object) -> tuple[int, int] | None:
     size = getattr(transforms, "crop_size", None) or getattr(transforms, "resize_size", None)
     if isinstance(size, list | tuple) and len(size) == 1:
         return pair(size[0])

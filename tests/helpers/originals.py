@@ -1,0 +1,90 @@
+"""Presets beside the library's own models, row by row.
+
+A preset is built with fused attention, as timm calls it. What is compared is each count of a
+module that has parameters or multiply-accumulates, whatever the module is called. The outcome is
+`tests/data/originals.jsonl`, written by
+
+    python tests/helpers/originals.py > tests/data/originals.jsonl
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import vitprof
+from vitprof.published import PRESETS
+from vitprof.published.preset import Preset
+from vitprof.report.counts import Counts
+from vitprof.request.specs import specify
+
+DATA = Path(__file__).parents[1] / "data" / "originals.jsonl"
+ORIGINALS = [
+    (preset, reference)
+    for preset in PRESETS.values()
+    for reference in preset.libraries
+    if reference.startswith("timm:")  # torchvision's attention holds weights without a module
+]
+
+
+class Compared(NamedTuple):
+    """Counts of a preset and of the library's model, as often as each comes."""
+
+    own: Counter[int]
+    original: Counter[int]
+
+    @property
+    def equal(self) -> bool:
+        """True if both have the same rows."""
+        return self.own == self.original
+
+
+def compare(preset: Preset, reference: str) -> dict[str, Compared]:
+    """Return the rows of parameters and of MACs, by command."""
+    known = specify(options={"preset": preset.name}).options()
+    fused: dict[str, Any] = {name: True for name in ("fused",) if name in known}
+    fused |= {"pool_fused": True} if preset.options.get("pool") == "map" else {}
+    alone: dict[str, Any] = {"counters": ["analytic"]}
+    return {
+        "params": Compared(
+            _rows(vitprof.params(preset=preset.name, **fused, **alone)),
+            _rows(vitprof.params(module=reference, **alone)),
+        ),
+        "macs": Compared(
+            _rows(vitprof.macs(preset=preset.name, **fused, **alone)),
+            _rows(vitprof.macs(module=reference, **alone)),
+        ),
+    }
+
+
+def _rows(report: Counts) -> Counter[int]:
+    rows: Counter[int] = Counter()
+    for row in report.rows:
+        if row.each:
+            rows[row.each] += row.repeat
+    return rows
+
+
+def main() -> int:
+    wrong = 0
+    for preset, reference in ORIGINALS:
+        row: dict[str, object] = {"preset": preset.name, "original": reference}
+        for command, compared in compare(preset, reference).items():
+            row[command] = sum(count * often for count, often in compared.own.items())
+            row[f"rows of {command}"] = compared.own.total()
+            row[f"{command} only here"] = _list(compared.own - compared.original)
+            row[f"{command} only there"] = _list(compared.original - compared.own)
+            wrong += not compared.equal
+        print(json.dumps(row), flush=True)
+    return 1 if wrong else 0
+
+
+def _list(rows: Counter[int]) -> list[list[int]]:
+    return [[count, often] for count, often in sorted(rows.items())]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
