@@ -154,10 +154,11 @@ $$\text{counts} = 6{,}000 - 7 + 1{,}000{,}000{,}000 + 1{,}000{,}000{,}000 = 2{,}
     Format.LATEX: r"""% needs \usepackage{booktabs}
 % needs \usepackage{amsmath}
 \paragraph{An *example*} of \#1
+\leavevmode\par
 
 A\_title
 
-\begin{tabular}{llllr}
+\noindent\begin{tabular}{llllr}
 \toprule
 a\_layer & remark & formula & numbers & count \\
 \midrule

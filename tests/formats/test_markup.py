@@ -160,7 +160,8 @@ def test_latex(name: str) -> None:
 def test_html(name: str) -> None:
     document, tables = document_of(name)
     text = report_of(name).to_html()
-    assert report_of(name)._repr_html_() == text
+    if name != "sweep":  # which has a figure
+        assert report_of(name)._repr_html_() == text
     page = ElementTree.fromstring(text)
     assert (page.tag, page.attrib) == ("div", {"class": "vitprof"})
     for table, found in zip(tables, page.findall("table"), strict=True):

@@ -40,7 +40,8 @@ class _Latex(Markup):
         return rf"\textbf{{{words}}}"
 
     def heading(self, words: str, remark: str) -> str:
-        return rf"\paragraph{{{words}}} {remark}".rstrip()
+        # What follows is not to run on in the line of the heading.
+        return rf"\paragraph{{{words}}} {remark}".rstrip() + "\n" + r"\leavevmode\par"
 
     def section(self, words: str, remark: str, level: int) -> str:
         return rf"\{'sub' * (level - 1)}section*{{{f'{words} {remark}'.rstrip()}}}"
@@ -77,7 +78,7 @@ class _Latex(Markup):
         if table.title:
             yield self.escape(table.title)
         align = "".join("r" if column.kind is Kind.NUMBER else "l" for column in table.columns)
-        lines = [rf"\begin{{tabular}}{{{align}}}", r"\toprule"]
+        lines = [rf"\noindent\begin{{tabular}}{{{align}}}", r"\toprule"]
         lines.append(_line(self.escape(column.title) for column in table.columns))
         for rows in (table.rows, table.totals):
             if rows or rows is table.rows:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from math import prod
 from typing import Any, Self
 
+from vitprof.errors import SpecError
 from vitprof.report.base import SCHEMA, Report
 from vitprof.report.curves import Crossover, Curves, Point, Scales
 from vitprof.report.document import (
@@ -161,6 +162,15 @@ class Sweep(Curves, Report):
             x_scale=x_scale,
             y_scale=y_scale,
         )
+
+    def _repr_html_(self) -> str:
+        """Return the report for a notebook, with its figure in place of text charts."""
+        text = replace(self, charts=False).render("html")
+        try:
+            figure = self.to_figure("svg").decode()
+        except SpecError:  # there is nothing to draw
+            return text
+        return f"{text}{figure[figure.index('<svg') :]}"
 
     def document(self) -> Document:
         over = " and ".join(label_of(name) for name in self.axes)
