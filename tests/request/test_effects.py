@@ -233,3 +233,28 @@ def test_what_is_refused_changes_nothing(model: str, mixer: str, name: str) -> N
     assert costs(base) == costs(base.at({name: changed}))
     with pytest.raises(SpecError, match="has no effect"):
         specify(model, mixer=mixer, options={**options, **held, **off, name: changed})
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "sentence"),
+    [
+        ("params", {"why": True}, "why has no effect with counters analytic"),
+        ("macs", {"why": True}, "why has no effect with counters analytic"),
+        ("macs", {"device": "cpu"}, "device cpu has no effect with counters analytic"),
+        ("macs", {"train": True}, "train has no effect with counters analytic"),
+        ("macs", {"grad": True}, "grad has no effect with counters analytic"),
+        ("macs", {"force": True}, "force has no effect with counters analytic"),
+        ("macs", {"strict": True}, "strict has no effect with a model whose work all has rules"),
+    ],
+)
+def test_arguments_without_a_tool(command: str, words: Options, sentence: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        getattr(vitprof, command)("layer", counters=["analytic"], **words)
+    assert str(refused.value).startswith(f"{sentence}; leave it out, or ")
+
+
+def test_arguments_of_another_way_to_find_a_batch() -> None:
+    with pytest.raises(SpecError, match=r"^timeout 5 has no effect with a prediction, .* --device"):
+        vitprof.batch_size("layer", memory="1GiB", trace=False, timeout="5")
+    with pytest.raises(SpecError, match=r"^no trace has no effect with trials, .* --memory or"):
+        vitprof.batch_size("layer", device="cpu", limit="1GiB", trace=False)

@@ -16,6 +16,7 @@ from vitprof.measuring.trials import Device
 from vitprof.progress import Say, quiet
 from vitprof.report.batch_size import PredictedBatch, TriedBatch
 from vitprof.request.budget import platform_of, read_budget
+from vitprof.request.effects import check_arguments
 from vitprof.request.specs import subject
 from vitprof.request.workload import Workload, take_workload
 from vitprof.sweeps import memory as step_needs
@@ -92,18 +93,28 @@ def batch_size(
     spec, _ = subject(model, inputs, mixer=mixer, options=options)
     budget = read_budget(memory, gpu, torch)
     cap = None if max_batch is None else CAP.read("max_batch", max_batch)
+    patience = PATIENCE.read("timeout", timeout)
     if budget is not None:
         if (device, limit, strategy, start) != (None,) * 4:
             raise SpecError(
                 "--memory and --gpu predict without a device; leave out --device, --limit, "
                 "--strategy and --start"
             )
+        check_arguments(
+            {"timeout": (patience, TIMEOUT)},
+            "a prediction, which runs no trial; leave it out, or give --device instead of --memory "
+            "or --gpu",
+        )
         return predict(spec, workload, budget, most=min(cap or MOST, MOST), trace=trace, say=say)
     if device is None:
         raise SpecError(
             "no device and no memory budget is given; give --device cuda, or --device cpu with "
             "--limit, to run trials, or --memory or --gpu to predict"
         )
+    check_arguments(
+        {"trace": (trace, True)},
+        "trials, which are real steps; leave it out, or give --memory or --gpu instead of --device",
+    )
     step = replace(workload, device="cuda" if device == "cuda" else "cpu")
 
     def predicted(found: Device, budget: int) -> int:
@@ -118,7 +129,7 @@ def batch_size(
         start=None if start is None else FIRST.read("start", start),
         limit_bytes=None if limit is None else read_bytes("limit", limit),
         max_batch=MAX_BATCH if cap is None else cap,
-        timeout=PATIENCE.read("timeout", timeout),
+        timeout=patience,
         predicted=predicted,
         say=say,
         tell=tell,

@@ -25,6 +25,7 @@ from vitprof.report.groups import BY
 from vitprof.report.layers import Row
 from vitprof.report.module import ModuleFacts, Varied
 from vitprof.report.rows import counted, rows
+from vitprof.request.effects import check_arguments
 from vitprof.request.specs import subject
 from vitprof.request.workload import BATCH
 from vitprof.values.options import Value, Whole
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 _LEVELS = Whole("levels of layers to show", maximum=100)
+_WITHOUT_TOOLS = "counters analytic; leave it out, or name a tool, such as counters fvcore"
+_OF_MODULES = "a model whose work all has rules; leave it out, or count a module by --module"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +109,8 @@ def params(
     """
     spec, _ = subject(model, inputs, mixer=mixer, options=options, called=False)
     tools = find_tools(counters)
+    if not tools:
+        check_arguments({"why": (why, False)}, _WITHOUT_TOOLS)
     names = (tool.name for tool in tools)
     view = read_view(
         Measure.PARAMS, names, fold=fold, levels=levels, why=why, columns=columns, by=by
@@ -198,6 +203,20 @@ def macs(
     spec, given = subject(model, inputs, mixer=mixer, options=options)
     images = BATCH.read("batch", (given or 1) if batch is None else batch)
     tools = find_tools(counters)
+    own = not isinstance(spec, CapturedModel)
+    if own:
+        check_arguments({"strict": (strict, False)}, _OF_MODULES)
+    if not tools:
+        check_arguments(
+            {
+                "device": (device, "meta"),
+                **({"train": (train, False)} if own else {}),
+                "grad": (grad, False),
+                "force": (force, False),
+                "why": (why, False),
+            },
+            _WITHOUT_TOOLS,
+        )
     names = (tool.name for tool in tools)
     view = read_view(Measure.MACS, names, fold=fold, levels=levels, why=why, columns=columns, by=by)
     return macs_of(

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from vitprof.errors import SpecError
 from vitprof.formulas.model import Model
 from vitprof.subject import Configurable
-from vitprof.values.options import Value, no_effect, why_idle
+from vitprof.values.options import Value, no_effect, said, why_idle
 
 
 def check_effects(
@@ -37,6 +37,21 @@ def check_effects(
         sentences = [_why_idle(model, name, swept=name in swept) for model in owners]
         if owners and all(sentences):
             raise SpecError(sentences[0])
+
+
+def check_arguments(given: Mapping[str, tuple[Value, Value]], why: str) -> None:
+    """Check that arguments that have no effect on what is asked are not given.
+
+    Args:
+        given: each argument's value and its default, by name.
+        why: what they have no effect with, and the way out, to end the sentence.
+
+    Raises:
+        SpecError: a value is not the default.
+    """
+    for name, (value, usual) in given.items():
+        if value != usual:
+            raise SpecError(f"{said(name, (value,))} has no effect with {why}")
 
 
 def _why_idle(model: Model, name: str, *, swept: bool) -> str:
