@@ -31,7 +31,7 @@ SIZES: dict[str, Options] = {
 # Values of sizes that are off by default, and options that a choice requires.
 GIVEN: Options = {
     **{"image_width": 18, "mlp_hidden": 17, "decoder_mlp_hidden": 19},
-    **{"registers": 2, "head_hidden": 13},
+    **{"registers": 2, "head_hidden": 13, "decoder_output": 7},
 }
 BESIDE: dict[tuple[str, object], Options] = {("pool", "none"): {"head": False}}
 
@@ -53,6 +53,7 @@ TOGETHER: dict[str, list[Options]] = {
         {"pos_embed": "learned", "pos_embed_token": False},
         {"pos_embed": "learned", "image_width": 18},
         {"pos_embed": "none", "patch_bias": False},
+        {"decoder_output": 7, "class_token": False, "norm": "rms"},
     ],
     "classifier": [
         BLOCKS[1],

@@ -514,6 +514,21 @@ def masked(model: MaskedAutoencoderViT, images: Tensor) -> Any:
     return model(images)
 
 
+@torch.no_grad()
+def test_features_are_compared_with_random_numbers(images: Tensor) -> None:
+    model = autoencoder(decoder_output=7, mask_ratio="0.5")
+    torch.manual_seed(3)
+    loss, predicted, mask = model(images)
+    assert predicted.shape == (IMAGES, PATCHES, 7)
+    torch.manual_seed(3)
+    torch.rand(IMAGES, PATCHES)  # the order of the patches is drawn first
+    target, errors = torch.rand(IMAGES, PATCHES, 7), []
+    for b, patch in product(range(IMAGES), range(PATCHES)):
+        if mask[b, patch]:
+            errors += [(predicted[b, patch, i] - target[b, patch, i]) ** 2 for i in range(7)]
+    assert_close(loss, torch.stack(errors).mean())
+
+
 # Of 6 patches, 1.5 are not masked; and 3.
 MASKS = [("0.75", 1), ("0.5", 3), ("0", 6)]
 

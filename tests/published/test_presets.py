@@ -378,13 +378,13 @@ def test_presets_by_a_pattern(capsys: pytest.CaptureFixture[str]) -> None:
 
 # Sources: what they print, and where
 
-IN_REPOSITORY = re.compile(r"[\w-]+/[\w.-]+, \S+\.(csv|md|py) at commit [0-9a-f]{40}\b")
+IN_REPOSITORY = re.compile(r"[\w-]+/[\w.-]+, \S+\.(csv|md|py|yml) at commit [0-9a-f]{40}\b")
 
 
 def test_a_file_of_a_repository_is_cited_at_a_commit() -> None:
     sources = {figure.source for _, figure in FIGURES}
-    files = {one for one in sources if re.search(r"/|\.(csv|md|py)\b", one)}
-    assert len(files) == 7
+    files = {one for one in sources if re.search(r"/|\.(csv|md|py|yml)\b", one)}
+    assert len(files) == 8
     assert all(IN_REPOSITORY.match(one) or re.match(r"\w+ \d+\.\d+\.\d+, ", one) for one in files)
 
 

@@ -35,7 +35,7 @@ def refused(sentence: str, *, exact: bool = True) -> AbstractContextManager[obje
 def test_nothing_asked_for_is_the_report_on_mae_token_mixers() -> None:
     assert specify() == MaskedAutoencoder(mixer=Attention())
     told = specify().conditions()
-    assert {name: told[name] for name in list(told)[:16]} == {
+    assert {name: told[name] for name in list(told)[:17]} == {
         "model": "mae",
         "mixer": "attn",
         "image_size": 256,
@@ -50,10 +50,11 @@ def test_nothing_asked_for_is_the_report_on_mae_token_mixers() -> None:
         "decoder_heads": 16,
         "mlp_hidden": 0,
         "decoder_mlp_hidden": 0,
+        "decoder_output": 0,
         "mask_ratio": Fraction(3, 4),
         "class_token": True,
     }
-    assert {name: told[name] for name in list(told)[16:30]} == {
+    assert {name: told[name] for name in list(told)[17:31]} == {
         "norm": "layer",
         "mlp_ratio": 4,
         "mlp_multiple": 1,

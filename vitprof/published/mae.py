@@ -6,13 +6,29 @@ from collections.abc import Iterator
 
 from vitprof.published.figures import params
 from vitprof.published.preset import Preset
-from vitprof.published.sources import MAE, MAE_CODE
+from vitprof.published.sources import EVA, MAE, MAE_CODE
 
 _PRINTED = f"{MAE_CODE}, its parameters added up"
+_DECODER: dict[str, object] = {"decoder_dim": 512, "decoder_depth": 8, "decoder_heads": 16}
 
 
 def presets() -> Iterator[Preset]:
     """Yield the presets; every decoder has width 512, 8 blocks and 16 heads."""
+    yield Preset(
+        name="eva-mae-b-16",
+        model="mae",
+        mixer="attn",
+        options={
+            **{"image_size": 224, "channels": 3, "patch_size": 16},
+            **{"dim": 768, "depth": 12, "heads": 12},
+            **_DECODER,
+            "decoder_output": 512,
+        },
+        source="Fang et al. 2022, EVA, in the style of MAE by mmpretrain",
+        figures=(params("111,776,512", EVA),),
+        note="predicts features of CLIP in place of pixels; the model that makes them is not "
+        "counted, nor its pass",
+    )
     for name, patch, (dim, depth, heads), figures in (
         (
             "mae-b-16",
@@ -34,9 +50,7 @@ def presets() -> Iterator[Preset]:
                 "dim": dim,
                 "depth": depth,
                 "heads": heads,
-                "decoder_dim": 512,
-                "decoder_depth": 8,
-                "decoder_heads": 16,
+                **_DECODER,
             },
             source=MAE,
             figures=figures,

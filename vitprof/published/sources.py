@@ -7,6 +7,8 @@ def _at(repository: str, file: str, commit: str) -> str:
     return f"{repository}, {file} at commit {commit}"
 
 
+_MMPRETRAIN = "50da10d2a26c49ed5f6858ba918ef727bed97357"
+
 VIT = "Dosovitskiy et al. 2020, An Image Is Worth 16x16 Words, table 1"
 DEIT = "Touvron et al. 2020, Training data-efficient image transformers, table 1"
 DEIT3 = _at(
@@ -15,6 +17,7 @@ DEIT3 = _at(
 SCALING = "Zhai et al. 2021, Scaling Vision Transformers, table 2"
 MAE = "He et al. 2021, Masked Autoencoders Are Scalable Vision Learners"
 MAE_CODE = _at("facebookresearch/mae", "models_mae.py", "efb2a8062c206524e35e47d04501ed4f544c0ae8")
+EVA = _at("open-mmlab/mmpretrain", "configs/eva/metafile.yml", _MMPRETRAIN)
 MIXER = "Tolstikhin et al. 2021, MLP-Mixer, table 1"
 RESMLP = "Touvron et al. 2021, ResMLP, table 3"
 GMLP = "Liu et al. 2021, Pay Attention to MLPs, table 1"

@@ -2,8 +2,9 @@
 
 Of the n patches of an image, the encoder reads the kept ones and a class token. The decoder
 reads all n, with a mask token in place of each dropped one, and the class token. The loss is
-the mean squared error of the pixels of the dropped patches. By default, positions are fixed
-two-dimensional sines and cosines, with one table per stage.
+the mean squared error of the pixels of the dropped patches; with `decoder_output`, of as many
+features of another model (Fang et al. 2022, EVA). By default, positions are fixed two-dimensional
+sines and cosines, with one table per stage.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from vitprof.formulas.run import Run
 from vitprof.formulas.stage import Stage
 from vitprof.formulas.tensor import Tensor
 from vitprof.values.derived import derived
-from vitprof.values.options import Constraint, flag, plain, ratio
+from vitprof.values.options import Constraint, flag, plain, ratio, whole
 from vitprof.values.ratios import rounded_down
 from vitprof.values.size import ONE, Size
 
@@ -52,6 +53,12 @@ class MaskedAutoencoder(ImageModel):
     mlp_hidden: int = mlp_hidden_option("0 for dim × mlp ratio", "the encoder's MLP")
     decoder_mlp_hidden: int = mlp_hidden_option(
         "0 for decoder dim × mlp ratio", "the decoder's MLP"
+    )
+    decoder_output: int = whole(
+        0,
+        minimum=0,
+        help="channels that the decoder predicts of a patch, such as features of another model, "
+        "for which random numbers stand in the loss; 0 for its pixels",
     )
     mask_ratio: Fraction | float = ratio(
         "0.75",
@@ -121,6 +128,8 @@ class MaskedAutoencoder(ImageModel):
     def forward(self, run: Run, x: Tensor) -> Tensor:
         B, D, D_dec = x.shape[0], self.size("dim"), self.size("decoder_dim")
         n, kept = Size(self.patches, "patches"), Size(self.kept, "kept")
+        features = Size(self.decoder_output, "features")
+        predicted = features if self.decoder_output else self.pixels
         encoder, decoder = self.stages
         N, N_dec = encoder.block.sizes.tokens, decoder.block.sizes.tokens
         token_has_position = self.class_token and self.pos_embed_token
@@ -177,7 +186,7 @@ class MaskedAutoencoder(ImageModel):
                 x = located_in_decoder(x)
             for block in decoder.blocks(run):
                 x = block(x)
-            x = run.linear("decoder_pred", normalised("decoder_norm", x), self.pixels)
+            x = run.linear("decoder_pred", normalised("decoder_norm", x), predicted)
             return x.narrow(1, 1, n) if self.class_token else x
 
         def located_in_decoder(x: Tensor) -> Tensor:
@@ -186,7 +195,11 @@ class MaskedAutoencoder(ImageModel):
             return x
 
         def loss(image: Tensor, prediction: Tensor, mask: Tensor) -> Tensor:
-            return run.squared_error("loss", prediction, self.patchify(image), mask)
+            if self.decoder_output:
+                target = run.rand(B, n, features).to("float")
+            else:
+                target = self.patchify(image)
+            return run.squared_error("loss", prediction, target, mask)
 
         latent, mask, order = encode(x)
         prediction = decode(latent, order)

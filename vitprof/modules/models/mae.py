@@ -30,8 +30,8 @@ class PatchEmbed(nn.Module):
 class MaskedAutoencoderViT(nn.Module):
     """Images (B, C, H, W) to (loss, predicted patches, mask).
 
-    Predicted patches are (B, patches, patch * patch * C); the mask is (B, patches), 1 for a
-    dropped patch.
+    Predicted patches are (B, patches, patch * patch * C), or as many features as are asked for;
+    the mask is (B, patches), 1 for a dropped patch.
     """
 
     def __init__(self, spec: MaskedAutoencoder) -> None:
@@ -59,7 +59,8 @@ class MaskedAutoencoderViT(nn.Module):
         )
         self.decoder_blocks = nn.ModuleList(Block(decoder) for _ in range(spec.decoder_depth))
         self.decoder_norm = norm(spec.decoder_dim)
-        self.decoder_pred = nn.Linear(spec.decoder_dim, spec.patch_size**2 * spec.channels)
+        pixels = spec.patch_size**2 * spec.channels
+        self.decoder_pred = nn.Linear(spec.decoder_dim, spec.decoder_output or pixels)
         nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(self, image_BCHW: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -109,8 +110,15 @@ class MaskedAutoencoderViT(nn.Module):
         return self.decoder_pred(self.decoder_norm(x_BND))[:, self.prefix_tokens :]
 
     def loss(self, image_BCHW: Tensor, prediction_BNP: Tensor, mask_BN: Tensor) -> Tensor:
-        """Return the mean squared error of the dropped patches' pixels; 0 if none was dropped."""
-        target_BNP = patchify(image_BCHW, self.spec.patch_size)
+        """Return the mean squared error of the dropped patches; 0 if none was dropped.
+
+        The target is the pixels; if features are predicted, random numbers.
+        """
+        if self.spec.decoder_output:
+            shape = prediction_BNP.shape
+            target_BNP = torch.rand(shape, device=image_BCHW.device).to(self.mask_token.dtype)
+        else:
+            target_BNP = patchify(image_BCHW, self.spec.patch_size)
         error_BN = (prediction_BNP - target_BNP).square().mean(dim=-1)
         return (error_BN * mask_BN).sum() / mask_BN.sum().clamp(min=1)
 
