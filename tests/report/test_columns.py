@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections import Counter
+from collections import Counter, OrderedDict
 from dataclasses import replace
 from fractions import Fraction
 from functools import cache
@@ -17,7 +17,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from rendered import unmarked
 from reports import MEASURES, SMALL, printed
-from torch import nn
+from torch import Tensor, nn
 
 import vitprof
 from vitprof.counters import TOOLS
@@ -152,6 +152,34 @@ def test_a_function_belongs_to_the_module_that_calls_it() -> None:
         "MultiheadAttention": 2 * 5 * 12 * 36 + 2 * 5 * 12 * 12,
         "MatMul": 2 * (2 * 3 * 5 * 5 * 4),
     }
+
+
+class Towers(nn.Module):
+    """Numbered blocks in a container, and a product in its own forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Linear(6, 8)
+        blocks = {f"block_{n}": nn.Sequential(nn.Linear(8, 8), nn.GELU()) for n in range(2)}
+        self.body = nn.Sequential(OrderedDict({**blocks, "norm": nn.LayerNorm(8)}))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.body(self.stem(x))
+        return y @ y.transpose(1, 2)
+
+
+def test_what_a_tool_says_of_a_whole_module() -> None:
+    layer = nn.TransformerEncoderLayer(12, 4, 24, batch_first=True)
+    for module, shape in ((layer, (2, 5, 12)), (Towers(), (2, 5, 6))):
+        for by in ("type", "kind", "depth"):
+            report = vitprof.macs(module, shape, by=by)
+            assert sum(group.count for group in report.groups) == report.total
+            for tool, total in report.counters.items():
+                assert sum(group.counters[tool] or 0 for group in report.groups) == total
+    names = [group.name for group in report.groups]
+    assert names == ["stem", "body.block_0", "body.block_1", "body.norm", "matmul", "whole modules"]
+    product = 2 * 5 * 8 * 5  # in the model's own forward
+    assert report.groups[-1].counters == {"torchinfo": None, "fvcore": product, "torch": product}
 
 
 def test_columns_from_python() -> None:

@@ -291,7 +291,7 @@ Columns = Annotated[
     str | None,
     typer.Option(
         help=f"columns to show, in their order, separated by commas: {', '.join(_COLUMNS)}; with "
-        f"--by {', '.join(known_columns('macs', TOOLS, 'kind'))}",
+        "--by type that word, layers, count, share and the tools; with --by kind elements, too",
         metavar="NAMES",
         show_default="the usual ones",
         autocompletion=several_of(_COLUMNS),

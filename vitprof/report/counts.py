@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
@@ -143,9 +143,8 @@ class Counts(Report):
         """Totals of the rows as `by` says; none if it is empty."""
         return self._groups(self.tree) if self.by else ()
 
-    def _groups(self, rows: Iterable[Row]) -> tuple[Group, ...]:
-        leaves = [row for row in rows if row.leaf]
-        return groups(leaves, self.by, self.counters, self.not_counted)
+    def _groups(self, rows: Sequence[Row]) -> tuple[Group, ...]:
+        return groups(rows, self.by, self.counters, self.not_counted)
 
     def document(self) -> Document:
         title = f"{_TITLES[self.command]} of {described(self.spec)}"

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from vitprof.formulas.layer import ancestors
 from vitprof.report.document import Label
-from vitprof.report.layers import Row
+from vitprof.report.layers import Row, children
 from vitprof.values.options import Choice, label_of
 
 BY = Choice(
     "show totals instead of layers: by type, the class of the module that computes; by kind of "
-    "work; or by depth, the blocks and what is before and after them",
+    "work; or by depth, the blocks or stages and what is before and after them",
     ("type", "kind", "depth"),
 )
 TITLES = {"type": "type", "kind": "kind of work", "depth": "part"}
@@ -47,42 +47,63 @@ class Group:
 
 
 def groups(
-    rows: Sequence[Row], by: str, tools: Iterable[str], not_counted: Mapping[str, int]
+    rows: Sequence[Row],
+    by: str,
+    counters: Mapping[str, int],
+    not_counted: Mapping[str, int],
 ) -> tuple[Group, ...]:
-    """Return the totals of rows whose counts add up.
+    """Return the totals of the rows of a tree.
 
     Args:
-        rows: rows without rows below them.
+        rows: its rows, parents first.
         by: `type`, `kind` or `depth`.
-        tools: names of the tools that have counts.
+        counters: total of each tool.
         not_counted: elements of work that no total includes, by kind.
 
     Returns:
-        The groups: by depth in the order of the model, else the largest first.
+        The groups: by depth in the order of the model, else the largest first. What a tool says
+        of a module and not of the parts of it that are rows is in the module's group.
     """
-    key = _keys(rows)[by]
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        found.setdefault(key(row), []).append(row)
+    key, leaves = _key(rows, by), [row for row in rows if row.leaf]
+    said: dict[str, dict[str, int]] = {key(row): {} for row in leaves}
+    for row, own in _own(rows, counters):
+        name = _WHOLE if row is None else key(row)
+        for tool, count in own.items():
+            if count is not None and (count or (row is not None and row.leaf)):
+                of = said.setdefault(name, {})
+                of[tool] = of.get(tool, 0) + count
     elements = {label_of(kind): number for kind, number in not_counted.items()}
     if by == "kind":
-        found |= {kind: [] for kind in elements if kind not in found}
+        said |= {kind: {} for kind in elements if kind not in said}
+    else:
+        elements = {}
+    parts: dict[str, list[Row]] = {}
+    for row in leaves:
+        parts.setdefault(key(row), []).append(row)
     made = [
         Group(
             name=name,
-            layers=sum(row.repeat for row in own),
-            count=sum(row.count for row in own),
-            elements=elements.get(name, 0) if by == "kind" else 0,
-            counters={tool: _sum(row.counters.get(tool) for row in own) for tool in tools},
+            layers=sum(row.repeat for row in parts.get(name, ())),
+            count=sum(row.count for row in parts.get(name, ())),
+            elements=elements.get(name, 0),
+            counters={tool: own.get(tool) for tool in counters},
         )
-        for name, own in found.items()
+        for name, own in said.items()
     ]
     if by != "depth":
         made.sort(key=lambda group: -group.count)
     return tuple(made)
 
 
-def _keys(rows: Sequence[Row]) -> Mapping[str, Callable[[Row], str]]:
+_WHOLE = "whole modules"  # of which a tool has a count, and not of what is in them
+
+
+def _key(rows: Sequence[Row], by: str) -> Callable[[Row], str]:
+    """Return a function that names the group of a row."""
+    if by == "type":
+        return lambda row: row.type or row.caller
+    if by == "kind":
+        return lambda row: label_of(row.kind) or _WHOLE
     blocks = {block for row in rows for block in _block(row.path)}
     around = {path for block in blocks for path in ancestors(block)[1:-1]}
 
@@ -91,21 +112,30 @@ def _keys(rows: Sequence[Row]) -> Mapping[str, Callable[[Row], str]]:
         paths = ancestors(row.path)[1:]
         return next((path for path in paths if path not in around), row.path)
 
-    return {
-        "type": lambda row: row.type or row.caller,
-        "kind": lambda row: label_of(row.kind) or "module",
-        "depth": part,
-    }
+    return part
 
 
 def _block(path: str) -> Iterator[str]:
-    """Yield the path of the outermost numbered module around a path, or itself, if it has one."""
-    for around in ancestors(path)[1:]:
-        if around.rpartition(".")[2].replace("-", "").isdigit():
+    """Yield the path of the outermost numbered module around a path, if there is one."""
+    for around in ancestors(path)[1:-1]:
+        if around[-1].isdigit():
             yield around
             return
 
 
-def _sum(counts: Iterable[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
+def _own(
+    rows: Sequence[Row], counters: Mapping[str, int]
+) -> Iterator[tuple[Row | None, dict[str, int | None]]]:
+    """Yield each row with what tools say of it and of no row in it, and last the model as None."""
+    for place, row in enumerate(rows):
+        inside = _sum(counters, children(rows, place))
+        yield (
+            row,
+            {n: None if said is None else said - inside[n] for n, said in row.counters.items()},
+        )
+    known = _sum(counters, [row for row in rows if row.level == 1])
+    yield None, {tool: total - known[tool] for tool, total in counters.items()}
+
+
+def _sum(tools: Iterable[str], rows: Sequence[Row]) -> dict[str, int]:
+    return {tool: sum(row.counters.get(tool) or 0 for row in rows) for tool in tools}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from vitprof.formulas.op import Shape
@@ -85,6 +85,17 @@ class Row:
     def label(self) -> Label:
         """Cell that names the row in a table."""
         return Label(self.name, self.path, self.level - 1, self.repeat)
+
+
+def children(rows: Sequence[Row], place: int) -> list[Row]:
+    """Return the rows directly below the one at a place, of a tree with parents first."""
+    level, found = rows[place].level, []
+    for row in rows[place + 1 :]:
+        if row.level <= level:
+            break
+        if row.level == level + 1:
+            found.append(row)
+    return found
 
 
 def _column(title: str, kind: Kind, *, faint: bool = False) -> Column:

@@ -10,7 +10,7 @@ from itertools import zip_longest
 from vitprof.counters.reading import Reading
 from vitprof.formulas.layer import Layer, Measure, Node
 from vitprof.formulas.op import Called, Op, Shape
-from vitprof.report.layers import Row
+from vitprof.report.layers import Row, children
 from vitprof.values.size import Size
 
 Count = Callable[[Node], tuple[Size, int]]  # size of one layer, and count of all equal ones
@@ -156,7 +156,7 @@ def _summed(made: list[Row]) -> list[Row]:
         silent = [name for name, said in row.counters.items() if said is None]
         if not silent:
             continue
-        inside = _children(summed, place)
+        inside = children(summed, place)
         sums = {name: _sum([child.counters[name] for child in inside]) for name in silent}
         summed[place] = replace(row, counters={**row.counters, **sums})
     return summed
@@ -166,7 +166,7 @@ def _joined(kept: list[Row]) -> list[Row]:
     """Merge each row that has a single child with that child."""
     joined: list[Row] = []
     for row in reversed(kept):
-        if not row.leaf and len(_children([row, *joined], 0)) == 1:
+        if not row.leaf and len(children([row, *joined], 0)) == 1:
             below = [inside for inside in joined if inside.path.startswith(f"{row.path}.")]
             only = replace(below[0], name=f"{row.name}.{below[0].name}")
             raised = [replace(inside, level=inside.level - 1) for inside in (only, *below[1:])]
@@ -174,16 +174,6 @@ def _joined(kept: list[Row]) -> list[Row]:
         else:
             joined = [row, *joined]
     return joined
-
-
-def _children(rows: list[Row], place: int) -> list[Row]:
-    level, children = rows[place].level, []
-    for row in rows[place + 1 :]:
-        if row.level <= level:
-            break
-        if row.level == level + 1:
-            children.append(row)
-    return children
 
 
 def _sum(said: list[int | None]) -> int | None:
