@@ -78,7 +78,7 @@ def main() -> int:
             row[f"{command} only here"] = _list(compared.own - compared.original)
             row[f"{command} only there"] = _list(compared.original - compared.own)
             wrong += not compared.equal
-        print(json.dumps(row), flush=True)
+        sys.stdout.write(f"{json.dumps(row)}\n")
     return 1 if wrong else 0
 
 
