@@ -145,6 +145,7 @@ def check_shapes(model: Model) -> None:
         for path, item in on_paper.items():
             out = item.shape if isinstance(item, Op) else item.out
             assert out is not None, path
+            assert item.reads, path
             shapes = [tuple(size.value for size in shape) for shape in (*item.reads, out)]
             # Torch gives positions as many axes as its kernel has, and the steps of an iteration
             # what they have in common.
