@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import prod
 
@@ -32,10 +33,53 @@ def ops(model: Model, batch: int = 1) -> dict[str, Op]:
     return {node.path: node.item for node in nodes(model, batch) if isinstance(node.item, Op)}
 
 
-def run(model: Model, module: nn.Module, batch: int) -> None:
+Numbers = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A forward pass of the module, as PyTorch's counter and its hooks saw it.
+
+    Attributes:
+        flops: FLOPs by path.
+        total: all FLOPs.
+        shapes: shapes of a submodule's inputs and its output, by path.
+    """
+
+    flops: dict[str, int]
+    total: int
+    shapes: dict[str, list[Numbers]]
+
+
+@lru_cache(2)  # batches of the model that is checked
+def ran(model: Model, batch: int) -> Ran:
+    """Run the module once for all checks."""
+    module = built(model)
+    shapes: dict[str, list[Numbers]] = {}
+    hooks = [
+        part.register_forward_hook(partial(record, shapes, path))
+        for path, part in module.named_modules()
+        if path
+    ]
     # Evaluation: batch statistics of a single token do not exist.
-    with torch.no_grad():
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         module.eval()(torch.empty(model.input_shape(batch), device="meta"))
+    for hook in hooks:
+        hook.remove()
+    root = type(module).__name__
+    flops = {
+        path.removeprefix(root).removeprefix("."): sum(flops.values())
+        for path, flops in counter.get_flop_counts().items()
+        if path.startswith(root)
+    }
+    return Ran(flops, counter.get_total_flops(), shapes)
+
+
+def record(
+    seen: dict[str, list[Numbers]], path: str, part: nn.Module, given: object, output: object
+) -> None:
+    assert isinstance(given, tuple)
+    seen[path] = [tuple(one.shape) for one in (*given, output) if isinstance(one, Tensor)]
 
 
 def check_parameters(model: Model) -> None:
@@ -92,16 +136,8 @@ def check_names_types_and_order(model: Model) -> None:
 
 
 def check_macs(model: Model) -> None:
-    module = built(model)
     for batch in (1, 3):
-        with FlopCounterMode(display=False) as counter:
-            run(model, module, batch)
-        root = type(module).__name__
-        counted = {
-            path.removeprefix(root).removeprefix("."): sum(flops.values())
-            for path, flops in counter.get_flop_counts().items()
-            if path.startswith(root)
-        }
+        counted = ran(model, batch)
         on_paper = {
             node.path: node.item.of_one(Measure.MACS)
             if isinstance(node.item, Layer)
@@ -109,23 +145,14 @@ def check_macs(model: Model) -> None:
             for node in nodes(model, batch)
             if node.item.type != "ModuleList"  # is never called
         }
-        assert {path: 2 * macs for path, macs in on_paper.items() if macs} == counted
-        assert 2 * model.formula(batch).total(Measure.MACS) == counter.get_total_flops()
-
-
-Numbers = tuple[int, ...]
-
-
-def record(
-    seen: dict[str, list[Numbers]], path: str, part: nn.Module, given: object, output: Tensor
-) -> None:
-    assert isinstance(given, tuple)
-    tensors = [one for one in given if isinstance(one, Tensor)]
-    seen[path] = [tuple(one.shape) for one in (*tensors, output)]
+        assert {path: 2 * macs for path, macs in on_paper.items() if macs} == counted.flops
+        assert 2 * model.formula(batch).total(Measure.MACS) == counted.total
 
 
 def check_shapes(model: Model) -> None:
-    module = built(model)
+    identities = {
+        path for path, part in built(model).named_modules() if isinstance(part, nn.Identity)
+    }
     for batch in (1, 3):
         on_paper: dict[str, Layer | Op] = {
             node.path: node.item
@@ -133,15 +160,8 @@ def check_shapes(model: Model) -> None:
             if node.path
             and (node.item.module if isinstance(node.item, Op) else node.item.type != "ModuleList")
         }
-        seen: dict[str, list[Numbers]] = {}
-        hooks = [
-            module.get_submodule(path).register_forward_hook(partial(record, seen, path))
-            for path in on_paper
-        ]
-        run(model, module, batch)
-        for hook in hooks:
-            hook.remove()
-        assert seen.keys() == on_paper.keys()
+        seen = ran(model, batch).shapes
+        assert seen.keys() - identities == on_paper.keys()
         for path, item in on_paper.items():
             out = item.shape if isinstance(item, Op) else item.out
             assert out is not None, path

@@ -175,7 +175,8 @@ def test_square_numbers_of_tokens_have_a_grid() -> None:
     # biases of 64 + 16 channels are 160, and an embedding of 16 for each relative position:
     # 2N - 1 of them, which is less than (16,640 - 6,400) / 16 = 640 up to N = 320, but on a
     # grid of s x s tokens (2s - 1)², which is less only up to s = 13.
-    found = find(layer("lambda", positions="global"), layer("attn"), ONCE, option="tokens")
+    one, other = layer("lambda", positions="global"), layer("attn")
+    found = find(one, other, ONCE, option="tokens", measures=("params",))
     assert ends(found["params"].cheaper) == [
         *[(1, 195), (197, 224), (226, 255), (257, 288), (290, 320)]
     ]
