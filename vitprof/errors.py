@@ -57,6 +57,9 @@ def listing(names: Iterable[object], last: str = "or") -> str:
     return f"{', '.join(head)} {last} {tail}" if head else tail
 
 
+_LISTED = 30  # names in a sentence; layers of a model are hundreds
+
+
 def unknown(
     kind: str, name: str, known: Iterable[str] | Mapping[str, object], lists: str = ""
 ) -> UnknownNameError:
@@ -66,10 +69,12 @@ def unknown(
         kind: what was looked for.
         name: the name that was given.
         known: the names that there are; in a mapping, names of the same value are one thing.
-        lists: words that say where they are listed; the sentence lists them itself if empty.
+        lists: words that say where they are listed; the sentence lists the first if empty.
     """
     known = known if isinstance(known, Mapping) else tuple(known)
-    listed = lists or f"known are {listing(known, 'and')}"
+    first = [*known][:_LISTED]
+    more = [f"{len(known) - _LISTED} more"] if len(known) > _LISTED else []
+    listed = lists or f"known are {listing([*first, *more], 'and')}"
     return UnknownNameError(
         f"there is no {kind} {quoted(name)}; {guess(name, known)}{listed}", kind, name
     )

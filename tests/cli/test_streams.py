@@ -270,6 +270,7 @@ def test_a_first_check_file_of_a_strange_name(
             ["params", f"--module=transformers:{BOOK[:300]}.json"],
             "cannot read {}.json: file name too long",
         ),
+        (["gpus", "--output=a\0.csv"], "cannot write a\\x00.csv: embedded null byte"),
     ],
 )
 def test_a_file_whose_name_cannot_be(capsys: Capture, words: list[str], sentence: str) -> None:

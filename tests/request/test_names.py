@@ -11,7 +11,7 @@ import pytest
 import vitprof
 from vitprof import cli
 from vitprof.cuda.gpus import gpus
-from vitprof.errors import SpecError, near
+from vitprof.errors import SpecError, near, unknown
 from vitprof.formulas.mixers import MIXERS
 from vitprof.published import PRESETS
 
@@ -153,3 +153,11 @@ def test_a_check_file_of_an_argument(
 def test_two_names_of_a_preset_are_one_model() -> None:
     compared = vitprof.compare(presets=["vit_b_16", "vit-b-16", "deit-b"])
     assert [side.name for side in compared.sides] == ["vit-b-16", "deit-b"]
+
+
+def test_of_many_known_names_the_first_are_listed() -> None:
+    """Hundreds of layers are no sentence."""
+    names = [f"n{number}" for number in range(32)]
+    first = ", ".join(names[:29])
+    assert str(unknown("layer", "?", names[:30])).endswith(f"known are {first} and n29")
+    assert str(unknown("layer", "?", names)).endswith(f"known are {first}, n29 and 2 more")

@@ -215,7 +215,7 @@ def write(path: Path, content: str | bytes) -> None:
             path.write_bytes(data)
         else:
             _replace(path.resolve(), data)
-    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links; a null in the name
         raise _cannot_write(path, error) from error
 
 
@@ -241,7 +241,7 @@ def _mode(target: Path) -> int:
     return 0o666 & ~umask
 
 
-def _cannot_write(path: Path, error: OSError | RuntimeError) -> OutputError:
+def _cannot_write(path: Path, error: Exception) -> OutputError:
     strerror = error.strerror if isinstance(error, OSError) else None
     return OutputError(
         f"cannot write {path}: {(strerror or str(error)).lower()}; give another file"
