@@ -53,9 +53,9 @@ def test_memory_is_as_traced(place: int, variant: Variant) -> None:
 
 @pytest.mark.parametrize("how", WORKLOADS[::2], ids=str)
 def test_dropout_is_as_traced(how: Options) -> None:
-    for variant in DROPPED:
-        if variant.model == "layer":
-            assert_traced(spec(variant), how)
+    layers = [variant for variant in DROPPED if variant.model == "layer"]
+    for variant in layers[WORKLOADS.index(how) // 2 % 2 :: 2]:  # each in every other workload
+        assert_traced(spec(variant), how)
 
 
 def test_blocks_that_read_another_dtype_than_the_first_are_as_traced() -> None:

@@ -14,7 +14,7 @@ def test_crossings_are_where_the_points_cross() -> None:
         mixers=["attn", "lambda", "linear"],
         measures=["macs", "memory"],
         heads=2,
-        tokens="2:160:+1",
+        tokens="2:100:+1",
         dim="8,16",
     )
     values = {
@@ -24,7 +24,7 @@ def test_crossings_are_where_the_points_cross() -> None:
     begun = 0
     for crossover in found.crossovers:
         dim, measure = crossover.fixed["dim"], crossover.measure
-        assert crossover.searched == (2, 160)
+        assert crossover.searched == (2, 100)
 
         def cheaper(tokens: int, crossover: Any = crossover, dim: Any = dim) -> bool:
             one = values[crossover.cheaper, tokens, dim][crossover.measure]
@@ -34,7 +34,7 @@ def test_crossings_are_where_the_points_cross() -> None:
             return one < other
 
         if crossover.at is None:
-            assert not any(cheaper(tokens) for tokens in range(2, 161))
+            assert not any(cheaper(tokens) for tokens in range(2, 101))
             continue
         assert cheaper(crossover.at)
         assert crossover.at == 2 or not cheaper(crossover.at - 1)
