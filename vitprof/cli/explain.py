@@ -28,7 +28,7 @@ EXAMPLE = "vitprof explain --batch 100 --tokens 50"
 
 
 @takes_request
-@takes_destination()
+@takes_destination(brief=True)
 def explain(
     *,
     request: Words,

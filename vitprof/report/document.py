@@ -245,8 +245,18 @@ Document = tuple[Element, ...]
 
 
 def without_conditions(document: Document) -> Document:
-    """Return a document without the lines that say under which conditions its figures hold."""
-    return tuple(element for element in map(_without_conditions, document) if element is not None)
+    """Return a document without the lines that say under which conditions its figures hold.
+
+    A section that has nothing else is left out with its heading.
+    """
+    kept: list[Element] = []
+    for element in document:
+        shown = _without_conditions(element)
+        if shown is not None:
+            kept.append(shown)
+        elif kept and isinstance(kept[-1], Heading) and kept[-1].level > 1:
+            kept.pop()
+    return tuple(kept)
 
 
 def _without_conditions(element: Element) -> Element | None:

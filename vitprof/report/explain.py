@@ -135,8 +135,11 @@ class Explained(Report):
             if counts.tools:
                 yield Heading(f"What the tools say: {_NOUNS[measure]}", level=2)
                 yield from _readings(measure, counts)
+        if notes := self._notes():
+            yield Facts(notes)
         yield Heading("Conditions", level=2)
-        yield Facts(self._conditions())
+        conditions = self._conditions()
+        yield Facts(conditions, tuple(conditions))
 
     def _title(self) -> str:
         spec = next(iter(self.counts.values())).spec
@@ -201,14 +204,17 @@ class Explained(Report):
         if counts.fft_flops:
             yield Sentence(f"The fft: {counts.fft_flops:,} FLOPs by 5 n ⌈log2 n⌉ a transform.")
 
-    def _conditions(self) -> dict[str, str]:
-        counts = [*self.counts.values()]
-        last = counts[-1]
+    def _notes(self) -> dict[str, str]:
+        """Return what a reader of any module's formulas has to know."""
         lines: dict[str, str] = {}
-        for one in counts:
+        for one in self.counts.values():
             if one.module is not None:
                 lines |= one.module.lines()
-        lines |= {
+        return lines
+
+    def _conditions(self) -> dict[str, str]:
+        last = [*self.counts.values()][-1]
+        lines = {
             "spec": pairs(last.spec),
             "conditions": pairs(last.conditions),
             "versions": pairs(last.versions),
@@ -313,6 +319,6 @@ def _reasons(difference: Difference) -> str:
     said += [
         f"UNEXPLAINED in {one.path or 'the model'}: reads {one.reading:,}, predicted "
         f"{one.predicted:,}"
-        for one in difference.mismatches[:1]
+        for one in difference.innermost[:1]
     ]
     return "; ".join(said)
