@@ -37,13 +37,14 @@ from vitprof.counters.fvcore import knows_fused_attention
 from vitprof.counters.parts import each_tensor_once, formula_parts, module_parts
 from vitprof.counters.read import read_params
 from vitprof.counters.reading import Reading
-from vitprof.counters.reconcile import Difference, reconcile_macs, reconcile_params
+from vitprof.counters.reconcile import Difference, Mismatch, reconcile_macs, reconcile_params
 from vitprof.counters.torchinfo import counts_tokens
 from vitprof.formats import ANY, Format
 from vitprof.formulas.parts import norms
 from vitprof.formulas.work import Work
 from vitprof.modules.build import build
 from vitprof.report.counts import Counts
+from vitprof.report.verdict import verdict
 from vitprof.request.specs import specify
 
 Capture = pytest.CaptureFixture[str]
@@ -275,6 +276,19 @@ def test_a_total_that_is_off_is_loud(
     (verdict,) = unexplained(capsys, command)
     assert (verdict[0], verdict[-2:]) == (tool, ["+5", "UNEXPLAINED"])
     assert unexplained(capsys, command, "--why") == [verdict, [tool, "UNEXPLAINED", "+5"]]
+
+
+def test_the_innermost_mismatches_are_those_that_others_contain() -> None:
+    def off(path: str) -> Mismatch:
+        return Mismatch(path=path, reading=1, predicted=0)
+
+    everywhere = tuple(map(off, ("", "mixer", "mixer.reduce", "mixer.expand", "mix", "head")))
+    difference = Difference(count=0, reading=1, causes=(), mismatches=everywhere)
+    inner = ("mixer.reduce", "mixer.expand", "mix", "head")
+    assert difference.innermost == tuple(map(off, inner))
+    assert verdict(difference).endswith("in 4 modules: mixer.reduce reads 1, predicted 0")
+    alone = Difference(count=0, reading=1, causes=(), mismatches=(off(""),))
+    assert verdict(alone).endswith("in 1 module: the model reads 1, predicted 0")
 
 
 @every_command

@@ -69,6 +69,14 @@ class Difference:
         return self.reading - self.predicted
 
     @property
+    def innermost(self) -> tuple[Mismatch, ...]:
+        """Mismatches within which there is no other: where to look first."""
+        around = {
+            path for one in self.mismatches for path in ancestors(one.path) if path != one.path
+        }
+        return tuple(one for one in self.mismatches if one.path not in around)
+
+    @property
     def agrees(self) -> bool:
         """True if the tool counts the same, in total and of every submodule."""
         return not self.causes and self.explained

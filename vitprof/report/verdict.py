@@ -17,7 +17,7 @@ def verdict(difference: Difference) -> str:
     if difference.unexplained:
         parts.append(f"{Signed(difference.unexplained)} UNEXPLAINED")
     if difference.mismatches:
-        first, number = difference.mismatches[0], len(difference.mismatches)
+        first, number = difference.innermost[0], len(difference.innermost)
         parts.append(
             f"UNEXPLAINED in {number} module{'s' * (number > 1)}: {first.path or 'the model'} "
             f"reads {first.reading:,}, predicted {first.predicted:,}"
