@@ -148,7 +148,7 @@ def _models(
     if request:
         raise SpecError("--specs gives complete models; leave out model and mixer options")
     models: dict[str, Model | CapturedModel] = {}
-    for case in read_cases(Path(specs), trusted=trusted):
+    for case in read_cases(Path(specs), trusted=trusted, expecting=False):
         if case.name in models:
             raise SpecError(
                 f"two models of {specs} are called {quoted(case.name)}; give them different names"

@@ -168,16 +168,17 @@ def _matching(pattern: Path) -> list[Path]:
     return found
 
 
-def read_cases(path: Path, *, trusted: bool = False) -> list[Case]:
+def read_cases(path: Path, *, trusted: bool = False, expecting: bool = True) -> list[Case]:
     """Read the cases of a file.
 
     Args:
         path: the file.
         trusted: True if code that the file names may be run.
+        expecting: False if a model that expects nothing is a case too.
 
     Raises:
-        CheckFileError: the file cannot be read, is not TOML, has a wrong key or value, or names
-            code that is not trusted.
+        CheckFileError: the file cannot be read, is not TOML, has a wrong key or value, names code
+            that is not trusted, or has a model that expects nothing.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")  # some editors put a mark in front
@@ -205,7 +206,7 @@ def read_cases(path: Path, *, trusted: bool = False) -> list[Case]:
             )
     ends = [start - 1 for start in starts[1:]] + [len(lines)]
     return [
-        _case(replace(place, start=start, end=end), table, trusted=trusted)
+        _case(replace(place, start=start, end=end), table, trusted=trusted, expecting=expecting)
         for start, end, table in zip(starts, ends, tables, strict=True)
     ]
 
@@ -360,7 +361,7 @@ def _unquoted(word: str) -> str:
     return word
 
 
-def _case(place: _Place, table: Mapping[str, object], *, trusted: bool) -> Case:
+def _case(place: _Place, table: Mapping[str, object], *, trusted: bool, expecting: bool) -> Case:
     for key in table:
         with place.at(key):
             _known(key, _KEYS)
@@ -408,7 +409,7 @@ def _case(place: _Place, table: Mapping[str, object], *, trusted: bool) -> Case:
                     )
                 )
     expectations += _of_step(place, table, workload, budget)
-    if not expectations and not reconciled:
+    if expecting and not expectations and not reconciled:
         with place.at("expect"):
             raise SpecError(
                 "the table expects nothing; give params, macs, memory, budgets or reconciled"
