@@ -162,6 +162,8 @@ def test_presets(capsys: Capture) -> None:
     # One configuration with several mixers.
     mixed = document(capsys, "compare", "--preset=vit-s-16", "--mixers=attn,hydra", "--up-to=64")
     assert [model["spec"]["preset"] for model in mixed["models"]] == ["vit-s-16"] * 2
+    shared = vitprof.compare(preset="vit-s-16", mixers=["attn", "hydra"], image_size=32, up_to=32)
+    assert str(shared).startswith("Comparison of attn and hydra in vit-s-16, classifier, batch 1\n")
     with pytest.raises(vitprof.SpecError, match="presets name the models; leave out model"):
         vitprof.compare("mae", presets=["vit-s-16", "vit-b-16"])
 
@@ -170,7 +172,7 @@ def test_models_of_a_check_file(tmp_path: Path, capsys: Capture) -> None:
     file = tmp_path / "two.toml"
     file.write_text(
         '[[expect]]\nname = "wide"\nspec = { tokens = 9, dim = 24, heads = 3 }\nmax_macs = 10\n'
-        '[[expect]]\nname = "deep"\nspec = { model = "classifier", depth = 2 }\nmax_macs = 10\n'
+        '[[expect]]\nname = "deep"\nspec = { model = "classifier", depth = 2 }\n'
     )
     found = document(capsys, "compare", f"--specs={file}", "--up-to=12")
     assert [model["name"] for model in found["models"]] == ["wide", "deep"]

@@ -20,7 +20,7 @@ from vitprof.formulas.mixers.lambda_layer import LambdaLayer
 from vitprof.formulas.models import MODELS
 from vitprof.formulas.models.encoder_layer import EncoderLayer
 from vitprof.formulas.models.mae import MaskedAutoencoder
-from vitprof.request.specs import specify
+from vitprof.request.specs import described, specify
 from vitprof.request.workload import Workload
 from vitprof.values.options import Options, Whole
 
@@ -346,3 +346,20 @@ def test_every_default_is_a_value_that_is_allowed(owner: type[Options]) -> None:
     for field in fields(owner):
         if option := owner.declared().get(field.name):
             assert option.read(field.name, field.default) == field.default
+
+
+@pytest.mark.parametrize(
+    ("shared", "title"),
+    [
+        (
+            {"preset": "deit-s", "model": "classifier", "mixer": "attn"},
+            "deit-s, classifier with attn",
+        ),
+        ({"preset": "deit-s", "model": "classifier"}, "deit-s, classifier"),
+        ({"model": "layer", "mixer": "attn", "dim": 8}, "layer with attn"),
+        ({"module": "net.py:Net", "batch": 1}, "net.py:Net"),
+        ({"dim": 8}, ""),
+    ],
+)
+def test_titles_of_what_models_share(shared: dict[str, object], title: str) -> None:
+    assert described(shared) == title

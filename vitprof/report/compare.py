@@ -26,6 +26,7 @@ from vitprof.report.document import (
 from vitprof.report.quantities import QUANTITIES, counts_of, shown
 from vitprof.report.unsettled import spreads
 from vitprof.request.budget import Budget, budget_record
+from vitprof.request.specs import described
 from vitprof.values.amounts import Times
 from vitprof.values.options import Plain, Value, label_of, pairs, plain
 
@@ -228,8 +229,8 @@ class Comparison(Report):
 
     def document(self) -> Document:
         names = listing((side.name for side in self.sides), "and")
-        model = self.spec.get("model")
-        inside = "" if model is None else f" in {model}"
+        shared = described(self.spec)
+        inside = f" in {shared}" if shared else ""
         title = Heading(f"Comparison of {names}{inside}, batch {self.workload['batch']}")
         sentences = [Sentence(one.sentence) for one in self.crossovers]
         return (title, self._amounts(), *self._layers(), *sentences, self._facts())

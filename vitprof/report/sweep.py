@@ -27,6 +27,7 @@ from vitprof.report.document import (
 )
 from vitprof.report.quantities import counts_of, shown
 from vitprof.report.unsettled import spreads
+from vitprof.request.specs import described
 from vitprof.values.amounts import Seconds
 from vitprof.values.options import Plain, label_of, pairs
 
@@ -174,7 +175,7 @@ class Sweep(Curves, Report):
 
     def document(self) -> Document:
         over = " and ".join(label_of(name) for name in self.axes)
-        title = f"{self.spec.get('model', 'models')} over {over}: {', '.join(self.curves)}"
+        title = f"{described(self.spec) or 'models'} over {over}: {', '.join(self.curves)}"
         tables = (self._table(measure) for measure in self.measures)
         charts = (Charts(self, self.scales),) if self.charts else ()
         return (Heading(title), *tables, *self._crossovers(), self.facts(), *charts)

@@ -297,8 +297,11 @@ def _owners(name: str, types: Mapping[str, type[Options]]) -> list[str]:
 
 
 def described(conditions: Mapping[str, object]) -> str:
-    """Return a title for the model that has these conditions."""
+    """Return a title for the model that has these conditions, or for those that share them.
+
+    It is empty if they share neither preset, model, mixer nor module.
+    """
     if "module" in conditions:
         return str(conditions["module"])
-    own = f"{conditions['model']} with {conditions['mixer']}"
-    return f"{conditions['preset']}, {own}" if "preset" in conditions else own
+    own = " with ".join(str(conditions[key]) for key in ("model", "mixer") if key in conditions)
+    return ", ".join(filter(None, [str(conditions.get("preset", "")), own]))
