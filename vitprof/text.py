@@ -50,6 +50,11 @@ def _cut(text: str) -> str:
     return text if len(text) <= _VALUE else f"{text[: _VALUE - 3]}..."
 
 
+def is_pattern(name: object) -> bool:
+    """Return True if a name is a pattern for several, such as `deit*`, with *, ? or [."""
+    return isinstance(name, str) and not {*"*?["}.isdisjoint(name)
+
+
 def sentence(text: str) -> str:
     """Return text as one line of at most 1,000 characters; what is too long lacks its middle."""
     line = _BLANKS.sub(" ", text).strip()

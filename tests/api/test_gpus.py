@@ -127,6 +127,16 @@ def test_function() -> None:
         vitprof.gpus("a100")
 
 
+def test_a_pattern_lists_those_that_match() -> None:
+    def listed(pattern: str) -> list[str]:
+        return [gpu["name"] for gpu in json.loads(vitprof.gpus(pattern).to_json())["gpus"]]
+
+    assert listed("V100*") == [gpu.name for gpu in table() if "V100" in gpu.name]
+    assert listed("rtx 309?") == ["GeForce RTX 3090"]
+    with pytest.raises(SpecError, match=r"none of the \d+ GPUs matches 'v99\*'; give \* for any"):
+        vitprof.gpus("v99*")
+
+
 def test_choices_are_names_of_the_table() -> None:
     for name in ("a100-40", "a100-80", "v100-16", "v100-32"):
         found = vitprof.gpus(name)

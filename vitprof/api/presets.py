@@ -9,6 +9,7 @@ from vitprof.published.preset import Preset
 from vitprof.report.presets import PresetDetails, PresetEntry, Presets, PublishedFigure
 from vitprof.request.names import named
 from vitprof.request.specs import specify
+from vitprof.text import is_pattern
 from vitprof.values.options import plain
 
 
@@ -24,7 +25,7 @@ def presets(name: str | None = None) -> Presets | PresetDetails:
     """
     if name is None:
         return Presets(entries=tuple(map(_entry, PRESETS.values())))
-    if set(name) & set("*?["):
+    if is_pattern(name):
         return Presets(entries=tuple(map(_entry, find_presets(name))))
     preset = named(find_preset, name)
     model = specify(options={"preset": preset.name})

@@ -22,7 +22,8 @@ def gpus(
     gpu: Annotated[
         str | None,
         typer.Argument(
-            help="show this one: each figure with its source",
+            help="GPU to show, each figure with its source; a pattern, such as 'a100*', lists "
+            "those that match",
             metavar="NAME",
             show_default="list all",
             autocompletion=one_of(names),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -131,6 +132,26 @@ def find_gpu(name: str) -> Gpu:
             raise SpecError(f"{quoted(name)} is the name of several GPUs; give {listing(choices)}")
     names = {one: known.name for known in gpus() for one in known.names}
     raise unknown("GPU", name, names, lists=f"vitprof gpus lists {len(gpus())}")
+
+
+def find_gpus(pattern: str) -> tuple[Gpu, ...]:
+    """Return the GPUs of which a name matches a pattern such as `a100*`.
+
+    Raises:
+        SpecError: none matches.
+    """
+    plain = _plain(pattern)
+    found = tuple(
+        gpu
+        for gpu in gpus()
+        if any(fnmatchcase(_plain(name), plain) for name in (gpu.name, *gpu.names))
+    )
+    if not found:
+        raise SpecError(
+            f"none of the {len(gpus())} GPUs matches {quoted(pattern)}; give * for any text, as in "
+            "'a100*'"
+        )
+    return found
 
 
 def _plain(name: str) -> str:
