@@ -110,6 +110,9 @@ def test_every_mixer_is_derived(mixer: str) -> None:
     of_mixer = [row.count for row in rows if row.path.startswith("mixer")]
     assert report.totals["macs"] == sum(of_mixer)
     assert report.equations in (Path(_file(mixer)).read_text(encoding="utf-8"))
+    # Prose is wrapped, equations are not: they have to fit a terminal.
+    equations = (line for line in report.equations.splitlines() if line.startswith(" "))
+    assert max(map(len, equations), default=0) <= 80
 
 
 def _file(mixer: str) -> str:

@@ -1,20 +1,21 @@
 """Lambda layer (Bello 2021, LambdaNetworks, section 3, and intra-depth).
 
-    Q, K, V = X W_qkv + b            N x hk, N x u x k, N x u x v, with v = D / h
+    Q, K, V = X W_qkv + b           N x hk, N x u x k, N x u x v, v = D / h
     Q, V = BN(Q), BN(V)
-    L_content = softmax(K)^T V       k x v, summed over tokens and u, the softmax along tokens
-    L_position[n]                    k x v for each token:
-        local    conv(V)             r x r neighbours on an N x 1 map, a kernel for each of u
-        local-2d conv(V)             r x r neighbours on the grid of the patches, likewise
-        global   E[n]^T V            summed over tokens m and u, E[n, m] is u x k
-    Y[n] = (L_content + L_position[n])^T q[n]   for each of h heads, joined to D
+    L_content = softmax(K)^T V      k x v, summed over tokens and u
+    L_position[n]                   k x v for each token:
+        local     conv(V)           r x r neighbours on an N x 1 map
+        local-2d  conv(V)           r x r neighbours on the grid of the patches
+        global    E[n]^T V          summed over tokens m and u, E[n, m] u x k
+    Y[n] = (L_content + L_position[n])^T q[n]   of each of h heads, joined to D
 
-With local positions, the N tokens form an N x 1 map in every model, since the kept tokens of
-a masked encoder form no grid; the r x r kernel keeps all its weights. With `local-2d`, the
-paper's own form for images, they form rows and columns, so there has to be a grid; padding is
-counted, so both cost the same. With global positions, E is learned for each of
-(2 rows - 1)(2 columns - 1) relative positions on the grid, or on an N x 1 map if there is no
-grid. The intra-depth u is 1 by default.
+The softmax is along the tokens; the convolution has a kernel for each of u. With local
+positions, the N tokens form an N x 1 map in every model, since the kept tokens of a masked
+encoder form no grid; the r x r kernel keeps all its weights. With `local-2d`, the paper's own
+form for images, they form rows and columns, so there has to be a grid; padding is counted, so
+both cost the same. With global positions, E is learned for each of (2 rows - 1)(2 columns - 1)
+relative positions on the grid, or on an N x 1 map if there is no grid. The intra-depth u is 1
+by default.
 """
 
 from __future__ import annotations
