@@ -166,7 +166,7 @@ def test_equal_blocks_are_derived_once() -> None:
     assert full.totals == params.totals
 
 
-@pytest.mark.parametrize("layer", ["", "blocks.1", "blocks.1.mixer"])
+@pytest.mark.parametrize("layer", ["", "blocks.1", "blocks.1.mixer", "blocks.1.mixer.qkv"])
 @pytest.mark.parametrize("options", [{"mixer": "attn"}, {"mixer": "lambda"}, {"fused": True}])
 def test_every_tool_is_a_sum_of_causes(layer: str, options: dict[str, Any]) -> None:
     report = vitprof.explain("classifier", layer=layer, batch=2, **options)
@@ -245,10 +245,16 @@ def test_random_models_are_named_by_their_command_line(capsys: Capture) -> None:
         ("--measures=,", "no measure is named; choose from params and macs"),
         ("--batch=0", "batch 0 is out of range"),
         ("--levels=2", "--levels"),
+        ("--grad", "grad has no effect with counters analytic; leave it out, or name a tool"),
+        ("--train", "train has no effect with counters analytic"),
+        ("--measures=params --batch=2", "batch 2 has no effect with measures params; leave it out"),
+        ("--measures=params --train", "train has no effect with measures params"),
     ],
 )
 def test_bad_request(capsys: Capture, words: str, sentence: str) -> None:
-    assert re.search(sentence, said(capsys, "explain", "--tokens=5", "--counters=analytic", words))
+    assert re.search(
+        sentence, said(capsys, "explain", "--tokens=5", "--counters=analytic", *words.split())
+    )
 
 
 def test_equations_are_those_of_the_mixer_alone() -> None:

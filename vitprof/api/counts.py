@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _LEVELS = Whole("levels of layers to show", maximum=100)
-_WITHOUT_TOOLS = "counters analytic; leave it out, or name a tool, such as counters fvcore"
+WITHOUT_TOOLS = "counters analytic; leave it out, or name a tool, such as counters fvcore"
 _OF_MODULES = "a model whose work all has rules; leave it out, or count a module by --module"
 
 
@@ -110,7 +110,7 @@ def params(
     spec, _ = subject(model, inputs, mixer=mixer, options=options, called=False)
     tools = find_tools(counters)
     if not tools:
-        check_arguments({"why": (why, False)}, _WITHOUT_TOOLS)
+        check_arguments({"why": (why, False)}, WITHOUT_TOOLS)
     names = (tool.name for tool in tools)
     view = read_view(
         Measure.PARAMS, names, fold=fold, levels=levels, why=why, columns=columns, by=by
@@ -203,19 +203,12 @@ def macs(
     spec, given = subject(model, inputs, mixer=mixer, options=options)
     images = BATCH.read("batch", (given or 1) if batch is None else batch)
     tools = find_tools(counters)
-    own = not isinstance(spec, CapturedModel)
-    if own:
+    if not isinstance(spec, CapturedModel):
         check_arguments({"strict": (strict, False)}, _OF_MODULES)
+    setting = Setting(device=device, train=train, grad=grad)
     if not tools:
         check_arguments(
-            {
-                "device": (device, "meta"),
-                **({"train": (train, False)} if own else {}),
-                "grad": (grad, False),
-                "force": (force, False),
-                "why": (why, False),
-            },
-            _WITHOUT_TOOLS,
+            {**of_tools(spec, setting, force=force), "why": (why, False)}, WITHOUT_TOOLS
         )
     names = (tool.name for tool in tools)
     view = read_view(Measure.MACS, names, fold=fold, levels=levels, why=why, columns=columns, by=by)
@@ -223,12 +216,30 @@ def macs(
         spec,
         images,
         tools,
-        Setting(device=device, train=train, grad=grad),
+        setting,
         force=force,
         strict=strict,
         view=view,
         say=say,
     )
+
+
+def of_tools(
+    spec: Model | CapturedModel, setting: Setting, *, force: bool
+) -> dict[str, tuple[Value, Value]]:
+    """Return the value and the default of each argument that only a tool's MACs depend on.
+
+    The mode of a module decides what it runs, too.
+    """
+    given: dict[str, tuple[Value, Value]] = {
+        "device": (setting.device, "meta"),
+        "train": (setting.train, False),
+        "grad": (setting.grad, False),
+        "force": (force, False),
+    }
+    if isinstance(spec, CapturedModel):
+        del given["train"]
+    return given
 
 
 def macs_of(

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from vitprof.api.counts import View, at_path, macs_of, params_of
+from vitprof.api.counts import WITHOUT_TOOLS, View, at_path, macs_of, of_tools, params_of
 from vitprof.captured.subject import CapturedModel
 from vitprof.counters import NAMES, find_tools
 from vitprof.counters.convention import Setting
@@ -20,6 +20,7 @@ from vitprof.progress import Say, quiet
 from vitprof.report.counts import Counts
 from vitprof.report.derivation import derive, scoped, uncounted
 from vitprof.report.explain import Explained, Symbol
+from vitprof.request.effects import check_arguments
 from vitprof.request.specs import spelled, subject
 from vitprof.request.workload import BATCH
 from vitprof.values.options import Whole
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 MEASURES = tuple(measure.value for measure in Measure)
+_WITHOUT_MACS = "measures params; leave it out, or add macs"
 
 
 def explain(
@@ -69,7 +71,7 @@ def explain(
 
     Raises:
         SpecError: a model, mixer, layer, measure, option or counter is unknown, or a value is
-            invalid.
+            invalid or has no effect.
     """
     wanted = _measures(measures)
     tools = find_tools(counters)
@@ -77,6 +79,11 @@ def explain(
     spec, given = subject(model, inputs, mixer=mixer, options=options, called=called)
     images = BATCH.read("batch", (given or 1) if batch is None else batch)
     setting = Setting(device=device, train=train, grad=grad)
+    if not called:
+        settings = {"batch": (images, given or 1), **of_tools(spec, setting, force=force)}
+        check_arguments({**settings, "train": (train, False)}, _WITHOUT_MACS)
+    elif not tools:
+        check_arguments(of_tools(spec, setting, force=force), WITHOUT_TOOLS)
     if isinstance(spec, CapturedModel):
         spec = spec.in_mode(train=train)
     counts: dict[Measure, Counts] = {}
