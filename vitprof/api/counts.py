@@ -17,6 +17,7 @@ from vitprof.errors import SpecError, unknown
 from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.model import Model
+from vitprof.formulas.op import Op
 from vitprof.formulas.totals import HEADLINES, totals
 from vitprof.progress import Say, quiet
 from vitprof.report.columns import read_columns
@@ -298,8 +299,12 @@ def _within(
     path: str, tree: Layer, readings: Mapping[str, Reading | Unavailable]
 ) -> tuple[Layer, dict[str, Reading | Unavailable]]:
     """Return the layer at a path, and the readings of it."""
-    return at_path(tree, path), {
-        name: said.within(path) if isinstance(said, Reading) else said
+    found = at_path(tree, path)
+    # An op is not the root of its tree, but stands below one, by its name.
+    ops = {node.path for node in tree.walk(fold=False) if isinstance(node.item, Op)}
+    own = path.rpartition(".")[2] if path in ops else ""
+    return found, {
+        name: said.within(path, own) if isinstance(said, Reading) else said
         for name, said in readings.items()
     }
 

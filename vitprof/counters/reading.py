@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from vitprof.counters.convention import Convention, Setting
 from vitprof.counters.parts import Part
+from vitprof.formulas.layer import join
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,16 +31,22 @@ class Reading:
     notes: tuple[str, ...] = ()
     executed: bool = False
 
-    def within(self, path: str) -> Reading | Unavailable:
-        """Return the reading of the submodule at a path, with paths from there."""
+    def within(self, path: str, name: str = "") -> Reading | Unavailable:
+        """Return the reading of the submodule at a path, with paths from there.
+
+        Args:
+            path: path of the submodule.
+            name: path that it has there; empty if it is the root.
+        """
         if path not in self.by_path:
             return Unavailable(f"gives no count of {path} alone")
+        total = self.by_path[path]
         inside = {
-            below.removeprefix(f"{path}."): count
+            join(name, below.removeprefix(f"{path}.")): count
             for below, count in self.by_path.items()
             if below.startswith(f"{path}.")
         }
-        return replace(self, total=self.by_path[path], by_path={"": self.by_path[path], **inside})
+        return replace(self, total=total, by_path={"": total, name: total, **inside})
 
 
 @dataclass(frozen=True, slots=True)
