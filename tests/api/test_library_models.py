@@ -56,7 +56,7 @@ def test_a_pattern_that_matches_nothing(capsys: Capture) -> None:
     assert said(capsys, "models", "tim:*") == (
         "there is no library 'tim'; did you mean timm? known are timm, torchvision and transformers"
     )
-    assert said(capsys, "models", "").startswith("there is no library ''; known are timm, ")
+    assert said(capsys, "models", "").startswith("there is no model ''; known are mae, ")
     assert said(capsys, "models", "torchvision:deit*") == (
         "none of the 121 models of torchvision matches 'deit*'; give * for any text, as "
         "in 'torchvision:*'"

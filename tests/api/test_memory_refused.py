@@ -35,7 +35,7 @@ from vitprof.errors import SpecError
         ("--gpu rtx3091", "there is no GPU 'rtx3091'; did you mean rtx3090"),
         ("--torch 2.11", "torch 2.11 says which version runs on a GPU; give --gpu with it"),
         ("--gpu h100 --torch 0.4", "the rules of torch 0.4 are not known; give .* 1.12 to 2.13"),
-        ("--gpu h100 --device cpu", "the step of the CPU takes no memory of h100"),
+        ("--gpu h100 --device cpu", "the step of the CPU takes no memory of H100 SXM5 80GB"),
         ("--measure --device cpu", "the step of the CPU is not measured"),
         ("--inference --checkpoint", "checkpoint has no effect with inference"),
         ("--inference --keep-gradients", "keep gradients has no effect with inference"),

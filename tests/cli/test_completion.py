@@ -24,7 +24,7 @@ from vitprof.published import PRESETS
 from vitprof.report.quantities import QUANTITIES
 
 POOL = MODELS["classifier"].declared()["pool"]
-_DECODER = ("decoder-heads", "decoder-mlp-hidden")
+_DECODER = ("decoder-heads", "decoder-mlp-hidden", "decoder-output")
 HEAVY = {"torch", "numpy", "pandas", "sympy", "rich.table", "matplotlib", "timm"}
 
 

@@ -88,7 +88,18 @@ def test_refusal() -> None:
 
 
 FUNCTIONS = {
-    *("params", "macs", "explain", "memory", "compare", "sweep", "bench", "batch_size", "check"),
+    *(
+        "params",
+        "macs",
+        "explain",
+        "memory",
+        "compare",
+        "match",
+        "sweep",
+        "bench",
+        "batch_size",
+        "check",
+    ),
     *("models", "mixers", "presets", "gpus"),
 }
 

@@ -231,7 +231,7 @@ def test_json_escapes_what_a_terminal_would_act_upon(capsys: Capture, tmp_path: 
     file.write_text("[[expect]]\nspec = { model = 'layer' }\nmax_params = 99_999\n", "utf-8")
     text = printed(capsys, "check", str(file), "--format=json")
     assert text.replace("\n", "").isprintable()
-    assert json.loads(text)["file"] == str(file)
+    assert json.loads(text)["files"] == [str(file)]
     assert isinstance(sys.stdout, TextIOWrapper)
 
 

@@ -231,7 +231,7 @@ def test_six_iterations_come_near_the_pseudo_inverse(x: Tensor) -> None:
             "classifier",
             {"distillation": True},
             "7 landmarks do not divide 51 tokens; the numbers that do are 1, 3, 17 and 51; --pool "
-            "mean --no-distillation leaves out class and distillation token",
+            "mean --no-distillation leaves out class token and distillation token",
         ),
         # 5 divides the 1025 tokens of the decoder, and 257 the tokens of the encoder.
         *(

@@ -53,6 +53,7 @@ def predict(
             gpu=None if budget.platform is None else gpu_memory(model, own, budget.platform),
         )
 
+    found = fit(batch) if batch else None
     following, limit = None, ""
     if batch < most:
         try:
@@ -64,7 +65,7 @@ def predict(
         workload={name: value for name, value in workload.values().items() if name != "batch"},
         versions=versions(["torch"] if trace else []),
         budget=budget,
-        largest=fit(batch) if batch else None,
+        largest=found,
         next=following,
         limit=limit,
         by_tensors=step_needs.largest(model, workload, replace(budget, platform=None)),
