@@ -141,7 +141,10 @@ def in_a_process(
         ("params --model mae --tokens 50", "tokens of mae follow from image size and patch size"),
         ("macs --model classifier --tokens 50", "tokens of classifier follow from image size"),
         ("params --batch 3", "--batch"),
-        ("params --activation tanh", "activation can be gelu, relu, silu or quick-gelu, not 'tanh'"),
+        (
+            "params --activation tanh",
+            "activation can be gelu, relu, silu or quick-gelu, not 'tanh'",
+        ),
         # Memory and GPUs.
         ("memory --gpu a100", "'a100' is the name of several GPUs; give a100-40 or a100-80$"),
         ("batch-size --gpu rtx6000", "give quadrortx6000, rtx6000ada or rtxpro6000$"),

@@ -83,7 +83,11 @@ from vitprof.request.specs import specify
         ),
         ("layer", {"norm": "group"}, "norm can be layer, rms, affine or batch, not 'group'"),
         ("mae", {"mlp": "deep"}, "mlp can be plain, gated, linear or none, not 'deep'"),
-        ("layer", {"activation": "tanh"}, "activation can be gelu, relu, silu or quick-gelu, not 'tanh'"),
+        (
+            "layer",
+            {"activation": "tanh"},
+            "activation can be gelu, relu, silu or quick-gelu, not 'tanh'",
+        ),
         ("mae", {"pos_embed": "sin"}, "pos embed can be learned, fixed or none, not 'sin'"),
         ("classifier", {"pool": "cls"}, "pool can be token, mean, map or none, not 'cls'"),
         (
