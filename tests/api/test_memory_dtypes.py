@@ -114,6 +114,10 @@ def test_command_line(capsys: Capture) -> None:
     assert printed(capsys, *words, "--dtype=bf16,", "--format=json") == one
     cast = printed(capsys, *words, "--dtype=bf16", "--autocast", "--format=json")
     assert printed(capsys, *words, "--dtype=bf16-autocast", "--format=json") == cast
+    assert Workload(dtype="bf16-autocast") == Workload(dtype="bf16", autocast=True)
+    batch = ("batch-size", "--tokens=9", "--memory=1GiB", "--no-trace", "--format=json")
+    largest = printed(capsys, *batch, "--dtype=bf16", "--autocast")
+    assert printed(capsys, *batch, "--dtype=bf16-autocast") == largest
     both = json.loads(printed(capsys, *words, "--dtype=bf16,bf16-autocast", "--format=json"))
     assert [*both["dtypes"]] == ["bf16", "bf16-autocast"]
     for name, text in (("bf16", one), ("bf16-autocast", cast)):

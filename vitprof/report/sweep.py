@@ -175,7 +175,8 @@ class Sweep(Curves, Report):
 
     def document(self) -> Document:
         over = " and ".join(label_of(name) for name in self.axes)
-        title = f"{described(self.spec) or 'models'} over {over}: {', '.join(self.curves)}"
+        shared = {name: value for name, value in self.spec.items() if value not in self.curves}
+        title = f"{described(shared) or 'models'} over {over}: {', '.join(self.curves)}"
         tables = (self._table(measure) for measure in self.measures)
         charts = (Charts(self, self.scales),) if self.charts else ()
         return (Heading(title), *tables, *self._crossovers(), self.facts(), *charts)

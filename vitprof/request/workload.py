@@ -46,7 +46,11 @@ class Workload(Options):
     batch: int = whole(1, maximum=BATCH.maximum, help=BATCH.help)
     dtype: str = choice("fp32", names=tuple(DTYPES), help="dtype of weights and activations")
     autocast: bool = needing(
-        flag(False, help="mixed precision by autocast: weights in fp32, contractions in --dtype"),
+        flag(
+            False,
+            help="mixed precision by autocast: weights in fp32, contractions in --dtype, which "
+            "may say so itself: bf16-autocast",
+        ),
         {"dtype": ("bf16", "fp16")},
     )
     optimizer: str = _of_training(
@@ -102,6 +106,11 @@ class Workload(Options):
             ),
         )
 
+    def __post_init__(self) -> None:
+        if isinstance(self.dtype, str):  # `bf16-autocast` is two settings
+            vars(self).update(NAMES_OF_DTYPES.get(self.dtype, {}))
+        super().__post_init__()
+
     @property
     def adds_gradients(self) -> bool:
         """True if the last batch of a step finds gradients, and adds its own in place."""
@@ -137,7 +146,7 @@ def workloads_of(dtypes: Iterable[str], options: Mapping[str, Any]) -> dict[str,
             f"autocast is part of a dtype's name where there are several; name "
             f"{listing(name for name in NAMES_OF_DTYPES if name.endswith(_AUTOCAST))}"
         )
-    return {name: Workload(**{**options, **NAMES_OF_DTYPES[name]}) for name in names}
+    return {name: Workload(**{**options, "dtype": name}) for name in names}
 
 
 def take_workload(
