@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -34,7 +35,9 @@ def test_what_is_written_passes_its_own_test(
     files = [str(path) for path in folder.rglob("*") if path.is_file()]
     assert sorted(out.splitlines()) == sorted(files)
     assert len(files) == 5
-    assert err.startswith(f"vitprof: written; next: pip install -e {folder}, then vitprof mixers ")
+    first, *_, last = err.removeprefix("vitprof: written; next: ").rstrip().split(", ")
+    assert shlex.split(first) == ["pip", "install", "-e", f"{folder}[test]"]
+    assert shlex.split(last) == ["and", "pytest", str(folder)]
     for place in (folder, folder / "tests"):
         monkeypatch.syspath_prepend(str(place))
     tests = vars(import_module("test_my_mixer"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from shutil import rmtree
 from typing import Annotated
 
@@ -88,6 +89,6 @@ def _write_package(name: str, parent: Path) -> None:
         raise OutputError(f"cannot write {folder}: {reason}; give another --output") from error
     emit("".join(f"{folder / place}\n" for place in texts))
     complain(
-        f"written; next: pip install -e {folder}, then vitprof mixers {name}, "
-        f"vitprof macs --mixer {name}, and pytest {folder}"
+        f"written; next: pip install -e {quote(f'{folder}[test]')}, then vitprof mixers {name}, "
+        f"vitprof macs --mixer {name}, and pytest {quote(str(folder))}"
     )
