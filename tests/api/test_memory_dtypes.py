@@ -94,6 +94,9 @@ def check_table(found: MemoryByDtype, wanted: dict[str, Memory]) -> None:
             assert shown[title][place] == ("yes" if report.fits.left >= 0 else "no")
             left = f"{'−' * (report.fits.left < 0)}{Bytes(abs(report.fits.left))}"
             assert shown["left"][place] == left
+            # What would fit is told of a step that lacks memory, and of no other.
+            line = f"- fits, {[*wanted][place]}: {report.facts['fits']}"
+            assert (line in found.to_markdown()) is (report.fits.left < 0)
 
 
 def test_a_trace_of_each() -> None:

@@ -97,7 +97,9 @@ class MemoryByDtype(Report):
         lines: dict[str, str] = {}
         for fact in _FACTS:
             own = {name: one.facts.get(fact, "") for name, one in self.reports.items()}
-            if len({*own.values()}) == 1:
+            if fact == "fits":  # the table has what is left; a line says what would fit
+                own = {name: words for name, words in own.items() if self._lacks(name)}
+            elif len({*own.values()}) == 1:
                 own = {"": own[next(iter(own))]}
             lines |= {f"{fact}, {name}".rstrip(", "): words for name, words in own.items() if words}
         conditions = {
@@ -107,6 +109,11 @@ class MemoryByDtype(Report):
             "convention": first.convention,
         }
         return Facts(lines | conditions, conditions)
+
+    def _lacks(self, name: str) -> bool:
+        """Return True if the step of a dtype lacks memory."""
+        fits = self.reports[name].fits
+        return fits is not None and fits.left < 0
 
     def records(self) -> Records:
         """Return one row per dtype; memory is in bytes."""
