@@ -25,7 +25,7 @@ from vitprof.report.document import (
     Row,
     Table,
 )
-from vitprof.report.quantities import counts_of, shown
+from vitprof.report.quantities import QUANTITIES, counts_of, shown
 from vitprof.report.unsettled import spreads
 from vitprof.request.specs import described
 from vitprof.values.amounts import Seconds
@@ -43,7 +43,6 @@ _KEYS = (
     *("spec", "workload", "versions", "convention", "axes", "units", "curves", "measures"),
     *("points", "crossovers", "own", "conditions"),
 )
-_MAPPINGS = ("spec", "workload", "versions", "axes", "units", "own", "conditions")
 _IN = {"params": "parameters", "macs": "MACs"}
 
 
@@ -98,7 +97,7 @@ class Sweep(Curves, Report):
             raise ValueError("no sweep")
         document.pop("unsettled", None)  # it follows from the points
         try:
-            if not _has_types(document):
+            if not _is_sweep(document):
                 raise ValueError("no sweep")
             tuples = {name: tuple(document[name]) for name in ("curves", "measures")}
             axes = {name: tuple(values) for name, values in document["axes"].items()}
@@ -107,11 +106,14 @@ class Sweep(Curves, Report):
                 Crossover(**{**crossover, "searched": tuple(crossover["searched"])})
                 for crossover in document["crossovers"]
             )
-            return cls(
+            sweep = cls(
                 **{**document, **tuples, "axes": axes, "points": points, "crossovers": crossovers}
             )
-        except (AttributeError, KeyError, TypeError) as error:
+            if sweep.bound < 0:  # or no number
+                raise ValueError("no sweep")
+        except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
             raise ValueError("no sweep") from error
+        return sweep
 
     def records(self) -> Records:
         """Return one row per point: curve, swept options, measures, timing and reason."""
@@ -265,21 +267,54 @@ class Sweep(Curves, Report):
                 yield f"{curve}, {_NOTHING}", f"{missing}: {reasons[0]}"
 
 
-def _has_types(document: Mapping[str, Any]) -> bool:
-    """True if the parts of a document have the types of those of a sweep."""
-    points, lists = document["points"], [document["curves"], document["measures"]]
-    mappings = [document[name] for name in _MAPPINGS] + [*document["own"].values()]
-    mappings += [point[name] for point in points for name in ("at", "values")]
-    values = [value for point in points for value in point["values"].values()]
-    places = [value for point in points for value in point["at"].values()]
-    named = [name for names in lists for name in names] + [point["curve"] for point in points]
-    lists += document["axes"].values()
+_TYPES: dict[str, Any] = {  # of a document; a list or a mapping of one type has it alone
+    **{
+        "spec": {str: Plain},
+        "own": {str: {str: Plain}},
+        "axes": {str: [Plain]},
+        "units": {str: str},
+    },
+    **{"workload": {str: Plain}, "conditions": {str: Plain}, "versions": {str: str}},
+    **{"convention": str, "curves": [str], "measures": [str]},
+}
+_POINT: dict[str, Any] = {
+    **{"curve": str, "at": {str: Plain}, "values": {str: int | float | None}, "reason": str},
+}
+_OF_CROSSOVER: dict[str, Any] = {
+    **dict.fromkeys(("measure", "option", "cheaper", "than"), str),
+    **{"at": int | None, "searched": [int], "fixed": {str: Plain}, "value": int | float | None},
+}
+_OF_TIMING = dict.fromkeys(("lower_quartile", "median", "upper_quartile", "spread"), int | float)
+
+
+def _is(value: object, wanted: Any) -> bool:
+    """True if a part of a document has the types that are wanted."""
+    if isinstance(wanted, list):
+        return isinstance(value, list) and all(_is(one, wanted[0]) for one in value)
+    if isinstance(wanted, dict) and [*wanted] == [str]:
+        return isinstance(value, dict) and all(_is(one, wanted[str]) for one in value.values())
+    if isinstance(wanted, dict):
+        return isinstance(value, dict) and all(_is(value[name], wanted[name]) for name in wanted)
+    return isinstance(value, wanted)
+
+
+def _is_sweep(document: Mapping[str, Any]) -> bool:
+    """True if the parts of a document have the types of those of a sweep, and fit one another."""
+    points, crossovers = document["points"], document["crossovers"]
+    if not (_is(document, _TYPES) and _is(points, [_POINT]) and _is(crossovers, [_OF_CROSSOVER])):
+        return False
+    axes, curves, measures = document["axes"], document["curves"], document["measures"]
+    timed = [point["timing"] for point in points if point.get("timing", {}) != {}]
     return (
-        all(isinstance(one, dict) for one in mappings)
-        and all(isinstance(one, list) and one for one in lists)
-        and all(isinstance(name, str) for name in named)
-        and all(value is None or isinstance(value, int | float) for value in values)
-        and all(isinstance(value, str | int | float) for value in places)
+        all([*axes.values(), curves, measures])
+        and {*measures} <= QUANTITIES.keys()
+        and all(point["curve"] in curves for point in points)
+        and all(point["at"].keys() == axes.keys() for point in points)
+        and all(point["values"].keys() <= {*measures} for point in points)
+        and all(one["measure"] in measures for one in crossovers)
+        and all(one["fixed"].keys() <= axes.keys() for one in crossovers)
+        and all(len(one["searched"]) == 2 for one in crossovers)
+        and _is(timed, [_OF_TIMING])
     )
 
 
