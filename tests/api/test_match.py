@@ -305,6 +305,13 @@ def test_what_is_refused(words: tuple[str, ...], sentence: str, capsys: Capture)
     assert sentence in said(capsys, *WORDS, *words)
 
 
+@pytest.mark.parametrize("option", ["heads", "batch"])
+def test_a_module_without_a_size_to_vary(capsys: Capture, option: str) -> None:
+    module = ("--module=torch.nn:Linear", "--arg=in_features=10", "--arg=out_features=3")
+    words = ("match", *module, "--input=10", "--reference=layer", f"--vary={option}")
+    assert said(capsys, *words).startswith("the inputs of the module have no size that can be")
+
+
 def test_an_option_of_the_task_may_have_an_effect_on_the_reference_alone(capsys: Capture) -> None:
     found = document(capsys, *WORDS, "--vary=dim", "--no-head", "--classes=10")
     assert found["reference"]["spec"]["classes"] == 10

@@ -61,6 +61,11 @@ def check_vary(ranges: Ranges, declared: Mapping[str, Option], given: Mapping[st
         SpecError: an option is not of the model, is no number, or is given a value too.
     """
     numbers = [one for one, kind in declared.items() if isinstance(kind, Whole | Ratio)]
+    if not numbers:
+        raise SpecError(
+            "the inputs of the module have no size that can be varied, an image's or a number of "
+            "tokens; give one that has, or one of vitprof's own models"
+        )
     for option in ranges:
         if option in Workload.declared():
             raise SpecError(
