@@ -230,3 +230,12 @@ def test_frame(benchmark: Benchmark) -> None:
     assert [*frame["ratio"]] == [1, 1, 2, 2]
     assert [*frame["macs_per_second"].isna()] == [False, True, False, True]
     assert [str(frame[name].dtype) for name in ("params", "peak_bytes")] == ["Int64", "Int64"]
+
+
+def test_modules_have_their_reference(benchmark: Benchmark) -> None:
+    """A module has no mixer, and its reference stands for the model."""
+    spec: dict[str, Value] = {"module": "torch.nn:Linear", "inputs": "10"}
+    modules = replace(benchmark, models=tuple(replace(one, spec=spec) for one in benchmark.models))
+    rows = list(csv.DictReader(StringIO(modules.to_csv())))
+    assert {(row["model"], row["mixer"]) for row in rows} == {("torch.nn:Linear", "")}
+    assert [one["mixer"] for one in json.loads(modules.to_json())["models"]] == [None, None]

@@ -168,3 +168,16 @@ def test_no_colour_where_none_is_wanted() -> None:
     )
     assert b"\x1b" not in made.stdout
     assert max(map(len, made.stdout.decode().splitlines())) <= 80
+
+
+def test_modules_as_csv(capsys: Capture) -> None:
+    """A linear layer from 10 to 3 channels, and one that returns its input."""
+    modules = "torch.nn:Linear,torch.nn:Identity"
+    words = ("compare", f"--modules={modules}", "--inference", "--format=csv")
+    arguments = ("--arg=in_features=10", "--arg=out_features=3", "--input=10")
+    rows = csv.DictReader(StringIO(printed(capsys, *words, *arguments)))
+    found = [(row["model"], row["mixer"], row["params"], row["macs"]) for row in rows]
+    assert found == [
+        ("torch.nn:Linear", "", str(10 * 3 + 3), str(10 * 3)),
+        ("torch.nn:Identity", "", "0", "0"),
+    ]

@@ -23,7 +23,7 @@ from vitprof.report.document import (
 from vitprof.report.unsettled import spreads
 from vitprof.request.budget import Budget, budget_record
 from vitprof.values.amounts import Bytes, Figure, Seconds, Share, figure
-from vitprof.values.options import Value, pairs, plain
+from vitprof.values.options import Plain, Value, pairs, plain
 
 FORWARD, TRAINING = "forward", "training step"
 
@@ -224,8 +224,8 @@ class Benchmark(Report):
         rows = [
             {
                 "name": measured.name,
-                "model": plain(measured.spec["model"]),
-                "mixer": plain(measured.spec["mixer"]),
+                "model": _named(measured.spec, "model", "module"),
+                "mixer": _named(measured.spec, "mixer"),
                 "step": phase,
                 **{name: plain(value) for name, value in self.workload.items()},
                 "params": measured.params,
@@ -253,7 +253,7 @@ class Benchmark(Report):
             "models": [
                 {
                     "name": measured.name,
-                    "mixer": plain(measured.spec["mixer"]),
+                    "mixer": _named(measured.spec, "mixer"),
                     "spec": {name: plain(value) for name, value in measured.spec.items()},
                     "params": measured.params,
                     "macs": measured.macs,
@@ -268,3 +268,8 @@ class Benchmark(Report):
             ],
             "unavailable": dict(self.unavailable),
         }
+
+
+def _named(spec: Mapping[str, Value], *names: str) -> Plain | None:
+    """Return the first of the named options that a model or a module has; None if none."""
+    return next((plain(spec[name]) for name in names if name in spec), None)

@@ -298,15 +298,17 @@ class Comparison(Report):
     def records(self) -> Records:
         """Return one row per model and, if requested, one per layer that differs.
 
-        The path of a whole model is empty; values that a row does not have are None.
+        The path of a whole model is empty; the model of a module is its reference; values
+        that a row does not have are None.
         """
         ratios = [f"{measure}_ratio" for measure in self.measures]
         columns = [name for pair in zip(self.measures, ratios, strict=True) for name in pair]
         columns = ["name", "model", "mixer", "path", *columns]
         lines: list[dict[str, str | int | float | None]] = []
         for side in self.sides:
-            spec = side.spec
-            own = {"name": side.name, "model": str(spec["model"]), "mixer": str(spec["mixer"])}
+            spec = _plain(side.spec)
+            model = spec.get("model", spec.get("module"))
+            own = {"name": side.name, "model": model, "mixer": spec.get("mixer")}
             of_first = {f"{name}_ratio": ratio for name, ratio in side.ratios.items()}
             lines.append({**own, "path": "", **side.amounts, **of_first})
             for layer in self.layers:
