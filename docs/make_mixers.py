@@ -30,8 +30,8 @@ The activations are {activations}.
 {methods}
 
 Every op does one of these kinds of work. Each has a memory rule in
-[rules.py](../vitprof/allocation/rules.py). The tools that are named count it otherwise than by its
-MACs, or may do so on some devices; the others count its MACs, which only contractions have:
+`vitprof/allocation/rules.py`. The tools that are named count it otherwise than by its MACs, or may
+do so on some devices; the others count its MACs, which only contractions have:
 
 | kind of work | tools with a rule of their own |
 |---|---|
