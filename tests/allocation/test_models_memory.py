@@ -46,7 +46,7 @@ BEYOND_MLPS = [
 ]
 
 
-@pytest.mark.parametrize(("place", "variant"), [*enumerate(BEYOND_MLPS)][::4], ids=str)
+@pytest.mark.parametrize(("place", "variant"), [*enumerate(BEYOND_MLPS)][::6], ids=str)
 def test_memory_is_as_traced(place: int, variant: Variant) -> None:
     assert_traced(spec(variant), WORKLOADS[place % len(WORKLOADS)])
 

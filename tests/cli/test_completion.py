@@ -127,7 +127,7 @@ WORDS = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(words=st.lists(WORDS, max_size=6), place=st.integers(-1, 8), shell=st.integers(0, 2))
 def test_any_words_are_silent(words: list[str], place: int, shell: int) -> None:
     """Combine words, places and shells: nothing on stderr, no exception, no help text."""

@@ -16,8 +16,8 @@ from vitprof.counters.reconcile import reconcile_macs
 SETTINGS = [Setting(), Setting(device="cpu", train=True, grad=True)]
 
 
-# tests/formulas compares every variant with its module; a tool reads every other one.
-@pytest.mark.parametrize(("place", "variant"), list(enumerate(VARIANTS))[::2], ids=str)
+# tests/formulas compares every variant with its module; a tool reads every third one.
+@pytest.mark.parametrize(("place", "variant"), list(enumerate(VARIANTS))[::3], ids=str)
 def test_every_reading_is_explained(place: int, variant: Variant) -> None:
     weighed = vitprof.params(spec(variant))
     check_adds_up(weighed)

@@ -58,7 +58,7 @@ def test_the_memory_is_that_of_the_command(capsys: Capture, write: Write) -> Non
     }
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.fixed_dictionaries(
         {},

@@ -33,7 +33,7 @@ SPECIAL = (
 WORDS = st.lists(
     st.sampled_from(SPECIAL) | st.text(st.characters(), max_size=3) | st.just("a"), max_size=6
 ).map("".join)
-few = settings(max_examples=150, deadline=None, derandomize=True, database=None)
+few = settings(max_examples=75, deadline=None, derandomize=True, database=None)
 
 
 def outcome(what: str, relation: str = "=", line: int = 1) -> Outcome:

@@ -105,7 +105,7 @@ def test_prediction_saves_trials() -> None:
         assert trials_for(truth, 100) <= 4 < len(searched("bisect", 512, up_to(truth)).trials)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(
     strategy=st.sampled_from(sorted(STRATEGIES)),
     start=st.integers(-3, 3000),
