@@ -73,7 +73,7 @@ STEP: dict[str, Any] = {"batch": 2, "dtype": "bf16", "optimizer": "sgd"}
     [("memory", "memory"), ("batch", "memory"), ("gpu_memory", "gpu"), ("batch", "gpu")],
 )
 def test_amounts_are_those_of_the_other_commands(by: str, budget: str) -> None:
-    """What is found is the nearest of all widths, and each cost that of the other commands."""
+    """The width is the nearest of all, and each cost equals that of the other commands."""
     given: dict[str, Any] = {"memory": "5MiB"} if budget == "memory" else {"gpu": "v100-16"}
     reference = specify("layer", options={"tokens": 65, "dim": 40})
     widths = [*range(32, 65, 8 if budget == "gpu" else 4)]

@@ -75,7 +75,7 @@ def streams_of(encoding: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 def test_stdout_that_is_not_unicode(
     capfd: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
 ) -> None:
-    """What programs read is UTF-8 as in a file; a table for people is spelled in what there is."""
+    """Formats for programs are UTF-8, as in a file; tables use what the stream can encode."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("COLUMNS", raising=False)
     for name in ("json", "csv", "markdown", "html", "latex"):

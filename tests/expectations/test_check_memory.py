@@ -74,7 +74,7 @@ def test_the_memory_is_that_of_the_command(capsys: Capture, write: Write) -> Non
     )
 )
 def test_any_step_is_that_of_the_command(write: Write, words: dict[str, Any]) -> None:
-    """What the command refuses is refused in a file."""
+    """A file is refused the words that `vitprof memory` refuses."""
     spec = "".join(f", {name} = {json.dumps(value)}" for name, value in words.items())
     try:
         report = vitprof.memory("layer", trace=False, tokens=7, dim=15, heads=3, **words)

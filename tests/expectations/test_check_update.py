@@ -151,7 +151,7 @@ def test_every_layout_stays(
 def test_any_counts_of_any_cases(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    """What is found stands in the file after it, and what holds stands there as before."""
+    """An update writes the counts found, and leaves every line that holds as it was."""
     values = data.draw(st.lists(st.lists(st.integers(0, 9**9), max_size=3), min_size=1, max_size=3))
     lines, cases = [], []
     for values_of_case in values:

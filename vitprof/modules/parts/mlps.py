@@ -23,37 +23,34 @@ def make_dropout(options: MlpOptions) -> nn.Module:
     return nn.Dropout(float(options.dropout)) if options.dropout else nn.Identity()
 
 
-def _make_norm(options: MlpOptions, hidden: int) -> nn.Module:
-    return NORMS[options.norm](hidden) if options.mlp_norm else nn.Identity()
+class _Hidden(nn.Module):
+    """Layers of an MLP that has hidden channels, of which the first returns `first`."""
+
+    def __init__(self, options: MlpOptions, dim: int, hidden: int, *, first: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, first, bias=options.mlp_bias)
+        self.act = ACTIVATIONS[options.activation]()
+        self.drop1 = make_dropout(options)
+        self.norm = NORMS[options.norm](hidden) if options.mlp_norm else nn.Identity()
+        self.fc2 = nn.Linear(hidden, dim, bias=options.mlp_bias)
+        self.drop2 = make_dropout(options)
 
 
-class Mlp(nn.Module):
+class Mlp(_Hidden):
     """Two linear layers with an activation between, on each token."""
 
     def __init__(self, options: MlpOptions, dim: int, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(dim, hidden, bias=options.mlp_bias)
-        self.act = ACTIVATIONS[options.activation]()
-        self.drop1 = make_dropout(options)
-        self.norm = _make_norm(options, hidden)
-        self.fc2 = nn.Linear(hidden, dim, bias=options.mlp_bias)
-        self.drop2 = make_dropout(options)
+        super().__init__(options, dim, hidden, first=hidden)
 
     def forward(self, x_BND: Tensor) -> Tensor:
         return self.drop2(self.fc2(self.norm(self.drop1(self.act(self.fc1(x_BND))))))
 
 
-class GatedLinearUnit(nn.Module):
+class GatedLinearUnit(_Hidden):
     """An MLP whose hidden channels are gated by as many others, on each token."""
 
     def __init__(self, options: MlpOptions, dim: int, hidden: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(dim, 2 * hidden, bias=options.mlp_bias)
-        self.act = ACTIVATIONS[options.activation]()
-        self.drop1 = make_dropout(options)
-        self.norm = _make_norm(options, hidden)
-        self.fc2 = nn.Linear(hidden, dim, bias=options.mlp_bias)
-        self.drop2 = make_dropout(options)
+        super().__init__(options, dim, hidden, first=2 * hidden)
 
     def forward(self, x_BND: Tensor) -> Tensor:
         gate_BNH, value_BNH = self.fc1(x_BND).chunk(2, dim=-1)
