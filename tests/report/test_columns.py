@@ -49,7 +49,7 @@ def views(draw: st.DrawFn) -> tuple[Counts, list[str]]:
     model = draw(st.sampled_from(["mae", "classifier"]))
     fold = draw(st.sampled_from([None, True, False]))
     report = counts(command, model, draw(st.sampled_from(["attn", "lambda"])), fold, by)
-    known = known_columns(command, TOOLS, by or "")
+    known = known_columns(Measure(command), TOOLS, by or "")
     columns = draw(st.lists(st.sampled_from(known), min_size=1, unique=True))
     return replace(report, columns=tuple(columns)), columns
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitprof.allocation.strides import Ints, is_contiguous
 from vitprof.allocation.timeline import BYTES, Storage
-from vitprof.formulas.op import Shape
+from vitprof.formulas.op import Pass, Shape
 
 if TYPE_CHECKING:
     from vitprof.formulas.program import Entry
@@ -103,9 +103,11 @@ class Node:
         back: makes the gradients of the inputs.
         saved: tensors that are saved for that.
         grads: gradients that have arrived, one per output.
+        products: part of the step of each product of matrices that `back` computes.
+        rebuilds: True if `back` computes a part of the forward pass again, in one kernel.
     """
 
-    __slots__ = ("at", "back", "edges", "grads", "saved")
+    __slots__ = ("at", "back", "edges", "grads", "products", "rebuilds", "saved")
 
     def __init__(self, at: str, edges: Sequence[Edge | None]) -> None:
         self.at = at
@@ -113,6 +115,8 @@ class Node:
         self.back: Back | None = None
         self.saved: list[Tensor | Promise] = []
         self.grads: list[Tensor | None] = [None]
+        self.products: list[Pass] = []
+        self.rebuilds = False
 
     def needs_grad(self, place: int) -> bool:
         """Return True if an input needs a gradient (`ctx.needs_input_grad`)."""

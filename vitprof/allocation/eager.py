@@ -7,6 +7,7 @@ tensors that it saves, are in `vitprof.allocation.kernels`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -37,7 +38,7 @@ from vitprof.allocation.strides import (
 from vitprof.allocation.timeline import BYTES, Storage, Timeline
 from vitprof.cuda import reductions
 from vitprof.cuda.convolutions import most_workspace
-from vitprof.formulas.op import Shape
+from vitprof.formulas.op import Pass, Shape
 from vitprof.values.size import ONE, Size, product
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class Eager:
         nodes: functions of the graph, in the order of their creation.
         watched: boundaries of equal blocks, by the function that makes a block's output.
         casts: copies of parameters that autocast keeps, with the parameter, by its id.
+        products: number of products of matrices by path of the op and part of the step.
+        rebuilt: number of backward kernels that compute a part of the forward pass again, by path.
     """
 
     def __init__(
@@ -99,6 +102,8 @@ class Eager:
         self.nodes: list[Node] = []
         self.watched: dict[Node, Boundary] = {}
         self.casts: dict[int, tuple[Tensor, Tensor]] = {}
+        self.products: Counter[tuple[str, Pass]] = Counter()
+        self.rebuilt: Counter[str] = Counter()
         self._promising: Frame | None = None
         self._parameters = Storage(0, (), "", 0, "parameters", "")
 
@@ -307,6 +312,24 @@ class Eager:
             self.timeline.book_as(x.storage, "saved")
         return x
 
+    def contract(self, node: Node | None, *operands: Tensor) -> None:
+        """Note a product of matrices, and one more for each operand that requires a gradient."""
+        again = self.recomputing is not None
+        self.products[self.timeline.at, Pass.RECOMPUTED if again else Pass.FORWARD] += 1
+        if node is not None:
+            node.products = [
+                Pass.BY_WEIGHT if x.storage is self._parameters else Pass.BY_INPUT
+                for x in operands
+                if x.requires_grad
+            ]
+
+    def contract_fused(self, node: Node | None) -> None:
+        """Note both products of a fused attention, which makes all gradients that it can."""
+        self.contract(node)
+        if node is not None:
+            node.products = [Pass.BY_INPUT, Pass.BY_INPUT]
+            node.rebuilds = True
+
     def made(self, y: Tensor, node: Node | None, inputs: Sequence[Tensor], back: Back) -> Tensor:
         """Return the output of a function; its inputs were held until now."""
         timeline = self.timeline
@@ -404,6 +427,10 @@ class Eager:
             boundary.instant = self.timeline.now
             boundary.gradient = [grad and self.signature(grad) for grad in incoming]
         assert node.back is not None
+        for part in node.products:
+            self.products[node.at, part] += 1
+        if node.rebuilds:
+            self.rebuilt[node.at] += 1
         saved = [self._unpack(kept) for kept in node.saved]
         self.timeline.at = node.at
         outgoing: list[tuple[Tensor, Edge]] = [

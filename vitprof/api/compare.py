@@ -9,7 +9,7 @@ from itertools import zip_longest
 
 from vitprof.api.bench import time_steps
 from vitprof.errors import SpecError, listing
-from vitprof.formulas.layer import Layer, Measure
+from vitprof.formulas.layer import OF_FORWARD, Layer, Measure
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.op import Op
 from vitprof.measuring.timing import Protocol, Timing
@@ -234,7 +234,7 @@ def _differences(models: Mapping[str, Configurable], batch: int) -> tuple[LayerC
                 measure.value: {
                     name: own.get(path, {}).get(measure) for name, own in counts.items()
                 }
-                for measure in Measure
+                for measure in OF_FORWARD
             },
         )
         for path in paths
@@ -253,7 +253,7 @@ def _counts(tree: Layer) -> dict[str, dict[Measure, int]]:
     counts: dict[str, dict[Measure, int]] = {}
     for node in tree.walk(fold=True):
         item = node.item
-        for measure in Measure:
+        for measure in OF_FORWARD:
             each = measure.of(item).value if isinstance(item, Op) else item.of_one(measure)
             if node.level and each:
                 counts.setdefault(node.path, {})[measure] = each * node.repeat

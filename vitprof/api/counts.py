@@ -6,18 +6,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from vitprof.allocation.training import training as training_tree
 from vitprof.captured.subject import CapturedModel
 from vitprof.counters import NAMES, find_tools
 from vitprof.counters.convention import Setting
 from vitprof.counters.parts import module_parts, parts_within
-from vitprof.counters.read import read_macs, read_params
-from vitprof.counters.reading import Reading, Tool, Unavailable
+from vitprof.counters.read import read_macs, read_params, read_training
+from vitprof.counters.reading import Reading, Tool, TrainingStep, Unavailable
 from vitprof.counters.reconcile import Difference, reconcile_macs, reconcile_params
 from vitprof.errors import SpecError, unknown
 from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.model import Model
-from vitprof.formulas.op import Op
+from vitprof.formulas.op import Op, Pass
 from vitprof.formulas.totals import HEADLINES, totals
 from vitprof.progress import Say, quiet
 from vitprof.report.columns import read_columns
@@ -28,7 +29,7 @@ from vitprof.report.module import ModuleFacts, Varied
 from vitprof.report.rows import counted, rows
 from vitprof.request.effects import check_arguments
 from vitprof.request.specs import subject
-from vitprof.request.workload import BATCH
+from vitprof.request.workload import BATCH, Workload
 from vitprof.values.options import Value, Whole
 from vitprof.version import versions
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 _LEVELS = Whole("levels of layers to show", maximum=100)
 WITHOUT_TOOLS = "counters analytic; leave it out, or name a tool, such as counters fvcore"
+_OF_A_STEP = "training, which runs in train mode with gradients; leave it out"
+_OF_A_FORWARD_PASS = "a forward pass alone; leave it out, or give training, too"
 _OF_MODULES = "a model whose work all has rules; leave it out, or count a module by --module"
 
 
@@ -69,6 +72,13 @@ _CONVENTIONS = {
     Measure.MACS: (
         "a MAC is one multiply and one add of a contraction (linear layer, convolution, "
         "matrix product); nothing else is counted; FLOPs = 2 × MACs"
+    ),
+    Measure.TRAINING: (
+        "a MAC is one multiply and one add of a contraction (linear layer, convolution, "
+        "matrix product); nothing else is counted, and nothing of the optimizer; each is computed "
+        "once forward and once for each operand that wants a gradient: by input for an activation, "
+        "by weight for a parameter; recomputed is what the backward pass computes again of the "
+        "forward pass; FLOPs = 2 × MACs"
     ),
 }
 
@@ -162,6 +172,8 @@ def macs(
     device: str = "meta",
     train: bool = False,
     grad: bool = False,
+    training: bool = False,
+    checkpoint: bool = False,
     force: bool = False,
     strict: bool = False,
     fold: bool | None = None,
@@ -172,7 +184,7 @@ def macs(
     say: Say = quiet,
     **options: object,
 ) -> Counts:
-    """Count the multiply-accumulates of a forward pass, layer by layer, beside other tools.
+    """Count the multiply-accumulates of a forward pass, or of a training step, beside other tools.
 
     Args:
         model: a name that `vitprof models` lists, a model made by `specify`, or any module.
@@ -186,6 +198,10 @@ def macs(
             `cpu`.
         train: put the model in train mode instead of eval mode.
         grad: enable gradients.
+        training: count a training step, forward and backward pass, instead of a forward pass;
+            of the tools only `torch` reads one.
+        checkpoint: recompute each block in the backward pass of that step (activation
+            checkpointing).
         force: run a tool that executes the model even if the model is very large.
         strict: let the report not hold if a module runs kernels that no rule counts.
         fold: show equal layers in one row; None to do so only in what people read.
@@ -203,16 +219,33 @@ def macs(
     """
     spec, given = subject(model, inputs, mixer=mixer, options=options)
     images = BATCH.read("batch", (given or 1) if batch is None else batch)
-    tools = find_tools(counters)
+    measure = Measure.TRAINING if training else Measure.MACS
+    tools = _of_training(counters) if training else find_tools(counters)
     if not isinstance(spec, CapturedModel):
         check_arguments({"strict": (strict, False)}, _OF_MODULES)
-    setting = Setting(device=device, train=train, grad=grad)
+    if training:
+        check_arguments({"train": (train, False), "grad": (grad, False)}, _OF_A_STEP)
+    else:
+        check_arguments({"checkpoint": (checkpoint, False)}, _OF_A_FORWARD_PASS)
+    setting = Setting(
+        device=device, train=train or training, grad=grad or training, training=training
+    )
     if not tools:
-        check_arguments(
-            {**of_tools(spec, setting, force=force), "why": (why, False)}, WITHOUT_TOOLS
-        )
+        own = Setting(device=device) if training else setting
+        check_arguments({**of_tools(spec, own, force=force), "why": (why, False)}, WITHOUT_TOOLS)
     names = (tool.name for tool in tools)
-    view = read_view(Measure.MACS, names, fold=fold, levels=levels, why=why, columns=columns, by=by)
+    view = read_view(measure, names, fold=fold, levels=levels, why=why, columns=columns, by=by)
+    if training:
+        return training_of(
+            spec,
+            Workload(batch=images, checkpoint=checkpoint),
+            tools,
+            setting,
+            force=force,
+            strict=strict,
+            view=view,
+            say=say,
+        )
     return macs_of(
         spec,
         images,
@@ -283,6 +316,60 @@ def macs_of(
     )
 
 
+def training_of(
+    spec: Model | CapturedModel,
+    workload: Workload,
+    tools: Sequence[Tool],
+    setting: Setting,
+    *,
+    force: bool = False,
+    strict: bool = False,
+    view: View = USUAL,
+    say: Say = quiet,
+) -> Counts:
+    """Count the MACs of a training step of a model, as `macs` does."""
+    say("following the step")
+    tree = training_tree(spec, workload.batch, checkpoint=workload.checkpoint)
+    facts = captured_facts(spec, tree, workload.batch) if isinstance(spec, CapturedModel) else None
+
+    def make(device: str) -> TrainingStep:
+        from vitprof.running.step import Step
+
+        loss = spec.loss if isinstance(spec, CapturedModel) else None
+        return Step(spec, workload, device=device, loss=loss)
+
+    readings: dict[str, Reading | Unavailable] = {}
+    if tools:
+        readings = read_training(tools, make, tree, setting, force=force, say=say)
+    return _counts(
+        Measure.TRAINING,
+        tree,
+        tools,
+        readings,
+        lambda tool, reading: reconcile_macs(
+            tree, tool.convention(setting), reading, Measure.TRAINING
+        ),
+        spec={
+            **spec.conditions(),
+            "batch": workload.batch,
+            **({"checkpoint": True} if workload.checkpoint else {}),
+        },
+        conditions={"dtype": "float32", **setting.conditions()},
+        view=view,
+        module=facts,
+        strict=strict,
+    )
+
+
+def _of_training(names: Iterable[str]) -> list[Tool]:
+    """Return the tools with these names; of all of them those that read a training step."""
+    names = list(names)
+    tools = find_tools(names)
+    if set(names) >= set(NAMES):
+        return [tool for tool in tools if tool.training is not None]
+    return tools
+
+
 def at_path(tree: Layer, path: str) -> Layer:
     """Return the layer at a path as the root of a tree.
 
@@ -349,14 +436,16 @@ def _counts(
 ) -> Counts:
     """Put the counts of the tools beside that of the formulas, each difference explained."""
     given = {name: said for name, said in readings.items() if isinstance(said, Reading)}
-    macs = measure is Measure.MACS
+    macs = measure is not Measure.PARAMS
+    parts = {part.value: counted(part) for part in Pass} if measure is Measure.TRAINING else {}
 
     def rows_of(*, fold: bool) -> tuple[Row, ...]:
-        return rows(tree, counted(measure), given, fold=fold, levels=view.levels)
+        return rows(tree, counted(measure), given, fold=fold, levels=view.levels, parts=parts)
 
     full = rows_of(fold=bool(view.fold))
     return Counts(
-        command=measure.value,
+        command="macs" if macs else measure.value,
+        parts=tuple(parts),
         spec=spec,
         conditions=conditions,
         versions=versions(["torch", *(tool.package for tool in tools)] if tools else []),
@@ -405,7 +494,7 @@ def read_view(
         fold=fold,
         levels=read_levels(levels),
         why=why,
-        columns=read_columns(columns, known_columns(measure.value, tools, grouped)),
+        columns=read_columns(columns, known_columns(measure, tools, grouped)),
         by=grouped,
     )
 

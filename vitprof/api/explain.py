@@ -13,7 +13,7 @@ from vitprof.counters import NAMES, find_tools
 from vitprof.counters.convention import Setting
 from vitprof.docstrings import docstring
 from vitprof.errors import SpecError, unknown
-from vitprof.formulas.layer import Layer, Measure
+from vitprof.formulas.layer import OF_FORWARD, Layer, Measure
 from vitprof.formulas.model import Model
 from vitprof.formulas.symbols import MEANINGS
 from vitprof.progress import Say, quiet
@@ -29,7 +29,7 @@ from vitprof.values.size import Size
 if TYPE_CHECKING:
     from torch import nn
 
-MEASURES = tuple(measure.value for measure in Measure)
+MEASURES = tuple(measure.value for measure in OF_FORWARD)
 _WITHOUT_MACS = "measures params; leave it out, or add macs"
 
 
@@ -130,7 +130,7 @@ def _measures(names: Iterable[str]) -> list[Measure]:
         raise SpecError(f"no measure is named; choose from {' and '.join(MEASURES)}")
     for name in sorted(chosen - {*MEASURES}):
         raise unknown("measure", name, MEASURES)
-    return [measure for measure in Measure if measure.value in chosen]
+    return [measure for measure in OF_FORWARD if measure.value in chosen]
 
 
 def _others(tools: list[str]) -> str:

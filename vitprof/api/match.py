@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from vitprof.captured.subject import CapturedModel
 from vitprof.errors import SpecError, listing, unknown
-from vitprof.formulas.layer import Measure
+from vitprof.formulas.layer import OF_FORWARD, Measure
 from vitprof.formulas.model import Model
 from vitprof.progress import Say, quiet
 from vitprof.report.match import Match, Sized, title_of
@@ -282,7 +282,7 @@ class _Search:
                 f"searched; give ranges, such as --vary {space.axes[0].name}=64:1024:+64"
             )
         self.say(f"searching {space.size:,} sizes")
-        if self.by in [measure.value for measure in Measure]:
+        if self.by in [measure.value for measure in OF_FORWARD]:
             return nearest_count(space, Measure(self.by), self.workload.batch, wanted, number)
         return nearest_cost(
             space,

@@ -10,7 +10,7 @@ from itertools import combinations
 from vitprof.api.timed import Clock, Keep, check_same, conditions_of, timed
 from vitprof.errors import SpecError, listing, unknown
 from vitprof.formats.drawing.curves import option_of
-from vitprof.formulas.layer import Measure
+from vitprof.formulas.layer import OF_FORWARD
 from vitprof.formulas.mixer import Mixer
 from vitprof.measuring.timing import Protocol
 from vitprof.progress import Say, quiet
@@ -39,7 +39,7 @@ from vitprof.version import versions
 
 Amounts = dict[str, int | float | None]
 
-_COUNTED = {measure.value: measure for measure in Measure}
+_COUNTED = {measure.value: measure for measure in OF_FORWARD}
 _STEP = frozenset(Workload.declared())
 _READS: Mapping[str, frozenset[str]] = {  # options of the workload that a measure depends on
     "params": frozenset(),

@@ -240,6 +240,17 @@ class CapturedModel:
             f"the memory of {self.source.reference} is traced, and not known by formula"
         )
 
+    def training(self, batch: int, *, checkpoint: bool) -> Layer:
+        """Refuse: the gradients of what was captured are not followed.
+
+        Raises:
+            SpecError: always.
+        """
+        raise SpecError(
+            f"the MACs of a training step of {self.source.reference} are not known; leave out "
+            "--training"
+        )
+
     def legend(self, batch: int) -> dict[str, Size]:
         """Return the arithmetic of each name in its formulas."""
         return self.template.legend(self.sizes_at(batch))

@@ -42,6 +42,21 @@ def macs(
     device: Device = "meta",
     train: Train = False,
     grad: Grad = False,
+    training: Annotated[
+        bool,
+        typer.Option(
+            "--training",
+            help="count a training step, forward and backward pass, instead of a forward pass",
+        ),
+    ] = False,
+    checkpoint: Annotated[
+        bool,
+        typer.Option(
+            "--checkpoint",
+            help="recompute each block in the backward pass of that step (activation "
+            "checkpointing)",
+        ),
+    ] = False,
     force: Force = False,
     strict: Annotated[
         bool,
@@ -53,7 +68,13 @@ def macs(
     columns: Columns = None,
     by: By = None,
 ) -> None:
-    """Count the MACs of a forward pass, layer by layer, beside the counts of other tools."""
+    """Count the MACs of a forward pass, or of a training step, layer by layer, beside other tools.
+
+    With --training each contraction counts once forward and once for each operand that wants a
+    gradient: by input for an activation, by weight for a parameter. What the backward pass
+    computes again of the forward pass is a column of its own: all of a block with --checkpoint
+    until everything that it saved is there, and the scores of fused attention.
+    """
     with progress() as say:
         report = counts.macs(
             batch=batch,
@@ -61,6 +82,8 @@ def macs(
             device=device,
             train=train,
             grad=grad,
+            training=training,
+            checkpoint=checkpoint,
             force=force,
             strict=strict,
             fold=to.format.for_people if fold is None else fold,

@@ -26,6 +26,7 @@ from vitprof.cli.streams import emit
 from vitprof.counters import NAMES, TOOLS
 from vitprof.errors import SpecError
 from vitprof.formats import ANY, Format
+from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.models import MODELS
 from vitprof.report.counts import known_columns
@@ -286,15 +287,17 @@ Levels = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
-_COLUMNS = known_columns("macs", TOOLS)
+_COLUMNS = known_columns(Measure.MACS, TOOLS)
+_OF_TRAINING = [name for name in known_columns(Measure.TRAINING, TOOLS) if name not in _COLUMNS]
 Columns = Annotated[
     str | None,
     typer.Option(
         help=f"columns to show, in their order, separated by commas: {', '.join(_COLUMNS)}; with "
-        "--by type that word, layers, count, share and the tools; with --by kind elements, too",
+        "--by type that word, layers, count, share and the tools; with --by kind elements, too; of "
+        f"macs --training {', '.join(_OF_TRAINING)}, too",
         metavar="NAMES",
         show_default="the usual ones",
-        autocompletion=several_of(_COLUMNS),
+        autocompletion=several_of([*_COLUMNS, *_OF_TRAINING]),
         rich_help_panel=OUTPUT,
     ),
 ]

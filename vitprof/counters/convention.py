@@ -29,11 +29,13 @@ class Setting:
         device: `meta`, on which no memory is allocated, or `cpu`, on which the model is executed.
         train: True for train mode, False for eval mode.
         grad: True if autograd is enabled.
+        training: True for a forward and a backward pass, False for a forward pass.
     """
 
     device: str = "meta"
     train: bool = False
     grad: bool = False
+    training: bool = False
 
     def __post_init__(self) -> None:
         _DEVICE.read("device", self.device)
@@ -58,7 +60,7 @@ class Convention:
 
     Attributes:
         rules: by kind of work, a function from an op to the MACs that the tool adds to the
-            op's own, by cause; negative for MACs that it leaves out.
+            op's own, or to those in training, by cause; negative for MACs that it leaves out.
         leaf: a function from a captured module without submodules to the MACs that the tool
             adds for the module itself; None if it adds none.
         unseen: a function from a layer to the reason for which the tool counts nothing of it and

@@ -1,7 +1,9 @@
 """PyTorch as a tool: `numel` of the parameters, and FlopCounterMode.
 
 FlopCounterMode sees the kernels that run. It counts contractions only, exactly; a fused
-attention is counted only if its kernel is registered, which depends on the platform.
+attention is counted only if its kernel is registered, which depends on the platform. Of the
+backward pass it counts the gradient of a grouped convolution's weight as if all channels were
+connected (`conv_backward_flop` in torch/utils/flop_counter.py).
 """
 
 from __future__ import annotations
@@ -11,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from vitprof.counters.convention import Causes, Convention, Rule, Setting
 from vitprof.counters.parts import each_tensor_once, shared_paths
-from vitprof.counters.reading import Reading, Tool
+from vitprof.counters.reading import Reading, Tool, TrainingStep
 from vitprof.counters.restored import restored
 from vitprof.formulas.layer import Layer, ancestors
-from vitprof.formulas.op import Called, FusedAttention
+from vitprof.formulas.op import Called, Conv, FusedAttention
 from vitprof.formulas.work import Work
 from vitprof.values.size import product
 
@@ -59,8 +61,24 @@ def macs(module: nn.Module, *inputs: Tensor, **keywords: Tensor) -> Reading:
     return Reading(total=total, by_path={**by_path, "": total})
 
 
+def training(step: TrainingStep) -> Reading:
+    """Return half of FlopCounterMode's FLOPs of a forward and a backward pass, in total.
+
+    It knows the module of a backward kernel by hooks on gradients, which take some of one module
+    for its neighbour's; so there is no figure by path.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as mode:
+        step.propagate()
+    total = mode.get_total_flops() // 2
+    return Reading(total=total, by_path={"": total})
+
+
 def convention(setting: Setting) -> Convention:
     """Return PyTorch's rules: MACs, except for a fused attention kernel that is not registered."""
+    if setting.training:
+        return _in_training(setting)
     on_meta = setting.device == "meta"
     rules: dict[Work, Rule] = {Work.CALL: _call_on_meta if on_meta else _call}
     if not counts_fused_attention(setting.device):
@@ -117,6 +135,35 @@ def _fused_attention(op: FusedAttention) -> Causes:
     return {"the fused kernel of this device is not registered": -op.macs.value}
 
 
+def _in_training(setting: Setting) -> Convention:
+    taken_apart = setting.device == "meta"
+    return Convention(
+        {
+            Work.CONV: _conv_in_training,
+            Work.FUSED_ATTENTION: _fused_taken_apart if taken_apart else _fused_in_training,
+        }
+    )
+
+
+def _conv_in_training(op: Conv) -> Causes:
+    assert op.passes is not None
+    groups = op.reads[0][1].value // op.inputs.value
+    dense = op.passes.by_weight.value * (groups - 1)
+    return {"gradients of the weights of grouped convolutions counted as dense": dense}
+
+
+def _fused_taken_apart(op: FusedAttention) -> Causes:
+    assert op.passes is not None
+    rebuilt = op.passes.rebuilt.value
+    return {"the meta device takes fused attention apart and keeps its scores": -rebuilt}
+
+
+def _fused_in_training(op: FusedAttention) -> Causes:
+    if op.apart:
+        return {}
+    return {"the fused kernel of this device is not registered": -op.training_macs.value}
+
+
 TORCH = Tool(
     name="torch",
     package="torch",
@@ -126,4 +173,5 @@ TORCH = Tool(
     every_holder=True,
     convention=convention,
     needs_data=lambda module: False,
+    training=training,
 )

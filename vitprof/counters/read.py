@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from vitprof.counters.convention import Setting
-from vitprof.counters.reading import Reading, Tool, Unavailable
+from vitprof.counters.reading import Reading, Tool, TrainingStep, Unavailable
 from vitprof.counters.restored import restored
 from vitprof.exclusive import exclusive
 from vitprof.formulas.layer import Layer, Measure
@@ -85,6 +85,42 @@ def read_macs(
         return reading
 
     return _read_each(tools, spec, batch, setting, read, say)
+
+
+@exclusive()
+def read_training(
+    tools: Iterable[Tool],
+    make: Callable[[str], TrainingStep],
+    tree: Layer,
+    setting: Setting,
+    *,
+    force: bool,
+    say: Say,
+) -> dict[str, Reading | Unavailable]:
+    """Read each tool's count of the multiply-accumulates of a forward and a backward pass.
+
+    Args:
+        tools: tools to run.
+        make: makes the step on a device.
+        tree: the formulas, by which the size of the model is judged.
+        setting: device of the model.
+        force: True to execute a model above `RUN_MACS` or `RUN_BYTES`.
+        say: called with a line of progress.
+    """
+    readings: dict[str, Reading | Unavailable] = {}
+    for tool in tools:
+        if tool.training is None:
+            readings[tool.name] = Unavailable("counts forward passes only")
+            continue
+        excess = "" if force or setting.device == "meta" else _excess(tree)
+        if excess:
+            readings[tool.name] = Unavailable(excess)
+            continue
+        say("building the model")
+        step = make(setting.device)
+        say(f"{tool.name} reads the model")
+        readings[tool.name] = _try(partial(tool.training, step), step.module, setting)
+    return readings
 
 
 @exclusive()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from vitprof.counters.convention import Convention, Setting
 from vitprof.counters.parts import Part
@@ -62,6 +62,15 @@ class Unavailable:
     fails: bool = False
 
 
+class TrainingStep(Protocol):
+    """A training step of a module on a device."""
+
+    module: nn.Module
+
+    def propagate(self) -> None:
+        """Run the forward and the backward pass."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
     """A tool that reads a module, and the rules that its readings follow.
@@ -77,6 +86,8 @@ class Tool:
         convention: rules for multiply-accumulates; those that depend on the release or on the
             platform are found by running the tool on a small module.
         needs_data: True if `macs` fails for the module on the meta device.
+        training: counts the multiply-accumulates of forward and backward pass; None if it counts
+            forward passes only.
     """
 
     name: str
@@ -87,3 +98,4 @@ class Tool:
     every_holder: bool
     convention: Callable[[Setting], Convention]
     needs_data: Callable[[nn.Module], bool]
+    training: Callable[[TrainingStep], Reading] | None = None

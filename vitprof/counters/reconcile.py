@@ -87,8 +87,17 @@ class Difference:
         return not self.unexplained and not self.mismatches
 
 
-def reconcile_macs(tree: Layer, convention: Convention, reading: Reading) -> Difference:
-    """Compare a reading of multiply-accumulates with the one that the convention predicts."""
+def reconcile_macs(
+    tree: Layer, convention: Convention, reading: Reading, measure: Measure = Measure.MACS
+) -> Difference:
+    """Compare a reading of multiply-accumulates with the one that the convention predicts.
+
+    Args:
+        tree: the formulas.
+        convention: rules of the tool.
+        reading: what it says.
+        measure: `MACS` of a forward pass, or those of `TRAINING`.
+    """
     by_cause: dict[str, Sums[str]] = {}
     for node in _seen(tree, convention, fold=True):
         for cause, amount in convention.causes(node.item).items():
@@ -101,11 +110,11 @@ def reconcile_macs(tree: Layer, convention: Convention, reading: Reading) -> Dif
     def predict(item: Op | Layer) -> int:
         if isinstance(item, Layer) and convention.unseen(item):
             return 0
-        own = item.macs.value if isinstance(item, Op) else 0
+        own = measure.of(item).value if isinstance(item, Op) else 0
         return own + sum(convention.causes(item).values())
 
     nodes = _seen(tree, convention, fold=False)
-    return _difference(tree, Measure.MACS, reading, causes, nodes, predict)
+    return _difference(tree, measure, reading, causes, nodes, predict)
 
 
 def _seen(tree: Layer, convention: Convention, *, fold: bool) -> Iterator[Node]:

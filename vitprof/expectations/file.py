@@ -54,7 +54,7 @@ from vitprof.expectations.expectations import (
     find,
     outcome,
 )
-from vitprof.formulas.layer import Measure
+from vitprof.formulas.layer import OF_FORWARD, Measure
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import Op
 from vitprof.formulas.totals import HEADLINES, totals
@@ -116,7 +116,7 @@ class Case:
             CheckFileError: the step cannot be run.
         """
         outcomes = []
-        for measure in Measure:
+        for measure in OF_FORWARD:
             own = [one for one in self.expectations if one.measure is measure]
             if own:
                 outcomes += evaluate(self.spec.tree(measure, self.batch), own)
@@ -225,7 +225,7 @@ def first_cases(
         SpecError: the module cannot be captured.
     """
     request = request or {}
-    trees = {measure: spec.tree(measure, batch) for measure in Measure}
+    trees = {measure: spec.tree(measure, batch) for measure in OF_FORWARD}
     uncounted = trees[Measure.MACS].unknown()
     options = _spelled(spec, batch, request)
     sizes = ", ".join(f"{name} = {_toml(value)}" for name, value in options.items())
@@ -274,7 +274,7 @@ def expecting(models: Mapping[str, Configurable], batch: int, head: Iterable[str
         codes.append(_code(spec))
         sizes = ", ".join(f"{option} = {_toml(value)}" for option, value in spec.items())
         lines += ["", "[[expect]]", f"name = {_toml(name)}", f"spec = {{ {sizes} }}"]
-        for measure in Measure:
+        for measure in OF_FORWARD:
             headline = HEADLINES[measure]
             count = totals(model.tree(measure, batch), measure)[headline]
             lines += ["", f"[expect.{measure.value}]", f"{headline} = {count:_}"]
@@ -372,7 +372,7 @@ def _case(place: _Place, table: Mapping[str, object], *, trusted: bool, expectin
     with place.at("reconciled"):
         reconciled = _RECONCILED.read("reconciled", table.get("reconciled", False))
     exact_of = {}
-    for measure in Measure:
+    for measure in OF_FORWARD:
         with place.at(measure.value):
             exact_of[measure] = _table(table, measure.value)
     wanted = {

@@ -9,7 +9,7 @@ from enum import Enum
 from itertools import product
 from operator import attrgetter
 
-from vitprof.formulas.op import FFT, Called, Op, Shape
+from vitprof.formulas.op import FFT, Called, Op, Pass, Shape
 from vitprof.values.size import Size
 
 
@@ -18,11 +18,15 @@ class Measure(Enum):
 
     PARAMS = "params"
     MACS = "macs"
+    TRAINING = "training_macs"  # of a tree of `vitprof.allocation.training`
 
     of: Callable[[Op], Size]  # the op's count, with its formula
 
     def __init__(self, name: str) -> None:
         self.of = attrgetter(name)
+
+
+OF_FORWARD = (Measure.PARAMS, Measure.MACS)  # those that a model has without a step
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class Layer:
     out: Shape | None = None
     _total: dict[object, int] | None = None  # a cache, since many models can share equal layers
 
-    def total(self, measure: Measure) -> int:
+    def total(self, measure: Measure | Pass) -> int:
         """Return the count of this layer and all below it, times its repeats."""
         if self.repeat is None:
             return self.of_one(measure)
@@ -78,9 +82,9 @@ class Layer:
             totals[measure.of] = self.of_one(measure) * self.repeat.value
         return totals[measure.of]
 
-    def of_one(self, measure: Measure) -> int:
+    def of_one(self, measure: Measure | Pass) -> int:
         """Return the count of one of the equal layers and all below it."""
-        count, of, contractions = 0, measure.of, measure is Measure.MACS
+        count, of, contractions = 0, measure.of, measure is not Measure.PARAMS
         for child in self.children:
             if isinstance(child, Layer):
                 count += child.total(measure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from vitprof.formulas.layer import Layer, Measure
+from vitprof.formulas.layer import OF_FORWARD, Layer, Measure
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.model import Model
 from vitprof.values.options import Options, Whole
@@ -72,7 +72,7 @@ def _polynomials(
     def polynomial(measure: Measure) -> Any:
         return expand(expand(exact(layer.of_one(measure)).subs(back)).subs(areas))
 
-    return {measure: _spell(polynomial(measure)) for measure in Measure}
+    return {measure: _spell(polynomial(measure)) for measure in OF_FORWARD}
 
 
 def _own_symbols(options: Options) -> dict[str, Any]:

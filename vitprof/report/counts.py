@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from vitprof.counters.reconcile import Difference
 from vitprof.errors import listing
+from vitprof.formulas.layer import Measure
+from vitprof.formulas.op import Pass
 from vitprof.report.base import Report
 from vitprof.report.columns import Field, Fields, number, records, table
 from vitprof.report.document import (
@@ -24,7 +26,7 @@ from vitprof.report.document import (
 )
 from vitprof.report.document import Row as TableRow
 from vitprof.report.groups import TITLES, Group, groups
-from vitprof.report.layers import COUNTS, FORMULAS, ROW_FIELDS, Row
+from vitprof.report.layers import COUNTS, FORMULAS, ROW_FIELDS, Row, part_formula
 from vitprof.report.module import ModuleFacts
 from vitprof.report.verdict import verdict, why
 from vitprof.request.specs import described
@@ -39,22 +41,30 @@ _FOR_PEOPLE = ("layer", "type", "formula", "numbers", "of-one", "count")  # the 
 _FOR_PROGRAMS = ("layer", "type", "repeat", "formula", "numbers", "of-one", "count")
 
 
-def known_columns(command: str, tools: Iterable[str], by: str = "") -> list[str]:
+def known_columns(measure: Measure, tools: Iterable[str], by: str = "") -> list[str]:
     """Return the names of the columns that a report has.
 
     Args:
-        command: `params` or `macs`.
+        measure: what it counts.
         tools: names of the tools that are asked.
         by: `type`, `kind` or `depth` if totals are shown instead of the rows.
     """
+    parts = [_column_of(part.value) for part in Pass] if measure is Measure.TRAINING else []
     if by:
-        elements = ["elements"] if _lists_elements(command, by) else []
-        return [by, "layers", "count", "share", *tools, *elements]
-    return [*ROW_FIELDS, "of-one", "count", "share", *tools]
+        elements = ["elements"] if measure is not Measure.PARAMS and by == "kind" else []
+        return [by, "layers", *parts, "count", "share", *tools, *elements]
+    formulas = [f"{part}-formula" for part in parts]
+    return [*ROW_FIELDS, *formulas, "of-one", *parts, "count", "share", *tools]
 
 
-def _lists_elements(command: str, by: str) -> bool:
-    return command == "macs" and by == "kind"
+def _column_of(part: str) -> str:
+    """Return the name of the column of a part of a training step: `by-input`."""
+    return _words(part).replace(" ", "-")
+
+
+def _words(part: str) -> str:
+    """Return the title of the column of a part of a training step: `by input`."""
+    return label_of(part.removeprefix("backward_"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +92,8 @@ class Counts(Report):
         explains: True if the document lists every cause of every difference.
         module: facts on a module that is none of vitprof's models; else None.
         strict: True if the report does not hold with a kernel that no rule counts.
+        parts: names of the counts that each count is the sum of: the parts of a training step;
+            empty if it is no sum.
     """
 
     command: str
@@ -104,6 +116,7 @@ class Counts(Report):
     explains: bool = False
     module: ModuleFacts | None = None
     strict: bool = False
+    parts: tuple[str, ...] = ()
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -147,7 +160,8 @@ class Counts(Report):
         return groups(rows, self.by, self.counters, self.not_counted)
 
     def document(self) -> Document:
-        title = f"{_TITLES[self.command]} of {described(self.spec)}"
+        whose = f"a training step of {described(self.spec)}" if self.parts else described(self.spec)
+        title = f"{_TITLES[self.command]} of {whose}"
         if "batch" in self.spec:
             title += f", batch {self.spec['batch']}"
         if self.by:
@@ -158,9 +172,11 @@ class Counts(Report):
     def _table(self) -> Table:
         if self.by:
             fields, found = self.group_fields, self._groups(self.folded)
-            return table(fields, self.columns or [*fields], found, self._totals(self.by))
+            usual = [name for name in fields if name not in self._idle]
+            return table(fields, self.columns or usual, found, self._totals(self.by))
         rows = self.folded
-        usual = [*_FOR_PEOPLE, *self.tools]
+        parts = [name for name in map(_column_of, self.parts) if name not in self._idle]
+        usual = [*_FOR_PEOPLE[:-1], *parts, *_FOR_PEOPLE[-1:], *self.tools]
         if not any(row.repeat > 1 for row in rows):
             usual.remove("of-one")
         return table(
@@ -168,12 +184,25 @@ class Counts(Report):
             strong=lambda row: not row.leaf,
         )
 
+    @property
+    def _idle(self) -> set[str]:
+        """Columns of the parts in which there is nothing."""
+        return {_column_of(part) for part in self.parts if not self.totals[part]}
+
+    @property
+    def _repeated(self) -> tuple[str, ...]:
+        """Totals that say the same as the total of all rows."""
+        return () if self.totals.get(Pass.RECOMPUTED.value) else ("without_recomputation",)
+
     def _totals(self, name_column: str) -> Iterator[tuple[dict[str, Cell], bool]]:
         """Yield the cells of each total by column, and True for the total of all rows."""
         for name, count in self.totals.items():
+            if name in self.parts or name in self._repeated:
+                continue
             headline = name == self.headline
             cells: dict[str, Cell] = {name_column: label_of(name), "count": count}
             if headline:
+                cells |= {_column_of(part): self.totals[part] for part in self.parts}
                 cells |= {"share": Share(1) if count else None, **self._said(self.counters, count)}
             yield cells, headline
 
@@ -183,6 +212,10 @@ class Counts(Report):
         amounts: dict[str, Field[Row]] = {**self._amounts()}
         return {
             **ROW_FIELDS,
+            **{
+                f"{_column_of(part)}-formula": part_formula(part, _words(part))
+                for part in self.parts
+            },
             "of-one": number(self._count("of one", FORMULAS), "each", lambda row: row.each),
             **amounts,
         }
@@ -192,7 +225,7 @@ class Counts(Report):
         """Columns of the totals by type, kind or depth, by name."""
         amounts: dict[str, Field[Group]] = {**self._amounts()}
         elements: dict[str, Field[Group]] = {}
-        if _lists_elements(self.command, self.by):
+        if self.command == "macs" and self.by == "kind":
             elements["elements"] = Field(
                 Column("elements, not counted", Kind.NUMBER, FORMULAS, counts="elements"),
                 lambda group: group.elements or None,
@@ -227,8 +260,13 @@ class Counts(Report):
                 lambda of: of.counters.get(name),
             )
 
-        count = replace(self._count("count"), key=bool(self.tools) and not self.columns)
+        def part(name: str) -> Field[Row | Group]:
+            return number(self._count(_words(name)), name, lambda of: of.parts.get(name, 0))
+
+        title = "training step" if self.parts else "count"
+        count = replace(self._count(title), key=bool(self.tools) and not self.columns)
         return {
+            **{_column_of(name): part(name) for name in self.parts},
             "count": number(count, "count", lambda of: of.count),
             "share": Field(
                 Column("share", Kind.NUMBER, COUNTS),
@@ -258,7 +296,8 @@ class Counts(Report):
         lines = {tool: verdict(difference) for tool, difference in self.differences.items()}
         if self.not_counted:
             counts = (f"{label_of(name)} {n:,}" for name, n in self.not_counted.items())
-            lines["not counted"] = ", ".join(counts) + " (elements)"
+            where = " of the forward pass" if self.parts else ""
+            lines["not counted"] = ", ".join(counts) + f" (elements{where})"
         if self.fft_flops:
             lines["not counted"] += f"; fft {self.fft_flops:,} FLOPs by 5 n ⌈log2 n⌉ a transform"
         if self.module is not None:
@@ -276,7 +315,13 @@ class Counts(Report):
     def records(self) -> Records:
         if self.by:
             return records(self.group_fields, self.columns or [*self.group_fields], self.groups)
-        return records(self.fields, self.columns or [*_FOR_PROGRAMS, *self.tools], self.rows)
+        return records(self.fields, self.columns or [*self._for_programs, *self.tools], self.rows)
+
+    @property
+    def _for_programs(self) -> list[str]:
+        """Names of the usual columns for programs."""
+        parts = [_column_of(part) for part in self.parts]
+        return [*_FOR_PROGRAMS, *parts, *(f"{part}-formula" for part in parts)]
 
     def data(self) -> dict[str, object]:
         named = {"not_counted": dict(self.not_counted)} if self.not_counted else {}
@@ -300,7 +345,7 @@ class Counts(Report):
         """Return the rows, with chosen columns beside the usual ones; or the groups."""
         if self.by:
             return {"by": self.by, "groups": self._items(self.group_fields, self.groups)}
-        names = {*_FOR_PROGRAMS, *self.columns}
+        names = {*self._for_programs, *self.columns}
         fields = {name: field for name, field in self.fields.items() if name in names}
         return {"rows": self._items(fields, self.rows)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ class Group:
         count: count of all of them.
         elements: elements of the work of this kind that no total includes.
         counters: count of each tool for all of them; None if the tool gives none.
+        parts: counts that add up to it, by name.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Group:
     count: int
     elements: int
     counters: Mapping[str, int | None]
+    parts: Mapping[str, int]
 
     @property
     def label(self) -> Label:
@@ -87,12 +90,20 @@ def groups(
             count=sum(row.count for row in parts.get(name, ())),
             elements=elements.get(name, 0),
             counters={tool: own.get(tool) for tool in counters},
+            parts=_parts(parts.get(name, ())),
         )
         for name, own in said.items()
     ]
     if by != "depth":
         made.sort(key=lambda group: -group.count)
     return tuple(made)
+
+
+def _parts(rows: Iterable[Row]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for row in rows:
+        total.update(row.parts)
+    return dict(total)
 
 
 _WHOLE = "whole modules"  # of which a tool has a count, and not of what is in them

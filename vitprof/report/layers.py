@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vitprof.formulas.op import Shape
 from vitprof.report.columns import Field, number
@@ -32,6 +32,8 @@ class Row:
         kind: kind of work of an op; empty for a layer with ops or layers below it.
         reads: shapes of the inputs of the first of them; empty if they are not known.
         out: shape of its output; None if it is not known, or nothing calls it.
+        parts: counts that add up to `count`, by name.
+        part_sizes: those of the first of them, with their formulas.
     """
 
     path: str
@@ -47,6 +49,8 @@ class Row:
     kind: str = ""
     reads: tuple[Shape, ...] = ()
     out: Shape | None = None
+    parts: Mapping[str, int] = field(default_factory=dict)
+    part_sizes: Mapping[str, Size] = field(default_factory=dict)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Row) and self._values() == other._values()
@@ -54,7 +58,7 @@ class Row:
     def _values(self) -> tuple[object, ...]:
         """Return the values to compare; a Size itself is only equal to itself."""
         size = (self.formula, self.numbers, self.each)
-        return (self.label, self.type, size, self.count, self.counters, self.leaf)
+        return (self.label, self.type, size, self.count, self.counters, self.leaf, self.parts)
 
     @property
     def each(self) -> int:
@@ -119,6 +123,18 @@ def _formula(name: str, kind: Kind, value: Callable[[Row], str]) -> Field[Row]:
     """Return a column of closed forms, with names or with numbers."""
     column = _column(name, kind, faint=kind is Kind.NUMBERS)
     return Field(column, lambda row: row.size, name, value)
+
+
+def part_formula(name: str, title: str) -> Field[Row]:
+    """Return the column of the closed forms of a part of the count."""
+
+    def of(row: Row) -> Size:
+        return row.part_sizes[name]
+
+    def text(row: Row) -> str:
+        return of(row).formula if of(row).is_closed_form else ""
+
+    return Field(_column(f"{title}, formula", Kind.FORMULA), of, f"{name}_formula", text)
 
 
 ROW_FIELDS: dict[str, Field[Row]] = {

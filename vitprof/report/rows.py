@@ -9,15 +9,16 @@ from itertools import zip_longest
 
 from vitprof.counters.reading import Reading
 from vitprof.formulas.layer import Layer, Measure, Node
-from vitprof.formulas.op import Called, Op, Shape
+from vitprof.formulas.op import Called, Op, Pass, Shape
 from vitprof.report.layers import Row, children
 from vitprof.values.size import Size
 
 Count = Callable[[Node], tuple[Size, int]]  # size of one layer, and count of all equal ones
+_WITHOUT_PARTS: Mapping[str, Count] = {}
 
 
-def counted(measure: Measure) -> Count:
-    """Return a function that counts a measure of a layer or op."""
+def counted(measure: Measure | Pass) -> Count:
+    """Return a function that counts a measure, or a part of it, of a layer or op."""
 
     def count(node: Node) -> tuple[Size, int]:
         item = node.item
@@ -34,6 +35,7 @@ def rows(
     *,
     fold: bool,
     levels: int | None,
+    parts: Mapping[str, Count] = _WITHOUT_PARTS,
 ) -> tuple[Row, ...]:
     """Return the rows that have a count by formula or tool, and the rows that sum them.
 
@@ -44,8 +46,9 @@ def rows(
         fold: show equal layers in one row.
         levels: levels of layers to show; None for all. A layer at the last level includes
             everything below it.
+        parts: count the parts of it, by name.
     """
-    summed = _summed([*_rows(tree.walk(fold=fold), count, readings)])
+    summed = _summed([*_rows(tree.walk(fold=fold), count, readings, parts)])
     kept = [row for row in summed if row.count or any(row.counters.values())]
     shown = [row for row in kept if levels is None or row.level <= levels]
     return tuple(_joined(_with_leaves(shown)))
@@ -91,14 +94,24 @@ def _elsewhere(path: str, size: Size) -> Row:
     )
 
 
-def _rows(nodes: Iterable[Node], count: Count, readings: Mapping[str, Reading]) -> Iterator[Row]:
+def _rows(
+    nodes: Iterable[Node],
+    count: Count,
+    readings: Mapping[str, Reading],
+    parts: Mapping[str, Count],
+) -> Iterator[Row]:
     """Yield a row per node; that of a function has the class of the module that calls it."""
     classes = [""]  # of the modules around a node, from the outermost one
     for node in nodes:
         del classes[node.level + 1 :]
         classes.append(node.item.type or classes[-1])
         if node.level > 0:
-            yield _row(node, count, readings, classes[-1])
+            own = {name: of(node) for name, of in parts.items()}
+            yield replace(
+                _row(node, count, readings, classes[-1]),
+                parts={name: number for name, (_, number) in own.items()},
+                part_sizes={name: size for name, (size, _) in own.items()},
+            )
 
 
 def _row(node: Node, count: Count, readings: Mapping[str, Reading], caller: str) -> Row:

@@ -114,7 +114,7 @@ class Step:
             return
         self.optimizer.zero_grad(set_to_none=not self.workload.keep_gradients)
         for _ in range(self.workload.accumulate - 1):
-            self._backward(self.forward())
+            self.propagate()
         with phase("forward"):
             loss = self.forward()
         with phase("backward"):
@@ -126,12 +126,20 @@ class Step:
                 nn.utils.clip_grad_norm_(self.module.parameters(), 1.0, foreach=foreach)
             self.optimizer.step()
 
+    def propagate(self) -> None:
+        """Run the forward and the backward pass of a batch."""
+        self._backward(self.forward())
+
     def forward(self) -> Tensor:
         """Return the loss of the module's output."""
-        autocast = torch.autocast(self.device.type, self.dtype, enabled=self.workload.autocast)
-        with autocast, self._around():
+        with self._autocast(), self._around():
             output = self.module(*self.inputs, **self.keywords)
             return self._loss(output)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if not self.workload.autocast:  # the meta device has none
+            return nullcontext()
+        return torch.autocast(self.device.type, self.dtype)
 
     def loss_of(self, output: Any) -> Tensor:
         """Return the module's own loss, cross entropy of logits, or the mean of the output.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vitprof.allocation.autograd import Tensor
+from vitprof.allocation.autograd import Node, Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.views import Grads, permuted
 from vitprof.allocation.strides import Ints
@@ -29,12 +29,20 @@ def fused_attention(m: Eager, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """
     if m.on_gpu:
         q, k, v = m.to_autocast_dtype(q), m.to_autocast_dtype(k), m.to_autocast_dtype(v)
-        if m.platform is not None:
-            return _on(m.platform, m, q, k, v)
-        return _efficient(m, q, k, v) if q.dtype == "fp32" else _flash(m, q, k, v)
-    v, k, q = m.to_autocast_dtype(v), m.to_autocast_dtype(k), m.to_autocast_dtype(q)
+    else:
+        v, k, q = m.to_autocast_dtype(v), m.to_autocast_dtype(k), m.to_autocast_dtype(q)
     node = m.node(q, k, v)
     m.save(node, q, k, v)
+    m.contract_fused(node)
+    if not m.on_gpu:
+        return _on_cpu(m, node, q, k, v)
+    if m.platform is not None:
+        return _on(m.platform, m, node, q, k, v)
+    return (_efficient if q.dtype == "fp32" else _flash)(m, node, q, k, v)
+
+
+def _on_cpu(m: Eager, node: Node | None, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Follow the flash kernel of a CPU."""
     y, log_sum = m.like(q), m.new(q.sizes[:-1], "fp32")
     rows, columns, d = _tile(q.shape[-2]), min(_COLUMNS, k.shape[-2]), q.shape[-1]
     small = q.dtype != "fp32"
@@ -58,10 +66,8 @@ def _tile(queries: int) -> int:
     return min(queries, 256 if queries >= 768 else 64 if queries >= 192 else 32)
 
 
-def _efficient(m: Eager, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def _efficient(m: Eager, node: Node | None, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Follow the memory-efficient kernel: rows of the log-sum-exp are a multiple of 32."""
-    node = m.node(q, k, v)
-    m.save(node, q, k, v)
     y = _by_tokens(m, q.sizes, q.dtype)
     queries = (q.sizes[-2] + 31) // 32 * 32
     beside = [m.new((*q.sizes[:-2], queries), "fp32")] if node is not None else []
@@ -76,10 +82,8 @@ def _efficient(m: Eager, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return m.made(y, node, (q, k, v), back)
 
 
-def _flash(m: Eager, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def _flash(m: Eager, node: Node | None, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Follow the flash kernel, for elements of two bytes."""
-    node = m.node(q, k, v)
-    m.save(node, q, k, v)
     y = m.like(q)
     beside = [m.new(q.sizes[:-1], "fp32"), m.new((Size(2),), "int64"), m.new((), "int64")]
     m.free(y, *beside)
@@ -91,10 +95,8 @@ def _flash(m: Eager, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return m.made(y, node, (q, k, v), back)
 
 
-def _on(platform: Platform, m: Eager, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def _on(platform: Platform, m: Eager, node: Node | None, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Follow the kernel that a named GPU runs, with its own memory."""
-    node = m.node(q, k, v)
-    m.save(node, q, k, v)
     B, h, N, d = q.shape
     bits = 8 * BYTES[q.dtype]
     kernel = kernel_of(platform, bits=bits, head_dim=d)

@@ -52,6 +52,7 @@ def addmm(m: Eager, bias: Tensor, x: Tensor, y: Tensor) -> Tensor:
         right = _of_right(m, g, saved[0], by_columns=of_y) if node.needs_grad(2) else None
         return [g if node.needs_grad(0) else None, left, right]
 
+    m.contract(node, x, y)
     return m.made(_product(m, x, y), node, (bias, x, y), back)
 
 
@@ -69,6 +70,7 @@ def mm(m: Eager, x: Tensor, y: Tensor) -> Tensor:
         left = _of_left(m, g, saved[0], by_columns=of_x) if node.needs_grad(0) else None
         return [left, right]
 
+    m.contract(node, x, y)
     return m.made(_product(m, x, y), node, (x, y), back)
 
 
@@ -127,6 +129,7 @@ def bmm(m: Eager, x: Tensor, y: Tensor) -> Tensor:
         of_x = m.new(left, grads[0].dtype) if node.needs_grad(0) else None
         return [of_x, of_y]
 
+    m.contract(node, x, y)
     return m.made(m.new((*left[:-1], right[-1]), x.dtype), node, (x, y), back)
 
 

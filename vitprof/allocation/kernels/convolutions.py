@@ -50,6 +50,7 @@ def conv(m: Eager, x: Tensor, weight: Tensor, bias: Tensor | None, out: Shape) -
             m.free(made[2])
         return made
 
+    m.contract(node, x, weight)
     y = m.new(out, x.dtype, _strides(out, last=last))
     m.may_take_workspace(x, y, weight)
     m.free(y, *_copies(m, (x, weight), last=last))

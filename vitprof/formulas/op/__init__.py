@@ -26,6 +26,7 @@ from vitprof.formulas.op.norms import (
     RMSNorm,
     TokenBatchNorm,
 )
+from vitprof.formulas.op.passes import Pass, Passes
 from vitprof.formulas.op.tensors import Buffer, Parameter
 from vitprof.formulas.op.transforms import FFT
 
@@ -45,6 +46,8 @@ __all__ = [
     "MatMul",
     "Op",
     "Parameter",
+    "Pass",
+    "Passes",
     "RMSNorm",
     "Shape",
     "TokenBatchNorm",

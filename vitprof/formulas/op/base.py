@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from vitprof.formulas.op.passes import Passes
 from vitprof.formulas.work import Work
 from vitprof.values.size import ZERO, Size
 
@@ -26,10 +27,12 @@ class Op(ABC):
         module: True if a submodule computes it.
         contracts: True if it is a contraction; only contractions have MACs.
         reads: shapes of its inputs; empty if nothing is known to call it.
+        passes: its multiply-accumulates in a training step; None if none was followed.
     """
 
     name: str
     reads: tuple[Shape, ...] = field(default=(), kw_only=True, compare=False, repr=False)
+    passes: Passes | None = field(default=None, kw_only=True, compare=False, repr=False)
     work: ClassVar[Work]
     module: ClassVar[bool] = True
     contracts: ClassVar[bool] = False
@@ -67,6 +70,16 @@ class Op(ABC):
     @property
     def macs(self) -> Size:
         """Number of its multiply-accumulates."""
+        return ZERO
+
+    @property
+    def training_macs(self) -> Size:
+        """Number of its multiply-accumulates in a training step; 0 if none was followed."""
+        return ZERO if self.passes is None else self.passes.total
+
+    @property
+    def rebuilt(self) -> Size:
+        """Number of its multiply-accumulates that its backward kernel computes again."""
         return ZERO
 
     @property

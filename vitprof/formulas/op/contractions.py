@@ -181,6 +181,16 @@ class FusedAttention(Op):
         return product((*self.lead, n, d * m)) + product((*self.lead, n, m * d))
 
     @property
+    def rebuilt(self) -> Size:
+        """The scores, which the forward pass does not write: Q K^T is computed again.
+
+        Dao et al. 2022, FlashAttention, algorithm 4; so do the kernels of memory-efficient
+        attention (Rabe and Staats 2021) and of a CPU (`cpu_flash_attention_backward` in
+        FlashAttentionKernel.cpp).
+        """
+        return product((*self.lead, self.queries, self.head_dim * self.keys))
+
+    @property
     def uncounted(self) -> Uncounted:
         scores = product((*self.lead, self.queries, self.keys))
         return (("scale", scores), ("softmax", scores))
