@@ -35,12 +35,12 @@ from vitprof.values.options import Value
 from vitprof.values.size import Size
 
 SIZES: dict[str, dict[str, object]] = {
-    "layer": {"tokens": 11, "dim": 21, "heads": 3, "mlp_ratio": "5"},
+    "layer": {"tokens": 11, "dim": 18, "heads": 3, "mlp_ratio": "5"},
     "classifier": {
         "image_size": 12,
         "patch_size": 3,
         "channels": 2,
-        "dim": 15,
+        "dim": 30,
         "heads": 3,
         "mlp_ratio": "4",
         "classes": 7,
@@ -123,7 +123,7 @@ def step(batch: int, **how: Any) -> Workload:
     return Workload(batch=batch, **how)
 
 
-B, N, D, h = 4, 10, 21, 3
+B, N, D, h = 4, 10, 18, 3
 d, H = D // h, 5 * D  # channels of a head, and of the MLP
 v = D // h  # channels of a value in the lambda layer
 E = 4  # bytes of an fp32

@@ -112,6 +112,11 @@ MIXERS_BY_HAND: dict[str, tuple[Any, Any]] = {
         ATTENTION + h * (2 * SYMBOLS["w"] - 1) ** 2,
         B * (N * D * 3 * D + 2 * N / SYMBOLS["w"] ** 2 * SYMBOLS["w"] ** 4 * D + N * D * D),
     ),
+    # 2h matrices of scores over D / 2h channels; four vectors of as many, and a gain of twice that.
+    "diff": (
+        ATTENTION + 4 * (v / 2) + v,
+        B * (N * D * 3 * D + 2 * h * N * N * v / 2 + h * N * N * v + N * D * D),
+    ),
     "hydra": (ATTENTION, B * N * (D * 3 * D + D * D)),
     # The state is v × v for each head, the normalizer one number for each token and head.
     "linear": (ATTENTION, B * N * (D * 3 * D + h * v * v + h * v + h * v * v + D * D)),
@@ -205,7 +210,7 @@ def test_mixer_at_any_size(name: str, data: st.DataObject) -> None:
     # Windows cover the grid.
     window = 2 * data.draw(st.integers(0, 2), "half a window") + 1 if name == "window" else 1
     sizes |= {side: window * sizes[side] for side in ("rows", "columns")}
-    sizes["D"] = sizes["heads"] * data.draw(st.integers(1, 40), "head dim")
+    sizes["D"] = sizes["heads"] * 2 * data.draw(st.integers(1, 20), "half a head dim")
     whole = {
         option: declared
         for option, declared in MIXERS[name].declared().items()

@@ -13,6 +13,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from spellings import SOME, Spelling
 
+from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
 from vitprof.formulas.parts.activations import ACTIVATIONS
 from vitprof.values.options import divisors
@@ -25,8 +26,8 @@ def models(draw: st.DrawFn, spelling: Spelling) -> Model:
     Landmarks divide the tokens of every stage.
     """
     heads, decoder_heads = draw(st.permutations([1, 3, 5]))[:2]
-    # Sines and cosines of two axes come in fours.
-    step = 4 if spelling.model == "mae" else 1
+    # Sines and cosines of two axes come in fours, the halves of a head in twos.
+    step = 4 if spelling.model == "mae" else 2 if MIXERS[spelling.mixer].halves_heads else 1
     patch_size = draw(st.sampled_from([1, 2, 3]))
     patches_only = spelling.on_grid or spelling.divides
     side = draw(st.sampled_from([3, 6] if patches_only else [1, 5, 7]))

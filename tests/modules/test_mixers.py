@@ -32,7 +32,7 @@ from vitprof.modules.mixers.linear_attention import LinearAttention
 from vitprof.request.specs import specify
 from vitprof.values.size import Size
 
-B, N, HEADS, HEAD_DIM = 2, 7, 3, 5
+B, N, HEADS, HEAD_DIM = 2, 7, 3, 10
 DIM = HEADS * HEAD_DIM
 SIZES = MixerSizes(tokens=Size(N), dim=Size(DIM), heads=Size(HEADS))
 
@@ -272,7 +272,8 @@ PROJECTING = [
 ]
 # To how many channels, of queries, keys and values.
 QKV_WIDTHS = dict.fromkeys(
-    ("attn", "linear", "performer", "nystrom", "linformer", "hydra", "xca", "window", "aft"),
+    ("attn", "diff", "linear", "performer", "nystrom", "linformer", "hydra", "xca")
+    + ("window", "aft"),
     3 * DIM,
 ) | {"lambda": HEADS * 2 + 2 + HEAD_DIM}
 

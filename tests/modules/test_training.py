@@ -23,8 +23,8 @@ from vitprof.modules.models.mae import MaskedAutoencoderViT
 TINY: dict[str, dict[str, object]] = {
     "mae": {"image_size": 12, "patch_size": 4, "dim": 24, "depth": 1, "heads": 3}
     | {"decoder_dim": 20, "decoder_depth": 1, "decoder_heads": 5, "mask_ratio": "0.5"},
-    "classifier": {"image_size": 12, "patch_size": 4, "dim": 15, "depth": 2, "heads": 3},
-    "layer": {"tokens": 7, "dim": 15, "heads": 3},
+    "classifier": {"image_size": 12, "patch_size": 4, "dim": 18, "depth": 2, "heads": 3},
+    "layer": {"tokens": 7, "dim": 18, "heads": 3},
 }
 
 

@@ -514,7 +514,9 @@ class Eager:
         self.free(x)
         if not leading:
             return total
-        return self.view(total, sizes, self.reshaped(total, sizes) or total.strides)
+        strides = self.reshaped(total, sizes)
+        assert strides is not None
+        return self.view(total, sizes, strides)
 
     def summed(
         self, x: Tensor, sizes: Shape, dims: Sequence[int], dtype: str | None = None

@@ -60,6 +60,7 @@ class Mixer(Options):
         source: the paper, with the equation.
         module: `package.module:Class` of the torch module, imported only to build it.
         on_grid: True if it mixes neighbours on a grid of rows and columns.
+        halves_heads: True if it needs an even number of channels of a head.
     """
 
     name: ClassVar[str]
@@ -68,6 +69,7 @@ class Mixer(Options):
     source: ClassVar[str]
     module: ClassVar[str]
     on_grid: ClassVar[bool] = False
+    halves_heads: ClassVar[bool] = False
 
     @property
     def needs_grid(self) -> bool:
@@ -92,6 +94,15 @@ class Mixer(Options):
                 lambda: (
                     f"{self.neighbourly} mixes neighbours on a grid, and there is none, because "
                     f"{sizes.scattered}"
+                ),
+            )
+        if self.halves_heads:
+            dim, heads = sizes.dim.value, sizes.heads.value
+            yield Constraint(
+                sizes.head_dim.value % 2 == 0,
+                lambda: (
+                    f"dim {dim} gives each of {heads} heads {dim // heads} channels, which "
+                    f"{self.name} cannot halve; give a multiple of {2 * heads}"
                 ),
             )
 

@@ -7,6 +7,7 @@ from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.mixers.aft import AttentionFree
 from vitprof.formulas.mixers.attention import Attention
 from vitprof.formulas.mixers.conv import DepthwiseConv
+from vitprof.formulas.mixers.diff_attention import DiffAttention
 from vitprof.formulas.mixers.filter import Filter
 from vitprof.formulas.mixers.fourier import Fourier
 from vitprof.formulas.mixers.gmlp import GatedMlp
@@ -35,6 +36,7 @@ MIXERS: dict[str, type[Mixer]] = {
     mixer.name: mixer
     for mixer in (
         Attention,
+        DiffAttention,
         LambdaLayer,
         LinearAttention,
         Performer,
