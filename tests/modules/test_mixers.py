@@ -272,10 +272,9 @@ PROJECTING = [
 ]
 # To how many channels, of queries, keys and values.
 QKV_WIDTHS = dict.fromkeys(
-    ("attn", "diff", "linear", "performer", "nystrom", "linformer", "hydra", "xca")
-    + ("window", "aft"),
+    ("attn", "linear", "performer", "nystrom", "linformer", "hydra", "xca", "window", "aft"),
     3 * DIM,
-) | {"lambda": HEADS * 2 + 2 + HEAD_DIM}
+) | {"diff": 3 * DIM, "lambda": HEADS * 2 + 2 + HEAD_DIM}
 
 
 def with_qkv_bias(name: str, *, on: bool) -> Mixer:
