@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from vitprof.allocation.launches import Kind
 from vitprof.cuda.norms import foreach_norm_partials
 from vitprof.values.size import Size
 
@@ -26,18 +27,24 @@ def clip(m: Eager, gradients: Sequence[Size], *, foreach: bool) -> None:
     flat = [m.parameter((size,), trained=False) for size in gradients]
     norms = _norms_together(m, flat) if foreach else [norm(m, one) for one in flat]
     stacked = m.new((Size(len(norms), "tensors"),), dtype)
+    m.launch(Kind.COPY, norms, (stacked,))
     total = norm(m, stacked)
     m.free(stacked, *norms)
     above = m.with_scalar(total)  # n + ε
-    inverse = m.new((), dtype)
+    inverse = m.elementwise(above)
     factor = m.with_scalar(inverse)
     m.free(above, inverse)
-    m.free(m.new((), dtype), factor, total)  # the factor, clamped to 1
+    clamped = m.elementwise(factor)  # to 1
+    m.free(clamped, factor, total)
+    for some in [flat] if foreach else [[one] for one in flat]:
+        kind = Kind.OPTIMIZER if foreach else Kind.ELEMENTWISE
+        m.launch(kind, (*some, clamped), some)
 
 
 def norm(m: Eager, x: Tensor) -> Tensor:
     """Allocate the norm of a tensor of one axis: `linalg_vector_norm`."""
     y = m.new((), x.dtype)
+    m.launch(Kind.REDUCTION, (x,), (y,))
     m.reduction(x, (0,), kind="norm")
     m.free(x, y)
     return y
@@ -49,5 +56,6 @@ def _norms_together(m: Eager, flat: Sequence[Tensor]) -> list[Tensor]:
         return [m.new((), x.dtype) for x in flat]
     partial = m.new((Size(foreach_norm_partials([x.shape[0] for x in flat])),), "bool")
     norms = [m.new((), x.dtype) for x in flat]
+    m.launch(Kind.OPTIMIZER, flat, norms)
     m.free(partial)
     return norms

@@ -26,6 +26,7 @@ from vitprof.allocation.autograd import (
     widest,
 )
 from vitprof.allocation.departures import EAGER, Departures
+from vitprof.allocation.launches import Kind, Launch, Moved, Product, in_memory
 from vitprof.allocation.strides import (
     Ints,
     contiguous,
@@ -65,6 +66,7 @@ class Eager:
         platform: GPU and PyTorch whose kernels' own memory counts too; None for tensors alone.
         convolutions: each one that cuDNN may give a workspace: instant, path, most bytes.
         arriving: `added` to gradients that are there, `moved` into buckets, or `taken` over.
+        buckets: True if each gradient is copied into a bucket when it is there.
         recomputing: the checkpointed block that is recomputed; None if none is.
         recompute: recomputes a checkpointed block.
         nodes: functions of the graph, in the order of their creation.
@@ -72,6 +74,9 @@ class Eager:
         casts: copies of parameters that autocast keeps, with the parameter, by its id.
         products: number of products of matrices by path of the op and part of the step.
         rebuilt: number of backward kernels that compute a part of the forward pass again, by path.
+        launches: launches of kernels, in order; with a platform only.
+        by_phase: the same by phase.
+        labels: label of each image.
     """
 
     def __init__(
@@ -94,6 +99,7 @@ class Eager:
         self.autocast = workload.autocast
         self.checkpoint = workload.checkpoint
         self.arriving = "moved" if workload.ddp == "view" else "taken"
+        self.buckets = workload.ddp != "none"
         if not first:
             self.arriving = "added"
         self.recomputing: Frame | None = None
@@ -104,8 +110,53 @@ class Eager:
         self.casts: dict[int, tuple[Tensor, Tensor]] = {}
         self.products: Counter[tuple[str, Pass]] = Counter()
         self.rebuilt: Counter[str] = Counter()
+        self.launches: list[Launch] = []
+        self.by_phase: dict[str, list[Launch]] = {}
+        self.labels: Tensor
         self._promising: Frame | None = None
         self._parameters = Storage(0, (), "", 0, "parameters", "")
+
+    # Kernels
+
+    def launch(
+        self,
+        kind: Kind,
+        read: Sequence[Tensor],
+        written: Sequence[Tensor],
+        *,
+        products: tuple[Product, ...] = (),
+        own: Sequence[Tensor] = (),
+    ) -> None:
+        """Note the launch of a kernel on a GPU.
+
+        Args:
+            kind: kind of kernel.
+            read: tensors that it reads.
+            written: tensors that it writes; one that it changes in place is in both.
+            products: contractions that it computes.
+            own: tensors that it makes for itself, and reads.
+        """
+        if self.platform is None:
+            return
+        self.launches.append(
+            Launch(
+                self.timeline.at,
+                kind,
+                _bytes((*read, *own)),
+                _bytes((*written, *own)),
+                products,
+                (*read, *written)[0].dtype,
+                tuple([_moved(x) for x in (*read, *written, *own, *own)]),
+            )
+        )
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Note the instants and the launches of the body under a name."""
+        before = len(self.launches)
+        with self.timeline.phase(name):
+            yield
+        self.by_phase[name] = self.launches[before:]
 
     # Memory
 
@@ -135,6 +186,14 @@ class Eager:
             sizes: shape of the result; None for that of the first input.
             dtype: dtype of the result; None for the one that PyTorch promotes to.
         """
+        made = self.arranged(*inputs, sizes=sizes, dtype=dtype)
+        self.launch(Kind.ELEMENTWISE, inputs, (made,))
+        return made
+
+    def arranged(
+        self, *inputs: Tensor, sizes: Shape | None = None, dtype: str | None = None
+    ) -> Tensor:
+        """Allocate a result with the strides of an elementwise one, as `elementwise` does."""
         sizes = inputs[0].sizes if sizes is None else sizes
         shape = tuple([size.value for size in sizes])
         strides = elementwise(shape, tuple([x.layout for x in inputs]))
@@ -161,6 +220,7 @@ class Eager:
         scalar = [*kept] or self.scalar()
         copied = [self.new((), x.dtype) for _ in scalar]
         made = self.new(x.sizes, x.dtype, elementwise(x.shape, layouts))
+        self.launch(Kind.ELEMENTWISE, (x,), (made,))
         self.free(*scalar, *copied)
         if node is not None:
             for one in scalar:
@@ -178,6 +238,12 @@ class Eager:
     def scalar(self) -> list[Tensor]:
         """Allocate a scalar operand: on a CPU a tensor of 8 bytes; empty elsewhere."""
         return [self.new((), "int64")] if self.own_memory else []
+
+    def copied(self, x: Tensor, dtype: str) -> Tensor:
+        """Allocate a copy in another dtype with the strides of x if it is dense."""
+        made = self.like(x, dtype)
+        self.launch(Kind.COPY, (x,), (made,))
+        return made
 
     def copies(self, *inputs: Tensor) -> list[Tensor]:
         """Allocate contiguous copies that a kernel reads in place of inputs that are not."""
@@ -225,6 +291,7 @@ class Eager:
     def in_place_with_scalar(self, x: Tensor) -> None:
         """Change a tensor in place by a scalar operand."""
         scalar = self.scalar()
+        self.launch(Kind.ELEMENTWISE, (x,), (x,))
         self.free(x, *scalar, *[self.new((), x.dtype) for _ in scalar])
 
     def view(self, x: Tensor, sizes: Shape, strides: Ints) -> Tensor:
@@ -357,7 +424,7 @@ class Eager:
         if x.dtype == dtype:
             return x
         node = self.node(x)
-        return self.made(self.like(x, dtype), node, (x,), lambda grads, saved: grads)
+        return self.made(self.copied(x, dtype), node, (x,), lambda grads, saved: grads)
 
     def to_autocast_dtype(self, x: Tensor) -> Tensor:
         """Return x as autocast casts it for contractions; copies of parameters are cached."""
@@ -410,6 +477,7 @@ class Eager:
         assert loss.node is not None
         self.timeline.at = "loss"
         seed = self.hold(self.new((), loss.dtype))  # held until the end
+        self.launch(Kind.ELEMENTWISE, (), (seed,))
         loss.node.grads = [self.hold(seed)]
         while self.nodes:
             node = self.nodes.pop()
@@ -491,7 +559,7 @@ class Eager:
         if grad.shape != shape:
             grad = self._replaced(grad, self.sum_to(grad, edge.sizes))
         if grad.dtype != edge.dtype:
-            grad = self._replaced(grad, self.like(grad, edge.dtype))
+            grad = self._replaced(grad, self.copied(grad, edge.dtype))
         return grad
 
     def _replaced(self, old: Tensor, new: Tensor) -> Tensor:
@@ -527,6 +595,7 @@ class Eager:
         contiguous with each other (`should_use_acc_buffer` in ReduceOps.cpp).
         """
         total = self.new(sizes, dtype or x.dtype)
+        self.launch(Kind.REDUCTION, (x,), (total,))
         self.reduction(x, dims, result=total.dtype)
         self.free(total)
         if self.own_memory and x.dtype in ("bf16", "fp16"):
@@ -563,6 +632,7 @@ class Eager:
         self.timeline.at = edge.node.at
         alone = old.holders == 1 and old.storage.tensors == 1 and is_dense(*old.layout)
         if alone and self.departs.sums:
+            self.launch(Kind.ELEMENTWISE, (old, grad), (old,))
             self.drop(grad)
             return
         total = self.hold(self.elementwise(old, grad))
@@ -581,6 +651,8 @@ class Eager:
             return
         self.timeline.at = leaf.at
         if self.arriving == "added":
+            self.launch(Kind.ELEMENTWISE, (grad, grad), (grad,))  # one of them is there
+            self._bucket(grad)
             self.drop(grad)
             return
         same = all(
@@ -589,13 +661,20 @@ class Eager:
         )
         if grad.holders > 1 or not same:
             copied = self.hold(self.new(grad.sizes, grad.dtype, leaf.strides))
+            self.launch(Kind.COPY, (grad,), (copied,))
             self.drop(grad)
             grad = copied
+        self._bucket(grad)
         if self.arriving == "moved":
             self.drop(grad)
             return
         self.timeline.book_as(grad.storage, "gradients")
         self.timeline.keep(grad.storage)
+
+    def _bucket(self, grad: Tensor) -> None:
+        """Copy a gradient into its bucket, if there are buckets."""
+        if self.buckets:
+            self.launch(Kind.COPY, (grad,), (grad,))
 
     # Checkpointing
 
@@ -605,6 +684,14 @@ class Eager:
         self._promising = frame
         yield
         self._promising = None
+
+
+def _bytes(tensors: Sequence[Tensor]) -> int:
+    return sum([in_memory(x.shape, x.strides) * BYTES[x.dtype] for x in tensors])
+
+
+def _moved(x: Tensor) -> Moved:
+    return Moved(x.sizes, x.strides, BYTES[x.dtype])
 
 
 def _nothing(frame: Frame) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from vitprof.allocation import lamb
 from vitprof.allocation.clip import clip
+from vitprof.allocation.launches import Kind
 from vitprof.allocation.timeline import BYTES
 from vitprof.formulas.layer import Layer
 from vitprof.formulas.op import Op, Parameter
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
     from vitprof.request.workload import Workload
 
 _MOMENTS = {"sgd": 0, "momentum": 1, "adam": 2, "adamw": 2, "lamb": 2}
+# Numbers of tensors that the functions of an update read, each of which writes one of them.
+_READ = {
+    "sgd": (2,),
+    "momentum": (1, 2, 2),
+    "adam": (2, 1, 3, 1, 1, 1, 3),
+    "adamw": (1, 2, 1, 3, 1, 1, 1, 3),
+}
 _COUNTED = ("adam", "adamw")  # with a tensor that counts the steps of each parameter
 _COUNT_BYTES = 4  # the count of steps is an fp32 tensor of one element
 _SCALAR_BYTES = 8  # of a scalar operand
@@ -118,6 +126,7 @@ def step(m: Eager, tree: Layer, workload: Workload, *, every: bool) -> None:
         for size in parameter_sizes(tree, None if every else 1):
             lamb.update(m, size)
         return
+    _launch(m, tree, workload)
     moments, kernel = _MOMENTS[workload.optimizer], workload.kernel
     if kernel == "fused":
         _touch(timeline, scalar_operand(_COUNT_BYTES) if moments == 2 else [])
@@ -142,6 +151,28 @@ def step(m: Eager, tree: Layer, workload: Workload, *, every: bool) -> None:
         numbers = sum(size.value * times for size, times in trained(tree))
         roots = [_root(timeline, Size(numbers, "trained parameters"), element)]
     _touch(timeline, [*roots, *scalar_operand()])
+
+
+def _launch(m: Eager, tree: Layer, workload: Workload) -> None:
+    """Note the launches of an update: of all parameters together, or of one after the other."""
+    if m.platform is None:
+        return
+    flat = [m.parameter((size,), trained=False) for size in parameter_sizes(tree, None)]
+    if workload.kernel == "loop":
+        for x in flat:
+            for read in _READ[workload.optimizer]:
+                m.launch(Kind.ELEMENTWISE, [x] * read, (x,))
+        return
+    if workload.kernel == "foreach":
+        for read in _READ[workload.optimizer]:
+            m.launch(Kind.OPTIMIZER, flat * read, flat)
+        return
+    counts = []
+    if workload.optimizer in _COUNTED:
+        counts = [m.parameter((), trained=False, dtype="fp32") for _ in flat]
+        m.launch(Kind.OPTIMIZER, counts, counts)
+    moments = _MOMENTS[workload.optimizer]
+    m.launch(Kind.OPTIMIZER, [*flat * (2 + moments), *counts], flat * (1 + moments))
 
 
 def _touch(timeline: Timeline, storages: list[Storage]) -> None:

@@ -196,5 +196,5 @@ _MOVES: Mapping[str, Callable[..., Any]] = {
     "gather": lambda m, e, x, index: places.gather(m, x, index),
     "index": lambda m, e, x, index: places.index(m, x, index, e.shapes[0]),
     "cat": lambda m, e, *parts: views.cat(m, parts, e.shapes[0]),
-    "rand": lambda m, e: m.new(e.shapes[0], "fp32"),
+    "rand": lambda m, e: views.filled(m, e.shapes[0], "fp32"),
 }

@@ -138,18 +138,18 @@ def _run(program: Program, reading: StepReading, workload: Workload, left: int) 
         number: eager.hold(eager.input(shape, eager.weight_dtype))
         for number, shape in program.inputs.items()
     }
-    eager.input((Size(workload.batch, "B"),), "int64")  # the labels
-    with timeline.phase("forward"):
+    eager.labels = eager.input((Size(workload.batch, "B"),), "int64")
+    with eager.phase("forward"):
         reading.run(program.body, variables, "")
         reading.run(program.loss, variables, "")
         eager.leave_autocast()
     forward = timeline.now
     if not workload.inference:
-        with timeline.phase("backward"):
+        with eager.phase("backward"):
             eager.backward(variables[program.result])
         eager.drop(variables[program.result])
         timeline.at = workload.optimizer
-        with timeline.phase("optimizer"):
+        with eager.phase("optimizer"):
             step(eager, tree, workload, every=reading.every)
     return forward
 

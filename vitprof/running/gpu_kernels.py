@@ -20,7 +20,15 @@ from torch.overrides import TorchFunctionMode
 
 from vitprof.cuda.attention import Kernel, check_images, kernel_of
 from vitprof.running import autocast
-from vitprof.running.fused import Attention, Dropout, HalfSoftmax, RMSNorm, padded_mask
+from vitprof.running.fused import (
+    Attention,
+    Dropout,
+    HalfSoftmax,
+    Launched,
+    RMSNorm,
+    padded_mask,
+    unnoticed,
+)
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -45,16 +53,19 @@ class GpuKernels(TorchFunctionMode):
         platform: GPU whose kernels run; None for flash attention of 16 bits, the efficient one
             of fp32, and casts where a kernel of a named GPU needs none.
         in_place: makes a context in which the next sum is added in place.
+        launched: called with what a fused kernel reads, writes and multiplies.
     """
 
     def __init__(
         self,
         platform: Platform | None = None,
         in_place: Callable[[], AbstractContextManager[None]] | None = None,
+        launched: Launched = unnoticed,
     ) -> None:
         super().__init__()
         self._platform = platform
         self._in_place = in_place
+        self._launched = launched
         self._within: set[Callable[..., Any]] = set()
 
     def __torch_function__(
@@ -114,7 +125,7 @@ class GpuKernels(TorchFunctionMode):
             mask = padded_mask(mask, q, k)
         if self._platform is not None:
             check_images(kernel, self._platform, q.shape[0])
-            return Attention.apply(q, k, v, mask, kernel, keeps)
+            return Attention.apply(q, k, v, mask, kernel, keeps, self._launched)
         if kernel is Kernel.EFFICIENT:
             return _ATEN._scaled_dot_product_efficient_attention(
                 q, k, v, mask, keeps, dropout_p, is_causal, scale=scale
@@ -144,20 +155,20 @@ class GpuKernels(TorchFunctionMode):
         wide = autocast.is_on() and input.dtype in (torch.bfloat16, torch.float16)
         x = input.float() if wide else input
         always = self._platform is None
-        return RMSNorm.apply(x, weight, len(normalized_shape), always)
+        return RMSNorm.apply(x, weight, len(normalized_shape), always, self._launched)
 
     def dropout(self, input: Tensor, p: float, train: bool) -> Tensor | None:
         """Return the result of the fused dropout; None where it is composed."""
         if not train or not 0 < p < 1 or not input.numel():
             return None
-        return Dropout.apply(input)
+        return Dropout.apply(input, self._launched)
 
     def softmax(self, input: Tensor, dim: int, dtype: torch.dtype | None = None) -> Tensor | None:
         """Return a softmax in fp32 that reads fp16 as it is; None for others."""
         wide = dtype is torch.float32 or (dtype is None and autocast.is_on())
         if self._platform is None or not wide or input.dtype != torch.float16:
             return None
-        return HalfSoftmax.apply(input)
+        return HalfSoftmax.apply(input, self._launched)
 
     def linear(self, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
         """Return a linear layer that adds its bias in place; None where it is one product."""

@@ -18,10 +18,12 @@ from torch.utils._pytree import tree_map_only
 
 from vitprof.running.departures import adds_gradients, as_eager, is_in_place, is_of_the_cpu
 from vitprof.running.gpu_kernels import GpuKernels, statistics_in_fp32
+from vitprof.running.launches import fused, launch_of
 from vitprof.running.own_memory import own_memory, workspace
 from vitprof.running.paths import Paths
 
 if TYPE_CHECKING:
+    from vitprof.allocation.launches import Kind, Launch
     from vitprof.cuda.platform import Platform
 
 _DTYPE = "torch."
@@ -81,6 +83,7 @@ class Ledger(TorchDispatchMode):
         bookings: storages by number, from 1.
         phases: the first event of each phase and the first after it.
         convolutions: level, path and largest workspace of each convolution, by phase.
+        launches: launches of kernels, by phase, with a platform only.
     """
 
     def __init__(self, *, on_gpu: bool, platform: Platform | None = None) -> None:
@@ -97,6 +100,7 @@ class Ledger(TorchDispatchMode):
         self.bookings: list[Booking] = []
         self.phases: dict[str, tuple[int, int]] = {}
         self.convolutions: dict[str, list[tuple[int, str, int]]] = defaultdict(list)
+        self.launches: dict[str, list[Launch]] = {}
         self.saved: dict[str, int] = {}
         self._live: dict[int, tuple[weakref.ref[torch.UntypedStorage], Booking]] = {}
         self._bytes = 0
@@ -106,7 +110,17 @@ class Ledger(TorchDispatchMode):
     def around(self) -> GpuKernels:
         """Return the mode in which a GPU's functions are replaced."""
         in_place = None if self._platform is None else self._in_place
-        return GpuKernels(self._platform, in_place)
+        return GpuKernels(self._platform, in_place, self._launched)
+
+    def _launched(self, kind: Kind, *what: Any) -> None:
+        """Note the launch of a fused kernel."""
+        if self._platform is not None and self._phase:
+            self.launches[self._phase].append(fused(self.paths.now(), kind, *what))
+
+    def _is_there(self, tensor: Tensor) -> bool:
+        """Return True if a tensor lies in the GPU's memory, False if it is a number of the CPU."""
+        booking = self._booking(tensor)
+        return booking is None or booking.number > 0
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -115,6 +129,7 @@ class Ledger(TorchDispatchMode):
         self.levels[name], self.functions[name] = [], []
         self.instants[name], self.places[name] = [], []
         self.convolutions[name] = []
+        self.launches[name] = []
         self._running = ""
         begin = len(self.events)
         self._book(0, self.paths.now())
@@ -206,6 +221,10 @@ class Ledger(TorchDispatchMode):
         if alone:
             self._take_over(args[0], result)
         tree_map_only(Tensor, lambda made: self._note(made, path), result)
+        if self._phase:
+            launch = launch_of(func, args, kwargs or {}, result, at=path, there=self._is_there)
+            if launch is not None:
+                self.launches[self._phase].append(launch)
         for held in own_memory(self._platform.gpu, func, args, result):
             self._take(held, path)
         most = workspace(func, args, result)

@@ -28,6 +28,7 @@ from vitprof.running.ledger import Ledger
 from vitprof.running.step import Loss, Phase, Runnable, Step
 
 if TYPE_CHECKING:
+    from vitprof.allocation.launches import Launch
     from vitprof.cuda.platform import Platform
     from vitprof.request.workload import Workload
 
@@ -70,6 +71,7 @@ class Trace:
         held: storages that are held at the highest peak.
         saved: bytes that are saved for the backward pass, by the path that saves them first.
         convolutions: bytes held at each convolution, its path and largest workspace, by phase.
+        launches: launches of kernels, by phase; empty without a platform.
     """
 
     by_phase: dict[str, int]
@@ -82,6 +84,7 @@ class Trace:
     held: tuple[TracedStorage, ...]
     saved: dict[str, int]
     convolutions: dict[str, tuple[tuple[int, str, int], ...]]
+    launches: dict[str, tuple[Launch, ...]]
 
     @property
     def phase(self) -> str:
@@ -198,6 +201,7 @@ def _traced(ledger: Ledger, built: int) -> Trace:
         held=tuple(_held(ledger, highest.instant)),
         saved=ledger.saved,
         convolutions={phase: tuple(some) for phase, some in ledger.convolutions.items()},
+        launches={phase: tuple(some) for phase, some in ledger.launches.items()},
     )
 
 

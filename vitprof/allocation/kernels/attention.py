@@ -5,6 +5,8 @@ from __future__ import annotations
 from vitprof.allocation.autograd import Node, Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.views import Grads, permuted
+from vitprof.allocation.launches import Kind as Work
+from vitprof.allocation.launches import attention_gradient_products, attention_products
 from vitprof.allocation.strides import Ints
 from vitprof.allocation.timeline import BYTES
 from vitprof.cuda.attention import (
@@ -107,6 +109,9 @@ def _on(platform: Platform, m: Eager, node: Node | None, q: Tensor, k: Tensor, v
     keeps = node is not None or not by_tokens
     log_sum = [m.new((*q.sizes[:2], Size(rows)), "fp32")] if keeps else []
     states = [m.new((Size(size),), "bool") for size in random_states(kernel)]
+    sizes = (B * h, N, k.shape[-2], d, v.shape[-1])
+    products = attention_products(*sizes)
+    m.launch(Work.ATTENTION, (q, k, v), (y, *log_sum, *states), products=products)
     m.free(y, *log_sum, *states)
     m.save(node, y, *log_sum, *states)
     shapes = (q.sizes, k.sizes, v.sizes)
@@ -118,12 +123,16 @@ def _on(platform: Platform, m: Eager, node: Node | None, q: Tensor, k: Tensor, v
             product = m.new(q.sizes, "fp32")
             delta = [m.new(q.sizes[:-1], "fp32"), m.new(q.sizes[:-1], "fp32")]
             m.free(product, delta[0])
+            delta.append(product)
             made = [_by_tokens(m, sizes, dtype) for sizes in shapes]
         else:
             made = [m.like(one) for one in saved[:3]]
         scratch = backward_scratch(kernel, heads=B * h, queries=N, head_dim=d, bits=bits)
         own = [m.new((Size(size),), "bool") for size in (scratch[1:] if by_tokens else scratch)]
-        m.free(*made, *delta[1:], *own)
+        again = attention_gradient_products(*sizes)
+        read = (*grads, *saved)
+        m.launch(Work.ATTENTION, read, made, products=again, own=(*delta, *own))
+        m.free(*made, *delta[1:2], *own)
         return made
 
     return m.made(y, node, (q, k, v), back)

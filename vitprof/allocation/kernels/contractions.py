@@ -6,6 +6,8 @@ from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.elementwise import add
 from vitprof.allocation.kernels.views import Grads, expand, permuted, reshape, transpose
+from vitprof.allocation.launches import Kind, Product
+from vitprof.formulas.op import Shape
 from vitprof.values.size import product
 
 
@@ -35,6 +37,7 @@ def add_in_place(m: Eager, x: Tensor, y: Tensor) -> Tensor:
     """Follow `x.add_(y)`: the memory of x, and the graph of a sum."""
     node = m.node(x, y)
     z = m.view(x, x.sizes, x.strides)
+    m.launch(Kind.ELEMENTWISE, (x, y), (z,))
     return m.made(z, node, (x, y), lambda g, kept: [g[0], g[0]])
 
 
@@ -53,7 +56,7 @@ def addmm(m: Eager, bias: Tensor, x: Tensor, y: Tensor) -> Tensor:
         return [g if node.needs_grad(0) else None, left, right]
 
     m.contract(node, x, y)
-    return m.made(_product(m, x, y), node, (bias, x, y), back)
+    return m.made(_product(m, x, y, bias), node, (bias, x, y), back)
 
 
 def mm(m: Eager, x: Tensor, y: Tensor) -> Tensor:
@@ -97,13 +100,15 @@ def _transposed(m: Eager, x: Tensor) -> Tensor:
     return permuted(m, x, (1, 0))
 
 
-def _product(m: Eager, x: Tensor, y: Tensor) -> Tensor:
-    """Allocate the product of two matrices.
+def _product(m: Eager, x: Tensor, y: Tensor, *bias: Tensor) -> Tensor:
+    """Allocate the product of two matrices, to which a bias may be added.
 
     A kernel of the CPU copies a matrix that BLAS cannot read in place (`addmm_impl_cpu_` in
     LinearAlgebra.cpp).
     """
     made = m.new((x.sizes[0], y.sizes[1]), x.dtype)
+    product = Product(1, *x.shape, y.shape[1])
+    m.launch(Kind.PRODUCT, (*bias, x, y), (made,), products=(product,))
     if m.own_memory:
         copies = [m.new(one.sizes, one.dtype) for one in (x, y) if not _readable(one)]
         m.free(made, *copies)
@@ -125,12 +130,25 @@ def bmm(m: Eager, x: Tensor, y: Tensor) -> Tensor:
 
     def back(grads: Grads, saved: Grads) -> list[Tensor | None]:
         assert node is not None
-        of_y = m.new(right, grads[0].dtype) if node.needs_grad(1) else None
-        of_x = m.new(left, grads[0].dtype) if node.needs_grad(0) else None
+        (g,) = grads
+        of_y = _products(m, _turned(m, saved[-1]), g, right) if node.needs_grad(1) else None
+        of_x = _products(m, g, _turned(m, saved[0]), left) if node.needs_grad(0) else None
         return [of_x, of_y]
 
     m.contract(node, x, y)
-    return m.made(m.new((*left[:-1], right[-1]), x.dtype), node, (x, y), back)
+    return m.made(_products(m, x, y, (*left[:-1], right[-1])), node, (x, y), back)
+
+
+def _turned(m: Eager, x: Tensor) -> Tensor:
+    return permuted(m, x, (0, 2, 1))
+
+
+def _products(m: Eager, x: Tensor, y: Tensor, sizes: Shape) -> Tensor:
+    """Allocate the products of batches of matrices."""
+    made = m.new(sizes, x.dtype)
+    product = Product(*x.shape, y.shape[2])
+    m.launch(Kind.PRODUCT, (x, y), (made,), products=(product,))
+    return made
 
 
 def matmul(m: Eager, x: Tensor, y: Tensor) -> Tensor:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.views import Grads
+from vitprof.allocation.launches import Kind, Product
 from vitprof.allocation.strides import (
     Ints,
     channels_last,
@@ -44,7 +46,13 @@ def conv(m: Eager, x: Tensor, weight: Tensor, bias: Tensor | None, out: Shape) -
             )
         m.may_take_workspace(saved[0], grads[0], saved[1])
         read = (grads[0], saved[1], *[saved[0]] * node.needs_grad(1))
-        m.free(*[one for one in made if one is not None], *_copies(m, read, last=last))
+        copies = _copies(m, read, last=last)
+        results = [one for one in made if one is not None]
+        wanted = node.needs_grad(0) + node.needs_grad(1)
+        products = (_contracted(saved[0], saved[1], grads[0]),) * wanted
+        read = (grads[0], *[saved[1]] * node.needs_grad(0), *[saved[0]] * node.needs_grad(1))
+        m.launch(Kind.CONVOLUTION, read, results, products=products, own=copies)
+        m.free(*results, *copies)
         if len(made) == 3 and made[2] is not None:
             m.reduction(grads[0], [dim for dim in range(len(grads[0].shape)) if dim != 1])
             m.free(made[2])
@@ -53,8 +61,18 @@ def conv(m: Eager, x: Tensor, weight: Tensor, bias: Tensor | None, out: Shape) -
     m.contract(node, x, weight)
     y = m.new(out, x.dtype, _strides(out, last=last))
     m.may_take_workspace(x, y, weight)
-    m.free(y, *_copies(m, (x, weight), last=last))
+    copies = _copies(m, (x, weight), last=last)
+    products = (_contracted(x, weight, y),)
+    m.launch(Kind.CONVOLUTION, inputs, (y,), products=products, own=copies)
+    m.free(y, *copies)
     return m.made(y, node, inputs, back)
+
+
+def _contracted(x: Tensor, weight: Tensor, y: Tensor) -> Product:
+    """Return a convolution as a product: positions by the kernel by channels, for each group."""
+    channels, *kernel = weight.shape
+    groups = x.shape[1] // weight.shape[1]
+    return Product(groups, y.shape[0] * prod(y.shape[2:]), prod(kernel), channels // groups)
 
 
 def _copies(m: Eager, read: Sequence[Tensor], *, last: bool) -> list[Tensor]:
@@ -75,12 +93,14 @@ def avg_pool(m: Eager, x: Tensor) -> Tensor:
     last, sizes = suggests_channels_last(*x.layout), x.sizes
     strides = _strides(sizes, last=last)
     y = m.new(sizes, x.dtype, strides)
+    m.launch(Kind.REDUCTION, (x,), (y,))
 
     def back(grads: Grads, saved: Grads) -> list[Tensor]:
         (g,) = grads
         in_format = is_channels_last(*g.layout) if last else g.is_contiguous
         copies = [m.new(sizes, g.dtype, strides)] if m.own_memory and not in_format else []
         of_x = m.new(sizes, g.dtype, strides)
+        m.launch(Kind.REDUCTION, (g, *saved), (of_x,))
         m.free(of_x, *copies)
         return [of_x]
 

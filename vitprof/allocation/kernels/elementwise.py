@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
-from vitprof.allocation.kernels.views import Grads, pass_on
+from vitprof.allocation.kernels.views import Grads, filled, pass_on
 from vitprof.values.size import ONE, Size
 
 
@@ -151,9 +151,9 @@ def at_least(m: Eager, x: Tensor) -> Tensor:
     m.save(node, x)
 
     def back(grads: Grads, saved: Grads) -> list[Tensor]:
-        zero = m.new((), grads[0].dtype)
+        zero = filled(m, (), grads[0].dtype)
         mask = m.compared(saved[0])
-        made = m.elementwise(mask, grads[0], dtype=grads[0].dtype)
+        made = m.elementwise(mask, grads[0], zero, dtype=grads[0].dtype)
         m.free(zero, mask)
         return [made]
 
@@ -162,7 +162,7 @@ def at_least(m: Eager, x: Tensor) -> Tensor:
 
 def subtract_from_identity(m: Eager, x: Tensor) -> Tensor:
     """Follow a multiple of the identity matrix less x."""
-    identity = m.new((x.sizes[-2], x.sizes[-1]), x.dtype)
+    identity = filled(m, (x.sizes[-2], x.sizes[-1]), x.dtype)
     multiple = m.with_scalar(identity)
     m.free(identity)
     return subtract(m, multiple, x)

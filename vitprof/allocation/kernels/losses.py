@@ -7,6 +7,8 @@ from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.elementwise import multiply, square, subtract
 from vitprof.allocation.kernels.norms import log_softmax
 from vitprof.allocation.kernels.reductions import mean, repeated
+from vitprof.allocation.kernels.views import Grads
+from vitprof.allocation.launches import Kind
 
 
 def cross_entropy(m: Eager, logits: Tensor) -> Tensor:
@@ -16,10 +18,18 @@ def cross_entropy(m: Eager, logits: Tensor) -> Tensor:
     node = m.node(x)
     m.save(node, x)
     loss, weight = m.new((), x.dtype), m.new((), x.dtype)
+    labels = m.labels
+    m.launch(Kind.PLACES, (x, labels), (loss, weight))
     m.free(logits, loss, weight)
     m.save(node, weight)
     sizes = x.sizes
-    return m.made(loss, node, (x,), lambda g, kept: [m.new(sizes, g[0].dtype)])
+
+    def back(grads: Grads, saved: Grads) -> list[Tensor]:
+        made = m.new(sizes, grads[0].dtype)
+        m.launch(Kind.PLACES, (*grads, labels, saved[1]), (made,))
+        return [made]
+
+    return m.made(loss, node, (x,), back)
 
 
 def squared_error(m: Eager, x: Tensor, target: Tensor, mask: Tensor) -> Tensor:
@@ -49,6 +59,7 @@ def _total(m: Eager, x: Tensor) -> Tensor:
     sizes = x.sizes
     dims = tuple(range(len(sizes)))
     total = m.new((), x.dtype)
+    m.launch(Kind.REDUCTION, (x,), (total,))
     m.reduction(x, dims)
     m.free(total)
     return m.made(total, node, (x,), lambda g, kept: [repeated(m, g[0], sizes, dims)])

@@ -7,6 +7,7 @@ from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.elementwise import add, multiply, rsqrt, square
 from vitprof.allocation.kernels.reductions import averaged, mean
 from vitprof.allocation.kernels.views import Grads, make_contiguous, reshape
+from vitprof.allocation.launches import Kind
 from vitprof.allocation.strides import (
     Ints,
     channels_last,
@@ -41,14 +42,18 @@ def _softmax(m: Eager, x: Tensor, *, multiplies: bool) -> Tensor:
         dtype = x.dtype
     node = m.node(x)
     y = m.new(x.sizes, dtype)
-    m.free(y, *m.copies(x))
+    copies = m.copies(x)
+    m.launch(Kind.SOFTMAX, (x,), (y,), own=copies)
+    m.free(y, *copies)
     m.save(node, y)
     sizes, own = x.sizes, x.dtype
 
     def back(grads: Grads, saved: Grads) -> list[Tensor]:
         product_of_both = [m.like(grads[0])] if multiplies and m.platform is not None else []
         made = m.new(sizes, own)
-        m.free(made, *m.copies(grads[0]), *product_of_both)
+        product_of_both += m.copies(grads[0])
+        m.launch(Kind.SOFTMAX, (*grads, *saved), (made,), own=product_of_both)
+        m.free(made, *product_of_both)
         return [made]
 
     return m.made(y, node, (x,), back)
@@ -64,6 +69,7 @@ def layer_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tens
     y = m.new(x.sizes, x.dtype)
     dtype, rows = _of_statistics(m, x, weight), (*x.sizes[:-1], ONE)
     statistics = m.new(rows, dtype), m.new(rows, dtype)
+    m.launch(Kind.NORM, inputs, (y, *statistics), own=copies)
     m.free(y, *statistics, *copies)
     m.save(node, *statistics)
     layout, sizes, own = x.layout, x.sizes, weight.sizes
@@ -76,10 +82,14 @@ def layer_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tens
             as_traced = not m.departs.layouts and g.dtype == "fp32"
             of_x = m.new(sizes, g.dtype, _fake_gradient(layout, g) if as_traced else None)
         of_own = [m.new(own, weight.dtype) for _ in inputs[1:]]
-        copies += m.copies(g) + m.buffers(2 * own[0].value * BYTES[saved[0].dtype])
+        copies += m.copies(g)
+        made = [*([] if of_x is None else [of_x]), *of_own]
+        read = (g, *saved[:2], *saved[-2:])
+        m.launch(Kind.NORM, read, made, own=copies)
+        copies += m.buffers(2 * own[0].value * BYTES[saved[0].dtype])
         if m.platform is not None:
             _sum_partials(m, product(sizes[:-1]).value, weight)
-        m.free(*copies, *of_own, *([of_x] if of_x is not None else []))
+        m.free(*copies, *made)
         return [of_x, *of_own]
 
     return m.made(y, node, inputs, back)
@@ -147,6 +157,7 @@ def _fused_rms_norm(m: Eager, x: Tensor, weight: Tensor) -> Tensor:
     node = m.node(x, weight)
     y = m.like(x)
     roots = m.new(x.sizes[:-1], "fp32")
+    m.launch(Kind.NORM, (x, weight), (y, roots))
     m.free(y, roots)
     m.save(node, x, weight, roots)
 
@@ -154,6 +165,7 @@ def _fused_rms_norm(m: Eager, x: Tensor, weight: Tensor) -> Tensor:
         assert node is not None
         of_x = m.like(saved[0]) if node.needs_grad(0) or not m.departs.unwanted else None
         of_weight = m.like(weight)
+        m.launch(Kind.NORM, (*grads, *saved), (*([] if of_x is None else [of_x]), of_weight))
         if of_x is not None:  # the trace makes it even if it is not required
             m.free(of_x)
         return [of_x, of_weight]
@@ -179,10 +191,12 @@ def batch_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
             "cannot do; give a batch of 2 or more"
         )
     if m.training:
+        count = m.parameter((), trained=False, dtype="int64")
+        m.launch(Kind.ELEMENTWISE, (count,), (count,))
         m.free(*m.scalar())  # 1 is added to the count of batches
     node = m.node(x, weight, bias)
     m.save(node, x, weight)
-    y = m.elementwise(x)
+    y = m.arranged(x)
     x_is_contiguous = x.is_contiguous
     channels = weight.shape[0]
     in_fp32 = BYTES["fp32"] * channels
@@ -199,7 +213,11 @@ def batch_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     if x_is_contiguous:
         m.free(y, *m.buffers(in_fp32, in_fp32))
     if m.training:
+        m.launch(Kind.NORM, (x, weight, bias), (y, *statistics))
         m.save(node, *statistics)
+    else:
+        running = [m.parameter(weight.sizes, trained=False) for _ in range(2)]
+        m.launch(Kind.NORM, (x, weight, bias, *running), (y,))
     sizes, own_sizes = x.sizes, weight.sizes
 
     def back(grads: Grads, saved: Grads) -> list[Tensor | None]:
@@ -210,9 +228,10 @@ def batch_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
                 last = suggests_channels_last(*saved[0].layout)
                 of_x = m.new(sizes, g.dtype, channels_last(saved[0].shape) if last else None)
             else:
-                of_x = m.elementwise(g, saved[0])
+                of_x = m.arranged(g, saved[0])
         made = [of_x] if of_x is not None else []
         made += [m.new(own_sizes, weight.dtype), m.new(own_sizes, weight.dtype)]
+        m.launch(Kind.NORM, (g, *saved), made)
         if not (x_is_contiguous and g.is_contiguous):
             own = [g] if m.own_memory else []  # is summed, if of fp16 then in fp32
             copies = [m.like(x, "fp32") for x in own if x.dtype == "fp16"]

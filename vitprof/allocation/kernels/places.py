@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
-from vitprof.allocation.kernels.views import Grads
+from vitprof.allocation.kernels.views import Grads, filled
+from vitprof.allocation.launches import Kind
 from vitprof.allocation.timeline import BYTES
 from vitprof.formulas.op import Shape
 
@@ -13,6 +14,7 @@ def argsort(m: Eager, x: Tensor) -> Tensor:
     """Follow `sort`, which also allocates the sorted values; they are not used."""
     values = m.like(x)
     places = m.like(x, "int64")
+    m.launch(Kind.PLACES, (x,), (values, places))
     m.free(x, values, places, *m.buffers(BYTES["int64"] * x.shape[-1]))
     return places
 
@@ -29,9 +31,9 @@ def gather(m: Eager, x: Tensor, index: Tensor) -> Tensor:
     own = x.sizes
 
     def back(grads: Grads, saved: Grads) -> list[Tensor]:
-        return [scattered(m, own, grads[0].dtype)]
+        return [scattered(m, own, grads[0], index)]
 
-    return m.made(m.new(index.sizes, x.dtype), node, (x, index), back)
+    return m.made(_picked(m, x, index, index.sizes), node, (x, index), back)
 
 
 def index(m: Eager, x: Tensor, places: Tensor, out: Shape) -> Tensor:
@@ -41,16 +43,24 @@ def index(m: Eager, x: Tensor, places: Tensor, out: Shape) -> Tensor:
     own = x.sizes
 
     def back(grads: Grads, saved: Grads) -> list[Tensor]:
-        return [scattered(m, own, grads[0].dtype)]
+        return [scattered(m, own, grads[0], places)]
 
-    return m.made(m.new(out, x.dtype), node, (x, places), back)
+    return m.made(_picked(m, x, places, out), node, (x, places), back)
 
 
-def scattered(m: Eager, sizes: Shape, dtype: str) -> Tensor:
+def _picked(m: Eager, x: Tensor, places: Tensor, sizes: Shape) -> Tensor:
+    """Allocate the elements at given places, which alone are read."""
+    made = m.new(sizes, x.dtype)
+    m.launch(Kind.PLACES, (places, made), (made,))
+    return made
+
+
+def scattered(m: Eager, sizes: Shape, values: Tensor, places: Tensor) -> Tensor:
     """Allocate zeros with values scattered in: in place, except for fake tensors."""
-    zeros = m.new(sizes, dtype)
+    zeros = filled(m, sizes, values.dtype)
     if m.departs.scatters:
+        m.launch(Kind.PLACES, (places, values, values), (values,))
         return zeros
-    made = m.new(sizes, dtype)
+    made = m.new(sizes, values.dtype)
     m.free(zeros)
     return made

@@ -6,6 +6,7 @@ from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.elementwise import multiply
 from vitprof.allocation.kernels.views import Grads
+from vitprof.allocation.launches import Kind
 from vitprof.formulas.op import Shape
 from vitprof.values.size import ONE
 
@@ -23,11 +24,14 @@ def dropout(m: Eager, x: Tensor) -> Tensor:
     node, sizes = m.node(x), x.sizes
     mask = m.like(x, "bool")
     y = m.like(x)
+    m.launch(Kind.ELEMENTWISE, (x,), (y, mask))
     m.free(y, mask)
     m.save(node, mask)
 
     def back(grads: Grads, saved: Grads) -> list[Tensor]:
-        return [m.new(sizes, grads[0].dtype)]
+        made = m.new(sizes, grads[0].dtype)
+        m.launch(Kind.ELEMENTWISE, (*grads, *saved), (made,))
+        return [made]
 
     return m.made(y, node, (x,), back)
 
@@ -44,6 +48,7 @@ def _times_drawn(m: Eager, x: Tensor, sizes: Shape) -> Tensor:
     (`bernoulli_scalar_kernel` in DistributionKernels.cpp).
     """
     factors = m.like(x) if sizes == x.sizes else m.new(sizes, x.dtype)
+    m.launch(Kind.ELEMENTWISE, (), (factors,))
     m.in_place_with_scalar(factors)
     y = multiply(m, x, factors)
     m.free(factors)

@@ -8,6 +8,7 @@ from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.elementwise import at_least, divide
 from vitprof.allocation.kernels.views import Grads, expanded
+from vitprof.allocation.launches import Kind
 from vitprof.formulas.op import Shape
 from vitprof.values.size import ONE
 
@@ -33,6 +34,7 @@ def mean(m: Eager, x: Tensor, out: Shape, dims: Sequence[int]) -> Tensor:
         return [m.with_scalar(repeated(m, grads[0], sizes, dims))]
 
     y = averaged(m, x, out, x.dtype)
+    m.launch(Kind.REDUCTION, (x,), (y,))
     m.reduction(x, dims, kind="mean")
     m.free(y)
     return m.made(y, node, (x,), back)
@@ -41,7 +43,9 @@ def mean(m: Eager, x: Tensor, out: Shape, dims: Sequence[int]) -> Tensor:
 def averaged(m: Eager, x: Tensor, out: Shape, dtype: str) -> Tensor:
     """Allocate a mean: a sum that is divided in place."""
     y = m.new(out, dtype)
-    if m.own_memory and dtype in ("bf16", "fp16"):  # a sum in fp32, of a copy in fp32
+    if not m.own_memory:
+        return y
+    if dtype in ("bf16", "fp16"):  # a sum in fp32, of a copy in fp32
         total = m.new(out, "fp32")
         m.free(m.like(x, "fp32"), total)
         m.in_place_with_scalar(total)
@@ -66,6 +70,7 @@ def repeated(m: Eager, x: Tensor, sizes: Shape, dims: Sequence[int]) -> Tensor:
 def maximum(m: Eager, x: Tensor, out: Shape) -> Tensor:
     """Follow `amax` of a tensor that requires no gradient."""
     y = m.new(out, x.dtype)
+    m.launch(Kind.REDUCTION, (x,), (y,))
     reduced = [dim for dim, size in enumerate(out) if size.value != x.shape[dim]]
     if len(out) == len(x.shape):
         m.reduction(x, reduced, kind="extreme")
@@ -88,6 +93,7 @@ def length(m: Eager, x: Tensor) -> Tensor:
     node = m.node(x)
     m.save(node, x)  # in the order of the names
     y = m.new((*x.sizes[:-1], ONE), dtype)
+    m.launch(Kind.REDUCTION, (x,), (y,))
     m.reduction(x, (len(x.sizes) - 1,), result=dtype, kind="norm")
     m.free(y)
     m.save(node, y)
@@ -96,6 +102,7 @@ def length(m: Eager, x: Tensor) -> Tensor:
         own, norm = saved
         direction = m.elementwise(own, norm, sizes=own.sizes)
         zero = m.compared(norm)
+        m.launch(Kind.ELEMENTWISE, (direction, zero), (direction,))
         made = m.elementwise(grads[0], direction, sizes=own.sizes)
         m.free(direction, zero)
         return [made]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.elementwise import joint
-from vitprof.allocation.kernels.views import Grads
+from vitprof.allocation.kernels.views import Grads, filled
+from vitprof.allocation.launches import Kind
 from vitprof.allocation.strides import Ints
 from vitprof.formulas.op import Shape
 
@@ -20,13 +21,14 @@ def real_part_of_fft(m: Eager, x: Tensor) -> Tensor:
     dtype = x.dtype
     wide = to_float32(m, x)
     node = m.node(wide)
-    pairs = m.made(m.like(wide, "complex64"), node, (wide,), lambda g, kept: [_real(m, g[0])])
+    complex_ = m.copied(wide, "complex64")
+    pairs = m.made(complex_, node, (wide,), lambda g, kept: [_real(m, g[0])])
     spectrum = _transform(m, pairs, pairs.sizes, (1, 2))
     m.free(wide)
     y = _real(m, spectrum)
 
     def back(grads: Grads, saved: Grads) -> list[Tensor]:
-        return [m.like(grads[0], "complex64")]
+        return [m.copied(grads[0], "complex64")]
 
     y = m.viewed(y, spectrum, back)
     return m.cast(y, dtype)
@@ -42,12 +44,22 @@ def _real(m: Eager, x: Tensor) -> Tensor:
 def _transform(m: Eager, x: Tensor, out: Shape, dims: tuple[int, ...]) -> Tensor:
     """Follow `_fft_c2c`, whose gradient is a transform too."""
     node = m.node(x)
-    y = m.new(out, "complex64", _innermost(out, x.strides, dims))
 
     def back(grads: Grads, saved: Grads) -> list[Tensor]:
-        return [m.new(out, "complex64", _innermost(out, grads[0].strides, dims))]
+        return [_spectrum(m, grads[0], out, dims)]
 
-    return m.made(y, node, (x,), back)
+    return m.made(_spectrum(m, x, out, dims), node, (x,), back)
+
+
+def _spectrum(
+    m: Eager, x: Tensor, out: Shape, dims: tuple[int, ...], dtype: str = "complex64"
+) -> Tensor:
+    """Allocate the result of a transform."""
+    made = m.new(out, dtype, _innermost(out, x.strides, dims))
+    own = [m.like(x)] if dtype == "fp32" and m.platform is not None else []
+    m.launch(Kind.FFT, (x,), (made,), own=own)
+    m.free(made, *own)
+    return made
 
 
 def _innermost(sizes: Shape, strides: Ints, dims: tuple[int, ...]) -> Ints:
@@ -73,14 +85,15 @@ def half_fft(m: Eager, x: Tensor, out: Shape) -> Tensor:
     m.save(node, wide)
     dims = (1, 2)
     sizes = wide.sizes
-    y = m.new(out, "complex64", _innermost(out, wide.strides, dims))
+    y = _spectrum(m, wide, out, dims)
 
     def back(grads: Grads, saved: Grads) -> list[Tensor]:
         g = grads[0]
-        filled = m.new(sizes, "complex64") if g.shape != saved[0].shape else None
-        spectrum = m.new(sizes, "complex64", _innermost(sizes, (filled or g).strides, dims))
-        if filled is not None:
-            m.free(filled)
+        padded = None
+        if g.shape != saved[0].shape:
+            padded = filled(m, sizes, "complex64")
+            m.launch(Kind.COPY, (g,), (g,))
+        spectrum = _spectrum(m, padded or g, sizes, dims)
         return [_real(m, spectrum)]
 
     return m.made(y, node, (wide,), back)
@@ -94,12 +107,16 @@ def inverse_half_fft(m: Eager, x: Tensor, out: Shape, dtype: str) -> Tensor:
     node = m.node(x)
     dims = (1, 2)
     sizes = x.sizes
-    y = m.new(out, "fp32", _innermost(out, x.strides, dims))
-    if m.platform is not None:
-        m.free(y, m.like(x))
+    y = _spectrum(m, x, out, dims, "fp32")
 
     def back(grads: Grads, saved: Grads) -> list[Tensor]:
-        return [m.new(sizes, "complex64", _innermost(sizes, grads[0].strides, dims))]
+        spectrum = _spectrum(m, grads[0], sizes, dims)
+        inner = out[dims[-1]] - sizes[dims[-1]]  # frequencies that stand for two
+        if inner.value > 0:
+            shape = tuple([inner if dim == dims[-1] else size for dim, size in enumerate(sizes)])
+            twice = m.view(spectrum, shape, spectrum.strides)
+            m.launch(Kind.ELEMENTWISE, (twice,), (twice,))
+        return [spectrum]
 
     return m.cast(m.made(y, node, (x,), back), dtype)
 
@@ -121,7 +138,7 @@ def complex_multiply(m: Eager, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _conjugated(m: Eager, g: Tensor, x: Tensor) -> Tensor:
-    conjugate = m.like(x)
+    conjugate = m.copied(x, x.dtype)
     made = m.elementwise(g, conjugate, sizes=g.sizes)
     m.free(conjugate)
     return made

@@ -11,6 +11,7 @@ from typing import Any
 
 from vitprof.allocation.autograd import Back, Tensor, widest
 from vitprof.allocation.eager import Eager
+from vitprof.allocation.launches import Kind
 from vitprof.allocation.strides import channels_last, suggests_channels_last
 from vitprof.formulas.op import Shape
 from vitprof.values.size import ONE, Size
@@ -37,7 +38,7 @@ def reshape_gradient(m: Eager, grad: Tensor, sizes: Shape) -> Tensor:
     """Return a gradient with other axes: a view, or a copy if the strides allow no view."""
     strides = m.reshaped(grad, sizes)
     if strides is None:
-        grad = m.new(grad.sizes, grad.dtype)
+        grad = _contiguous(m, grad)
         strides = m.reshaped(grad, sizes)
     assert strides is not None
     return m.view(grad, sizes, strides)
@@ -46,7 +47,14 @@ def reshape_gradient(m: Eager, grad: Tensor, sizes: Shape) -> Tensor:
 def clone(m: Eager, x: Tensor) -> Tensor:
     """Follow `clone(memory_format=torch.contiguous_format)`."""
     node = m.node(x)
-    return m.made(m.new(x.sizes, x.dtype), node, (x,), pass_on)
+    return m.made(_contiguous(m, x), node, (x,), pass_on)
+
+
+def _contiguous(m: Eager, x: Tensor) -> Tensor:
+    """Allocate a contiguous copy."""
+    made = m.new(x.sizes, x.dtype)
+    m.launch(Kind.COPY, (x,), (made,))
+    return made
 
 
 def make_contiguous(m: Eager, x: Tensor) -> Tensor:
@@ -133,7 +141,7 @@ def unbind(m: Eager, x: Tensor, dim: int) -> tuple[Tensor, ...]:
     whole, dtype = x.sizes, x.dtype
 
     def missing() -> Tensor:
-        zero = m.new((), dtype)
+        zero = filled(m, (), dtype)
         return m.view(zero, sizes, (0,) * len(sizes))
 
     def back(grads: Grads, saved: Grads) -> list[Tensor]:
@@ -158,12 +166,19 @@ def split(m: Eager, x: Tensor, shapes: Sequence[Shape]) -> tuple[Tensor, ...]:
 
     def back(grads: Grads, saved: Grads) -> list[Tensor]:
         found = [
-            m.new(sizes, dtype) if grad is None else grad
+            filled(m, sizes, dtype) if grad is None else grad
             for sizes, grad in zip(shapes, grads, strict=True)
         ]
         return [_put_together(m, found, whole)]
 
     return _parts(m, x, parts, back)
+
+
+def filled(m: Eager, sizes: Shape, dtype: str) -> Tensor:
+    """Allocate a tensor that a kernel fills."""
+    made = m.new(sizes, dtype)
+    m.launch(Kind.ELEMENTWISE, (), (made,))
+    return made
 
 
 def _parts(m: Eager, x: Tensor, parts: Sequence[Tensor], back: Back) -> tuple[Tensor, ...]:
@@ -196,6 +211,7 @@ def _put_together(m: Eager, parts: Sequence[Tensor], sizes: Shape) -> Tensor:
     last = all(suggests_channels_last(*part.layout) for part in parts)
     shape = tuple([size.value for size in sizes])
     y = m.new(sizes, parts[0].dtype, channels_last(shape) if last else None)
+    m.launch(Kind.COPY, parts, (y,))
     m.free(*parts)
     return y
 
@@ -215,15 +231,17 @@ def select(m: Eager, x: Tensor, dim: int, sizes: Shape) -> Tensor:
 
 def unfold(m: Eager, x: Tensor, dim: int, sizes: Shape) -> Tensor:
     """Follow `unfold` with a step of 1."""
-    return _part(m, m.view(x, sizes, (*x.strides, x.strides[dim])), x)
+    return _part(m, m.view(x, sizes, (*x.strides, x.strides[dim])), x, Kind.REDUCTION)
 
 
-def _part(m: Eager, part: Tensor, x: Tensor) -> Tensor:
+def _part(m: Eager, part: Tensor, x: Tensor, kind: Kind = Kind.COPY) -> Tensor:
     """Return a view of a part, whose gradient is a new tensor with zeros elsewhere."""
     own = x.sizes
 
     def back(grads: Grads, saved: Grads) -> list[Tensor]:
-        return [m.new(own, grads[0].dtype)]
+        made = m.new(own, grads[0].dtype)
+        m.launch(kind, grads, (made,))
+        return [made]
 
     return m.viewed(part, x, back)
 
@@ -231,7 +249,7 @@ def _part(m: Eager, part: Tensor, x: Tensor) -> Tensor:
 def flip(m: Eager, x: Tensor) -> Tensor:
     """Follow `flip`, a copy with the strides of x if x is dense."""
     node = m.node(x)
-    return m.made(m.like(x), node, (x,), lambda grads, saved: [m.like(grads[0])])
+    return m.made(m.copied(x, x.dtype), node, (x,), lambda g, kept: [m.copied(g[0], g[0].dtype)])
 
 
 def detach(m: Eager, x: Tensor) -> Tensor:

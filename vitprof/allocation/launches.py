@@ -1,0 +1,162 @@
+"""Launches of kernels in a step: what each reads, writes and multiplies.
+
+A launch is a call of a function of ATen that is neither a view nor an allocation. Bytes are those
+of its tensors, by one rule: each input is read once, and each output is written once. Of a tensor
+that is expanded or unfolded only the elements that are in memory count. A function that changes a
+tensor in place reads and writes it; one that fills it only writes it. What a kernel copies for
+itself, or computes into a tensor of its own, is written and read once more. Partial sums of
+reductions, which take less than a hundredth of what they sum, are not included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import lru_cache
+from math import prod
+
+from vitprof.allocation.strides import Ints
+from vitprof.formulas.op import Shape
+from vitprof.values.size import Size, product
+
+
+class Kind(StrEnum):
+    """A kind of kernel."""
+
+    PRODUCT = "product"  # of matrices
+    CONVOLUTION = "convolution"
+    ATTENTION = "attention"  # fused
+    ELEMENTWISE = "elementwise"
+    COPY = "copy"  # also a cast
+    REDUCTION = "reduction"
+    SOFTMAX = "softmax"
+    NORM = "norm"
+    FFT = "fft"
+    PLACES = "places"  # sorting, gathering and scattering by indices
+    OPTIMIZER = "optimizer"  # of many tensors at once
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """Contraction of a kernel: `rows` by `inner` by `columns`, `batch` times.
+
+    Attributes:
+        batch: products of one launch; of a convolution its groups.
+        rows: rows of the result.
+        inner: terms that are summed.
+        columns: columns of the result.
+    """
+
+    batch: int
+    rows: int
+    inner: int
+    columns: int
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates."""
+        return self.batch * self.rows * self.inner * self.columns
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Tensor that a kernel reads or writes.
+
+    Attributes:
+        sizes: lengths of its axes, by name.
+        strides: strides of its axes, in elements.
+        element: bytes of an element.
+    """
+
+    sizes: Shape
+    strides: Ints
+    element: int
+
+    @property
+    def elements(self) -> Size:
+        """Elements that it addresses in memory, by a formula if no windows overlap."""
+        shape = tuple([size.value for size in self.sizes])
+        number = in_memory(shape, self.strides)
+        kept = [size for size, step in zip(self.sizes, self.strides, strict=True) if step]
+        whole = product(kept)
+        return whole if whole.value == number else Size(number)
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Launch of a kernel.
+
+    Attributes:
+        at: path of the op that runs.
+        kind: kind of kernel.
+        read: bytes that it reads.
+        written: bytes that it writes.
+        products: contractions that it computes.
+        dtype: dtype of its first input, a key of `vitprof.allocation.timeline.BYTES`.
+        moved: tensors whose bytes add up to `bytes`; empty in a trace.
+    """
+
+    at: str
+    kind: Kind
+    read: int
+    written: int
+    products: tuple[Product, ...] = ()
+    dtype: str = "fp32"
+    moved: tuple[Moved, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates."""
+        return sum(product.macs for product in self.products)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes read and written."""
+        return self.read + self.written
+
+
+@lru_cache(4096)
+def in_memory(shape: Ints, strides: Ints) -> int:
+    """Return how many elements of memory a tensor addresses, each once.
+
+    An axis of stride 0 repeats the others; windows that overlap share elements.
+    """
+    if 0 in shape:
+        return 0
+    axes = [(size, step) for size, step in zip(shape, strides, strict=True) if step and size > 1]
+    return min(prod(size for size, _ in axes), 1 + sum((size - 1) * step for size, step in axes))
+
+
+def attention_products(
+    heads: int, queries: int, keys: int, of_q: int, of_v: int
+) -> tuple[Product, ...]:
+    """Return the contractions of fused attention: scores, and their product with the values.
+
+    Args:
+        heads: heads of all images, B × h.
+        queries: number of queries.
+        keys: number of keys.
+        of_q: channels of a head of queries and keys.
+        of_v: channels of a head of values.
+    """
+    return Product(heads, queries, of_q, keys), Product(heads, queries, keys, of_v)
+
+
+def attention_gradient_products(
+    heads: int, queries: int, keys: int, of_q: int, of_v: int
+) -> tuple[Product, ...]:
+    """Return the contractions of its backward pass, which computes the scores again.
+
+    Gradients of values, weights, queries and keys (Dao 2023, FlashAttention-2, algorithm 2).
+    """
+    scores = Product(heads, queries, of_q, keys)
+    of_values, of_weights = Product(heads, keys, queries, of_v), Product(heads, queries, of_v, keys)
+    of_queries = Product(heads, queries, keys, of_q)
+    of_keys = Product(heads, keys, queries, of_q)
+    return scores, of_values, of_weights, of_queries, of_keys
+
+
+def macs_of(launches: Iterable[Launch]) -> int:
+    """Return the multiply-accumulates of launches."""
+    return sum(launch.macs for launch in launches)
