@@ -74,7 +74,8 @@ class Eager:
         casts: copies of parameters that autocast keeps, with the parameter, by its id.
         products: number of products of matrices by path of the op and part of the step.
         rebuilt: number of backward kernels that compute a part of the forward pass again, by path.
-        launches: launches of kernels, in order; with a platform only.
+        launching: True if launches of kernels are noted; takes half as long again.
+        launches: launches of kernels, in order.
         by_phase: the same by phase.
         labels: label of each image.
     """
@@ -87,6 +88,7 @@ class Eager:
         platform: Platform | None = None,
         *,
         first: bool = True,
+        launching: bool = False,
     ) -> None:
         self.timeline = timeline
         self.platform = platform
@@ -110,6 +112,7 @@ class Eager:
         self.casts: dict[int, tuple[Tensor, Tensor]] = {}
         self.products: Counter[tuple[str, Pass]] = Counter()
         self.rebuilt: Counter[str] = Counter()
+        self.launching = launching
         self.launches: list[Launch] = []
         self.by_phase: dict[str, list[Launch]] = {}
         self.labels: Tensor
@@ -136,7 +139,7 @@ class Eager:
             products: contractions that it computes.
             own: tensors that it makes for itself, and reads.
         """
-        if self.platform is None:
+        if not self.launching:
             return
         self.launches.append(
             Launch(
@@ -177,7 +180,11 @@ class Eager:
         return self.new(x.sizes, dtype or x.dtype, strides)
 
     def elementwise(
-        self, *inputs: Tensor, sizes: Shape | None = None, dtype: str | None = None
+        self,
+        *inputs: Tensor,
+        sizes: Shape | None = None,
+        dtype: str | None = None,
+        kind: Kind = Kind.ELEMENTWISE,
     ) -> Tensor:
         """Allocate the elementwise result of tensors.
 
@@ -185,9 +192,10 @@ class Eager:
             inputs: the tensors, in the order of the kernel's arguments.
             sizes: shape of the result; None for that of the first input.
             dtype: dtype of the result; None for the one that PyTorch promotes to.
+            kind: kind of kernel.
         """
         made = self.arranged(*inputs, sizes=sizes, dtype=dtype)
-        self.launch(Kind.ELEMENTWISE, inputs, (made,))
+        self.launch(kind, inputs, (made,))
         return made
 
     def arranged(

@@ -28,6 +28,7 @@ class Kind(StrEnum):
     CONVOLUTION = "convolution"
     ATTENTION = "attention"  # fused
     ELEMENTWISE = "elementwise"
+    ACTIVATION = "activation"  # elementwise, of an exponential or an error function
     COPY = "copy"  # also a cast
     REDUCTION = "reduction"
     SOFTMAX = "softmax"
@@ -79,7 +80,7 @@ class Moved:
         shape = tuple([size.value for size in self.sizes])
         number = in_memory(shape, self.strides)
         kept = [size for size, step in zip(self.sizes, self.strides, strict=True) if step]
-        whole = product(kept)
+        whole = product(tuple(kept))
         return whole if whole.value == number else Size(number)
 
 

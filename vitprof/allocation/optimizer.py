@@ -155,7 +155,7 @@ def step(m: Eager, tree: Layer, workload: Workload, *, every: bool) -> None:
 
 def _launch(m: Eager, tree: Layer, workload: Workload) -> None:
     """Note the launches of an update: of all parameters together, or of one after the other."""
-    if m.platform is None:
+    if not m.launching:
         return
     flat = [m.parameter((size,), trained=False) for size in parameter_sizes(tree, None)]
     if workload.kernel == "loop":

@@ -19,6 +19,7 @@ from vitprof.formulas.work import Work
 from vitprof.values.size import Size, product
 
 if TYPE_CHECKING:
+    from vitprof.allocation.launches import Launch
     from vitprof.cuda.platform import Platform
     from vitprof.formulas.layer import Layer
     from vitprof.formulas.program import Program
@@ -68,6 +69,7 @@ def follow(
     departures: Departures = EAGER,
     platform: Platform | None = None,
     first: bool | None = None,
+    launching: bool = False,
 ) -> tuple[StepReading, int]:
     """Follow a step of `model` on paper.
 
@@ -80,6 +82,7 @@ def follow(
         platform: GPU and PyTorch whose kernels' own memory counts too; None for tensors alone.
         first: True for a batch that finds no gradients, False for one that does; None for the
             last batch of a settled step.
+        launching: note the launches of kernels too; with a platform, and `every`.
 
     Returns:
         The reading, whose timeline has every storage, and the last instant of the forward pass.
@@ -103,13 +106,35 @@ def follow(
         left = _left(before.eager.timeline)
     tails: dict[str, int] = {}
     while True:
-        eager = Eager(Timeline(), workload, departures, platform, first=first)
+        eager = Eager(
+            *(Timeline(), workload, departures, platform), first=first, launching=launching
+        )
         reading = StepReading(eager, rules, every=every, tails=tails, mixer=model.variant)
         forward = _run(program, reading, workload, left)
         unlike = reading.settle(forward)
         if not unlike:
             return reading, forward
         tails |= {name: tails.get(name, 1) + 1 for name in unlike}
+
+
+def launches(
+    model: Subject,
+    workload: Workload,
+    platform: Platform,
+    *,
+    first: bool | None = None,
+    rules: Mapping[Work, Rule] = RULES,
+) -> dict[str, list[Launch]]:
+    """Return the launches of kernels in a step of `model` on a GPU, by phase; see `follow`."""
+    reading, _ = follow(
+        *(model, workload),
+        rules=rules,
+        every=True,
+        platform=platform,
+        first=first,
+        launching=True,
+    )
+    return reading.eager.by_phase
 
 
 def _left(timeline: Timeline) -> int:

@@ -27,6 +27,10 @@ _DTYPES = {
 _KINDS = {
     Kind.PRODUCT: "mm addmm bmm baddbmm",
     Kind.CONVOLUTION: "convolution convolution_backward",
+    Kind.ACTIVATION: (
+        "gelu gelu_backward silu silu_backward elu elu_backward sigmoid sigmoid_backward tanh "
+        "tanh_backward exp"
+    ),
     Kind.COPY: "_to_copy clone copy_ cat stack flip slice_backward select_backward",
     Kind.REDUCTION: (
         "sum mean prod amax amin max min argmax argmin var std var_mean std_mean "
@@ -46,13 +50,18 @@ _KINDS = {
 _KIND_OF = {name: kind for kind, names in _KINDS.items() for name in names.split()}
 # Allocations and shapes, which no kernel is launched for.
 _NONE = frozenset(
-    "empty empty_like empty_strided new_empty new_empty_strided lift_fresh detach _unsafe_view "
-    "promote_types _local_scalar_dense is_same_size".split()
+    [
+        *("empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "detach"),
+        *("lift_fresh", "_unsafe_view", "promote_types", "_local_scalar_dense", "is_same_size"),
+    ]
 )
 # Functions that take a tensor for its shape, or overwrite it.
 _WRITE_ONLY = frozenset(
-    "copy_ fill_ zero_ bernoulli_ uniform_ normal_ ones_like zeros_like full_like rand_like "
-    "randn_like new_zeros new_ones new_full".split()
+    [
+        *("copy_", "fill_", "zero_", "bernoulli_", "uniform_", "normal_", "ones_like"),
+        *("zeros_like", "full_like", "rand_like", "randn_like", "new_zeros", "new_ones"),
+        "new_full",
+    ]
 )
 
 _GATHERS = frozenset(["gather", "index", "index_select"])

@@ -107,7 +107,8 @@ def _product(m: Eager, x: Tensor, y: Tensor, *bias: Tensor) -> Tensor:
     LinearAlgebra.cpp).
     """
     made = m.new((x.sizes[0], y.sizes[1]), x.dtype)
-    product = Product(1, *x.shape, y.shape[1])
+    rows, inner = x.shape
+    product = Product(1, rows, inner, y.shape[1])
     m.launch(Kind.PRODUCT, (*bias, x, y), (made,), products=(product,))
     if m.own_memory:
         copies = [m.new(one.sizes, one.dtype) for one in (x, y) if not _readable(one)]
@@ -146,7 +147,8 @@ def _turned(m: Eager, x: Tensor) -> Tensor:
 def _products(m: Eager, x: Tensor, y: Tensor, sizes: Shape) -> Tensor:
     """Allocate the products of batches of matrices."""
     made = m.new(sizes, x.dtype)
-    product = Product(*x.shape, y.shape[2])
+    batch, rows, inner = x.shape
+    product = Product(batch, rows, inner, y.shape[2])
     m.launch(Kind.PRODUCT, (x, y), (made,), products=(product,))
     return made
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.views import Grads, filled, pass_on
+from vitprof.allocation.launches import Kind
 from vitprof.values.size import ONE, Size
 
 
@@ -12,15 +13,19 @@ def keeps_input(m: Eager, x: Tensor) -> Tensor:
     """Follow GELU, SiLU or ELU: the derivative follows from the input, which is saved."""
     node = m.node(x)
     m.save(node, x)
-    return m.made(m.elementwise(x), node, (x,), lambda g, kept: [m.elementwise(g[0], kept[0])])
+    return m.made(_activated(m, x), node, (x,), lambda g, kept: [_activated(m, g[0], kept[0])])
+
+
+def _activated(m: Eager, *inputs: Tensor) -> Tensor:
+    return m.elementwise(*inputs, kind=Kind.ACTIVATION)
 
 
 def keeps_output(m: Eager, x: Tensor) -> Tensor:
-    """Follow sigmoid, tanh or exp: the derivative follows from the output, which is saved."""
+    """Follow sigmoid or tanh: the derivative follows from the output, which is saved."""
     node = m.node(x)
-    y = m.elementwise(x)
+    y = _activated(m, x)
     m.save(node, y)
-    return m.made(y, node, (x,), lambda g, kept: [m.elementwise(g[0], kept[0])])
+    return m.made(y, node, (x,), lambda g, kept: [_activated(m, g[0], kept[0])])
 
 
 def relu(m: Eager, x: Tensor) -> Tensor:
@@ -32,8 +37,15 @@ def relu(m: Eager, x: Tensor) -> Tensor:
 
 
 def exp(m: Eager, x: Tensor) -> Tensor:
-    """Follow exp, which saves its output; autocast on a GPU computes it in fp32."""
-    return keeps_output(m, m.to_float32(x))
+    """Follow exp, which saves its output, a factor of its gradient.
+
+    Autocast on a GPU computes it in fp32.
+    """
+    x = m.to_float32(x)
+    node = m.node(x)
+    y = _activated(m, x)
+    m.save(node, y)
+    return m.made(y, node, (x,), lambda g, kept: [m.elementwise(g[0], kept[0])])
 
 
 def scale(m: Eager, x: Tensor) -> Tensor:
