@@ -7,15 +7,13 @@ these tests leave out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import islice
 
 import pytest
-from combinations import Case, cases, described, differences, differences_on, on_gpus
+from combinations import Case, case_of, cases, described, differences, differences_on, on_gpus
 
 from vitprof.cuda.platform import Platform
-from vitprof.request.specs import specify
-from vitprof.request.workload import DEVICES, KERNELS, OPTIMIZERS, Workload
+from vitprof.request.workload import DEVICES, KERNELS, OPTIMIZERS
 
 SAMPLE, ON_GPUS = 16, 8
 SEED = 20
@@ -34,7 +32,7 @@ def test_random_combination(case: Case) -> None:
     ],
 )
 def test_random_combination_on_a_named_gpu(case: Case, platform: Platform) -> None:
-    """Compare the peaks of each phase, with all that kernels take beside tensors."""
+    """Compare the peaks of each phase, and what each kernel reads, writes and multiplies."""
     assert differences_on(case, platform) == []
 
 
@@ -76,17 +74,6 @@ DEEP: list[dict[str, object]] = [
         **{"dim": 8, "heads": 2, "decoder_dim": 4, "decoder_heads": 1, "decoder_depth": 1},
     },
 ]
-
-
-def case_of(words: Mapping[str, object]) -> Case:
-    """Build a case from options of the command line."""
-    own = {name: value for name, value in words.items() if name in Workload.declared()}
-    model = {name: value for name, value in words.items() if name not in own}
-    name, mixer = model.pop("model", None), model.pop("mixer", None)
-    return (
-        specify(name, mixer=mixer, options=model),  # type: ignore[arg-type]
-        Workload(**{"batch": 2, **own}),  # type: ignore[arg-type]
-    )
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from random import Random
 from typing import Any
 
 from vitprof.allocation.departures import EAGER, TRACED
-from vitprof.allocation.step import follow, peaks
+from vitprof.allocation.launches import Kind, Launch
+from vitprof.allocation.step import follow, launches, peaks
 from vitprof.cuda.gpus import find_gpu
 from vitprof.cuda.platform import Platform
 from vitprof.errors import SpecError
@@ -106,6 +107,17 @@ def _workload(random: Random) -> Workload:
     )
 
 
+def case_of(words: Mapping[str, object]) -> Case:
+    """Build a case from options of the command line."""
+    own = {name: value for name, value in words.items() if name in Workload.declared()}
+    model = {name: value for name, value in words.items() if name not in own}
+    name, mixer = model.pop("model", None), model.pop("mixer", None)
+    return (
+        specify(name, mixer=mixer, options=model),  # type: ignore[arg-type]
+        Workload(**{"batch": 2, **own}),  # type: ignore[arg-type]
+    )
+
+
 def described(case: Case) -> str:
     """Return model and workload as one line."""
     model, workload = case
@@ -144,10 +156,22 @@ def on_gpus(seed: int) -> Iterator[tuple[Case, Platform]]:
 
 
 def differences_on(case: Case, platform: Platform) -> list[str]:
-    """Return the phases in which the peaks of formula and trace on a named GPU differ."""
+    """Return phases in which formula and trace on a named GPU differ.
+
+    They may in the peak of the phase, or in what any kernel reads, writes or multiplies.
+    """
     own = peaks(*case, departures=EAGER, platform=platform)
-    traced = trace(*case, platform=platform).by_phase
-    return [phase for phase, peak in own.items() if peak != traced[phase]]
+    traced = trace(*case, platform=platform)
+    found = [phase for phase, peak in own.items() if peak != traced.by_phase[phase]]
+    for phase, some in launches(*case, platform).items():
+        if moved(some) != moved(traced.launches[phase]):
+            found.append(f"launches of {phase}")
+    return found
+
+
+def moved(some: Iterable[Launch]) -> list[tuple[Kind, int, int, int, str]]:
+    """Return kind, bytes read and written, multiply-accumulates and dtype of each launch."""
+    return [(one.kind, one.read, one.written, one.macs, one.dtype) for one in some]
 
 
 def main() -> int:
