@@ -94,6 +94,8 @@ def half_fft(m: Eager, x: Tensor, out: Shape) -> Tensor:
             padded = filled(m, sizes, "complex64")
             m.launch(Kind.COPY, (g,), (g,))
         spectrum = _spectrum(m, padded or g, sizes, dims)
+        if padded is not None:
+            m.free(padded)
         return [_real(m, spectrum)]
 
     return m.made(y, node, (wide,), back)
