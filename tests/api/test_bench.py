@@ -24,6 +24,7 @@ from vitprof.cuda.gpus import find_gpu
 from vitprof.measuring import timing
 from vitprof.measuring.timing import MIN_TURNS
 from vitprof.report.batch_size import PredictedBatch
+from vitprof.request.workload import Workload
 from vitprof.running import step
 
 BRIEF = ("--threads=1", "--budget=1", "--spread=9")  # the fewest turns, however they spread
@@ -112,7 +113,12 @@ def test_three_mixers_in_one_command(capsys: Capture) -> None:
         speed = one["macs"] / forward["median_seconds"]
         assert forward["macs_per_second"] == pytest.approx(speed)
         assert forward["share_of_peak"] == pytest.approx(speed / peak)
-    assert document["unavailable"].keys() == {"memory"}
+        step = vitprof.macs("layer", mixer=one["mixer"], training=True, batch=3, **options)
+        assert (one["training_macs"], one["recomputed_macs"]) == (step.total, 0)
+        training = one["training_step"]
+        assert training["macs_per_second"] == pytest.approx(step.total / training["median_seconds"])
+        assert (training["mfu"], training["hfu"]) == (None, None)
+    assert document["unavailable"].keys() == {"memory", "MFU and HFU"}
 
 
 @pytest.mark.usefixtures("quick")
@@ -215,7 +221,9 @@ def test_compile(capsys: Capture, monkeypatch: pytest.MonkeyPatch, steps: list[R
     assert measured(capsys, *TINY)["conditions"]["compiled"] == "no"
     assert compiled == []
     steps.clear()
-    assert measured(capsys, *TINY, "--compile")["conditions"]["compiled"] == "yes"
+    report = measured(capsys, *TINY, "--compile")
+    assert report["conditions"]["compiled"] == "yes"
+    assert report["models"][0]["recomputed_macs"] is None  # the compiler decides
     assert compiled == [one.module for one in steps]
 
 
@@ -252,12 +260,55 @@ def test_interrupted(
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.parametrize(
+    ("name", "dtype", "precision", "sheet", "why"),
+    [
+        ("NVIDIA H100 80GB HBM3", "bf16", "highest", ("H100 SXM5 80GB", "bf16", 989.4), ""),
+        ("NVIDIA H100 80GB HBM3", "fp32", "highest", ("H100 SXM5 80GB", "fp32", 66.9), ""),
+        ("NVIDIA H100 80GB HBM3", "fp32", "high", ("H100 SXM5 80GB", "tf32", 494.7), ""),
+        ("NVIDIA P1", "fp32", "highest", None, "the table of vitprof gpus has no NVIDIA P1"),
+        (
+            "Tesla V100-SXM2-16GB",
+            "bf16",
+            "highest",
+            None,
+            "the data sheet of Tesla V100 SXM2 16GB has no peak of products in bf16",
+        ),
+    ],
+)
+def test_peak_of_the_data_sheet(
+    name: str,
+    dtype: str,
+    precision: str,
+    sheet: tuple[str, str, float] | None,
+    why: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: precision)
+    found, reason = timed._sheet(torch.device("cuda"), Workload(dtype=dtype))
+    assert (found and (found.gpu, found.dtype, found.tflops), reason) == (sheet, why)
+
+
+@pytest.mark.usefixtures("quick")
+def test_training_is_counted_for_each_batch_and_with_what_is_recomputed(capsys: Capture) -> None:
+    words = ("--batch=3", "--checkpoint", "--accumulate=2")
+    (one,) = measured(capsys, *TINY, "--mixers=attn", *words)["models"]
+    options: dict[str, Any] = {"tokens": 9, "dim": 16, "heads": 2, "batch": 3}
+    step = vitprof.macs("layer", training=True, checkpoint=True, counters=["analytic"], **options)
+    assert one["training_macs"] == step.totals["without_recomputation"]
+    assert one["recomputed_macs"] == step.totals["recomputed"] > 0
+    rate = 2 * one["training_macs"] / one["training_step"]["median_seconds"]
+    assert one["training_step"]["macs_per_second"] == pytest.approx(rate)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_gpu(capsys: Capture) -> None:
     document = measured(capsys, *TINY, ALL, "--device=cuda", "--dim=256", "--batch=64")
     assert document["unavailable"] == {}
     for one in document["models"]:
         assert one["forward"]["peak_bytes"] > 4 * one["params"]
+        assert 0 < one["training_step"]["mfu"] == one["training_step"]["hfu"] < 1
         assert one["training_step"]["peak_bytes"] > 16 * one["params"]  # AdamW's states, too
 
 

@@ -16,13 +16,23 @@ from rich.console import Console
 from vitprof.cuda.gpus import find_gpu
 from vitprof.cuda.platform import Platform
 from vitprof.measuring.timing import MatrixProduct, Timing
-from vitprof.report.bench import Benchmark, MeasuredModel, Speed
+from vitprof.report.bench import Benchmark, DataSheet, MeasuredModel, Speed
 from vitprof.request.budget import Budget
 from vitprof.values.options import Value
 
+SHEET = DataSheet(gpu="A GPU of the table", dtype="bf16", tflops=0.002)  # 1e9 MACs per second
 
-def speed(*samples: float, first: float, macs: int | None, peak_bytes: int | None) -> Speed:
+
+def speed(
+    *samples: float,
+    first: float,
+    macs: int | None,
+    peak_bytes: int | None,
+    recomputed: int | None = None,
+) -> Speed:
     return Speed(
+        recomputed=recomputed,
+        sheet=SHEET.macs_per_second,
         timing=Timing(samples),
         images=6,
         macs=macs,
@@ -43,7 +53,9 @@ def benchmark() -> Benchmark:
     }
     attn = {
         "forward": speed(0.002, 0.002, first=0.002, macs=400_000, peak_bytes=3 * 2**20),
-        "training step": speed(1.0, 2.0, 3.0, first=2.0, macs=None, peak_bytes=None),
+        "training step": speed(
+            1.0, 2.0, 3.0, first=2.0, macs=12 * 10**8, recomputed=4 * 10**8, peak_bytes=None
+        ),
     }
     other = {
         "forward": speed(0.004, 0.004, first=0.002, macs=600_000, peak_bytes=2**20 // 2),
@@ -73,6 +85,8 @@ def benchmark() -> Benchmark:
                 peak_bytes=5 * 2**20,
                 largest=7,
                 speeds=attn,
+                training_macs=12 * 10**8,
+                recomputed_macs=4 * 10**8,
             ),
             MeasuredModel(
                 name="lambda",
@@ -85,6 +99,7 @@ def benchmark() -> Benchmark:
             ),
         ),
         unavailable={"memory": "a reason"},
+        sheet=SHEET,
     )
 
 
@@ -102,11 +117,24 @@ def test_figures_follow_from_the_medians(benchmark: Benchmark) -> None:
         "images_per_second": 3000,  # 6 in 2 ms
         "macs_per_second": 2e8,  # 400,000 in 2 ms
         "share_of_peak": 0.2,
+        "mfu": 0.2,
+        "hfu": None,  # it is not said what is recomputed
         "peak_bytes": 3145728,
     }
     assert (other["forward"]["ratio"], other["training_step"]["ratio"]) == (2, 2)
     assert other["training_step"]["images_per_second"] == 1.5
-    assert other["training_step"]["macs_per_second"] is None
+    training = attn["training_step"]
+    assert training["macs_per_second"] == 6e8  # 1.2e9 in 2 s
+    assert (training["mfu"], training["hfu"]) == (0.6, 0.8)  # of 1e9; with 4e8 recomputed
+    assert [other["training_step"][name] for name in ("macs_per_second", "mfu", "hfu")] == 3 * [
+        None
+    ]
+    assert (attn["training_macs"], attn["recomputed_macs"]) == (12 * 10**8, 4 * 10**8)
+    assert document["data_sheet"] == {
+        "gpu": "A GPU of the table",
+        "dtype": "bf16",
+        "tflops": 0.002,
+    }
     assert attn["spec"]["mask_ratio"] == 0.75
     assert (document["settled"], document["unsettled"]) == (False, {"attn, training step": 0.5})
 
@@ -124,7 +152,12 @@ def test_csv(benchmark: Benchmark) -> None:
         ("mae", "lambda", "lambda"),
     }
     assert {row["batch"] for row in rows} == {"6"}
-    assert [row["macs_per_second"] for row in rows] == ["200000000.0", "", "150000000.0", ""]
+    assert [row["macs_per_second"] for row in rows] == [
+        *("200000000.0", "600000000.0", "150000000.0", "")
+    ]
+    assert [row["mfu"] for row in rows] == ["0.2", "0.6", "0.15", ""]
+    assert [row["hfu"] for row in rows] == ["", "0.8", "", ""]
+    assert [row["training_macs"] for row in rows] == ["1200000000", "1200000000", "", ""]
 
 
 def test_table(benchmark: Benchmark) -> None:
@@ -142,6 +175,11 @@ def test_table(benchmark: Benchmark) -> None:
         ["images/s", "3,000", "1,500"],
         ["GMAC/s", "0.20", "0.15"],
         ["of matrix product", "20.0%", "15.0%"],
+        ["training MACs", "1,200,000,000", "n/a"],
+        ["recomputed MACs", "400,000,000", "n/a"],
+        ["GMAC/s", "0.60", "n/a"],
+        ["MFU", "60.0%", "n/a"],
+        ["HFU", "80.0%", "n/a"],
         ["training memory, predicted", "5.0 MiB", "1.00 GiB"],
         ["largest batch in 3.00 GiB", "7", "0"],
         ["peak memory", "3.0 MiB", "524,288 bytes"],
@@ -155,7 +193,7 @@ def test_table(benchmark: Benchmark) -> None:
         ["lambda", "key depth 16"],
     ):
         assert row in cells
-    assert sum(row[0] == "GMAC/s" for row in cells) == 1  # of the forward pass alone
+    assert sum(row[0] == "MFU" for row in cells) == 1  # of the training step alone
     assert max(map(len, lines)) <= 80
 
 
@@ -228,7 +266,7 @@ def test_frame(benchmark: Benchmark) -> None:
     assert [*frame["step"]] == ["forward", "training step"] * 2
     assert [*frame["params"]] == [1234, 1234, 999, 999]
     assert [*frame["ratio"]] == [1, 1, 2, 2]
-    assert [*frame["macs_per_second"].isna()] == [False, True, False, True]
+    assert [*frame["macs_per_second"].isna()] == [False, False, False, True]
     assert [str(frame[name].dtype) for name in ("params", "peak_bytes")] == ["Int64", "Int64"]
 
 

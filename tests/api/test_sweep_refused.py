@@ -135,11 +135,12 @@ FORMS = "first:last:xFACTOR, first:last:+STEP, or values with commas between"
         ),
         (
             ("--tokens=8,9", "--y=flops"),
-            "there is no measure 'flops'; known are params, macs, memory, batch and time",
+            "there is no measure 'flops'; known are params, macs, training_macs, memory, batch and "
+            "time",
         ),
         (
             ("--tokens=8,9", "--y=,"),
-            "no measure is given; give --y with params, macs, memory, batch or time",
+            "no measure is given; give --y with params, macs, training_macs, memory, batch or time",
         ),
         (
             ("--tokens=8,9", "--y=time"),

@@ -10,7 +10,7 @@ import vitprof
 from vitprof import Workload, specify
 from vitprof.allocation.step import memory
 from vitprof.errors import SpecError
-from vitprof.formulas.layer import Measure
+from vitprof.formulas.layer import OF_FORWARD
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS
@@ -159,11 +159,11 @@ def test_several_models_share_an_option() -> None:
         ({"dim": "4,8", "batch": 3, "measures": ["params"]}, "batch 3 has no effect with --y par"),
         (
             {"dim": "4,8", "batch": 64, "measures": ["batch"], "memory": "1GiB"},
-            "batch 64 has no effect with --y batch; leave it out, or add macs, memory or time",
+            "batch 64 has no effect with --y batch; leave it out, or add macs, training_macs, memory or time",
         ),
         (
             {"dim": "4,8", "batch": "1,2", "measures": ["batch"], "memory": "1GiB"},
-            "batch has no effect with --y batch; leave it out, or add macs, memory or time",
+            "batch has no effect with --y batch; leave it out, or add macs, training_macs, memory or time",
         ),
     ],
 )
@@ -183,7 +183,7 @@ def costs(model: Model) -> tuple[object, ...]:
     """Return all that an option may change: layers, counts, other work and memory."""
     tree, step = model.formula(), memory(model, Workload())
     layers = [(node.path, getattr(node.item, "type", "")) for node in tree.walk(fold=True)]
-    totals = [tree.total(measure) for measure in Measure]
+    totals = [tree.total(measure) for measure in OF_FORWARD]
     return layers, totals, tree.uncounted(), step.peak.bytes, step.kept_bytes
 
 

@@ -15,14 +15,15 @@ from spellings import MIXER_SIZES, SPELLINGS, Spelling
 
 from vitprof.allocation.step import peak_bytes
 from vitprof.errors import SpecError
-from vitprof.formulas.layer import Measure
+from vitprof.formulas.layer import OF_FORWARD, Measure
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS
 from vitprof.request.specs import specify
 from vitprof.request.workload import Workload
 from vitprof.sweeps.arrays import defined
-from vitprof.sweeps.crossover import Stretches, cost, find, smoothness
+from vitprof.sweeps.costs import COSTS
+from vitprof.sweeps.crossover import EXACT, Stretches, cost, find, smoothness
 from vitprof.sweeps.points import options_of
 from vitprof.sweeps.stretches import Stretch, stretches
 from vitprof.values.options import Whole
@@ -425,18 +426,19 @@ BARE = [spelling for spelling in SPELLINGS if spelling.model == "layer"][::3]
 def test_what_grows_with_the_tokens(spelling: Spelling, workload: Workload) -> None:
     model = spelling.specify()
     tokens = [side**2 for side in range(1, 13)] if spelling.on_grid else range(1, 31)
-    costs: dict[str, list[int]] = {"params": [], "macs": [], "memory": []}
+    costs: dict[str, list[int]] = {measure: [] for measure in EXACT}
     for number in tokens:
         try:
             here = model.at({"tokens": number})
         except SpecError:
             continue
         here = here if spelling.on_grid else here.substitute(grid=None)
-        for counted in Measure:
+        for counted in OF_FORWARD:
             costs[counted.value].append(here.formula(workload.batch).total(counted))
         # A norm over the tokens of all images has nothing to train with where there is one.
         if number * workload.batch > 1:
             costs["memory"].append(peak_bytes(here, workload))
+            costs["training_macs"].append(COSTS["training_macs"](here, workload, None))
     for measure, amounts in costs.items():
         assert len(amounts) > 2
         assert min(differences(amounts)) >= 0

@@ -7,17 +7,20 @@ import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from vitprof.errors import VitprofError
+from vitprof.allocation.training import training
+from vitprof.cuda.gpus import find_gpu
+from vitprof.errors import SpecError, VitprofError
 from vitprof.exclusive import exclusive
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixer import Mixer
+from vitprof.formulas.op import Pass
 from vitprof.formulas.totals import totals
 from vitprof.measuring.timing import MatrixProduct, Protocol, Timing, fastest_product, take_turns
 from vitprof.progress import Say, quiet
-from vitprof.report.bench import FORWARD, TRAINING, Benchmark, MeasuredModel, Speed
+from vitprof.report.bench import FORWARD, TRAINING, Benchmark, DataSheet, MeasuredModel, Speed
 from vitprof.request.budget import Budget, read_budget
 from vitprof.request.side_by_side import lay_out
 from vitprof.request.workload import Workload, take_workload
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
     from vitprof.running.step import Step
 
+_COMPILED = "torch.compile chooses what it recomputes"
 _NO_MEMORY = "PyTorch keeps no peak of what it allocates on the CPU"
 
 
@@ -84,6 +88,7 @@ def bench(
     workload = take_workload(workload, options)
     budget = read_budget(memory, gpu, torch)
     chosen = lay_out(model, mixer, mixers, presets, modules, models, options)
+    counted = _training(chosen, workload, compiled=compiled)
     say("starting PyTorch")
     from torch import get_num_threads
     from torch.utils.benchmark.utils.common import set_torch_threads
@@ -95,6 +100,7 @@ def bench(
     workload = replace(workload, device=place.type)
     protocol = protocol or Protocol()
     protocol = replace(protocol, threads=protocol.threads or get_num_threads())
+    sheet, why = _sheet(place, workload)
     steps: dict[str, Step] = {}
     allocated: dict[str, int | None] = {}
     with exclusive(), set_torch_threads(protocol.threads):
@@ -118,9 +124,70 @@ def bench(
         bound=float(protocol.spread),
         peak=peak,
         budget=budget,
-        models=_measured(chosen, workload, timings, allocated, peak, budget),
-        unavailable={} if place.type == "cuda" else {"memory": _NO_MEMORY},
+        models=_measured(chosen, workload, counted, timings, allocated, peak, sheet, budget),
+        sheet=sheet,
+        unavailable={
+            **({} if place.type == "cuda" else {"memory": _NO_MEMORY}),
+            **({"MFU and HFU": why} if why else {}),
+            **({"HFU": _COMPILED} if compiled and not why else {}),
+            **{
+                f"training MACs of {label}": one
+                for label, one in counted.items()
+                if isinstance(one, str)
+            },
+        },
     )
+
+
+def _training(
+    models: Mapping[str, Configurable], workload: Workload, *, compiled: bool
+) -> dict[str, _Step | str]:
+    """Return the MACs of a training step of each model, or why they are not known."""
+    found: dict[str, _Step | str] = {}
+    for label, model in models.items():
+        try:
+            tree = training(model, workload.batch, checkpoint=workload.checkpoint)
+        except SpecError as error:
+            found[label] = str(error)
+            continue
+        recomputed = tree.total(Pass.RECOMPUTED)
+        found[label] = _Step(
+            macs=tree.total(Measure.TRAINING) - recomputed,
+            recomputed=None if compiled else recomputed,
+        )
+    return found
+
+
+def _sheet(device: torch.device, workload: Workload) -> tuple[DataSheet | None, str]:
+    """Return the data sheet's peak for the products of a step, or why it is not known."""
+    import torch
+
+    if device.type != "cuda":
+        return None, "the table of vitprof gpus has the peaks of GPUs, and none of a CPU"
+    name = torch.cuda.get_device_name(device)
+    try:
+        gpu = find_gpu(name)
+    except SpecError:
+        return None, f"the table of vitprof gpus has no {name}"
+    dtype = workload.dtype
+    if dtype == "fp32" and torch.get_float32_matmul_precision() != "highest":
+        dtype = "tf32"
+    if dtype not in gpu.peaks:
+        return None, f"the data sheet of {gpu.name} has no peak of products in {dtype}"
+    return DataSheet(gpu=gpu.name, dtype=dtype, tflops=gpu.peaks[dtype]), ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """MACs of a forward and a backward pass.
+
+    Attributes:
+        macs: those without recomputation.
+        recomputed: those that are recomputed; None if it is not known what is.
+    """
+
+    macs: int
+    recomputed: int | None
 
 
 def time_steps(
@@ -216,18 +283,23 @@ def _explained(what: str, workload: Workload, device: str) -> Iterator[None]:
 def _measured(
     models: Mapping[str, Configurable],
     workload: Workload,
+    counted: Mapping[str, _Step | str],
     timings: Mapping[str, Timing],
     allocated: Mapping[str, int | None],
     peak: MatrixProduct,
+    sheet: DataSheet | None,
     budget: Budget | None,
 ) -> tuple[MeasuredModel, ...]:
     first, *_ = models
 
-    def speed(label: str, macs: int, phase: str) -> Speed:
+    def speed(label: str, of: _Step | None, phase: str) -> Speed:
+        times = workload.accumulate if phase == TRAINING else 1
         return Speed(
             timing=timings[_name(label, phase)],
-            images=workload.batch * (workload.accumulate if phase == TRAINING else 1),
-            macs=macs if phase == FORWARD else None,
+            images=workload.batch * times,
+            macs=None if of is None else times * of.macs,
+            recomputed=None if of is None or of.recomputed is None else times * of.recomputed,
+            sheet=None if sheet is None else sheet.macs_per_second,
             first=timings[_name(first, phase)].median,
             peak=peak.macs_per_second,
             peak_bytes=allocated[_name(label, phase)],
@@ -236,6 +308,9 @@ def _measured(
     measured = []
     for label, model in models.items():
         macs = model.formula(workload.batch).total(Measure.MACS)
+        step = counted[label]
+        training_step = step if isinstance(step, _Step) else None
+        steps = {FORWARD: _Step(macs=macs, recomputed=0), TRAINING: training_step}
         measured.append(
             MeasuredModel(
                 name=label,
@@ -244,7 +319,9 @@ def _measured(
                 macs=macs,
                 peak_bytes=step_memory.peak(model, workload),
                 largest=None if budget is None else step_memory.largest(model, workload, budget),
-                speeds={phase: speed(label, macs, phase) for phase in (FORWARD, TRAINING)},
+                speeds={phase: speed(label, of, phase) for phase, of in steps.items()},
+                training_macs=None if training_step is None else training_step.macs,
+                recomputed_macs=None if training_step is None else training_step.recomputed,
             )
         )
     return tuple(measured)

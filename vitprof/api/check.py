@@ -8,6 +8,7 @@ from vitprof.api.counts import macs, params
 from vitprof.errors import SpecError
 from vitprof.expectations.expectations import Outcome
 from vitprof.expectations.file import Case, find_files, read_cases
+from vitprof.formulas.layer import Measure
 from vitprof.progress import Say, quiet
 from vitprof.report.check import CaseResult, Check
 from vitprof.report.counts import Counts
@@ -46,8 +47,14 @@ def check(*files: str | Path, trust: bool = False, say: Say = quiet) -> Check:
 
 
 def _reconciled(case: Case, say: Say) -> list[Outcome]:
-    reports = (params(case.spec, say=say), macs(case.spec, batch=case.batch, say=say))
-    return [outcome for report in reports for outcome in _explained(report)] + _counted(reports[-1])
+    reports = [params(case.spec, say=say), macs(case.spec, batch=case.batch, say=say)]
+    counted = _counted(reports[-1])
+    if case.expects(Measure.TRAINING):
+        step = case.workload
+        reports.append(
+            macs(case.spec, batch=step.batch, training=True, checkpoint=step.checkpoint, say=say)
+        )
+    return [outcome for report in reports for outcome in _explained(report)] + counted
 
 
 def _counted(report: Counts) -> list[Outcome]:
@@ -71,7 +78,7 @@ def _explained(report: Counts) -> list[Outcome]:
     """Return one outcome per tool; a tool that is not installed passes."""
     explained = [
         Outcome(
-            what=f"{report.command} {tool} reconciled",
+            what=f"{report.measure} {tool} reconciled",
             relation="=",
             expected="explained",
             found="explained" if difference.explained else verdict(difference),
@@ -82,7 +89,7 @@ def _explained(report: Counts) -> list[Outcome]:
     ]
     missing = [
         Outcome(
-            what=f"{report.command} {tool} reconciled",
+            what=f"{report.measure} {tool} reconciled",
             relation="=",
             expected="explained",
             found=f"n/a: {reason}",

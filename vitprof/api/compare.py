@@ -7,9 +7,10 @@ from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
 
+from vitprof.allocation.training import training as training_tree
 from vitprof.api.bench import time_steps
 from vitprof.errors import SpecError, listing
-from vitprof.formulas.layer import OF_FORWARD, Layer, Measure
+from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.op import Op
 from vitprof.measuring.timing import Protocol, Timing
@@ -20,7 +21,7 @@ from vitprof.request.side_by_side import lay_out
 from vitprof.request.workload import Workload, place_of, take_workload
 from vitprof.subject import Configurable
 from vitprof.sweeps.costs import COSTS
-from vitprof.sweeps.crossover import EXACT, check_option, cost, default_option, find
+from vitprof.sweeps.crossover import EXACT, USUAL, check_option, cost, default_option, find
 from vitprof.sweeps.stretches import Cost, Stretch
 from vitprof.values.options import Value, Whole, label_of
 from vitprof.version import versions
@@ -30,6 +31,7 @@ _CONVENTION = (
     "of a forward pass of the batch; memory is the most that the tensors of a step of eager "
     "PyTorch hold at once, by formula, and of a module by a trace; crossovers are exact"
 )
+_OF_TRAINING = "training MACs are those of a forward and a backward pass, with what is recomputed"
 _TOKENS = Whole("largest value to search for crossovers", maximum=10_000_000)
 _OTHERS = replace(_TOKENS, maximum=65_536)  # slower: the search evaluates more sizes
 
@@ -46,6 +48,7 @@ def compare(
     memory: str | None = None,
     gpu: str | None = None,
     torch: str | None = None,
+    training: bool = False,
     layers: bool = False,
     along: str | None = None,
     up_to: int | str | None = None,
@@ -68,6 +71,7 @@ def compare(
         memory: memory budget for which the largest batch is predicted, such as `24GiB`.
         gpu: GPU that the batch has to fit with all that a GPU adds, such as `h100`.
         torch: version of PyTorch on that GPU, such as `2.11`; None for the newest known.
+        training: compare the MACs of a training step, too.
         layers: list the layers whose costs differ.
         along: option along which crossovers are searched; None for the tokens of a bare layer
             and the image size of a whole model.
@@ -105,27 +109,31 @@ def compare(
     last = None if up_to is None else bounds.read("up_to", up_to)
     budget = read_budget(memory, gpu, torch)
 
+    if training and workload.inference:
+        raise SpecError("training compares a training step; leave out inference")
+    exact = EXACT if training else USUAL
+
     timings: Mapping[str, Timing] = {}
     conditions: Mapping[str, str] = {}
     protocol = protocol or Protocol()
     if measure:
         timings, conditions = time_steps(models, workload, protocol, device=place, say=say)
-    sides = _sides(models, workload, budget, timings)
+    sides = _sides(models, exact, workload, budget, timings)
     crossovers, unsearched = _crossovers(
-        models, workload, option, last, say, optional=along is None
+        models, exact, workload, option, last, say, optional=along is None
     )
     return Comparison(
         spec=_shared([side.spec for side in sides]),
         workload=workload.values(),
         conditions=conditions,
         versions=versions(["torch"] if measure else []),
-        convention=_CONVENTION,
+        convention=f"{_CONVENTION}; {_OF_TRAINING}" if training else _CONVENTION,
         protocol=str(protocol) if measure else "",
         bound=float(protocol.spread),
         budget=budget,
         measures=tuple(sides[0].amounts),
         sides=sides,
-        layers=_differences(models, workload.batch) if layers else (),
+        layers=_differences(models, workload, exact) if layers else (),
         crossovers=crossovers,
         unsearched=unsearched,
     )
@@ -133,13 +141,14 @@ def compare(
 
 def _sides(
     models: Mapping[str, Configurable],
+    exact: Sequence[str],
     workload: Workload,
     budget: Budget | None,
     timings: Mapping[str, Timing],
 ) -> tuple[Side, ...]:
-    exact = [*EXACT, *(["batch"] if budget is not None else [])]
+    measures = [*exact, *(["batch"] if budget is not None else [])]
     amounts: dict[str, dict[str, int | float]] = {
-        name: {measure: COSTS[measure](model, workload, budget) for measure in exact}
+        name: {measure: COSTS[measure](model, workload, budget) for measure in measures}
         for name, model in models.items()
     }
     for name, timing in timings.items():
@@ -164,6 +173,7 @@ def _shared(specs: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
 
 def _crossovers(
     models: Mapping[str, Configurable],
+    exact: Sequence[str],
     workload: Workload,
     option: str,
     last: int | None,
@@ -181,7 +191,7 @@ def _crossovers(
             unsearched[name] = f"it has no option {label_of(option)} to search along; give --along"
             continue
         try:
-            found = find(model, first, workload, option=option, last=last)
+            found = find(model, first, workload, option=option, last=last, measures=exact)
         except SpecError as error:
             unsearched[name] = str(error)
             continue
@@ -214,12 +224,17 @@ def _span(stretch: Stretch, cheaper: Cost, dearer: Cost) -> CostedStretch:
     )
 
 
-def _differences(models: Mapping[str, Configurable], batch: int) -> tuple[LayerCosts, ...]:
+def _differences(
+    models: Mapping[str, Configurable], workload: Workload, exact: Sequence[str]
+) -> tuple[LayerCosts, ...]:
     """Return the layers and ops whose costs differ between models, in the models' order.
 
     A layer that only one model has comes after the layer that precedes it in that model.
     """
-    counts = {name: _counts(model.formula(batch)) for name, model in models.items()}
+    measures = [measure for measure in Measure if measure.value in exact]
+    counts = {
+        name: _counts(_tree(model, workload, measures), measures) for name, model in models.items()
+    }
     paths: list[str] = []
     for own in counts.values():
         before = ""
@@ -234,7 +249,7 @@ def _differences(models: Mapping[str, Configurable], batch: int) -> tuple[LayerC
                 measure.value: {
                     name: own.get(path, {}).get(measure) for name, own in counts.items()
                 }
-                for measure in OF_FORWARD
+                for measure in measures
             },
         )
         for path in paths
@@ -248,12 +263,18 @@ def _differences(models: Mapping[str, Configurable], batch: int) -> tuple[LayerC
     )
 
 
-def _counts(tree: Layer) -> dict[str, dict[Measure, int]]:
+def _tree(model: Configurable, workload: Workload, measures: Sequence[Measure]) -> Layer:
+    if Measure.TRAINING in measures:
+        return training_tree(model, workload.batch, checkpoint=workload.checkpoint)
+    return model.formula(workload.batch)
+
+
+def _counts(tree: Layer, measures: Sequence[Measure]) -> dict[str, dict[Measure, int]]:
     """Return the nonzero counts of each layer and op, by path."""
     counts: dict[str, dict[Measure, int]] = {}
     for node in tree.walk(fold=True):
         item = node.item
-        for measure in OF_FORWARD:
+        for measure in measures:
             each = measure.of(item).value if isinstance(item, Op) else item.of_one(measure)
             if node.level and each:
                 counts.setdefault(node.path, {})[measure] = each * node.repeat

@@ -44,6 +44,7 @@ _STEP = frozenset(Workload.declared())
 _READS: Mapping[str, frozenset[str]] = {  # options of the workload that a measure depends on
     "params": frozenset(),
     "macs": frozenset({"batch"}),
+    "training_macs": frozenset({"batch", "checkpoint"}),
     "memory": _STEP,
     "batch": _STEP - {"batch"},
     "time": _STEP,
@@ -53,6 +54,9 @@ _MOST_STARTS = 8  # crossovers of a pair of curves; of more, the first and the l
 _CONVENTIONS = {
     "params": "parameters are all, trained or not",
     "macs": "a MAC is one multiply and one add of a contraction in a forward pass",
+    "training_macs": (
+        "training macs are those of a forward and a backward pass, with what is recomputed"
+    ),
     "memory": (
         "memory is the most that the tensors of a step hold at once, in bytes, by formula, and of "
         "a module by a trace"
@@ -116,7 +120,7 @@ def check_measures(names: Sequence[str], budget: Budget | None, *, timed: bool) 
     Raises:
         SpecError: a measure is unknown, or needs a budget or a measurement that is not given.
     """
-    named = dict.fromkeys(names)
+    named = dict.fromkeys(name.replace("-", "_") for name in names)
     for name in named:
         if name not in QUANTITIES:
             raise unknown("measure", name, QUANTITIES)
@@ -182,7 +186,8 @@ def sweep(
         mixers: names of mixers, one curve each.
         presets: names of published configurations, instead of `model` and `mixers`.
         modules: references of modules, such as `timm:deit_small_patch16_224`, instead of models.
-        measures: any of `params`, `macs`, `memory`, `batch` and, with `measure`, `time`.
+        measures: any of `params`, `macs`, `training_macs`, `memory`, `batch` and, with `measure`,
+            `time`.
         memory: memory budget for which the largest batch is predicted, such as `24GiB`.
         gpu: GPU that the batch has to fit with all that a GPU adds, such as `h100`.
         torch: version of PyTorch on that GPU, such as `2.11`; None for the newest known.
@@ -213,6 +218,8 @@ def sweep(
     swept = [name for name, value in without_module(options).items() if is_range(value)]
     budget = read_budget(memory, gpu, torch)
     named = check_measures([*measures], budget, timed=measure)
+    if "training_macs" in named and workload.inference:
+        raise SpecError("training macs are of a training step; leave out inference")
     _check_workload(workload, named, swept=batches)
     say("reading the models")
     found = candidates(model, mixer, mixers, presets, modules, options)

@@ -74,9 +74,11 @@ def bench(
     its median, or after --budget seconds. The device is synchronised before and after
     the calls of a turn.
 
-    The table shows median and quartiles. MACs are those of the forward pass, by
-    formula, and MACs per second are compared with the fastest product of two square
-    matrices of the same dtype on the same device, measured in the same run. Peak
+    The table shows median and quartiles. MACs are by formula, those of a training step
+    without what is recomputed, and MACs per second are compared with the fastest product
+    of two square matrices of the same dtype on the same device, measured in the same
+    run. On a GPU that vitprof gpus lists, MFU and HFU of a training step are its MACs
+    per second without and with recomputation, over the peak of the data sheet. Peak
     memory is measured on a GPU: the memory that PyTorch allocates for the model and
     the step. Predicted memory and the largest batch are by formula.
     """

@@ -73,6 +73,14 @@ def compare(
             rich_help_panel=_COMPARISON,
         ),
     ] = False,
+    training: Annotated[
+        bool,
+        typer.Option(
+            "--training",
+            help="compare the MACs of a training step, too",
+            rich_help_panel=_COMPARISON,
+        ),
+    ] = False,
     layers: Annotated[
         bool,
         typer.Option(
@@ -117,6 +125,7 @@ def compare(
     with progress() as say:
         report = compare_models(
             workload=workload,
+            training=training,
             layers=layers,
             along=None if along is None else along.replace("-", "_"),
             up_to=up_to,

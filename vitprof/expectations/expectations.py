@@ -40,6 +40,13 @@ class Relation(StrEnum):
         return found <= expected if self is Relation.AT_MOST else found >= expected
 
 
+_COMMANDS = {  # that list the layers
+    Measure.PARAMS: "params",
+    Measure.MACS: "macs",
+    Measure.TRAINING: "macs --training",
+}
+
+
 class StepMeasure(Enum):
     """A property of a step, beside the counts of its ops."""
 
@@ -187,7 +194,7 @@ def find(known: Mapping[str, Known], measure: Measure | StepMeasure, key: str) -
         raise unknown(f"total in the {measure.value} of this step", key, known)
     raise SpecError(
         f"there is no total or layer {quoted(key)} in the {measure.value} of this model; "
-        f"{guess(key, list(known))}`vitprof {measure.value} --full` lists the layers"
+        f"{guess(key, list(known))}`vitprof {_COMMANDS[measure]} --full` lists the layers"
     )
 
 

@@ -16,6 +16,7 @@ layers = 20_038_848
 [[expect]]
 spec = { module = "timm:deit_tiny_patch16_224", arg = ["img_size=384"], batch = 2 }
 max_macs = "10G"
+max_training_macs = "30G"                # of forward and backward pass; also [expect.training_macs]
 
 [[expect]]                               # memory of a step, with the options of `vitprof memory`
 spec = { preset = "deit-s", batch = 64, dtype = "bf16", autocast = true, gpu = "h100" }
@@ -38,6 +39,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vitprof.allocation.training import training
 from vitprof.captured.reference import LIBRARIES, read_reference
 from vitprof.captured.subject import CapturedModel
 from vitprof.errors import SpecError, VitprofError, listing, unknown
@@ -54,7 +56,7 @@ from vitprof.expectations.expectations import (
     find,
     outcome,
 )
-from vitprof.formulas.layer import OF_FORWARD, Measure
+from vitprof.formulas.layer import OF_FORWARD, Layer, Measure
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import Op
 from vitprof.formulas.totals import HEADLINES, totals
@@ -70,7 +72,8 @@ _TOKEN = re.compile(r"""(?P<word>"(?:[^"\\]|\\.)*"|'[^']*'|[\w-]+)|\S""")
 _MAGIC = re.compile(r"[*?[]")
 _HEADER = re.compile(r"\s*\[\[\s*expect\s*\]\]")
 _RECONCILED = Flag("true if every tool's reading must be explained")
-_COUNTS = ("params", "macs", "max_params", "max_macs")
+_OF_TRAINING = ("training_macs", "max_training_macs")
+_COUNTS = ("params", "macs", "max_params", "max_macs", *_OF_TRAINING)
 _OF_STEP = ("memory", "max_memory", "min_batch")
 _KEYS = ("name", "spec", *_COUNTS, *_OF_STEP, "reconciled")
 _STEP, _DEVICE = tuple(Workload.declared()), ("memory", "gpu", "torch")
@@ -109,6 +112,10 @@ class Case:
         """Images at a time."""
         return self.workload.batch
 
+    def expects(self, measure: Measure | StepMeasure) -> bool:
+        """Return True if a count of this measure is expected."""
+        return any(one.measure is measure for one in self.expectations)
+
     def evaluate(self) -> list[Outcome]:
         """Compare the model's counts and the memory of its step with the expectations.
 
@@ -116,10 +123,10 @@ class Case:
             CheckFileError: the step cannot be run.
         """
         outcomes = []
-        for measure in OF_FORWARD:
+        for measure in Measure:
             own = [one for one in self.expectations if one.measure is measure]
             if own:
-                outcomes += evaluate(self.spec.tree(measure, self.batch), own)
+                outcomes += evaluate(_tree(self.spec, measure, self.workload), own)
         for step in (one for one in self.expectations if isinstance(one.measure, StepMeasure)):
             with _located(self.path, step.line):
                 outcomes.append(outcome(step, Known(self._of_step(step.measure, step.key))))
@@ -372,14 +379,17 @@ def _case(place: _Place, table: Mapping[str, object], *, trusted: bool, expectin
     with place.at("reconciled"):
         reconciled = _RECONCILED.read("reconciled", table.get("reconciled", False))
     exact_of = {}
-    for measure in OF_FORWARD:
+    for measure in Measure:
         with place.at(measure.value):
             exact_of[measure] = _table(table, measure.value)
     wanted = {
         measure
         for measure, exact in exact_of.items()
-        if exact or f"max_{measure.value}" in table or reconciled
+        if exact or f"max_{measure.value}" in table or (reconciled and measure in OF_FORWARD)
     }
+    if Measure.TRAINING in wanted and workload.inference:
+        with place.at("inference"):
+            raise SpecError("training_macs is of a training step; leave out inference")
     spec, named_at = _spec(place, options, trusted=trusted)
     if isinstance(spec, CapturedModel) and "dtype" not in given and _expects_step(table):
         with place.at(named_at):
@@ -391,7 +401,7 @@ def _case(place: _Place, table: Mapping[str, object], *, trusted: bool, expectin
         known: Mapping[str, Known] = {}
         if measure in wanted:
             with place.at(named_at):
-                known = counts(spec.tree(measure, workload.batch), measure)
+                known = counts(_tree(spec, measure, workload), measure)
         section = place.within(measure.value)
         for key, value in exact.items():
             with section.at(key) as line:
@@ -412,7 +422,8 @@ def _case(place: _Place, table: Mapping[str, object], *, trusted: bool, expectin
     if expecting and not expectations and not reconciled:
         with place.at("expect"):
             raise SpecError(
-                "the table expects nothing; give params, macs, memory, budgets or reconciled"
+                "the table expects nothing; give params, macs, training_macs, memory, budgets or "
+                "reconciled"
             )
     return Case(
         path=place.path,
@@ -429,6 +440,13 @@ def _case(place: _Place, table: Mapping[str, object], *, trusted: bool, expectin
 _ON_GPU = ("reserved", "total")  # of PyTorch's allocator; with the CUDA context
 
 
+def _tree(spec: Configurable, measure: Measure, workload: Workload) -> Layer:
+    """Return the tree in which a measure is counted."""
+    if measure is Measure.TRAINING:
+        return training(spec, workload.batch, checkpoint=workload.checkpoint)
+    return spec.tree(measure, workload.batch)
+
+
 def _expects_step(table: Mapping[str, object]) -> bool:
     return not table.keys().isdisjoint(_OF_STEP)
 
@@ -437,11 +455,21 @@ def _step(
     place: _Place, given: Mapping[str, object], table: Mapping[str, object]
 ) -> tuple[Workload, Budget | None]:
     """Return the step that a spec asks for, and the memory that it has to fit."""
-    needed = {"memory": "min_batch" in table, "torch": "gpu" in given, "batch": True}
+    of_step = _expects_step(table)
+    needed = {
+        "memory": "min_batch" in table,
+        "torch": "gpu" in given,
+        "batch": True,
+        "checkpoint": of_step or not table.keys().isdisjoint(_OF_TRAINING),
+    }
     for name, value in given.items():
         with place.at(name):
-            if not needed.get(name, _expects_step(table)):
-                use = {"memory": "min_batch", "torch": "gpu"}.get(name)
+            if not needed.get(name, of_step):
+                use = {
+                    "memory": "min_batch",
+                    "torch": "gpu",
+                    "checkpoint": "training_macs, memory, max_memory or min_batch",
+                }.get(name)
                 wanted = use or "memory, max_memory or min_batch"
                 raise SpecError(f"{name} has no effect here; add {wanted}, or leave it out")
             if name in _STEP:

@@ -35,7 +35,9 @@ class Speed:
     Attributes:
         timing: measured seconds of a step.
         images: images per step.
-        macs: MACs of a step by formula; None for a training step.
+        macs: MACs of a step by formula, without what is recomputed; None if they are not known.
+        recomputed: MACs of a step that are recomputed; None if they are not known.
+        sheet: MACs per second of the GPU's data sheet; None if it is not known.
         first: median seconds of the same step of the first model.
         peak: MACs per second of the fastest matrix product.
         peak_bytes: measured peak memory of the step; None on the CPU.
@@ -47,6 +49,8 @@ class Speed:
     first: float
     peak: float
     peak_bytes: int | None
+    recomputed: int | None = None
+    sheet: float | None = None
 
     @property
     def images_per_second(self) -> float:
@@ -60,13 +64,30 @@ class Speed:
 
     @property
     def macs_per_second(self) -> float | None:
-        """MACs per second, at the median time; None for a training step."""
+        """MACs per second without recomputation, at the median time; None if not known."""
         return None if self.macs is None else self.macs / self.timing.median
 
     @property
     def share(self) -> float | None:
-        """MACs per second relative to the matrix product; None for a training step."""
+        """MACs per second relative to the matrix product; None if not known."""
         return None if self.macs_per_second is None else self.macs_per_second / self.peak
+
+    @property
+    def mfu(self) -> float | None:
+        """Model FLOPs utilisation: MACs per second without recomputation, over the data sheet's.
+
+        Chowdhery et al. 2022, PaLM, section 4.1. None if one of them is not known.
+        """
+        if self.macs_per_second is None or self.sheet is None:
+            return None
+        return self.macs_per_second / self.sheet
+
+    @property
+    def hfu(self) -> float | None:
+        """Hardware FLOPs utilisation: the same with recomputation; None if not known."""
+        if self.macs is None or self.recomputed is None or self.sheet is None:
+            return None
+        return (self.macs + self.recomputed) / self.timing.median / self.sheet
 
     def record(self) -> dict[str, float | int | None]:
         """Return all figures by name, in seconds, bytes and MACs; None if not available."""
@@ -81,6 +102,8 @@ class Speed:
             "images_per_second": self.images_per_second,
             "macs_per_second": self.macs_per_second,
             "share_of_peak": self.share,
+            "mfu": self.mfu,
+            "hfu": self.hfu,
             "peak_bytes": self.peak_bytes,
         }
 
@@ -94,6 +117,9 @@ class MeasuredModel:
         spec: model, mixer, and every size.
         params: number of parameters.
         macs: MACs of a forward pass of the batch.
+        training_macs: MACs of forward and backward pass of the batch without recomputation; None
+            if they are not known.
+        recomputed_macs: MACs that the backward pass recomputes; None if they are not known.
         peak_bytes: peak memory of a training step, by formula.
         largest: largest training batch within the budget, by formula; None without a budget.
         speeds: speed by kind of step, `forward` and `training step`.
@@ -106,6 +132,28 @@ class MeasuredModel:
     peak_bytes: int
     largest: int | None
     speeds: Mapping[str, Speed]
+    training_macs: int | None = None
+    recomputed_macs: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSheet:
+    """Peak of a GPU's data sheet.
+
+    Attributes:
+        gpu: full name of the GPU.
+        dtype: dtype of the products, `tf32` for fp32 of less precision.
+        tflops: TFLOP/s of dense products, two for each multiply-accumulate.
+    """
+
+    gpu: str
+    dtype: str
+    tflops: float
+
+    @property
+    def macs_per_second(self) -> float:
+        """Multiply-accumulates per second."""
+        return self.tflops * 1e12 / 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +171,7 @@ class Benchmark(Report):
         budget: memory, or GPU, of the largest batch; None without one.
         models: measured ones; the first is the baseline.
         unavailable: reasons for missing measurements, by name.
+        sheet: peak of the GPU that MFU and HFU are of; None if it is not known.
     """
 
     command = "bench"
@@ -136,6 +185,7 @@ class Benchmark(Report):
     budget: Budget | None
     models: tuple[MeasuredModel, ...]
     unavailable: Mapping[str, str]
+    sheet: DataSheet | None = None
 
     @property
     def unsettled(self) -> dict[str, float]:
@@ -158,6 +208,11 @@ class Benchmark(Report):
         mixers = self.models
         yield Row(("params", *(measured.params for measured in mixers)))
         yield Row(("forward MACs", *(measured.macs for measured in mixers)))
+        training = [measured.training_macs for measured in mixers]
+        yield Row(("training MACs", *("n/a" if macs is None else macs for macs in training)))
+        recomputed = [measured.recomputed_macs for measured in mixers]
+        if any(recomputed):
+            yield Row(("recomputed MACs", *("n/a" if one is None else one for one in recomputed)))
         sizes = (Bytes(measured.peak_bytes) for measured in mixers)
         yield Row(("training memory, predicted", *sizes))
         if self.budget is not None:
@@ -165,12 +220,12 @@ class Benchmark(Report):
             yield Row((f"largest batch {self.budget.title}", *batches))
         for phase in mixers[0].speeds:
             yield Row((phase, *(None for _ in mixers)), strong=True)
-            columns = [self._cells(measured.speeds[phase]) for measured in mixers]
+            columns = [self._cells(phase, measured.speeds[phase]) for measured in mixers]
             for name in columns[0]:
                 label = Label(name, f"{phase}, {name}", 1)
                 yield Row((label, *(cells[name] for cells in columns)))
 
-    def _cells(self, speed: Speed) -> dict[str, Cell]:
+    def _cells(self, phase: str, speed: Speed) -> dict[str, Cell]:
         lower, median, upper = speed.timing.quartiles
         cells: dict[str, Cell] = {
             "median": Seconds(median),
@@ -180,9 +235,11 @@ class Benchmark(Report):
         }
         if len(self.models) > 1:
             cells[f"over {self.models[0].name}"] = f"{speed.ratio:.2f}"
-        if speed.macs_per_second is not None and speed.share is not None:
-            cells["GMAC/s"] = Figure(speed.macs_per_second / 1e9)
-            cells["of matrix product"] = Share(speed.share)
+        rate = speed.macs_per_second
+        cells["GMAC/s"] = "n/a" if rate is None else Figure(rate / 1e9)
+        cells["of matrix product"] = _share(speed.share)
+        if phase == TRAINING:
+            cells |= {"MFU": _share(speed.mfu), "HFU": _share(speed.hfu)}
         cells["peak memory"] = "n/a" if speed.peak_bytes is None else Bytes(speed.peak_bytes)
         return cells
 
@@ -193,6 +250,11 @@ class Benchmark(Report):
             "matrix product": f"{figure(peak)} GMAC/s, of {side:,} × {side:,} matrices in "
             f"{self.workload['dtype']}, measured in the same run"
         }
+        if self.sheet is not None:
+            facts["MFU, HFU"] = (
+                f"of {self.sheet.tflops:g} TFLOP/s in {self.sheet.dtype}, the data sheet's of "
+                f"{self.sheet.gpu}, two FLOPs for each MAC; HFU counts recomputed MACs, too"
+            )
         facts |= {f"{name}, n/a": reason for name, reason in self.unavailable.items()}
         if self.unsettled:
             facts["unsettled"] = spreads(self.unsettled)
@@ -230,6 +292,8 @@ class Benchmark(Report):
                 **{name: plain(value) for name, value in self.workload.items()},
                 "params": measured.params,
                 "macs": measured.macs,
+                "training_macs": measured.training_macs,
+                "recomputed_macs": measured.recomputed_macs,
                 "predicted_peak_bytes": measured.peak_bytes,
                 "predicted_largest_batch": measured.largest,
                 **speed.record(),
@@ -249,6 +313,7 @@ class Benchmark(Report):
             "settled": not self.unsettled,
             "unsettled": self.unsettled,
             "matrix_product": {**asdict(self.peak), "macs_per_second": self.peak.macs_per_second},
+            "data_sheet": None if self.sheet is None else asdict(self.sheet),
             **budget_record(self.budget),
             "models": [
                 {
@@ -257,6 +322,8 @@ class Benchmark(Report):
                     "spec": {name: plain(value) for name, value in measured.spec.items()},
                     "params": measured.params,
                     "macs": measured.macs,
+                    "training_macs": measured.training_macs,
+                    "recomputed_macs": measured.recomputed_macs,
                     "predicted_peak_bytes": measured.peak_bytes,
                     "predicted_largest_batch": measured.largest,
                     **{
@@ -268,6 +335,10 @@ class Benchmark(Report):
             ],
             "unavailable": dict(self.unavailable),
         }
+
+
+def _share(of: float | None) -> Cell:
+    return "n/a" if of is None else Share(of)
 
 
 def _named(spec: Mapping[str, Value], *names: str) -> Plain | None:

@@ -40,8 +40,8 @@ class Side:
     Attributes:
         name: name of the model.
         spec: model, mixer, and every size.
-        amounts: costs by measure: `params`, `macs`, `memory` in bytes, `batch` in images,
-            `time` in seconds.
+        amounts: costs by measure: `params`, `macs`, `training_macs`, `memory` in bytes, `batch` in
+            images, `time` in seconds.
         ratios: each amount relative to the first model's; None if that is 0.
         timing: measured seconds of a step; None if not measured.
     """
@@ -59,8 +59,8 @@ class LayerCosts:
 
     Attributes:
         path: path of the layer, equal layers folded.
-        counts: counts by measure, `params` and `macs`, then by model; None if the model does
-            not have the layer.
+        counts: counts by measure, `params`, `macs` and `training_macs`, then by model; None if the
+            model does not have the layer.
     """
 
     path: str
@@ -91,7 +91,7 @@ class Crossover:
     Attributes:
         name: name of the model.
         than: name of the first model.
-        measure: compared cost: `params`, `macs` or `memory`.
+        measure: compared cost: `params`, `macs`, `training_macs` or `memory`.
         option: option along which the search went.
         unit: unit of the option, such as tokens or pixels.
         first: smallest value searched, at which both models are defined.

@@ -119,6 +119,11 @@ class Counts(Report):
     parts: tuple[str, ...] = ()
 
     @property
+    def measure(self) -> str:
+        """What is counted: `params`, `macs` or `training_macs`."""
+        return "training_macs" if self.parts else self.command
+
+    @property
     def rows(self) -> tuple[Row, ...]:
         """Leaves of the tree, whose counts add up to `total`."""
         return tuple(row for row in self.tree if row.leaf)

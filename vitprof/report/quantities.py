@@ -24,13 +24,14 @@ class Quantity:
 QUANTITIES: Mapping[str, Quantity] = {
     "params": Quantity("parameters", "parameters"),
     "macs": Quantity("MACs", "MACs of a forward pass"),
+    "training_macs": Quantity("training MACs", "MACs of a training step"),
     "memory": Quantity("peak memory", "peak memory of a training step"),
     "batch": Quantity("largest batch", "largest batch (images)"),
     "time": Quantity("time", "time of a step"),
 }
 
 
-COUNTED = ("params", "macs")  # measures in counts that units scale
+COUNTED = ("params", "macs", "training_macs")  # measures in counts that units scale
 
 
 def counts_of(measure: str) -> str:

@@ -43,7 +43,7 @@ _KEYS = (
     *("spec", "workload", "versions", "convention", "axes", "units", "curves", "measures"),
     *("points", "crossovers", "own", "conditions"),
 )
-_IN = {"params": "parameters", "macs": "MACs"}
+_IN = {"params": "parameters", "macs": "MACs", "training_macs": "training MACs"}
 
 
 @dataclass(frozen=True, kw_only=True)

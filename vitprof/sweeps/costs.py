@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from vitprof.allocation.training import training
 from vitprof.errors import SpecError
 from vitprof.formulas.layer import Measure
 from vitprof.request.budget import Budget
@@ -21,6 +22,11 @@ def _params(model: Configurable, workload: Workload, budget: Budget | None) -> i
 
 def _macs(model: Configurable, workload: Workload, budget: Budget | None) -> int:
     return model.formula(workload.batch).total(Measure.MACS)
+
+
+def _training_macs(model: Configurable, workload: Workload, budget: Budget | None) -> int:
+    tree = training(model, workload.batch, checkpoint=workload.checkpoint)
+    return tree.total(Measure.TRAINING)
 
 
 def _memory(model: Configurable, workload: Workload, budget: Budget | None) -> int:
@@ -45,6 +51,7 @@ def _batch(model: Configurable, workload: Workload, budget: Budget | None) -> in
 COSTS: Mapping[str, Cost] = {
     "params": _params,
     "macs": _macs,
+    "training_macs": _training_macs,
     "memory": _memory,
     "gpu_memory": _gpu_memory,
     "batch": _batch,

@@ -22,7 +22,9 @@ from vitprof.sweeps.points import options_of
 from vitprof.sweeps.stretches import Stretch, stretches
 from vitprof.values.options import Whole, label_of
 
-EXACT = ("params", "macs", "memory")  # measures in which crossovers are found
+EXACT = ("params", "macs", "training_macs", "memory")  # measures in which crossovers are found
+USUAL = tuple(measure for measure in EXACT if measure != "training_macs")
+_BY_ARRAYS = ("params", "macs")  # of them those whose formulas take arrays
 
 # Largest size by default along an option with which costs may fall: each value is tried.
 _OTHERWISE = 1_024
@@ -88,7 +90,7 @@ def find(
     option: str,
     first: int | None = None,
     last: int | None = None,
-    measures: Sequence[str] = EXACT,
+    measures: Sequence[str] = USUAL,
 ) -> dict[str, Stretches]:
     """Find the sizes at which `model` costs less, and more, than another, by measure.
 
@@ -176,7 +178,7 @@ class _Costs:
         self.at: Callable[[int], int] = cache(
             lambda size: cost(model, workload, measure, option, size)
         )
-        if not self.growing and measure != "memory" and kind.unit != "tokens":
+        if not self.growing and measure in _BY_ARRAYS and kind.unit != "tokens":
             # Bounds say little of costs that differ by less than they grow, counts are at hand.
             with suppress(SpecError):
                 self.at = _counted(model, workload, Measure(measure), option, sizes).__getitem__

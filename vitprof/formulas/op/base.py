@@ -74,7 +74,8 @@ class Op(ABC):
 
     @property
     def training_macs(self) -> Size:
-        """Number of its multiply-accumulates in a training step; 0 if none was followed."""
+        """Number of its multiply-accumulates in a training step, which has been followed."""
+        assert self.passes is not None or not self.contracts
         return ZERO if self.passes is None else self.passes.total
 
     @property
