@@ -120,7 +120,7 @@ class Counts(Report):
 
     @property
     def measure(self) -> str:
-        """What is counted: `params`, `macs` or `training_macs`."""
+        """Counted property: `params`, `macs` or `training_macs`."""
         return "training_macs" if self.parts else self.command
 
     @property
