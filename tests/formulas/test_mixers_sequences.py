@@ -13,13 +13,16 @@ import pytest
 import torch
 from references import columns, prepare
 from torch import Tensor
+from torch.nn.functional import silu
 from torch.testing import assert_close
 
 from vitprof.errors import SpecError
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.diff_attention import DiffAttention as DiffSpec
+from vitprof.formulas.mixers.retention import Retention as RetentionSpec
 from vitprof.modules.mixers.diff_attention import DiffAttention
+from vitprof.modules.mixers.retention import Retention
 from vitprof.request.specs import specify
 from vitprof.values.size import Size
 
@@ -86,7 +89,68 @@ def test_half_as_many_heads_cost_what_attention_costs() -> None:
     assert found == 4 * N * DIM**2 + 2 * HEADS * N * N * HALF + HEADS * N * N * HEAD_DIM
 
 
-@pytest.mark.parametrize("mixer", ["diff"])
+# Retention
+
+
+def rotated(x: Tensor, n: int) -> Tensor:
+    """Return a query or a key at position n, its channels as complex numbers of both halves."""
+    half = len(x) // 2
+    frequencies = 10_000 ** -torch.linspace(0, 1, half, dtype=torch.float32).double()
+    turned = torch.complex(x[:half], x[half:]) * torch.exp(1j * n * frequencies)
+    return torch.cat([turned.real, turned.imag])
+
+
+def retained(
+    mixer: Retention, x: Tensor, head: int, gamma: float, *, order: range
+) -> dict[int, Tensor]:
+    """Return S^T q of each token of one image and head, by the recurrence along an order."""
+    first, width = head * HEAD_DIM, mixer.v.out_features // HEADS
+    rows = slice(first, first + HEAD_DIM)
+    state, found = torch.zeros(HEAD_DIM, width, dtype=torch.float64), {}
+    for n in order:
+        q, k = (rotated(linear.weight[rows] @ x[n], n) for linear in (mixer.q, mixer.k))
+        v = mixer.v.weight[head * width : (head + 1) * width] @ x[n]
+        state = gamma * state + torch.outer(k / sqrt(HEAD_DIM), v)
+        found[n] = state.T @ q
+    return found
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("causal", [False, True])
+def test_retention_is_a_recurrence(x: Tensor, causal: bool) -> None:
+    """Sun et al. 2023, eqs. 1 and 8; in both directions, from either end."""
+    mixer = Retention(DIM, HEADS, tokens=N, expand=2, causal=causal)
+    prepare(mixer)  # which changes no buffer that is not stored
+    y = torch.empty(B, N, 2 * DIM, dtype=torch.float64)
+    for b, head in product(range(B), range(HEADS)):
+        gamma = 1 - 2.0 ** (-5 - head)
+        ahead = retained(mixer, x[b], head, gamma, order=range(N))
+        behind = retained(mixer, x[b], head, gamma, order=range(N - 1, -1, -1))
+        for n in range(N):
+            total = ahead[n]
+            if not causal:  # the token itself is in both
+                itself = retained(mixer, x[b], head, gamma, order=range(n, n + 1))[n]
+                total = total + behind[n] - itself
+            y[b, n, head * 2 * HEAD_DIM : (head + 1) * 2 * HEAD_DIM] = rms(total)
+    gate = silu(x @ mixer.gate.weight.T)
+    assert_close(mixer(x), (gate * y) @ mixer.fc_out.weight.T, rtol=1e-5, atol=1e-6)
+
+
+def test_retention_has_the_parameters_of_the_papers_code() -> None:
+    """`MultiScaleRetention` of microsoft/torchscale, with values of 2 D: 2 D^2 + 3 (2 D^2)."""
+    for dim, heads in ((2048, 8), (2560, 10)):  # 1.3B and 2.7B of the paper's table 4
+        sizes = {"tokens": N, "dim": dim, "heads": heads}
+        assert count(RetentionSpec(), Measure.PARAMS, **sizes) == 8 * dim**2
+
+
+def test_both_directions_cost_what_one_does() -> None:
+    """Scores over D channels and products with 2 D: the mask is no contraction."""
+    for causal in (False, True):
+        found = count(RetentionSpec(causal=causal), Measure.MACS, tokens=N, dim=DIM, heads=HEADS)
+        assert found == 8 * N * DIM**2 + N * N * DIM + N * N * 2 * DIM
+
+
+@pytest.mark.parametrize("mixer", ["diff", "retention"])
 def test_heads_that_cannot_be_halved(mixer: str) -> None:
     with pytest.raises(SpecError) as refused:
         specify("layer", mixer=mixer, options={"dim": 15, "heads": 3})

@@ -70,6 +70,8 @@ def test_attention_as_printed() -> None:
 
 ATTENTION = 3 * (D * D + D) + (D * D + D)
 FEATURES, LANDMARKS, STEPS = (SYMBOLS[name] for name in ("features", "landmarks", "iterations"))
+SYMBOLS |= {"expand": sympy.Symbol("expand", integer=True, positive=True)}
+EXPAND = SYMBOLS["expand"]
 LAMBDA_U, LINFORMER_P = SYMBOLS["u"], SYMBOLS["p"]
 LAMBDA_WIDTH = h * k + LAMBDA_U * (k + v)  # queries of every head, u keys, u values
 MIXERS_BY_HAND: dict[str, tuple[Any, Any]] = {
@@ -116,6 +118,11 @@ MIXERS_BY_HAND: dict[str, tuple[Any, Any]] = {
     "diff": (
         ATTENTION + 4 * (v / 2) + v,
         B * (N * D * 3 * D + 2 * h * N * N * v / 2 + h * N * N * v + N * D * D),
+    ),
+    # Queries and keys of D; values, gate and output of E; scores over D, and their use on E.
+    "retention": (
+        2 * D * D + 3 * D * EXPAND * D,
+        B * (N * (2 * D * D + 3 * D * EXPAND * D) + N * N * D + N * N * EXPAND * D),
     ),
     "hydra": (ATTENTION, B * N * (D * 3 * D + D * D)),
     # The state is v × v for each head, the normalizer one number for each token and head.

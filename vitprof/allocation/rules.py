@@ -20,7 +20,16 @@ from vitprof.allocation.kernels import (
     transforms,
     views,
 )
-from vitprof.formulas.op import FFT, Buffer, ChannelWise, Conv, Elementwise, Linear, Parameter
+from vitprof.formulas.op import (
+    FFT,
+    Buffer,
+    ChannelWise,
+    Conv,
+    Elementwise,
+    Linear,
+    Parameter,
+    RMSNorm,
+)
 from vitprof.formulas.op import BatchNorm as _BatchNorm
 from vitprof.formulas.program import Move
 from vitprof.formulas.work import Work
@@ -57,8 +66,8 @@ def _layer_norm(m: Eager, op: ChannelWise, x: Tensor) -> Tensor:
     return norms.layer_norm(m, x, m.parameter((op.dim,)), bias)
 
 
-def _rms_norm(m: Eager, op: ChannelWise, x: Tensor) -> Tensor:
-    return norms.rms_norm(m, x, m.parameter((op.dim,)))
+def _rms_norm(m: Eager, op: RMSNorm, x: Tensor) -> Tensor:
+    return norms.rms_norm(m, x, m.parameter((op.dim,)) if op.gain else None)
 
 
 def _batch_norm(m: Eager, op: ChannelWise | _BatchNorm, x: Tensor) -> Tensor:

@@ -158,9 +158,9 @@ class Run:
         """Layer normalisation of the last axis."""
         return self._call(LayerNorm(name, x.shape[:-1], x.shape[-1], bias), x.shape, x)
 
-    def rms_norm(self, name: str, x: Tensor) -> Tensor:
+    def rms_norm(self, name: str, x: Tensor, *, gain: bool = True) -> Tensor:
         """The last axis divided by its root mean square."""
-        return self._call(RMSNorm(name, x.shape[:-1], x.shape[-1]), x.shape, x)
+        return self._call(RMSNorm(name, x.shape[:-1], x.shape[-1], gain), x.shape, x)
 
     def affine(self, name: str, x: Tensor) -> Tensor:
         """A gain and a bias per channel, without statistics."""

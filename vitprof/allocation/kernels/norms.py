@@ -131,10 +131,10 @@ def _fake_gradient(x: tuple[Ints, Ints], grad: Tensor) -> Ints:
     return joined(row, inner)[1]
 
 
-def rms_norm(m: Eager, x: Tensor, weight: Tensor) -> Tensor:
+def rms_norm(m: Eager, x: Tensor, weight: Tensor | None) -> Tensor:
     """Follow RMSNorm: on a GPU one kernel, which saves its input and a root mean square per row.
 
-    On a CPU it is composed, in fp32: x times that root's reciprocal, times the gain.
+    On a CPU it is composed, in fp32: x times that root's reciprocal, times the gain if it has one.
     """
     if m.on_gpu:
         return _fused_rms_norm(m, x, weight)
@@ -145,32 +145,37 @@ def rms_norm(m: Eager, x: Tensor, weight: Tensor) -> Tensor:
     m.in_place_with_scalar(means)  # ε is added in place
     roots = rsqrt(m, means)
     m.free(squares, means)
-    y = make_contiguous(m, multiply(m, multiply(m, x_fp32, roots), weight))
+    y = multiply(m, x_fp32, roots)
+    if weight is not None:
+        y = multiply(m, y, weight)
+    y = make_contiguous(m, y)
     m.free(x_fp32)
     y = m.cast(y, dtype)
     m.free(roots)
     return y
 
 
-def _fused_rms_norm(m: Eager, x: Tensor, weight: Tensor) -> Tensor:
+def _fused_rms_norm(m: Eager, x: Tensor, weight: Tensor | None) -> Tensor:
     x = m.to_float32(x)
-    node = m.node(x, weight)
+    inputs = (x,) if weight is None else (x, weight)
+    node = m.node(*inputs)
     y = m.like(x)
     roots = m.new(x.sizes[:-1], "fp32")
-    m.launch(Kind.NORM, (x, weight), (y, roots))
+    m.launch(Kind.NORM, inputs, (y, roots))
     m.free(y, roots)
-    m.save(node, x, weight, roots)
+    m.save(node, *inputs, roots)
 
     def back(grads: Grads, saved: Grads) -> list[Tensor | None]:
         assert node is not None
         of_x = m.like(saved[0]) if node.needs_grad(0) or not m.departs.unwanted else None
-        of_weight = m.like(weight)
-        m.launch(Kind.NORM, (*grads, *saved), (*([] if of_x is None else [of_x]), of_weight))
+        of_weight = [] if weight is None else [m.like(weight)]
+        made = [] if of_x is None else [of_x]
+        m.launch(Kind.NORM, (*grads, *saved), (*made, *of_weight))
         if of_x is not None:  # the trace makes it even if it is not required
             m.free(of_x)
-        return [of_x, of_weight]
+        return [of_x, *of_weight]
 
-    return m.made(y, node, (x, weight), back)
+    return m.made(y, node, inputs, back)
 
 
 def affine(m: Eager, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

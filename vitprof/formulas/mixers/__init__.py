@@ -19,6 +19,7 @@ from vitprof.formulas.mixers.linformer import Linformer
 from vitprof.formulas.mixers.nystrom import NystromAttention
 from vitprof.formulas.mixers.performer import Performer
 from vitprof.formulas.mixers.pool import Pool
+from vitprof.formulas.mixers.retention import Retention
 from vitprof.formulas.mixers.token_linear import TokenLinear
 from vitprof.formulas.mixers.token_mlp import TokenMlp
 from vitprof.formulas.mixers.window import WindowAttention
@@ -38,6 +39,7 @@ MIXERS: dict[str, type[Mixer]] = {
         Attention,
         DiffAttention,
         LambdaLayer,
+        Retention,
         LinearAttention,
         Performer,
         NystromAttention,

@@ -4,9 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from vitprof.values.options import flag
+from vitprof.values.options import flag, whole
 
 
 def qkv_bias_option() -> Any:
     """Declare the bias of the layer that computes queries, keys and values."""
     return flag(True, help="bias of queries, keys and values")
+
+
+def causal_option() -> Any:
+    """Declare that a token reads no token after it."""
+    return flag(False, help="one direction, in which a token reads those before it only")
+
+
+def expand_option() -> Any:
+    """Declare the inner channels of a mixer as a multiple of the dim."""
+    return whole(
+        2,
+        symbol="expand",
+        maximum=1_000,
+        help="inner channels of the mixer divided by dim",
+        grows=64,
+        convex=True,
+    )

@@ -57,9 +57,26 @@ class LayerNorm(ChannelWise):
 
 @dataclass(slots=True)
 class RMSNorm(ChannelWise):
-    """The last axis over its root mean square, with a gain (Zhang and Sennrich 2019, eq. 4)."""
+    """The last axis over its root mean square (Zhang and Sennrich 2019, eq. 4).
 
+    Attributes:
+        gain: True if it has a gain per channel.
+    """
+
+    gain: bool = True
     work = Work.RMS_NORM
+
+    @property
+    def words(self) -> str:
+        return "rms norm, a gain per channel" if self.gain else "rms norm, without a gain"
+
+    @property
+    def params(self) -> Size:
+        return self.weights
+
+    @property
+    def weights(self) -> Size:
+        return self.dim if self.gain else ZERO
 
 
 @dataclass(slots=True)
