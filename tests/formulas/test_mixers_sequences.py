@@ -12,7 +12,7 @@ from math import sqrt
 import pytest
 import torch
 from references import columns, prepare
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import silu
 from torch.testing import assert_close
 
@@ -20,8 +20,10 @@ from vitprof.errors import SpecError
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.diff_attention import DiffAttention as DiffSpec
+from vitprof.formulas.mixers.gated_linear_attention import GatedLinearAttention as GlaSpec
 from vitprof.formulas.mixers.retention import Retention as RetentionSpec
 from vitprof.modules.mixers.diff_attention import DiffAttention
+from vitprof.modules.mixers.gated_linear_attention import GatedLinearAttention
 from vitprof.modules.mixers.retention import Retention
 from vitprof.request.specs import specify
 from vitprof.values.size import Size
@@ -150,7 +152,69 @@ def test_both_directions_cost_what_one_does() -> None:
         assert found == 8 * N * DIM**2 + N * N * DIM + N * N * 2 * DIM
 
 
-@pytest.mark.parametrize("mixer", ["diff", "retention"])
+# Gated linear attention
+
+
+def faded(q: Tensor, k: Tensor, v: Tensor, gates: Tensor, *, order: range) -> dict[int, Tensor]:
+    """Return S^T q of each token by the recurrence S = diag(gate) S + k v^T along an order.
+
+    From the first token on, the state fades by the gate of the token that is read; from the last
+    one on too.
+    """
+    state, found = torch.zeros(k.shape[1], v.shape[1], dtype=torch.float64), {}
+    for n in order:
+        state = gates[n][:, None] * state + torch.outer(k[n], v[n])
+        found[n] = state.T @ q[n] / sqrt(k.shape[1])
+    return found
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("causal", [False, True])
+def test_gated_linear_attention_is_a_recurrence(x: Tensor, causal: bool) -> None:
+    """Yang et al. 2023, eq. 3; in both directions, with gates of their own from either end."""
+    mixer = GatedLinearAttention(DIM, HEADS, tokens=N, gate_rank=3, causal=causal)
+    prepare(mixer)
+    y = torch.empty_like(x)
+    for b, head in product(range(B), range(HEADS)):
+        keys, values = (slice(head * width, (head + 1) * width) for width in (HALF, HEAD_DIM))
+        q, k = (x[b] @ linear.weight[keys].T for linear in (mixer.q, mixer.k))
+        v = x[b] @ mixer.v.weight[values].T
+        logits = mixer.gate_up(x[b] @ mixer.gate_down.weight.T)
+        gates = torch.sigmoid(-logits) ** (1 / 16)
+        ahead, *behind = torch.split(gates, DIM // 2, dim=1)
+        total = faded(q, k, v, ahead[:, keys], order=range(N))
+        if not causal:
+            back = faded(q, k, v, behind[0][:, keys], order=range(N - 1, -1, -1))
+            total = {n: total[n] + back[n] for n in total}
+        for n in range(N):
+            y[b, n, values] = rms(total[n]) * mixer.norm.weight
+    gate = silu(x @ mixer.gate.weight.T)
+    assert_close(mixer(x), (gate * y) @ mixer.fc_out.weight.T, rtol=1e-5, atol=1e-6)
+
+
+def test_gated_linear_attention_has_the_parameters_of_the_papers_code() -> None:
+    """`GatedLinearAttention` of sustcsonglin/flash-linear-attention, D = 2048 and 4 heads.
+
+    Q and K to D / 2, V, the output's gate and the output of D; the gates by rank 16 to D / 2, with
+    a bias; a gain of D / 4.
+    """
+    D, h, rank = 2048, 4, 16
+    found = count(GlaSpec(causal=True), Measure.PARAMS, tokens=N, dim=D, heads=h)
+    own = 2 * D * D // 2 + 3 * D * D + D * rank + rank * D // 2 + D // 2 + D // h
+    assert found == own
+    both = count(GlaSpec(), Measure.PARAMS, tokens=N, dim=D, heads=h)
+    assert both == own + rank * D // 2 + D // 2  # of ViG: as many gates for the other direction
+
+
+@torch.no_grad()
+def test_gates_allow_two_thousand_tokens_at_first() -> None:
+    """2,000 gates of (1/2)^(1/16) are e^-86.6, and the smallest normal fp32 is e^-87.3."""
+    mixer = GatedLinearAttention(4, 1, tokens=2000)
+    nn.init.zeros_(mixer.gate_up.weight)
+    assert mixer(torch.randn(1, 2000, 4)).isfinite().all()
+
+
+@pytest.mark.parametrize("mixer", ["diff", "retention", "gla"])
 def test_heads_that_cannot_be_halved(mixer: str) -> None:
     with pytest.raises(SpecError) as refused:
         specify("layer", mixer=mixer, options={"dim": 15, "heads": 3})

@@ -70,8 +70,8 @@ def test_attention_as_printed() -> None:
 
 ATTENTION = 3 * (D * D + D) + (D * D + D)
 FEATURES, LANDMARKS, STEPS = (SYMBOLS[name] for name in ("features", "landmarks", "iterations"))
-SYMBOLS |= {"expand": sympy.Symbol("expand", integer=True, positive=True)}
-EXPAND = SYMBOLS["expand"]
+SYMBOLS |= {name: sympy.Symbol(name, integer=True, positive=True) for name in ("expand", "rank")}
+EXPAND, RANK = SYMBOLS["expand"], SYMBOLS["rank"]
 LAMBDA_U, LINFORMER_P = SYMBOLS["u"], SYMBOLS["p"]
 LAMBDA_WIDTH = h * k + LAMBDA_U * (k + v)  # queries of every head, u keys, u values
 MIXERS_BY_HAND: dict[str, tuple[Any, Any]] = {
@@ -123,6 +123,12 @@ MIXERS_BY_HAND: dict[str, tuple[Any, Any]] = {
     "retention": (
         2 * D * D + 3 * D * EXPAND * D,
         B * (N * (2 * D * D + 3 * D * EXPAND * D) + N * N * D + N * N * EXPAND * D),
+    ),
+    # Queries and keys of D / 2; values, gate and output of D; gates of both directions by a rank;
+    # for each direction scores over D / 2, used together on D.
+    "gla": (
+        4 * D * D + 2 * D * RANK + D + v,
+        B * (N * (4 * D * D + 2 * D * RANK) + 2 * N * N * D / 2 + N * N * D),
     ),
     "hydra": (ATTENTION, B * N * (D * 3 * D + D * D)),
     # The state is v × v for each head, the normalizer one number for each token and head.

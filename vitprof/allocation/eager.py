@@ -522,8 +522,9 @@ class Eager:
             if grad is not None:
                 self.drop(grad)
         self._release(node)
-        for grad, edge in outgoing:
-            self._arrive(grad, edge)
+        added = [grad for grad, edge in outgoing if not self._arrives(grad, edge)]
+        for grad in added:  # is held until all have arrived (`evaluate_function` in engine.cpp)
+            self.drop(grad)
         for each in node.edges:
             if each is not None and isinstance(each.node, Leaf):
                 each.node.uses -= 1
@@ -628,25 +629,24 @@ class Eager:
             return strides
         return fake_view(x.shape, x.strides, shape)
 
-    def _arrive(self, grad: Tensor, edge: Edge) -> None:
-        """Add a gradient to those that have arrived, which take over the reference to it."""
+    def _arrives(self, grad: Tensor, edge: Edge) -> bool:
+        """Return True if a gradient is the first to arrive, and else add it to those that have."""
         grads = edge.node.grads
         while len(grads) <= edge.slot:
             grads.append(None)
         old = grads[edge.slot]
         if old is None:
             grads[edge.slot] = grad
-            return
+            return True
         self.timeline.at = edge.node.at
         alone = old.holders == 1 and old.storage.tensors == 1 and is_dense(*old.layout)
         if alone and self.departs.sums:
             self.launch(Kind.ELEMENTWISE, (old, grad), (old,))
-            self.drop(grad)
-            return
+            return False
         total = self.hold(self.elementwise(old, grad))
         self.drop(old)
-        self.drop(grad)
         grads[edge.slot] = total
+        return False
 
     def _accumulate(self, leaf: Leaf) -> None:
         """Accumulate the gradient of a parameter.

@@ -99,6 +99,11 @@ def _reduction(function: Callable[..., Tensor]) -> Rule:
     return rule
 
 
+def _cumulative_sum(m: Eager, op: Elementwise, x: Tensor) -> Tensor:
+    (dim,) = op.dims
+    return reductions.cumulative_sum(m, x, dim)
+
+
 def _of_shape(function: Callable[..., Tensor]) -> Rule:
     return lambda m, op, x: function(m, x, op.shape)
 
@@ -137,6 +142,7 @@ RULES: Mapping[Work, Rule] = {
     Work.SIGMOID: _of_elements(elementwise.keeps_output),
     Work.TANH: _of_elements(elementwise.keeps_output),
     Work.ELU: _of_elements(elementwise.keeps_input),
+    Work.SOFTPLUS: _of_elements(elementwise.softplus),
     Work.EXP: _of_elements(elementwise.exp),
     Work.SCALE: _of_elements(elementwise.scale),
     Work.ADD: _add,
@@ -152,6 +158,7 @@ RULES: Mapping[Work, Rule] = {
     Work.MEAN: _reduction(reductions.mean),
     Work.MAXIMUM: _of_shape(reductions.maximum),
     Work.GREATEST_COLUMN_SUM: _of_shape(reductions.greatest_column_sum),
+    Work.CUMULATIVE_SUM: _cumulative_sum,
     Work.AVERAGE_POOL: _of_elements(convolutions.avg_pool),
     Work.L2_NORM: _of_elements(reductions.l2_norm),
     Work.FFT: _fft,

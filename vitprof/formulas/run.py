@@ -52,6 +52,7 @@ ACTIVATIONS: dict[str, tuple[Work, str]] = {  # the kind of work, and the class 
         (Work.SIGMOID, "Sigmoid"),
         (Work.TANH, "Tanh"),
         (Work.ELU, "ELU"),
+        (Work.SOFTPLUS, "Softplus"),
     )
 }
 
@@ -266,6 +267,11 @@ class Run:
     def greatest_column_sum(self, name: str, x: Tensor) -> Tensor:
         """The maximum of the column sums of each matrix, as 1 x 1; without gradient."""
         return self._reduce(name, Work.GREATEST_COLUMN_SUM, x, (-2, -1), keepdim=True)
+
+    def cumsum(self, name: str, x: Tensor, dim: int) -> Tensor:
+        """The sums of all elements up to each along an axis, without a submodule."""
+        op = Elementwise(name, Work.CUMULATIVE_SUM, x.shape, None, (dim % len(x.shape),))
+        return self._call(op, x.shape, x)
 
     def l2_norm(self, name: str, x: Tensor) -> Tensor:
         """x divided by its L2 norm along the last axis."""

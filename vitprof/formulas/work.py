@@ -43,6 +43,7 @@ class Work(StrEnum):
     SIGMOID = "sigmoid"
     TANH = "tanh"
     ELU = "elu"
+    SOFTPLUS = "softplus"
     EXP = "exp"
 
     # Arithmetic, element by element
@@ -61,6 +62,7 @@ class Work(StrEnum):
     MAXIMUM = "maximum"
     GREATEST_COLUMN_SUM = "greatest column sum"
     AVERAGE_POOL = "average pool"
+    CUMULATIVE_SUM = "cumulative sum"
     L2_NORM = "l2 norm"
 
     # Random numbers, in training

@@ -48,6 +48,11 @@ def exp(m: Eager, x: Tensor) -> Tensor:
     return m.made(y, node, (x,), lambda g, kept: [m.elementwise(g[0], kept[0])])
 
 
+def softplus(m: Eager, x: Tensor) -> Tensor:
+    """Follow softplus, which saves its input; autocast on a GPU computes it in fp32."""
+    return keeps_input(m, m.to_float32(x))
+
+
 def scale(m: Eager, x: Tensor) -> Tensor:
     """Follow a product with a scalar, which alone is saved."""
     node = m.node(x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
@@ -38,6 +39,24 @@ def mean(m: Eager, x: Tensor, out: Shape, dims: Sequence[int]) -> Tensor:
     m.reduction(x, dims, kind="mean")
     m.free(y)
     return m.made(y, node, (x,), back)
+
+
+def cumulative_sum(m: Eager, x: Tensor, dim: int) -> Tensor:
+    """Follow `cumsum`, whose results are contiguous; its gradient is summed from the other end."""
+    node = m.node(x)
+    alone = x.shape[dim] == 1 or prod(x.shape) == 1
+
+    def back(grads: Grads, saved: Grads) -> list[Tensor]:
+        (g,) = grads
+        if alone:
+            return [g]
+        flipped = m.like(g)
+        sums = m.new(g.sizes, g.dtype)
+        made = m.like(sums)
+        m.free(flipped, sums, made)
+        return [made]
+
+    return m.made(m.new(x.sizes, x.dtype), node, (x,), back)
 
 
 def averaged(m: Eager, x: Tensor, out: Shape, dtype: str) -> Tensor:

@@ -10,6 +10,7 @@ from vitprof.formulas.mixers.conv import DepthwiseConv
 from vitprof.formulas.mixers.diff_attention import DiffAttention
 from vitprof.formulas.mixers.filter import Filter
 from vitprof.formulas.mixers.fourier import Fourier
+from vitprof.formulas.mixers.gated_linear_attention import GatedLinearAttention
 from vitprof.formulas.mixers.gmlp import GatedMlp
 from vitprof.formulas.mixers.hydra import Hydra
 from vitprof.formulas.mixers.identity import Identity
@@ -40,6 +41,7 @@ MIXERS: dict[str, type[Mixer]] = {
         DiffAttention,
         LambdaLayer,
         Retention,
+        GatedLinearAttention,
         LinearAttention,
         Performer,
         NystromAttention,

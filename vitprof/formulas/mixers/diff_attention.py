@@ -1,12 +1,13 @@
 """Differential attention (Ye et al. 2024, Differential Transformer, eqs. 1 to 3).
 
-Q, K, V = X W_qkv + b                        N x 3D
-Q_1, Q_2, K_1, K_2                           N x d for each of h heads, d = D / 2h
-A = softmax(Q_1 K_1^T / sqrt(d)) - lambda softmax(Q_2 K_2^T / sqrt(d))      N x N
-lambda = exp(q_1 k_1) - exp(q_2 k_2) + 0.8   four learned vectors of d, which the heads share
-Y = (1 - 0.8) RMSNorm(A V) W_out + b         V of N x 2d for each head; N x D
+Q, K, V = X W_qkv + b                         N x 3D
+Q_1, Q_2, K_1, K_2                            N x d for each head, d = D / 2h
+A_i = softmax(Q_i K_i^T / sqrt(d))            N x N, two for each of h heads
+lambda = exp(q_1 k_1) - exp(q_2 k_2) + 0.8    four learned vectors of d
+Y = 0.2 RMSNorm((A_1 - lambda A_2) V) W + b   N x D; V of N x 2d for each head
 
-The norm is of the 2d channels of each head, with a gain that the heads share. So h heads have
+The norm is of the 2d channels of each head, with a gain that the heads share, as they
+share lambda. So h heads have
 two matrices of weights each, and half as many heads cost as much as attention's. The paper's
 initial lambda grows with the depth, from 0.2 to 0.8; here the blocks are equal, and it is 0.8, as
 in one of its ablations.

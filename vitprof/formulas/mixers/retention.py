@@ -1,16 +1,16 @@
 """Multi-scale retention (Sun et al. 2023, Retentive Network, eqs. 5 and 8).
 
-Q, K, V, G = X W_Q, X W_K, X W_V, X W_G    N x D, N x D, N x E, N x E, E = expand x D
-Q, K = rotated by their positions          d = D / h channels for each of h heads
-R = (Q K^T / sqrt(d)) * M                  N x N, the product element by element
+Q, K, V, G = X W_Q, X W_K, X W_V, X W_G    N x D, N x D, N x E, N x E
+Q, K = Q, K rotated by their positions     D / h channels for each of h heads
+R = (Q K^T / sqrt(d)) * M                  N x N, element by element; d = D / h
 M[n, m] = gamma^|n - m|                    gamma = 1 - 2^(-5 - i) for head i
-Y = (swish(G) * RMSNorm(R V)) W_O          N x D; the norm of the E / h channels of each head
+Y = (swish(G) * RMSNorm(R V)) W_O          N x D, the norm of a head's E / h
 
 This is the parallel form, which equals the paper's recurrence S_n = gamma S_(n-1) + K_n^T V_n,
 Q_n S_n exactly, if it is `causal`: then M[n, m] is 0 for the tokens m after n. By default the
 decay has both directions (Fan et al. 2023, RMT, eq. 3), so that every token is heard.
 
-E is 2 D in the paper. Parameters and norm, which has no gain, are those of `MultiScaleRetention` of
+E is `expand` times D, 2 D in the paper. Parameters and norm, which has no gain, are those of `MultiScaleRetention` of
 microsoft/torchscale. Its quotients of R by sums of its rows are left out: the norm cancels
 them, but for its epsilon.
 A recurrent kernel keeps no N x N matrix, but a state of d x E / h for each head.
