@@ -21,9 +21,11 @@ from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.diff_attention import DiffAttention as DiffSpec
 from vitprof.formulas.mixers.gated_linear_attention import GatedLinearAttention as GlaSpec
+from vitprof.formulas.mixers.latent_attention import LatentAttention as LatentSpec
 from vitprof.formulas.mixers.retention import Retention as RetentionSpec
 from vitprof.modules.mixers.diff_attention import DiffAttention
 from vitprof.modules.mixers.gated_linear_attention import GatedLinearAttention
+from vitprof.modules.mixers.latent_attention import LatentAttention
 from vitprof.modules.mixers.retention import Retention
 from vitprof.request.specs import specify
 from vitprof.values.size import Size
@@ -43,9 +45,9 @@ def count(mixer: Mixer, measure: Measure, *, tokens: int, dim: int, heads: int) 
     return mixer.formula(sizes, Size(1)).of_one(measure)
 
 
-def rms(x: Tensor) -> Tensor:
-    """Return the vector over its root mean square, with the papers' 1e-5."""
-    return x / (x.square().mean() + 1e-5).sqrt()
+def rms(x: Tensor, epsilon: float = 1e-5) -> Tensor:
+    """Return a vector over its root mean square."""
+    return x / (x.square().mean() + epsilon).sqrt()
 
 
 # Differential attention
@@ -212,6 +214,72 @@ def test_gates_allow_two_thousand_tokens_at_first() -> None:
     mixer = GatedLinearAttention(4, 1, tokens=2000)
     nn.init.zeros_(mixer.gate_up.weight)
     assert mixer(torch.randn(1, 2000, 4)).isfinite().all()
+
+
+# Latent attention
+
+
+def turned(x: Tensor, n: int) -> Tensor:
+    """Return channels that are rotated as complex numbers of both halves, by n / 10000^(2i/r)."""
+    half = len(x) // 2
+    frequencies = 10_000 ** -(torch.arange(0, 2 * half, 2) / (2 * half)).double()
+    found = torch.complex(x[:half], x[half:]) * torch.exp(1j * n * frequencies)
+    return torch.cat([found.real, found.imag])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("q_rank", "width"), [(0, 0), (5, 6)])
+def test_latent_attention_reads_keys_and_values_from_a_latent(
+    x: Tensor, q_rank: int, width: int
+) -> None:
+    """DeepSeek-AI 2024, eqs. 37 to 47 of appendix C, a query at a time."""
+    latent, r, d = 11, 4, width or HEAD_DIM
+    mixer = LatentAttention(
+        DIM, HEADS, tokens=N, latent=latent, q_rank=q_rank, rope_dim=r, head_width=width
+    )
+    prepare(mixer)
+
+    def queries(token: Tensor) -> Tensor:
+        if mixer.q is not None:
+            return mixer.q.weight @ token
+        down = mixer.q_down.weight @ token
+        return mixer.q_up.weight @ (rms(down, 1e-6) * mixer.q_norm.weight)
+
+    y = torch.empty(B, N, HEADS * d, dtype=torch.float64)
+    for b, head in product(range(B), range(HEADS)):
+        own, shared = slice(head * (d + r), (head + 1) * (d + r)), x[b] @ mixer.kv_down.weight.T
+        keys, values = [], []
+        for n in range(N):
+            up = mixer.kv_up.weight @ (rms(shared[n, :latent], 1e-6) * mixer.kv_norm.weight)
+            k, v = torch.split(up[head * 2 * d : (head + 1) * 2 * d], d)
+            keys.append(torch.cat([k, turned(shared[n, latent:], n)]))
+            values.append(v)
+        for n in range(N):
+            q = queries(x[b, n])[own]
+            q = torch.cat([q[:d], turned(q[d:], n)])
+            weights = torch.stack([q.dot(k) / sqrt(d + r) for k in keys]).softmax(0)
+            y[b, n, head * d : (head + 1) * d] = weights @ torch.stack(values)
+    assert_close(mixer(x), y @ mixer.fc_out.weight.T, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("dim", "heads", "q_rank"), [(5120, 128, 1536), (2048, 16, 0)], ids=["V2", "V2-Lite"]
+)
+def test_latent_attention_has_the_parameters_of_the_papers_code(
+    dim: int, heads: int, q_rank: int
+) -> None:
+    """`DeepseekV2Attention`: 128 channels of a head, 64 more that are rotated, a latent of 512."""
+    d, r, latent = 128, 64, 512
+    spec = LatentSpec(latent=latent, q_rank=q_rank, rope_dim=r, head_width=d)
+    queries = heads * (d + r)
+    own = dim * q_rank + q_rank + q_rank * queries if q_rank else dim * queries
+    own += dim * (latent + r) + latent + latent * heads * 2 * d + heads * d * dim
+    assert count(spec, Measure.PARAMS, tokens=N, dim=dim, heads=heads) == own
+
+
+def test_channels_are_rotated_in_pairs() -> None:
+    with pytest.raises(SpecError, match=r"^rope dim 3 is odd, and channels are rotated in pairs"):
+        LatentSpec(rope_dim=3)
 
 
 @pytest.mark.parametrize("mixer", ["diff", "retention", "gla"])

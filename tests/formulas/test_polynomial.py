@@ -70,8 +70,10 @@ def test_attention_as_printed() -> None:
 
 ATTENTION = 3 * (D * D + D) + (D * D + D)
 FEATURES, LANDMARKS, STEPS = (SYMBOLS[name] for name in ("features", "landmarks", "iterations"))
-SYMBOLS |= {name: sympy.Symbol(name, integer=True, positive=True) for name in ("expand", "rank")}
-EXPAND, RANK = SYMBOLS["expand"], SYMBOLS["rank"]
+SYMBOLS |= {
+    name: sympy.Symbol(name, integer=True, positive=True) for name in ("expand", "rank", "latent")
+}
+EXPAND, RANK, LATENT = SYMBOLS["expand"], SYMBOLS["rank"], SYMBOLS["latent"]
 LAMBDA_U, LINFORMER_P = SYMBOLS["u"], SYMBOLS["p"]
 LAMBDA_WIDTH = h * k + LAMBDA_U * (k + v)  # queries of every head, u keys, u values
 MIXERS_BY_HAND: dict[str, tuple[Any, Any]] = {
@@ -129,6 +131,17 @@ MIXERS_BY_HAND: dict[str, tuple[Any, Any]] = {
     "gla": (
         4 * D * D + 2 * D * RANK + D + v,
         B * (N * (4 * D * D + 2 * D * RANK) + 2 * N * N * D / 2 + N * N * D),
+    ),
+    # Queries of d + 8 for each head; the latent and 8 shared channels, and a gain; keys and values
+    # of D from it; scores over d + 8, used on d.
+    "mla": (
+        D * (D + 8 * h) + D * (LATENT + 8) + LATENT + LATENT * 2 * D + D * D,
+        B
+        * (
+            N * (D * (D + 8 * h) + D * (LATENT + 8) + LATENT * 2 * D + D * D)
+            + h * N * N * (v + 8)
+            + N * N * D
+        ),
     ),
     "hydra": (ATTENTION, B * N * (D * 3 * D + D * D)),
     # The state is v × v for each head, the normalizer one number for each token and head.

@@ -15,6 +15,7 @@ from vitprof.formulas.mixers.gmlp import GatedMlp
 from vitprof.formulas.mixers.hydra import Hydra
 from vitprof.formulas.mixers.identity import Identity
 from vitprof.formulas.mixers.lambda_layer import LambdaLayer
+from vitprof.formulas.mixers.latent_attention import LatentAttention
 from vitprof.formulas.mixers.linear_attention import LinearAttention
 from vitprof.formulas.mixers.linformer import Linformer
 from vitprof.formulas.mixers.nystrom import NystromAttention
@@ -39,6 +40,7 @@ MIXERS: dict[str, type[Mixer]] = {
     for mixer in (
         Attention,
         DiffAttention,
+        LatentAttention,
         LambdaLayer,
         Retention,
         GatedLinearAttention,

@@ -6,11 +6,10 @@ A_i = softmax(Q_i K_i^T / sqrt(d))            N x N, two for each of h heads
 lambda = exp(q_1 k_1) - exp(q_2 k_2) + 0.8    four learned vectors of d
 Y = 0.2 RMSNorm((A_1 - lambda A_2) V) W + b   N x D; V of N x 2d for each head
 
-The norm is of the 2d channels of each head, with a gain that the heads share, as they
-share lambda. So h heads have
-two matrices of weights each, and half as many heads cost as much as attention's. The paper's
-initial lambda grows with the depth, from 0.2 to 0.8; here the blocks are equal, and it is 0.8, as
-in one of its ablations.
+The norm is of the 2d channels of each head, with a gain that the heads share, as they share lambda.
+So h heads have two matrices of weights each, and half as many heads cost as much as attention's.
+The paper's initial lambda grows with the depth, from 0.2 to 0.8; here the blocks are equal, and it
+is 0.8, as in one of its ablations.
 
 The parameters are those of `MultiheadDiffAttn` of microsoft/unilm, which has no biases and causal
 attention, and of `DiffAttention` of timm 1.0.31, whose output projection has one.

@@ -6,14 +6,14 @@ R = (Q K^T / sqrt(d)) * M                  N x N, element by element; d = D / h
 M[n, m] = gamma^|n - m|                    gamma = 1 - 2^(-5 - i) for head i
 Y = (swish(G) * RMSNorm(R V)) W_O          N x D, the norm of a head's E / h
 
-This is the parallel form, which equals the paper's recurrence S_n = gamma S_(n-1) + K_n^T V_n,
-Q_n S_n exactly, if it is `causal`: then M[n, m] is 0 for the tokens m after n. By default the
-decay has both directions (Fan et al. 2023, RMT, eq. 3), so that every token is heard.
+This is the parallel form, which equals the paper's recurrence S_n = gamma S_(n-1) + K_n^T V_n, Q_n
+S_n exactly, if it is `causal`: then M[n, m] is 0 for the tokens m after n. By default the decay has
+both directions (Fan et al. 2023, RMT, eq. 3), so that every token is heard.
 
-E is `expand` times D, 2 D in the paper. Parameters and norm, which has no gain, are those of `MultiScaleRetention` of
-microsoft/torchscale. Its quotients of R by sums of its rows are left out: the norm cancels
-them, but for its epsilon.
-A recurrent kernel keeps no N x N matrix, but a state of d x E / h for each head.
+E is `expand` times D, 2 D in the paper. Parameters and norm, which has no gain, are those of
+`MultiScaleRetention` of microsoft/torchscale. Its quotients of R by sums of its rows are left out:
+the norm cancels them, but for its epsilon. A recurrent kernel keeps no N x N matrix, but a state of
+d x E / h for each head.
 """
 
 from __future__ import annotations
