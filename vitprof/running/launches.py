@@ -29,11 +29,11 @@ _KINDS = {
     Kind.CONVOLUTION: "convolution convolution_backward",
     Kind.ACTIVATION: (
         "gelu gelu_backward silu silu_backward elu elu_backward sigmoid sigmoid_backward tanh "
-        "tanh_backward exp"
+        "tanh_backward exp softplus softplus_backward"
     ),
     Kind.COPY: "_to_copy clone copy_ cat stack flip slice_backward select_backward",
     Kind.REDUCTION: (
-        "sum mean prod amax amin max min argmax argmin var std var_mean std_mean "
+        "sum cumsum mean prod amax amin max min argmax argmin var std var_mean std_mean "
         "linalg_vector_norm norm avg_pool2d avg_pool2d_backward unfold_backward"
     ),
     Kind.SOFTMAX: "_softmax _log_softmax _softmax_backward_data _log_softmax_backward_data",

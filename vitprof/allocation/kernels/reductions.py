@@ -50,13 +50,19 @@ def cumulative_sum(m: Eager, x: Tensor, dim: int) -> Tensor:
         (g,) = grads
         if alone:
             return [g]
-        flipped = m.like(g)
-        sums = m.new(g.sizes, g.dtype)
-        made = m.like(sums)
+        flipped = m.copied(g, g.dtype)
+        sums = _summed_along(m, flipped)
+        made = m.copied(sums, sums.dtype)
         m.free(flipped, sums, made)
         return [made]
 
-    return m.made(m.new(x.sizes, x.dtype), node, (x,), back)
+    return m.made(_summed_along(m, x), node, (x,), back)
+
+
+def _summed_along(m: Eager, x: Tensor) -> Tensor:
+    y = m.new(x.sizes, x.dtype)
+    m.launch(Kind.REDUCTION, (x,), (y,))
+    return y
 
 
 def averaged(m: Eager, x: Tensor, out: Shape, dtype: str) -> Tensor:
