@@ -6,7 +6,7 @@ from pathlib import Path
 from textwrap import fill
 
 from vitprof.allocation.rules import RULES
-from vitprof.counters import TOOLS
+from vitprof.counters import EXTRAS, TOOLS
 from vitprof.counters.convention import Setting
 from vitprof.docstrings import docstring
 from vitprof.formulas.run import ACTIVATIONS, ops
@@ -54,7 +54,7 @@ def page() -> str:
     own: dict[Work, list[str]] = {
         work: [
             tool.name
-            for tool in TOOLS.values()
+            for tool in (*TOOLS.values(), *EXTRAS.values())
             if any(work in tool.convention(setting).rules for setting in settings)
         ]
         for work in RULES

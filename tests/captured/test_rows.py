@@ -6,10 +6,13 @@ A figure of the tools is what they said when they were run on the model with dat
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
 
 import pytest
 import torch
 from captures import captured, given, predicted, reads
+from extras import found
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,7 +20,7 @@ from vitprof.captured.copies import copy_of
 from vitprof.captured.given import Given
 from vitprof.captured.libraries import find_source
 from vitprof.captured.subject import CapturedModel
-from vitprof.counters import TOOLS
+from vitprof.counters import EXTRAS, TOOLS
 from vitprof.counters.convention import Setting
 from vitprof.counters.read import read_macs
 from vitprof.counters.reading import Reading
@@ -53,6 +56,7 @@ READINGS = {  # of fvcore and torchinfo
     "timm:convmixer_768_32": (19_546_748_928, 20_728_070_632),
 }
 # timm's models for tests, at 160 × 160: gates, norms of groups, positions by an MLP.
+OF_EXTRAS = ("efficientnet_gn", "vit")  # of which the extras have rules of their own
 SMALL = ("byobnet", "efficientnet_gn", "mambaout", "vit", "vit_relpos")
 
 
@@ -94,8 +98,9 @@ def test_tools_say_what_is_predicted_when_they_run(name: str) -> None:
     module = copy_of(built, device="cpu", zeros=True)
     x = asked.inputs(1, device="cpu", dtype=torch.float32)
     setting = Setting(device="cpu")
-    for tool in TOOLS.values():
-        with restored(module):
+    extras = [EXTRAS[name] for name in found()] if name in OF_EXTRAS else []
+    for tool in [*TOOLS.values(), *extras]:
+        with restored(module), redirect_stdout(StringIO()):
             reading = tool.macs(module, *x)
         difference = reconcile_macs(tree, tool.convention(setting), reading)
         assert difference.explained, (tool.name, difference)

@@ -90,7 +90,7 @@ def in_a_process(
         ("params --model ''", "no model ''"),
         ("params --mixer ''", "no mixer ''"),
         ("params --counters analytic,trchinfo", "'trchinfo'.*did you mean torchinfo"),
-        ("params --counters ,", "no counter is named.*analytic, torchinfo, fvcore and torch"),
+        ("params --counters ,", "no counter is named.*analytic, torchinfo, .* and all"),
         ("params --format jsn", "'jsn'.*did you mean json"),
         ("mixers --format jsn", "'jsn'.*did you mean json"),
         ("models --format cvs", "no format 'cvs'; did you mean csv"),

@@ -56,7 +56,10 @@ def completed(
         ("macs --mixer =|", [*MIXERS]),
         ("compare --mixers attn,l|", ["attn,lambda", "attn,linear", "attn,linformer"]),
         ("sweep --mixers attn,attn|", []),
-        ("params --counters fvcore,to|", ["fvcore,torchinfo", "fvcore,torch"]),
+        (
+            "params --counters fvcore,to|",
+            ["fvcore,torchinfo", "fvcore,torch", "fvcore,torchprofile"],
+        ),
         ("memory --gpu rtx309|", ["rtx3090", "rtx3090ti"]),
         ("memory --dtype |", ["fp32", "bf16", "fp16", "bf16-autocast", "fp16-autocast"]),
         ("memory --dtype fp32,bf16-|", ["fp32,bf16-autocast"]),

@@ -13,8 +13,9 @@ from check_files import LAYER, Write, checked, refused, slips
 from commands import Capture
 from spellings import SOME, Spelling
 
-from vitprof.counters import TOOLS
+from vitprof.counters import NAMES, TOOLS
 from vitprof.expectations.file import read_cases
+from vitprof.values.options import why_idle
 
 one_thread = threads.one_thread
 nowhere_in_particular = check_files.nowhere_in_particular
@@ -28,14 +29,17 @@ SMALL = {
 
 def words_of(spelling: Spelling) -> list[str]:
     spec = spelling.specify(SMALL)
-    options = {**spec.values(), **spec.mixer.values()}.items()
+    values = {**spec.values(), **spec.mixer.values()}
+    needs = {**spec.needs(), **spec.mixer.needs()}
     words = [f"--model={spec.name}", f"--mixer={spec.mixer.name}"]
-    for name, value in options:
-        option = f"--{name.replace('_', '-')}"
+    for name, value in values.items():
+        if name in needs and why_idle(name, needs[name], values) is not None:
+            continue  # it would be refused
+        option = name.replace("_", "-")
         if isinstance(value, bool):
-            words += [option] * value
+            words.append(f"--{option}" if value else f"--no-{option}")
         else:
-            words.append(f"{option}={value}")
+            words.append(f"--{option}={value}")
     return words
 
 
@@ -47,7 +51,7 @@ def test_a_first_file_is_green_and_each_digit_of_it_matters(
     file = tmp_path / "first.toml"
     assert checked(capsys, "--write", "--batch=3", *words, file) == (0, "", "")
     (case,) = read_cases(file)
-    assert (case.batch, case.reconciled) == (3, True)
+    assert (case.batch, case.reconciled) == (3, NAMES)
     assert {"all", "macs", "flops", "layers"} <= {it.key for it in case.expectations}
     derived = [it for it in case.expectations if not it.derivation.isdigit()]
     assert all("*" in it.derivation for it in derived)

@@ -9,7 +9,7 @@ from typing import overload
 from vitprof.api.counts import macs
 from vitprof.captured.libraries import find_names
 from vitprof.captured.libraries.base import version_of
-from vitprof.counters import NAMES
+from vitprof.counters import NAMES, find_tools
 from vitprof.docstrings import docstring
 from vitprof.errors import VitprofError
 from vitprof.formulas.layer import Measure
@@ -131,7 +131,7 @@ def mixers(
     spec: Mapping[str, Value] = {}
     readings: dict[str, str] = {}
     tools = [*counters]
-    if tools != ["analytic"]:
+    if find_tools(tools):
         layer = specify("layer", mixer=mixer, options=_READ_AT)
         counts = macs(layer, counters=tools, say=say)
         readings = {tool: verdict(found) for tool, found in counts.differences.items()}

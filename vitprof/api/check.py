@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from vitprof.api.counts import macs, params
 from vitprof.errors import SpecError
@@ -47,14 +48,21 @@ def check(*files: str | Path, trust: bool = False, say: Say = quiet) -> Check:
 
 
 def _reconciled(case: Case, say: Say) -> list[Outcome]:
-    reports = [params(case.spec, say=say), macs(case.spec, batch=case.batch, say=say)]
+    tools = case.reconciled
+    reports = [
+        params(case.spec, counters=tools, say=say),
+        macs(case.spec, batch=case.batch, counters=tools, say=say),
+    ]
     counted = _counted(reports[-1])
     if case.expects(Measure.TRAINING):
         step = case.workload
-        reports.append(
-            macs(case.spec, batch=step.batch, training=True, checkpoint=step.checkpoint, say=say)
-        )
+        of_step: dict[str, Any] = {"batch": step.batch, "checkpoint": step.checkpoint}
+        reports.append(macs(case.spec, training=True, counters=tools, say=say, **of_step))
     return [outcome for report in reports for outcome in _explained(report)] + counted
+
+
+# Reasons for which a tool has no reading that are no fault of a count.
+_PASSES = ("cannot be imported", "not installed", "counts ")
 
 
 def _counted(report: Counts) -> list[Outcome]:
@@ -94,7 +102,7 @@ def _explained(report: Counts) -> list[Outcome]:
             expected="explained",
             found=f"n/a: {reason}",
             formula="",
-            holds=reason.startswith("cannot be imported"),
+            holds=reason.startswith(_PASSES),
         )
         for tool, reason in report.unavailable.items()
     ]

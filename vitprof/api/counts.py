@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vitprof.allocation.training import training as training_tree
 from vitprof.captured.subject import CapturedModel
-from vitprof.counters import NAMES, find_tools
+from vitprof.counters import ALL, NAMES, find_tools
 from vitprof.counters.convention import Setting
 from vitprof.counters.parts import module_parts, parts_within
 from vitprof.counters.read import read_macs, read_params, read_training
@@ -103,8 +103,9 @@ def params(
         model: a name that `vitprof models` lists, a model made by `specify`, or any module.
         inputs: what a module is called with; parameters do not depend on it.
         mixer: a name that `vitprof mixers` lists, a reference, or a class.
-        counters: any of `analytic`, `torchinfo`, `fvcore`, `torch`; `analytic`, the formulas,
-            is always included, and alone it does not import PyTorch.
+        counters: any of `analytic`, `torchinfo`, `fvcore`, `torch`; of the extras `thop`,
+            `torchprofile`, `ptflops`, `ptflops-aten`, `calflops` and `deepspeed`; or `all`.
+            `analytic`, the formulas, is always included, and alone it does not import PyTorch.
         fold: show equal layers in one row; None to do so only in what people read.
         levels: levels of layers to show; None for all.
         why: list every cause of every difference in the report.
@@ -192,8 +193,9 @@ def macs(
             of them, or a dict of those by keyword.
         mixer: a name that `vitprof mixers` lists, a reference, or a class.
         batch: images per forward pass; None for that of the inputs, or 1.
-        counters: any of `analytic`, `torchinfo`, `fvcore`, `torch`; `analytic`, the formulas,
-            is always included, and alone it does not import PyTorch.
+        counters: any of `analytic`, `torchinfo`, `fvcore`, `torch`; of the extras `thop`,
+            `torchprofile`, `ptflops`, `ptflops-aten`, `calflops` and `deepspeed`; or `all`.
+            `analytic`, the formulas, is always included, and alone it does not import PyTorch.
         device: device of the model that the tools read: `meta`, on which no kernel runs, or
             `cpu`.
         train: put the model in train mode instead of eval mode.
@@ -365,7 +367,7 @@ def _of_training(names: Iterable[str]) -> list[Tool]:
     """Return the tools with these names; of all of them those that read a training step."""
     names = list(names)
     tools = find_tools(names)
-    if set(names) >= set(NAMES):
+    if ALL in names or set(names) >= set(NAMES):
         return [tool for tool in tools if tool.training is not None]
     return tools
 

@@ -59,7 +59,8 @@ def explain(
         layer: path of the layer to derive, such as `blocks.0.mixer`; empty for the whole model.
         measures: any of `params` and `macs`.
         batch: images per forward pass; None for that of the inputs, or 1.
-        counters: any of `analytic`, `torchinfo`, `fvcore`, `torch`, as `macs` takes them.
+        counters: any of `analytic`, `torchinfo`, `fvcore`, `torch` and the others that `macs`
+            takes.
         device: device of the model that the tools read: `meta` or `cpu`.
         train: put the model in train mode instead of eval mode.
         grad: enable gradients.

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import wraps
 from threading import get_ident
 from types import FrameType
 from typing import Any
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch._dispatch.python import enable_python_dispatcher
 from torch._subclasses.schema_check_mode import SchemaCheckMode
 from torch.autograd import Function
+from torch.nn import functional
 from torch.nn.modules import module as torch_module
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -30,6 +32,22 @@ from vitprof.exclusive import exclusive
 
 Shape = tuple[int, ...]
 _APPLY = vars(Function)["apply"].__func__.__code__
+# Attributes that tools replace, to count what is called through them.
+_ATTRIBUTES: tuple[tuple[Any, str, str], ...] = (
+    (
+        functional,
+        "F",
+        """
+        linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d
+        scaled_dot_product_attention relu prelu elu relu6 silu gelu softmax avg_pool1d avg_pool2d
+        avg_pool3d max_pool1d max_pool2d max_pool3d adaptive_avg_pool1d adaptive_avg_pool2d
+        adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d upsample
+        interpolate
+        """,
+    ),
+    (torch, "torch", "matmul mm bmm addmm baddbmm mul add"),
+    (torch.Tensor, "Tensor", "matmul __matmul__ mm bmm addmm mul add"),
+)
 _DEVICE = torch.ops.prim.device.default
 
 
@@ -50,6 +68,7 @@ class Call:
         used: False if nothing that the module returns depends on it.
         moves: True if its kernels only make views or move data.
         hidden: True if an `autograd.Function` called it, of which a tracer sees nothing.
+        spelled: attributes of `torch`, `F` and `Tensor` through which it was called.
     """
 
     path: str
@@ -64,6 +83,7 @@ class Call:
     moves: bool = True
     used: bool = True
     hidden: bool = False
+    spelled: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -133,6 +153,7 @@ def capture(
             stack.enter_context(torch.inference_mode(mode=False))  # in which less is dispatched
             stack.enter_context(torch.no_grad())
             stack.enter_context(watch.modules())
+            stack.enter_context(watch.names())
             stack.enter_context(enable_python_dispatcher())
             stack.enter_context(_Kernels(watch))
             stack.enter_context(_Written(watch))
@@ -155,6 +176,7 @@ class _Watch:
         self._paths = {id(part): path for path, part in module.named_modules()}
         self._parameters = {id(parameter) for parameter in module.parameters()}
         self._stack: list[Entered] = []
+        self._spelled: list[str] = []
 
     @property
     def path(self) -> str:
@@ -187,6 +209,38 @@ class _Watch:
             for handle in handles:
                 handle.remove()
 
+    @contextmanager
+    def names(self) -> Iterator[None]:
+        """Note in the body through which attributes functions are called, as `F.linear`."""
+        own = get_ident()
+
+        def named(name: str, function: Any) -> Any:
+            @wraps(function)
+            def call(*args: Any, **kwargs: Any) -> Any:
+                if get_ident() != own:
+                    return function(*args, **kwargs)
+                self._spelled.append(name)
+                try:
+                    return function(*args, **kwargs)
+                finally:
+                    self._spelled.pop()
+
+            return call
+
+        undo: list[tuple[Any, str, Any]] = []
+        try:
+            for place, of, words in _ATTRIBUTES:
+                for word in words.split():
+                    undo.append((place, word, vars(place).get(word)))
+                    setattr(place, word, named(f"{of}.{word}", getattr(place, word)))
+            yield
+        finally:
+            for place, word, before in undo:
+                if before is None:  # it is inherited
+                    delattr(place, word)
+                else:
+                    setattr(place, word, before)
+
     def call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """Note a call of a function."""
         tensors = tensors_in((args, kwargs))
@@ -199,6 +253,7 @@ class _Watch:
             arguments=_arguments(func, args, kwargs),
             out=(),
             hidden=_is_hidden(),
+            spelled=tuple(self._spelled),
         )
         self.captured.events.append(call)
         return call

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from vitprof.captured.capture import Call, Captured, Entered
 from vitprof.captured.written import Draft, Numbers, draft
 from vitprof.formulas.layer import Layer, Leaf, join
-from vitprof.formulas.op import BatchNorm, Conv, LayerNorm, Linear, RMSNorm, Shape
+from vitprof.formulas.op import BatchNorm, Conv, LayerNorm, Linear, Op, RMSNorm, Shape
+from vitprof.modules.home import home_of
 from vitprof.values.size import Size
 
 if TYPE_CHECKING:
@@ -41,12 +42,14 @@ class Piece:
         type: class name of the submodule that computes it; empty if none does.
         draft: the op with numbers.
         fits: the closed form of each of its dimensions.
+        caller: class in `torch.nn` of the module that calls it; empty if it has another class.
     """
 
     name: str
     type: str
     draft: Draft
     fits: tuple[tuple[Fitted, ...], ...] = ()
+    caller: str = ""
 
     @property
     def shapes(self) -> tuple[Numbers, ...]:
@@ -61,7 +64,13 @@ class Piece:
     @property
     def key(self) -> tuple[object, ...]:
         """Facts that another capture of the same op has in common with it."""
-        return (self.name, self.type, self.draft.key)
+        return (self.name, self.type, self.caller, self.draft.key)
+
+    def op(self, shapes: Sequence[Shape]) -> Op:
+        """Return the op at dimensions as sizes."""
+        made = self.draft.make(self.name, self.type, shapes)
+        made.caller, made.spelled = self.caller, self.draft.spelled
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +112,7 @@ class Part:
         repeat: number of equal modules in a row.
         out: shape of the output of its first call.
         fast: True if torch may compute it by one function; see `vitprof.formulas.layer.Layer`.
+        home: module that defines its class; empty if it is that of `torch.nn`.
     """
 
     name: str
@@ -112,6 +122,7 @@ class Part:
     repeat: int = 1
     out: Numbers = ()
     fast: bool = False
+    home: str = ""
 
     def pieces(self) -> Iterator[Piece | Outputs]:
         """Yield all that has dimensions, in order."""
@@ -153,7 +164,7 @@ class Part:
     def signature(self) -> tuple[object, ...]:
         """Return what two equal modules have in common, whatever their names are."""
         return (
-            *(self.type, self.repeat, self.outputs, self.fast),
+            *(self.type, self.home, self.repeat, self.outputs, self.fast),
             *(
                 (child.name, child.signature())
                 if isinstance(child, Part)
@@ -172,13 +183,11 @@ class Part:
         if self.outputs is not None:
             leaf = Leaf(self.outputs.type, self.outputs.tensors, tuple(sizes(self.outputs)))
         children = tuple(
-            child.layer(sizes)
-            if isinstance(child, Part)
-            else child.draft.make(child.name, child.type, sizes(child))
+            child.layer(sizes) if isinstance(child, Part) else child.op(sizes(child))
             for child in self.children
         )
         repeat = Size(self.repeat) if self.repeat > 1 else None
-        return Layer(self.name, self.type, children, repeat, leaf, self.fast)
+        return Layer(self.name, self.type, children, repeat, leaf, self.fast, home=self.home)
 
 
 def _row_of_equals(place: tuple[int, Part | Piece]) -> tuple[object, ...]:
@@ -215,10 +224,12 @@ def sketch(module: nn.Module, captured: Captured) -> Part:
     def part(path: str) -> Part | Piece:
         own, name = modules[path], path.rpartition(".")[2]
         type_, alone = type(own).__name__, next(own.children(), None) is None
+        home = home_of(own)
+        caller = "" if home else type_
         if path and alone and len(entered[path]) == 1:
             only = _only_op(own, calls[path], entered[path][0], train=module.training)
             if only is not None:
-                return Piece(name, type_, only)
+                return Piece(name, type_, only, caller=caller)
         children: list[Part | Piece] = []
         names: Counter[str] = Counter()
         for child in order[path]:
@@ -229,15 +240,14 @@ def sketch(module: nn.Module, captured: Captured) -> Part:
             if made is not None:
                 names[made.name] += 1
                 times = names[made.name]
-                children.append(
-                    Piece(made.name if times == 1 else f"{made.name}_{times}", "", made)
-                )
+                called = made.name if times == 1 else f"{made.name}_{times}"
+                children.append(Piece(called, "", made, caller=caller))
         outputs = None
         tensors = tuple((key, value.numel()) for key, value in own.named_parameters())
         if alone and tensors:
             outputs = Outputs(type_, tensors, tuple(one.out for one in entered[path]))
         out = entered[path][0].out if entered[path] else ()
-        return Part(name, type_, tuple(children), outputs, out=out)
+        return Part(name, type_, tuple(children), outputs, out=out, home=home)
 
     root = part("")
     assert isinstance(root, Part)

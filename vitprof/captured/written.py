@@ -39,6 +39,7 @@ class Draft:
             empty one, and these shapes as sizes.
         standard: True if it is an op that models on paper have, too.
         is_counted: True if it has multiply-accumulates, or a tool counts something of it.
+        spelled: attributes of `torch`, `F` and `Tensor` through which it was called.
     """
 
     path: str
@@ -48,6 +49,7 @@ class Draft:
     make: Make
     standard: bool = False
     is_counted: bool = True
+    spelled: tuple[str, ...] = ()
 
 
 def draft(call: Call, *, alone: bool, train: bool) -> Draft | None:
@@ -78,10 +80,11 @@ def _draft(
     return Draft(
         path=call.path,
         name=_short(call),
-        key=(call.function, *(len(shape) for shape in shapes), *key),
+        key=(call.function, call.spelled, *(len(shape) for shape in shapes), *key),
         shapes=shapes,
         make=make,
         standard=True,
+        spelled=call.spelled,
     )
 
 
@@ -206,6 +209,8 @@ def _called(call: Call) -> Draft:
         "" if call.products or call.moves else _KINDS.get(name, name.lstrip("_").replace("_", " "))
     )
     function, used, unknown = call.function.rstrip("_"), call.used, tuple(call.unknown)
+    dim = call.arguments.get("dim")
+    dims = (dim,) if isinstance(dim, int) else ()
     activations = [place for place, own in enumerate(call.parameters) if not own]
 
     def make(name: str, type_: str, shapes: Sequence[Shape]) -> Op:
@@ -220,6 +225,7 @@ def _called(call: Call) -> Draft:
             type_,
             used,
             unknown,
+            dims,
             reads=tuple(shapes[place] for place in activations),
         )
 
@@ -227,9 +233,13 @@ def _called(call: Call) -> Draft:
     return Draft(
         path=call.path,
         name=name,
-        key=(function, kernels, detail, used, unknown, tuple(len(shape) for shape in shapes)),
+        key=(
+            *(function, call.spelled, kernels, detail, used, unknown, dims),
+            tuple(len(shape) for shape in shapes),
+        ),
         shapes=shapes,
         make=make,
+        spelled=call.spelled,
         is_counted=bool(kernels or unknown) or function in _READ,
     )
 

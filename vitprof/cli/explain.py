@@ -9,7 +9,7 @@ import typer
 from vitprof.api import explain as api
 from vitprof.cli.completion import several_of
 from vitprof.cli.options import (
-    ALL_COUNTERS,
+    USUAL_COUNTERS,
     Batch,
     Counters,
     Device,
@@ -51,7 +51,7 @@ def explain(
         ),
     ] = ",".join(api.MEASURES),
     batch: Batch = None,
-    counters: Counters = ALL_COUNTERS,
+    counters: Counters = USUAL_COUNTERS,
     device: Device = "meta",
     train: Train = False,
     grad: Grad = False,

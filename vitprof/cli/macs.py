@@ -8,7 +8,7 @@ import typer
 
 from vitprof.api import counts
 from vitprof.cli.options import (
-    ALL_COUNTERS,
+    USUAL_COUNTERS,
     Batch,
     By,
     Columns,
@@ -38,7 +38,7 @@ def macs(
     request: Words,
     to: Destination,
     batch: Batch = None,
-    counters: Counters = ALL_COUNTERS,
+    counters: Counters = USUAL_COUNTERS,
     device: Device = "meta",
     train: Train = False,
     grad: Grad = False,

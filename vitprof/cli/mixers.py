@@ -12,7 +12,7 @@ import typer
 from vitprof.api import catalogue
 from vitprof.api.new_mixer import new_mixer
 from vitprof.cli.completion import one_of
-from vitprof.cli.options import ALL_COUNTERS, Counters, Words, split_names, takes_destination
+from vitprof.cli.options import USUAL_COUNTERS, Counters, Words, split_names, takes_destination
 from vitprof.cli.output import destination, progress, write
 from vitprof.cli.streams import complain, emit
 from vitprof.errors import OutputError, SpecError
@@ -35,7 +35,7 @@ def mixers(
             autocompletion=one_of(MIXERS),
         ),
     ] = None,
-    counters: Counters = ALL_COUNTERS,
+    counters: Counters = USUAL_COUNTERS,
     new: Annotated[
         str | None,
         typer.Option(
@@ -48,7 +48,7 @@ def mixers(
 ) -> None:
     """List the mixers with their formulas and sources, or show one in detail."""
     if new is not None:
-        if mixer is not None or "format" in to or counters != ALL_COUNTERS:
+        if mixer is not None or "format" in to or counters != USUAL_COUNTERS:
             raise SpecError("--new writes a package; leave out all else but --output DIR")
         _write_package(new, Path(to.get("output", ".")))
         return

@@ -23,7 +23,7 @@ from vitprof.cli.help import (
 from vitprof.cli.module_options import module_options
 from vitprof.cli.output import Destination, destination
 from vitprof.cli.streams import emit
-from vitprof.counters import NAMES, TOOLS
+from vitprof.counters import EXTRAS, KNOWN, NAMES, TOOLS
 from vitprof.errors import SpecError
 from vitprof.formats import ANY, Format
 from vitprof.formulas.layer import Measure
@@ -242,10 +242,10 @@ Counters = Annotated[
     str,
     typer.Option(
         help=f"counts to show, separated by commas: {', '.join(NAMES)}; analytic is the formulas "
-        "and alone imports no tool",
+        f"and alone imports no tool; {', '.join(EXTRAS)} are installed as extras; all is every one",
         metavar="NAMES",
-        show_default="all",
-        autocompletion=several_of(NAMES),
+        show_default=",".join(NAMES),
+        autocompletion=several_of(KNOWN),
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -288,16 +288,17 @@ Levels = Annotated[
     ),
 ]
 _COLUMNS = known_columns(Measure.MACS, TOOLS)
+_COLUMNS_OF_ALL = known_columns(Measure.MACS, {**TOOLS, **EXTRAS})
 _OF_TRAINING = [name for name in known_columns(Measure.TRAINING, TOOLS) if name not in _COLUMNS]
 Columns = Annotated[
     str | None,
     typer.Option(
-        help=f"columns to show, in their order, separated by commas: {', '.join(_COLUMNS)}; with "
-        "--by type that word, layers, count, share and the tools; with --by kind elements, too; of "
-        f"macs --training {', '.join(_OF_TRAINING)}, too",
+        help=f"columns to show, in their order, separated by commas: {', '.join(_COLUMNS)} and "
+        "other tools that --counters names; with --by type that word, layers, count, share and the "
+        f"tools; with --by kind elements, too; of macs --training {', '.join(_OF_TRAINING)}, too",
         metavar="NAMES",
         show_default="the usual ones",
-        autocompletion=several_of([*_COLUMNS, *_OF_TRAINING]),
+        autocompletion=several_of([*_COLUMNS_OF_ALL, *_OF_TRAINING]),
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -311,7 +312,7 @@ By = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
-ALL_COUNTERS = ",".join(NAMES)
+USUAL_COUNTERS = ",".join(NAMES)
 
 
 Mixers = Annotated[

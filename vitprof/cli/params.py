@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vitprof.api import counts
 from vitprof.cli.options import (
-    ALL_COUNTERS,
+    USUAL_COUNTERS,
     By,
     Columns,
     Counters,
@@ -28,7 +28,7 @@ def params(
     *,
     request: Words,
     to: Destination,
-    counters: Counters = ALL_COUNTERS,
+    counters: Counters = USUAL_COUNTERS,
     why: Why = False,
     fold: Fold = None,
     levels: Levels = None,

@@ -54,6 +54,23 @@ class Setting:
         }
 
 
+def caller(op: Op) -> str:
+    """Return the class in `torch.nn` of the module whose forward calls an op; empty if none is."""
+    if op.caller is not None:
+        return op.caller
+    return op.type if op.module else ""  # on paper, no other class has a name of torch's
+
+
+def adds_nothing(layer: Layer) -> Causes:
+    """Return what a tool adds for a layer itself: nothing."""
+    return {}
+
+
+def sees_all(layer: Layer) -> str:
+    """Return the reason for which a tool counts nothing of a layer: none."""
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Convention:
     """Rules of a tool for each kind of work.
@@ -65,11 +82,14 @@ class Convention:
             adds for the module itself; None if it adds none.
         unseen: a function from a layer to the reason for which the tool counts nothing of it and
             all below it; an empty one if it counts them.
+        itself: a function from a layer to the MACs that the tool adds for the layer itself, in
+            place of what is unseen.
     """
 
     rules: Mapping[Work, Rule]
     leaf: Callable[[Leaf], Causes] | None = None
-    unseen: Callable[[Layer], str] = lambda layer: ""
+    unseen: Callable[[Layer], str] = sees_all
+    itself: Callable[[Layer], Causes] = adds_nothing
 
     def causes(self, item: Op | Layer) -> Causes:
         """Return by how much the tool's count of an op, or of a layer beside what is in it,
@@ -79,7 +99,7 @@ class Convention:
         if isinstance(item, Layer):
             reason = self.unseen(item)
             if reason:
-                found = {reason: -item.of_one(Measure.MACS)}
+                found = {reason: -item.of_one(Measure.MACS), **self.itself(item)}
             elif item.leaf is not None and self.leaf is not None:
                 found = self.leaf(item.leaf)
         else:

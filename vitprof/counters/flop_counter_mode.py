@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter as Sums
 from typing import TYPE_CHECKING
 
-from vitprof.counters.convention import Causes, Convention, Rule, Setting
+from vitprof.counters.convention import Causes, Convention, Rule, Setting, sees_all
 from vitprof.counters.parts import each_tensor_once, shared_paths
 from vitprof.counters.reading import Reading, Tool, TrainingStep
 from vitprof.counters.restored import restored
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def params(module: nn.Module) -> Reading:
+def params(module: nn.Module, *inputs: Tensor, **keywords: Tensor) -> Reading:
     """Return the sum of `numel`, in total and by path; a shared parameter is counted once."""
     by_path = {name: parameter.numel() for name, parameter in module.named_parameters()}
     by_path |= {
@@ -83,15 +83,12 @@ def convention(setting: Setting) -> Convention:
     rules: dict[Work, Rule] = {Work.CALL: _call_on_meta if on_meta else _call}
     if not counts_fused_attention(setting.device):
         rules[Work.FUSED_ATTENTION] = _fused_attention
-    return Convention(rules, unseen=_fast_path if setting.takes_fast_paths else _none)
+    return Convention(rules, unseen=hides_fast_path if setting.takes_fast_paths else sees_all)
 
 
-def _fast_path(layer: Layer) -> str:
+def hides_fast_path(layer: Layer) -> str:
+    """Return the reason for which kernels of a layer are not counted; empty if they are."""
     return f"the fast path of {layer.type} is not registered" if layer.fast else ""
-
-
-def _none(layer: Layer) -> str:
-    return ""
 
 
 def counts_fused_attention(device: str) -> bool:
@@ -118,12 +115,12 @@ def _call(op: Called) -> Causes:
 
 
 def _call_on_meta(op: Called) -> Causes:
-    # These are functions of a CPU, which the meta device computes by registered ones.
-    return {
-        cause: amount
-        for cause, amount in _call(op).items()
-        if not any(kernel in cause for kernel in _OF_A_CPU)
-    }
+    return {cause: amount for cause, amount in _call(op).items() if not of_a_cpu(cause)}
+
+
+def of_a_cpu(cause: str) -> bool:
+    """Return True if a cause names a function of a CPU, which the meta device takes apart."""
+    return any(kernel in cause for kernel in _OF_A_CPU)
 
 
 _OF_A_CPU = ("aten::mkldnn_rnn_layer", "aten::_scaled_dot_product_flash_attention_for_cpu")
@@ -170,8 +167,6 @@ TORCH = Tool(
     params=params,
     macs=macs,
     predict_params=each_tensor_once,
-    every_holder=True,
     convention=convention,
-    needs_data=lambda module: False,
     training=training,
 )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from math import prod
 from typing import TYPE_CHECKING
 
-from vitprof.counters.convention import Causes, Convention, Rule, Setting
+from vitprof.counters.convention import Causes, Convention, Rule, Setting, sees_all
 from vitprof.counters.parts import each_tensor_once
 from vitprof.counters.reading import Reading, Tool
 from vitprof.counters.restored import restored
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def params(module: nn.Module) -> Reading:
+def params(module: nn.Module, *inputs: Tensor, **keywords: Tensor) -> Reading:
     """Return what `fvcore.nn.parameter_count` counts, in total and by path."""
     from fvcore.nn import parameter_count
 
@@ -61,11 +61,12 @@ def macs(module: nn.Module, *inputs: Tensor, **keywords: Tensor) -> Reading:
     )
 
 
-def needs_data(module: nn.Module) -> bool:
-    """Return True if there is a convolution, which torch cannot trace on the meta device."""
+def needs_data(module: nn.Module) -> str:
+    """Return a reason if there is a convolution, which torch cannot trace on the meta device."""
     from torch.nn.modules.conv import _ConvNd
 
-    return any(isinstance(submodule, _ConvNd) for submodule in module.modules())
+    there = any(isinstance(submodule, _ConvNd) for submodule in module.modules())
+    return "a convolution cannot be traced without data" if there else ""
 
 
 def convention(setting: Setting) -> Convention:
@@ -75,17 +76,14 @@ def convention(setting: Setting) -> Convention:
         rules[Work.BATCH_NORM] = _batch_norm_in_training
     if not knows_fused_attention():
         rules[Work.FUSED_ATTENTION] = _fused_attention
-    return Convention(rules, unseen=_fast_path if setting.takes_fast_paths else _none)
+    return Convention(rules, unseen=hides_fast_path if setting.takes_fast_paths else sees_all)
 
 
-def _fast_path(layer: Layer) -> str:
-    # Its tracer keeps encoder layers from their fast path, but not the attention in them.
+def hides_fast_path(layer: Layer) -> str:
+    """Return the reason for which a trace of a layer has nothing to count; empty if it has."""
+    # A tracer keeps encoder layers from their fast path, but not the attention in them.
     seen = not layer.fast or layer.type == "TransformerEncoderLayer"
     return "" if seen else f"the fast path of {layer.type} has no rule"
-
-
-def _none(layer: Layer) -> str:
-    return ""
 
 
 def knows_fused_attention() -> bool:
@@ -192,7 +190,7 @@ FVCORE = Tool(
     params=params,
     macs=macs,
     predict_params=each_tensor_once,
-    every_holder=False,
+    predict_by_path=None,
     convention=convention,
     needs_data=needs_data,
 )

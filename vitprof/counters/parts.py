@@ -28,12 +28,18 @@ class Part:
         tensors: number of elements of each parameter that the module holds directly; the same
             tensor has the same key in every part.
         names: number of elements of each of them by name; empty if it has no name of its own.
+        type: class name of the module.
+        home: module that defines the class; empty if it is that of `torch.nn`.
+        frozen: keys and names of the tensors that take no gradient.
     """
 
     path: str
     module: Hashable
     tensors: Mapping[Any, int]
     names: Mapping[str, int] = field(default_factory=dict)
+    type: str = ""
+    home: str = ""
+    frozen: frozenset[Hashable] = frozenset()
 
     def holds(self, other: Part) -> bool:
         """Return True if the path of `other` is this path or below it."""
@@ -46,27 +52,42 @@ def formula_parts(tree: Layer) -> list[Part]:
     for node in tree.walk(fold=False):
         if isinstance(node.item, Layer):
             own = [child for child in node.item.children if isinstance(child, Parameter)]
-            tensors = {(node.path, op.name): op.params.value for op in own}
-            parts.append(Part(path=node.path, module=node.path, tensors=tensors))
+            frozen = [op for op in own if not op.trained]
+            part = Part(
+                path=node.path,
+                module=node.path,
+                tensors={(node.path, op.name): op.params.value for op in own},
+                names={op.name: op.params.value for op in own},
+                type=node.item.type,
+                frozen=frozenset(key for op in frozen for key in ((node.path, op.name), op.name)),
+            )
+            parts.append(part)
         elif node.item.module:
             tensors = {(node.path, ""): node.item.params.value}
-            parts.append(Part(path=node.path, module=node.path, tensors=tensors))
+            path, type_ = node.path, node.item.type
+            parts.append(Part(path=path, module=path, tensors=tensors, type=type_))
     return parts
 
 
 def module_parts(module: nn.Module) -> list[Part]:
     """Return the modules of a torch model, shared ones at each of their paths."""
-    return [
-        Part(
+    from vitprof.modules.home import home_of
+
+    parts = []
+    for path, submodule in module.named_modules(remove_duplicate=False):
+        own = dict(submodule.named_parameters(recurse=False))
+        frozen = {name: tensor for name, tensor in own.items() if not tensor.requires_grad}
+        part = Part(
             path=path,
             module=id(submodule),
-            tensors={id(tensor): tensor.numel() for tensor in submodule.parameters(recurse=False)},
-            names={
-                name: tensor.numel() for name, tensor in submodule.named_parameters(recurse=False)
-            },
+            tensors={id(tensor): tensor.numel() for tensor in own.values()},
+            names={name: tensor.numel() for name, tensor in own.items()},
+            type=type(submodule).__name__,
+            home=home_of(submodule),
+            frozen=frozenset(key for name, one in frozen.items() for key in (id(one), name)),
         )
-        for path, submodule in module.named_modules(remove_duplicate=False)
-    ]
+        parts.append(part)
+    return parts
 
 
 def parts_within(path: str, parts: Iterable[Part]) -> list[Part]:
@@ -98,6 +119,28 @@ def held_by_path(parts: list[Part]) -> dict[str, int]:
         for name, elements in part.names.items()
     }
     return own | inside
+
+
+def trained(parts: Iterable[Part]) -> list[Part]:
+    """Return the parts without the tensors that take no gradient."""
+    return [
+        replace(
+            part,
+            tensors={key: size for key, size in part.tensors.items() if key not in part.frozen},
+            names={name: size for name, size in part.names.items() if name not in part.frozen},
+        )
+        for part in parts
+    ]
+
+
+def each_trained_once(parts: Iterable[Part]) -> int:
+    """Return the number of elements of all tensors that take gradients, each counted once."""
+    return each_tensor_once(trained(parts))
+
+
+def trained_by_path(parts: list[Part]) -> dict[str, int]:
+    """Return what `held_by_path` does of the tensors that take gradients."""
+    return held_by_path(trained(parts))
 
 
 def each_tensor_once(parts: Iterable[Part]) -> int:

@@ -7,10 +7,17 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from vitprof.counters.convention import Setting
-from vitprof.counters.reading import Reading, Tool, TrainingStep, Unavailable
+from vitprof.counters.reading import (
+    NoReadingError,
+    Reading,
+    Tool,
+    TrainingStep,
+    Unavailable,
+)
 from vitprof.counters.restored import restored
 from vitprof.exclusive import exclusive
 from vitprof.formulas.layer import Layer, Measure
@@ -28,7 +35,6 @@ if TYPE_CHECKING:
 RUN_MACS = 100_000_000_000
 RUN_BYTES = 512 * 2**20
 _LONGEST = 160  # letters of another program's message
-_CONVOLUTION = "a convolution cannot be traced without data"
 
 Inputs = tuple["tuple[Tensor, ...]", "Mapping[str, Tensor]"]  # in order, and by name
 
@@ -45,9 +51,10 @@ def read_params(
     """
 
     def read(tool: Tool, module: nn.Module, inputs: Inputs) -> Reading | Unavailable:
-        return _try(partial(tool.params, module), module, Setting())
+        in_order, by_name = inputs
+        return _try(tool, partial(tool.params, module, *in_order, **by_name), module, Setting())
 
-    return _read_each(tools, spec, 1, Setting(), read, say)
+    return _read_each(tools, spec, 1, Setting(), read, say, trained=True)
 
 
 def read_macs(
@@ -69,16 +76,16 @@ def read_macs(
     tree = spec.formula(batch)
 
     def read(tool: Tool, module: nn.Module, inputs: Inputs) -> Reading | Unavailable:
-        why = _CONVOLUTION
-        if setting.device == "meta" and not tool.needs_data(module):
-            reading = _try(partial(_read, tool, module, inputs), module, setting)
+        why = tool.needs_data(module)
+        if setting.device == "meta" and not why:
+            reading = _try(tool, partial(_read, tool, module, inputs), module, setting)
             if isinstance(reading, Reading) or not reading.fails:
                 return reading
             why = f"it {reading.reason} on the meta device"
         excess = "" if force else _excess(tree)
         if excess:
             return Unavailable(excess)
-        reading = _try(partial(_execute, tool, module, inputs), module, setting)
+        reading = _try(tool, partial(_execute, tool, module, inputs), module, setting)
         if setting.device == "meta" and isinstance(reading, Reading):
             note = f"executed on the CPU, since {why}"
             return replace(reading, notes=(note, *reading.notes), executed=True)
@@ -119,7 +126,7 @@ def read_training(
         say("building the model")
         step = make(setting.device)
         say(f"{tool.name} reads the model")
-        readings[tool.name] = _try(partial(tool.training, step), step.module, setting)
+        readings[tool.name] = _try(tool, partial(tool.training, step), step.module, setting)
     return readings
 
 
@@ -131,7 +138,20 @@ def _read_each(
     setting: Setting,
     read: Callable[[Tool, nn.Module, Inputs], Reading | Unavailable],
     say: Say,
+    *,
+    trained: bool = False,
 ) -> dict[str, Reading | Unavailable]:
+    """Build the model and let each tool read it.
+
+    Args:
+        tools: tools to run.
+        spec: the model.
+        batch: images at a time.
+        setting: device, mode and gradients of the model.
+        read: reads a module by a tool.
+        say: called with a line of progress.
+        trained: True to let parameters take gradients whatever the setting is.
+    """
     say("building the model")
     try:
         import torch
@@ -139,7 +159,7 @@ def _read_each(
         return {tool.name: Unavailable(f"cannot be imported: {error}") for tool in tools}
     try:
         module = spec.build(device="meta", dtype=torch.float32).train(setting.train)
-        if not setting.grad:
+        if not setting.grad and not trained:
             # FlopCounterMode raises without gradients if a module is called with a parameter.
             module.requires_grad_(False)
         inputs = (
@@ -168,14 +188,18 @@ def _call_alone(spec: Subject, module: nn.Module, inputs: Inputs) -> None:
 
 
 def _try(
-    reading: Callable[[], Reading], module: nn.Module, setting: Setting
+    tool: Tool, reading: Callable[[], Reading], module: nn.Module, setting: Setting
 ) -> Reading | Unavailable:
     try:
         unseen = io.StringIO()  # what a module's code prints is no output of vitprof
         with restored(module, grad=setting.grad), redirect_stdout(unseen), redirect_stderr(unseen):
             return reading()
     except ImportError as error:
+        if tool.extra and find_spec(tool.package) is None:
+            return Unavailable(f"not installed, pip install 'vitprof[{tool.extra}]'")
         return Unavailable(f"cannot be imported: {error}")
+    except NoReadingError as error:
+        return Unavailable(str(error))
     except Exception as error:  # a failing tool must not take the others with it
         return Unavailable(_raises(error), fails=True)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from vitprof.counters.convention import Convention, Setting
-from vitprof.counters.parts import Part
+from vitprof.counters.parts import Part, held_by_path
 from vitprof.formulas.layer import join
 
 if TYPE_CHECKING:
@@ -24,12 +24,14 @@ class Reading:
             not report is missing.
         notes: sentences on the work that the tool left out or how it was run.
         executed: True if the model was executed on the CPU, whatever was asked for.
+        aside: by cause and path, what the tool lists itself as counted beside the model's ops.
     """
 
     total: int
     by_path: Mapping[str, int]
     notes: tuple[str, ...] = ()
     executed: bool = False
+    aside: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def within(self, path: str, name: str = "") -> Reading | Unavailable:
         """Return the reading of the submodule at a path, with paths from there.
@@ -46,7 +48,16 @@ class Reading:
             for below, count in self.by_path.items()
             if below.startswith(f"{path}.")
         }
-        return replace(self, total=total, by_path={"": total, name: total, **inside})
+        aside = {
+            cause: {
+                join(name, below.removeprefix(path).removeprefix(".")): count
+                for below, count in paths.items()
+                if below == path or below.startswith(f"{path}.")
+            }
+            for cause, paths in self.aside.items()
+        }
+        by_path = {"": total, name: total, **inside}
+        return replace(self, total=total, by_path=by_path, aside=aside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +71,10 @@ class Unavailable:
 
     reason: str
     fails: bool = False
+
+
+class NoReadingError(Exception):
+    """A tool gives no reading, for a reason that the message says."""
 
 
 class TrainingStep(Protocol):
@@ -78,24 +93,29 @@ class Tool:
     Attributes:
         name: name of the tool and of its column.
         package: package whose version the readings depend on.
-        params: counts the parameters of a module on any device.
+        params: counts the parameters of a module on any device, given its inputs, too.
         macs: counts the multiply-accumulates of a forward pass of a module on its inputs.
         predict_params: total that the tool should report for the parameters of these parts.
-        every_holder: True if a submodule's count has each tensor that it holds, False if that has
-            a tensor at its first path alone.
+        predict_by_path: the same at and below each path; None if a submodule's count has a tensor
+            at its first path alone.
+        params_differ: reason for which `predict_params` differs from the parameters.
         convention: rules for multiply-accumulates; those that depend on the release or on the
             platform are found by running the tool on a small module.
-        needs_data: True if `macs` fails for the module on the meta device.
+        needs_data: reason for which `macs` needs a module with data rather than one on the meta
+            device; empty if it does not.
+        extra: extra of vitprof that installs the tool; empty if vitprof does.
         training: counts the multiply-accumulates of forward and backward pass; None if it counts
             forward passes only.
     """
 
     name: str
     package: str
-    params: Callable[[nn.Module], Reading]
+    params: Callable[..., Reading]
     macs: Callable[..., Reading]
     predict_params: Callable[[list[Part]], int]
-    every_holder: bool
     convention: Callable[[Setting], Convention]
-    needs_data: Callable[[nn.Module], bool]
+    needs_data: Callable[[nn.Module], str] = lambda module: ""
+    extra: str = ""
+    predict_by_path: Callable[[list[Part]], dict[str, int]] | None = held_by_path
+    params_differ: str = "tensors met again"
     training: Callable[[TrainingStep], Reading] | None = None

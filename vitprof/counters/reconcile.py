@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from vitprof.counters.convention import Convention
-from vitprof.counters.parts import Part, formula_parts, held_by_path
+from vitprof.counters.parts import Part, formula_parts
 from vitprof.counters.reading import Reading, Tool
 from vitprof.formulas.layer import Layer, Measure, Node, ancestors
 from vitprof.formulas.op import Op
@@ -102,19 +102,34 @@ def reconcile_macs(
     for node in _seen(tree, convention, fold=True):
         for cause, amount in convention.causes(node.item).items():
             by_cause.setdefault(cause, Sums())[node.path] += amount * node.repeat
+    if reading.aside:
+        folded = {path: node.path for node in tree.walk(fold=True) for path in node.paths}
+        for cause, paths in reading.aside.items():
+            for path, amount in paths.items():
+                by_cause.setdefault(cause, Sums())[folded.get(path, path)] += amount
     causes = [
         Cause(cause=cause, amount=sum(paths.values()), paths=dict(paths))
         for cause, paths in by_cause.items()
     ]
 
     def predict(item: Op | Layer) -> int:
-        if isinstance(item, Layer) and convention.unseen(item):
-            return 0
         own = measure.of(item).value if isinstance(item, Op) else 0
+        if isinstance(item, Layer) and convention.unseen(item):
+            own = item.of_one(measure)
         return own + sum(convention.causes(item).values())
 
     nodes = _seen(tree, convention, fold=False)
     return _difference(tree, measure, reading, causes, nodes, predict)
+
+
+def _listed_aside(reading: Reading) -> Sums[str]:
+    """Return what a tool lists as counted beside the ops, by path, with everything below it."""
+    listed: Sums[str] = Sums()
+    for paths in reading.aside.values():
+        for path, amount in paths.items():
+            for around in ancestors(path):
+                listed[around] += amount
+    return listed
 
 
 def _seen(tree: Layer, convention: Convention, *, fold: bool) -> Iterator[Node]:
@@ -141,9 +156,10 @@ def reconcile_params(
         reading: what it says.
         parts: modules of the model with their tensors; None if the formulas say them.
     """
-    held = held_by_path(parts) if parts and tool.every_holder else {}
-    again = tool.predict_params(parts or formula_parts(tree)) - tree.total(Measure.PARAMS)
-    causes = [Cause(cause="tensors met again", amount=again, paths={})] if again else []
+    parts = parts or formula_parts(tree)
+    held = tool.predict_by_path(parts) if tool.predict_by_path is not None else {}
+    apart = tool.predict_params(parts) - tree.total(Measure.PARAMS)
+    causes = [Cause(cause=tool.params_differ, amount=apart, paths={})] if apart else []
     return _difference(
         tree,
         Measure.PARAMS,
@@ -164,14 +180,15 @@ def _difference(
     predict: Callable[[Op | Layer], int],
     known: Mapping[str, int] | None = None,
 ) -> Difference:
-    predicted: Sums[str] = Sums()
+    predicted = _listed_aside(reading)
     ops = set()
     for node in nodes:
         if isinstance(node.item, Op):
             ops.add(node.path)
         for path in ancestors(node.path):
             predicted[path] += predict(node.item)
-    predicted |= known or {}
+    for path, amount in (known or {}).items():
+        predicted[path] = amount
     return Difference(
         count=tree.total(measure),
         reading=reading.total,

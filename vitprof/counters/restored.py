@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 def restored(module: nn.Module, *, grad: bool = False) -> Iterator[None]:
     """Run the body with or without gradients, then restore the module and the process.
 
-    Restored, also if the body raises: each submodule's mode, hooks and buffers; torch's
-    global module hooks, random state, default dtype and device, grad mode; warning filters.
-    One thread at a time is in a body.
+    Restored, also if the body raises: each submodule's attributes, mode, hooks and buffers;
+    torch's global module hooks, random state, default dtype and device, grad mode; the functions
+    of `torch`, `torch.nn.functional` and `torch.Tensor`; warning filters. One thread at a time is
+    in a body.
     """
     with exclusive(), _restored(module, grad=grad):
         yield
@@ -28,13 +29,16 @@ def restored(module: nn.Module, *, grad: bool = False) -> Iterator[None]:
 @contextmanager
 def _restored(module: nn.Module, *, grad: bool) -> Iterator[None]:
     import torch
+    from torch.nn import functional
     from torch.nn.modules import module as torch_module
 
+    functions = [(place, dict(vars(place))) for place in (torch, functional, torch.Tensor)]
     parts = list(module.modules())
     modes = [part.training for part in parts]
     buffers = [{name: _copy(buffer) for name, buffer in part._buffers.items()} for part in parts]
     spaces = [vars(torch_module), *(vars(part) for part in parts)]
     hooks = [_hooks(space) for space in spaces]
+    attributes = [dict(vars(part)) for part in parts]
     dtype, device = torch.get_default_dtype(), torch.get_default_device()
     try:
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
@@ -42,14 +46,31 @@ def _restored(module: nn.Module, *, grad: bool) -> Iterator[None]:
             with torch.inference_mode(mode=False), torch.set_grad_enabled(grad):
                 yield
     finally:
+        for place, own in functions:
+            _restore_functions(place, own)
         torch.set_default_dtype(dtype)
         if torch.get_default_device() != device:
             torch.set_default_device(device)
+        for part, own in zip(parts, attributes, strict=True):
+            vars(part).clear()
+            vars(part).update(own)
         for space, known in zip(spaces, hooks, strict=True):
             _restore(space, known)
         for part, training, known_buffers in zip(parts, modes, buffers, strict=True):
             part.training = training
             _restore_buffers(part, known_buffers)
+
+
+def _restore_functions(place: Any, own: dict[str, Any]) -> None:
+    """Restore the functions of a module or class that were replaced, or put into a class."""
+    now = dict(vars(place))
+    for name, value in own.items():
+        if callable(value) and now.get(name) is not value:
+            setattr(place, name, value)
+    if isinstance(place, type):
+        for name in now.keys() - own.keys():
+            if any(name in vars(base) for base in place.__mro__[1:]):  # hides what is inherited
+                delattr(place, name)
 
 
 def _hooks(space: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torchinfo.layer_info import LayerInfo
 
 
-def params(module: nn.Module) -> Reading:
+def params(module: nn.Module, *inputs: Tensor, **keywords: Tensor) -> Reading:
     """Return what `torchinfo.summary(module)` counts, in total and by path."""
     import torchinfo
 
@@ -196,7 +196,5 @@ TORCHINFO = Tool(
     params=params,
     macs=macs,
     predict_params=predict_params,
-    every_holder=True,
     convention=convention,
-    needs_data=lambda module: False,
 )

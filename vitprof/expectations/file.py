@@ -4,7 +4,7 @@
 name = "the lambda layer"                # for the reader
 spec = { model = "mae", mixer = "lambda" }
 max_params = "21M"                       # budgets: 21,000,000
-reconciled = true                        # every difference of a tool explained
+reconciled = true                        # every difference of a tool explained; or of ["thop"]
 
 [expect.params]                          # exact: totals by name, layers by path
 layers = 20_038_848
@@ -42,6 +42,7 @@ from typing import Any
 from vitprof.allocation.training import training
 from vitprof.captured.reference import LIBRARIES, read_reference
 from vitprof.captured.subject import CapturedModel
+from vitprof.counters import NAMES, find_tools
 from vitprof.errors import SpecError, VitprofError, listing, unknown
 from vitprof.expectations.expectations import (
     Expectation,
@@ -95,7 +96,7 @@ class Case:
         workload: settings of its step; the batch is that of the MACs, too.
         budget: memory, or a GPU, that the step has to fit; None without one.
         expectations: counts that must hold.
-        reconciled: True if every tool's reading must be explained.
+        reconciled: names of the counters whose reading must be explained; empty for none.
     """
 
     path: Path
@@ -105,7 +106,7 @@ class Case:
     workload: Workload
     budget: Budget | None
     expectations: tuple[Expectation, ...]
-    reconciled: bool
+    reconciled: tuple[str, ...]
 
     @property
     def batch(self) -> int:
@@ -377,7 +378,7 @@ def _case(place: _Place, table: Mapping[str, object], *, trusted: bool, expectin
     given = {name: options.pop(name) for name in (*_STEP, *_DEVICE) if name in options}
     workload, budget = _step(place, given, table)
     with place.at("reconciled"):
-        reconciled = _RECONCILED.read("reconciled", table.get("reconciled", False))
+        reconciled = _counters(table.get("reconciled", False))
     exact_of = {}
     for measure in Measure:
         with place.at(measure.value):
@@ -435,6 +436,19 @@ def _case(place: _Place, table: Mapping[str, object], *, trusted: bool, expectin
         expectations=tuple(expectations),
         reconciled=reconciled,
     )
+
+
+def _counters(given: object) -> tuple[str, ...]:
+    """Return the counters of `reconciled`: the usual ones for true, none for false, or a list.
+
+    Raises:
+        SpecError: it is neither, or a name is unknown.
+    """
+    if isinstance(given, list):
+        names = tuple(map(str, given))
+        find_tools(names)
+        return names
+    return NAMES if _RECONCILED.read("reconciled", given) else ()
 
 
 _ON_GPU = ("reserved", "total")  # of PyTorch's allocator; with the CUDA context

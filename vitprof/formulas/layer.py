@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import product
 from operator import attrgetter
@@ -59,6 +59,7 @@ class Layer:
             gradients: an encoder layer, or an attention in it.
         reads: shapes of its inputs; empty if they are not known.
         out: shape of its output; None if it is not known.
+        home: module that defines the class of a captured module; empty if it is that of `torch.nn`.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Layer:
     fast: bool = False
     reads: tuple[Shape, ...] = ()
     out: Shape | None = None
+    home: str = ""
     _total: dict[object, int] | None = None  # a cache, since many models can share equal layers
 
     def total(self, measure: Measure | Pass) -> int:
@@ -103,7 +105,7 @@ class Layer:
                 found = node.item
                 if isinstance(found, Op):
                     return Layer("", found.type, (found,))
-                return Layer("", found.type, found.children, leaf=found.leaf, fast=found.fast)
+                return replace(found, name="", repeat=None, reads=(), out=None, _total=None)
         return None
 
     def walk(self, *, fold: bool) -> Iterator[Node]:

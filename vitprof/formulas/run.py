@@ -187,7 +187,8 @@ class Run:
         own = len(x.shape)
         if not -own <= dim < own:
             raise FormulaError(f"{self.place(name)} has no axis {dim} of {spell(x.shape)}")
-        return self._element(name, Work.SOFTMAX, "Softmax", x)
+        op = Elementwise(name, Work.SOFTMAX, x.shape, None, (dim % own,), "Softmax")
+        return self._call(op, x.shape, x)
 
     def activation(self, name: str, work: str, x: Tensor) -> Tensor:
         """An activation such as GELU, by a submodule; `work` is a key of `ACTIVATIONS`."""
@@ -212,9 +213,10 @@ class Run:
         """A square, without a submodule."""
         return self._element(name, Work.SQUARE, "", x)
 
-    def scale(self, name: str, x: Tensor) -> Tensor:
-        """A product with a constant, or a quotient by one."""
-        return self._element(name, Work.SCALE, "", x)
+    def scale(self, name: str, x: Tensor, *, quotient: bool = False) -> Tensor:
+        """A product with a constant; a quotient by one if `quotient` is True."""
+        op = Elementwise(name, Work.SCALE, x.shape, quotient=quotient)
+        return self._call(op, x.shape, x)
 
     def add(self, name: str, *terms: Tensor) -> Tensor:
         """A sum of two tensors, or of one tensor and a constant."""

@@ -28,3 +28,11 @@ class Flat(nn.Module):
         keywords = dict(zip(self.names, inputs[in_order:], strict=True))
         output = self.module(*inputs[:in_order], **keywords)
         return tuple(leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor))
+
+
+class Held(Flat):
+    """A flat module that stays in train or eval mode, whatever a tool sets it to."""
+
+    def train(self, mode: bool = True) -> Held:
+        """Do nothing."""
+        return self

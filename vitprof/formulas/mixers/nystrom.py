@@ -74,7 +74,7 @@ class NystromAttention(Mixer):
             inner = run.matmul("inner", az, run.subtract_from_identity("seven", az))
             middle = run.matmul("middle", az, run.subtract_from_identity("fifteen", inner))
             z = run.matmul("outer", z, run.subtract_from_identity("thirteen", middle))
-            return run.scale("quarter", z)
+            return run.scale("quarter", z, quotient=True)
 
         def start(a: Tensor) -> Tensor:
             greatest = run.greatest_column_sum("greatest_sum", a.detach())

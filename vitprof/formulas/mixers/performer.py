@@ -52,7 +52,7 @@ class Performer(Mixer):
             x = run.scale(f"{name}_scale", x)
             projected = run.matmul(f"{name}_features", x, projection)
             offset = run.sum(f"{name}_norm", run.square(f"{name}_square", x), -1, keepdim=True)
-            offset = run.scale(f"{name}_half", offset)
+            offset = run.scale(f"{name}_half", offset, quotient=True)
             offset = run.add(
                 f"{name}_offset",
                 offset,

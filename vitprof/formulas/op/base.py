@@ -28,11 +28,17 @@ class Op(ABC):
         contracts: True if it is a contraction; only contractions have MACs.
         reads: shapes of its inputs; empty if nothing is known to call it.
         passes: its multiply-accumulates in a training step; None if none was followed.
+        caller: class in `torch.nn` of the module whose forward calls it; empty if that has another
+            class, or a subclass; None if it is on paper.
+        spelled: attributes of `torch`, `F` and `Tensor` through which it is called, as
+            `F.linear`; None if it is on paper.
     """
 
     name: str
     reads: tuple[Shape, ...] = field(default=(), kw_only=True, compare=False, repr=False)
     passes: Passes | None = field(default=None, kw_only=True, compare=False, repr=False)
+    caller: str | None = field(default=None, kw_only=True, compare=False, repr=False)
+    spelled: tuple[str, ...] | None = field(default=None, kw_only=True, compare=False, repr=False)
     work: ClassVar[Work]
     module: ClassVar[bool] = True
     contracts: ClassVar[bool] = False

@@ -23,6 +23,7 @@ class Called(Op):
         torch_type: class name of the submodule that computes it; empty if there is none.
         used: False if nothing that the model returns depends on it.
         unknown: names of its kernels that may contract, for which there is no rule.
+        dims: axes along which it works, if it is told.
     """
 
     function: str
@@ -34,6 +35,7 @@ class Called(Op):
     torch_type: str = ""
     used: bool = True
     unknown: tuple[str, ...] = ()
+    dims: tuple[int, ...] = ()
     work = Work.CALL
 
     @property

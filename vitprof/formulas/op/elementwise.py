@@ -17,8 +17,9 @@ class Elementwise(Op):
         work: its kind of work.
         axes: shape of its input.
         out: shape of its output; None if it is that of the input.
-        dims: axes that it reduces.
+        dims: axes that it reduces, or along which it normalises.
         torch_type: class name of the submodule, `Softmax`; empty if there is none.
+        quotient: True if a scale divides by its constant.
     """
 
     work: Work  # type: ignore[misc]  # here an attribute of each op
@@ -26,6 +27,7 @@ class Elementwise(Op):
     out: Shape | None = None
     dims: tuple[int, ...] = ()
     torch_type: str = ""
+    quotient: bool = False
 
     @property
     def module(self) -> bool:  # type: ignore[override]
