@@ -36,6 +36,8 @@ from vitprof.version import versions
 if TYPE_CHECKING:
     from torch import nn
 
+    from vitprof.captured.template import Template
+
 _LEVELS = Whole("levels of layers to show", maximum=100)
 WITHOUT_TOOLS = "counters analytic; leave it out, or name a tool, such as counters fvcore"
 _OF_A_STEP = "training, which runs in train mode with gradients; leave it out"
@@ -296,7 +298,7 @@ def macs_of(
         spec = spec.in_mode(train=setting.train)
     tree, facts = spec.formula(images), None
     if isinstance(spec, CapturedModel):
-        facts = captured_facts(spec, tree, images)
+        facts = captured_facts(spec, tree, images, spec.template)
     readings = read_macs(tools, spec, images, setting, force=force, say=say) if tools else {}
     if layer:
         tree, readings = _within(layer, tree, readings)
@@ -332,7 +334,10 @@ def training_of(
     """Count the MACs of a training step of a model, as `macs` does."""
     say("following the step")
     tree = training_tree(spec, workload.batch, checkpoint=workload.checkpoint)
-    facts = captured_facts(spec, tree, workload.batch) if isinstance(spec, CapturedModel) else None
+    facts = None
+    if isinstance(spec, CapturedModel):
+        template = spec.step_template(checkpoint=workload.checkpoint)
+        facts = captured_facts(spec, tree, workload.batch, template)
 
     def make(device: str) -> TrainingStep:
         from vitprof.running.step import Step
@@ -342,14 +347,17 @@ def training_of(
 
     readings: dict[str, Reading | Unavailable] = {}
     if tools:
-        readings = read_training(tools, make, tree, setting, force=force, say=say)
+        readings = read_training(tools, spec, make, tree, setting, force=force, say=say)
     return _counts(
         Measure.TRAINING,
         tree,
         tools,
         readings,
         lambda tool, reading: reconcile_macs(
-            tree, tool.convention(setting), reading, Measure.TRAINING
+            tree,
+            tool.convention(replace(setting, device="cpu") if reading.executed else setting),
+            reading,
+            Measure.TRAINING,
         ),
         spec={
             **spec.conditions(),
@@ -398,15 +406,17 @@ def _within(
     }
 
 
-def captured_facts(model: CapturedModel, tree: Layer, batch: int) -> ModuleFacts:
-    """Return the facts on a module that was captured."""
-    template, values = model.template, model.sizes_at(batch)
+def captured_facts(
+    model: CapturedModel, tree: Layer, batch: int, template: Template
+) -> ModuleFacts:
+    """Return the facts on a module that was captured, as a template."""
+    values = model.sizes_at(batch, template)
     return ModuleFacts(
         varied=tuple(
             Varied(name=one.name, value=values[one.name], step=one.step)
             for one in template.variables
         ),
-        names=model.legend(batch),
+        names=template.legend(values),
         fixed=template.batch != 0,
         only_batch=template.batch == 0 and not template.variables,
         whole=template.is_whole,

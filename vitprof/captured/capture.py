@@ -4,15 +4,20 @@ The module is called once on fake tensors, watched at two levels. A dispatch mod
 pre-dispatch key sees the functions that the author called (`linear`, `einsum`,
 `scaled_dot_product_attention`), as a TorchScript tracer does; an ordinary one below it sees the
 kernels that each became (`mm`, `bmm`, `convolution`).
+
+In a training step the backward pass is watched, too. Autograd's functions that a call made are
+known by the graph behind its output, and the kernels that each of them runs belong to the call. A
+call that is made again in the backward pass, by checkpointing, is known by its place.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from functools import wraps
+from dataclasses import dataclass, field, replace
+from functools import partial, wraps
 from threading import get_ident
 from types import FrameType
 from typing import Any
@@ -27,8 +32,9 @@ from torch.nn.modules import module as torch_module
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from vitprof.captured.kernels import Product, is_known, moves, products
+from vitprof.captured.kernels import Product, is_known, moves, multiplied, products
 from vitprof.exclusive import exclusive
+from vitprof.formulas.op import Pass
 
 Shape = tuple[int, ...]
 _APPLY = vars(Function)["apply"].__func__.__code__
@@ -66,9 +72,11 @@ class Call:
         products: the products of its kernels, by the kernels' names.
         unknown: names of its kernels that vitprof does not know.
         used: False if nothing that the module returns depends on it.
+        gradients: the products of its kernels in the backward pass, with the part of the step.
         moves: True if its kernels only make views or move data.
         hidden: True if an `autograd.Function` called it, of which a tracer sees nothing.
         spelled: attributes of `torch`, `F` and `Tensor` through which it was called.
+        reads_parameter: True if a kernel of it with products reads a parameter.
     """
 
     path: str
@@ -80,6 +88,8 @@ class Call:
     out: Shape
     products: list[Product] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    gradients: list[Product] = field(default_factory=list)
+    reads_parameter: bool = False
     moves: bool = True
     used: bool = True
     hidden: bool = False
@@ -106,10 +116,12 @@ class Captured:
     Attributes:
         events: calls of functions and of modules, in order; a module's stands before what it did.
         decided: paths and functions at which the forward pass asked for the value of a tensor.
+        trains: True if a training step was captured, with its backward pass.
     """
 
     events: list[Call | Entered] = field(default_factory=list)
     decided: list[str] = field(default_factory=list)
+    trains: bool = False
 
     @property
     def calls(self) -> Iterator[Call]:
@@ -118,12 +130,15 @@ class Captured:
 
     @property
     def macs(self) -> int:
-        """Sum over the products of all kernels."""
-        return sum(product.macs for call in self.calls for product in call.products)
+        """Sum over the products of all kernels, those of the backward pass too."""
+        return sum(one.macs for call in self.calls for one in (*call.products, *call.gradients))
 
 
 class NeedsDataError(Exception):
     """A forward pass that depends on the values of a tensor, other than a truth."""
+
+
+Loss = Callable[[Any], Tensor]  # of a module's output
 
 
 @exclusive()
@@ -134,6 +149,7 @@ def capture(
     *,
     truth: bool = True,
     fast: bool = False,
+    loss: Loss | None = None,
 ) -> Captured:
     """Call a module on fake tensors and return what it did.
 
@@ -143,34 +159,57 @@ def capture(
         kwargs: keyword arguments.
         truth: answer to each question whether a tensor is true.
         fast: let torch's attention and encoder layers take their fast path, one function.
+        loss: loss of the output, whose backward pass is captured, too; None for a forward pass.
     """
-    captured = Captured()
+    captured = Captured(trains=loss is not None)
     watch = _Watch(module, captured, truth=truth)
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(fast)
     try:
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode(mode=False))  # in which less is dispatched
-            stack.enter_context(torch.no_grad())
+            stack.enter_context(torch.set_grad_enabled(loss is not None))
             stack.enter_context(watch.modules())
             stack.enter_context(watch.names())
             stack.enter_context(enable_python_dispatcher())
             stack.enter_context(_Kernels(watch))
             stack.enter_context(_Written(watch))
             output = module(*args, **kwargs)
+            if loss is not None:
+                watch.inside = False
+                made = loss(output)
+                watch.backward = True
+                torch.autograd.backward(made)
     finally:
         torch.backends.mha.set_fastpath_enabled(enabled)
     watch.find_unused(output)
+    captured.events += [call for call in watch.beside if call.products or call.gradients]
     return captured
 
 
 class _Watch:
-    """State that the modes and hooks share: the module that runs, and the call that is open."""
+    """State that the modes and hooks share: the module that runs, and the call that is open.
+
+    Attributes:
+        captured: what has been noted.
+        truth: answer to each question whether a tensor is true.
+        open: the call whose kernels run; None if there is none.
+        inside: True in the forward pass of the module, False in that of the loss.
+        backward: True in the backward pass.
+        again: True in a call that is made again in the backward pass.
+        beside: calls that the module does not make.
+    """
 
     def __init__(self, module: nn.Module, captured: Captured, *, truth: bool) -> None:
         self.captured = captured
         self.truth = truth
         self.open: Call | None = None
+        self.inside = True
+        self.backward = self.again = False
+        self.beside: list[Call] = []
+        self._storages = {one.untyped_storage()._cdata for one in module.parameters()}
+        self._functions: dict[Any, Call] = {}  # autograd's, with the call that made each
+        self._made: dict[tuple[Any, ...], list[Call]] = defaultdict(list)
         self._kept: list[object] = []  # identities of tensors are reused once they are freed
         self._flow: list[tuple[Call, list[int], list[int]]] = []  # calls with what they read, write
         self._paths = {id(part): path for path, part in module.named_modules()}
@@ -193,7 +232,8 @@ class _Watch:
                 return
             entered = Entered(self._paths.get(id(part), self.path))
             self._stack.append(entered)
-            self.captured.events.append(entered)
+            if not self.backward:
+                self.captured.events.append(entered)
 
         def leave(part: nn.Module, args: object, output: object) -> None:
             if get_ident() == own:
@@ -255,8 +295,51 @@ class _Watch:
             hidden=_is_hidden(),
             spelled=tuple(self._spelled),
         )
-        self.captured.events.append(call)
+        if self.backward:
+            return self._first_made(call)
+        (self.captured.events if self.inside else self.beside).append(call)
+        if self.captured.trains:
+            for key in _places(call):
+                self._made[key].append(call)
         return call
+
+    def _first_made(self, call: Call) -> Call:
+        """Return the call of the forward pass that is made again, or this one if there is none."""
+        for key in _places(call):
+            # Blocks are recomputed from the last one on, each from its first call on.
+            if self._made[key]:
+                first = self._made[key][0]
+                for own in _places(first):
+                    self._made[own] = [one for one in self._made[own] if one is not first]
+                return first
+        self.beside.append(call)
+        return call
+
+    def functions_of(self, call: Call, result: object) -> None:
+        """Note which of autograd's functions a call has made."""
+        new = [one.grad_fn for one in tensors_in(result) if one.grad_fn is not None]
+        while new:
+            function = new.pop()
+            if function in self._functions or function.name().endswith("AccumulateGrad"):
+                continue
+            self._functions[function] = call
+            function.register_prehook(partial(self._enter, call))
+            new += [one for one, _ in function.next_functions if one is not None]
+
+    def _enter(self, call: Call, grads: object) -> None:
+        self.open, self.again = call, False
+
+    def note(self, call: Call, found: list[Product], operands: object) -> None:
+        """Note the products of a kernel with these operands."""
+        reads = any(one.untyped_storage()._cdata in self._storages for one in tensors_in(operands))
+        if not self.backward:
+            call.products += found
+            call.reads_parameter |= bool(found) and reads
+            return
+        # The gradient of one operand is a product with the other.
+        usual = Pass.BY_INPUT if reads or not call.reads_parameter else Pass.BY_WEIGHT
+        part = Pass.RECOMPUTED if self.again else usual
+        call.gradients += [one if one.part else replace(one, part=part) for one in found]
 
     def flow(self, call: Call, given: object, result: object) -> None:
         """Note which tensors a call reads and writes."""
@@ -298,13 +381,20 @@ class _Written(SchemaCheckMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         watch = self._watch
+        if watch.backward and not torch.is_grad_enabled():  # a gradient is computed
+            return func(*args, **(kwargs or {}))
+        before = watch.open, watch.again
         call = watch.open = watch.call(func, args, kwargs or {})
+        watch.again = watch.backward
         try:
             result = func(*args, **(kwargs or {}))
         finally:
-            watch.open = None
-        call.out = _first_shape(result)
-        watch.flow(call, (args, kwargs), result)
+            watch.open, watch.again = before
+        if watch.captured.trains:
+            watch.functions_of(call, result)
+        if not watch.backward:
+            call.out = _first_shape(result)
+            watch.flow(call, (args, kwargs), result)
         return result
 
 
@@ -338,14 +428,25 @@ class _Kernels(TorchDispatchMode):
         if call is None:  # a kernel that is called below the pre-dispatch key
             call = watch.call(func, args, kwargs)
             call.out = _first_shape(result)
-            watch.flow(call, (args, kwargs), result)
+            if not watch.backward:
+                watch.flow(call, (args, kwargs), result)
         found = products(func, args, kwargs, result)
-        call.products += found
+        watch.note(call, found, multiplied(func, args))
+        if watch.backward:
+            if not found and not is_known(func) and name not in call.unknown:
+                call.unknown.append(name)
+            return result
         if not found and not is_known(func):
             call.unknown.append(name)
         if found or not moves(func):
             call.moves = False
         return result
+
+
+def _places(call: Call) -> Iterator[tuple[Any, ...]]:
+    """Yield what a call is known by when it is made again: its path, or else its operands alone."""
+    yield call.path, call.function, call.operands
+    yield call.function, call.operands
 
 
 def _is_hidden() -> bool:

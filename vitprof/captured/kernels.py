@@ -1,5 +1,7 @@
 """Kernels that contract: the sizes whose product is their multiply-accumulates.
 
+A kernel of the backward pass that computes the gradients of a contraction has a product for each.
+
 Source: the definitions of these functions in PyTorch's documentation and
 `aten/src/ATen/native/native_functions.yaml`.
 """
@@ -13,6 +15,8 @@ from typing import Any
 
 import torch
 
+from vitprof.formulas.op import Pass
+
 Shape = tuple[int, ...]
 
 
@@ -23,10 +27,14 @@ class Product:
     Attributes:
         kernel: name of the kernel, `aten::mm`.
         sizes: sizes whose product is its multiply-accumulates.
+        part: part of a training step, if the kernel says it; else None.
+        groups: groups of channels of a convolution.
     """
 
     kernel: str
     sizes: Shape
+    part: Pass | None = None
+    groups: int = 1
 
     @property
     def macs(self) -> int:
@@ -40,10 +48,18 @@ Rule = Callable[[Sequence[Any], dict[str, Any], Any], list[Shape]]
 def products(func: Any, args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> list[Product]:
     """Return the contractions of a call of a kernel; none if it is no contraction."""
     name = func._schema.name
+    if name in _GRADIENTS:
+        return [Product(name, *one) for one in _GRADIENTS[name](args)]
     rule = _RULES.get(name) or _RULES.get(name.removesuffix("_"))
     if rule is None:
         return []
     return [Product(name, sizes) for sizes in rule(args, kwargs, result)]
+
+
+def multiplied(func: Any, args: Sequence[Any]) -> Sequence[Any]:
+    """Return the operands of a contraction, without what is added to it."""
+    first = 1 if func._schema.name in _ADDING else 0
+    return args[first : first + 2]
 
 
 def is_known(func: Any) -> bool:
@@ -57,6 +73,8 @@ def is_known(func: Any) -> bool:
         return False
     short = name.removeprefix("aten::")
     if torch.Tag.pointwise in func.tags or func.is_view or short.rstrip("_") in _WITHOUT_PRODUCTS:
+        return True
+    if "_backward" in short and not any(word in short for word in _CONTRACTING):
         return True
     # Of pointwise functions in place torch tags few.
     usual = getattr(torch.ops.aten, short.removesuffix("_"), None)
@@ -121,6 +139,45 @@ def _distances(args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> list
 def _conv_of_steps(args: Sequence[Any], kwargs: dict[str, Any], result: Any) -> list[Shape]:
     return [(*result.shape[:2], *args[1].shape)]
 
+
+_ADDING = {f"aten::{name}" for name in ("addmm", "_addmm_activation", "baddbmm", "addbmm", "addmv")}
+
+Gradient = tuple[Shape, Pass, int]
+
+
+def _convolution_backward(args: Sequence[Any]) -> list[Gradient]:
+    gradient, x, weight, transposed, groups, wanted = *args[:3], args[7], args[9], args[10]
+    positions = (x if transposed else gradient).shape[2:]
+    sizes = (x.shape[0], *positions, *weight.shape[2:], weight.shape[1], weight.shape[0])
+    parts = (Pass.BY_INPUT, Pass.BY_WEIGHT)
+    return [(sizes, part, groups) for part, own in zip(parts, wanted, strict=False) if own]
+
+
+def _attention_backward(args: Sequence[Any]) -> list[Gradient]:
+    q, k, v = args[1:4]
+    of_scores = (*q.shape, k.shape[-2])
+    of_values = (*q.shape[:-1], k.shape[-2], v.shape[-1])
+    by_input = [of_values, of_values, of_scores, of_scores]  # of v, the weights, q and k
+    again = (of_scores, Pass.RECOMPUTED, 1)
+    return [*((sizes, Pass.BY_INPUT, 1) for sizes in by_input), again]
+
+
+def _recurrent_backward(args: Sequence[Any]) -> list[Gradient]:
+    x, of_input, of_state = args[:3]
+    both = [(*x.shape[:-1], *of_input.shape), (*x.shape[:-1], *of_state.shape)]
+    return [(sizes, part, 1) for part in (Pass.BY_INPUT, Pass.BY_WEIGHT) for sizes in both]
+
+
+_GRADIENTS: dict[str, Callable[[Sequence[Any]], list[Gradient]]] = {
+    "aten::convolution_backward": _convolution_backward,
+    "aten::_scaled_dot_product_flash_attention_for_cpu_backward": _attention_backward,
+    "aten::_scaled_dot_product_flash_attention_backward": _attention_backward,
+    "aten::_scaled_dot_product_efficient_attention_backward": _attention_backward,
+    "aten::_scaled_dot_product_cudnn_attention_backward": _attention_backward,
+    "aten::mkldnn_rnn_layer_backward": _recurrent_backward,
+}
+# Parts of the names of kernels that compute the gradients of contractions.
+_CONTRACTING = ("conv", "linear", "matmul", "attention", "rnn", "lstm", "gru", "_mm", "bilinear_")
 
 _RULES: dict[str, Rule] = {
     "aten::mm": _matrices(0),

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from vitprof.captured.calling import arguments, build_without_data, quietly
-from vitprof.captured.capture import Captured, capture
+from vitprof.captured.capture import Captured, Loss, capture
 from vitprof.captured.copies import copy_of
 from vitprof.captured.failures import explain
 from vitprof.captured.fit import BATCH, Fitted, fit
 from vitprof.captured.sizes import Values, Variable, at_sizes
 from vitprof.captured.source import BATCH_AXIS, Input, Source
+from vitprof.captured.step import check_trained, checkpoint_blocks, loss_of
 from vitprof.captured.template import Template
 from vitprof.captured.tree import Outputs, Part, Piece, sketch
 from vitprof.errors import SpecError
@@ -31,17 +35,33 @@ _CALLS = 6_000  # that may be captured in vain before the sizes are left as they
 _FAST = {"aten::_transformer_encoder_layer_fwd", "aten::_native_multi_head_attention"}
 
 
-def probe(source: Source, *, train: bool) -> Template:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingStep:
+    """Training step to capture, instead of a forward pass.
+
+    Attributes:
+        loss: loss of the module's output; None for that of `vitprof.captured.step.loss_of`.
+        classifies: True if the module returns a row of numbers per image.
+        checkpoint: recompute blocks in the backward pass.
+    """
+
+    loss: Loss | None
+    classifies: bool
+    checkpoint: bool
+
+
+def probe(source: Source, *, train: bool, step: TrainingStep | None = None) -> Template:
     """Capture a module at several sizes and find the closed form of each dimension.
 
     Args:
         source: where the module comes from.
         train: capture it in train mode.
+        step: training step to capture; None for a forward pass.
 
     Raises:
         SpecError: it cannot be captured.
     """
-    probing = _Probing(source, train=train)
+    probing = _Probing(source, train=train, step=step)
     first = probing.sketch({BATCH: _BATCHES[0]}, ())
     alone = (source.batch or 1, *_BATCHES)
     if isinstance(first, Exception):
@@ -65,13 +85,15 @@ def probe(source: Source, *, train: bool) -> Template:
     return _at_one(probing, alone)
 
 
-def numbers_at(source: Source, *, train: bool, batch: int) -> Template:
+def numbers_at(
+    source: Source, *, train: bool, batch: int, step: TrainingStep | None = None
+) -> Template:
     """Return the tree of a module at one batch, whose dimensions are numbers.
 
     Raises:
         SpecError: it cannot be captured at this batch.
     """
-    return _at_one(_Probing(source, train=train), (batch,))
+    return _at_one(_Probing(source, train=train, step=step), (batch,))
 
 
 def _at_one(probing: _Probing, batches: Sequence[int]) -> Template:
@@ -83,7 +105,8 @@ def _at_one(probing: _Probing, batches: Sequence[int]) -> Template:
             root = only.faster(probing.fast_paths(batch)).folded()
             return Template(root, batch, decided=probing.decided)
         errors.append(only)
-    raise explain(probing.source.reference, errors[0]) from errors[0]
+    doing = "forward" if probing.step is None else "step of training"
+    raise explain(probing.source.reference, errors[0], doing) from errors[0]
 
 
 def points_of(variables: Sequence[Variable]) -> list[dict[str, int]]:
@@ -141,9 +164,10 @@ class _Probing:
         is_whole: True if the closed forms are of all work, False if of what a tool counts.
     """
 
-    def __init__(self, source: Source, *, train: bool) -> None:
+    def __init__(self, source: Source, *, train: bool, step: TrainingStep | None = None) -> None:
         self.source = source
         self.train = train
+        self.step = step
         self.decided: tuple[str, ...] = ()
         self.calls = 0
         self.is_whole = True
@@ -244,10 +268,18 @@ class _Probing:
         mode, module = self._fake(source)
         with quietly(), mode:
             args, kwargs = arguments(source.inputs, batch, device="cpu")
-            captured = capture(module, args, kwargs)
+            loss = None if self.step is None else partial(self._loss, batch)
+            captured = capture(module, args, kwargs, loss=loss)
             if captured.decided:
-                self._compare(captured, capture(module, args, kwargs, truth=False))
+                self._compare(captured, capture(module, args, kwargs, truth=False, loss=loss))
         return sketch(module, captured)
+
+    def _loss(self, batch: int, output: Any) -> Tensor:
+        assert self.step is not None
+        if self.step.loss is not None:
+            return self.step.loss(output)
+        labels = torch.zeros(batch, dtype=torch.int64)
+        return loss_of(output, labels, classifies=self.step.classifies)
 
     def fast_paths(self, batch: int = _BATCHES[0]) -> set[str]:
         """Return the paths of modules that torch may compute by one function."""
@@ -291,10 +323,18 @@ class _Probing:
         key = _key(source)
         if key not in self._built:
             built = build_without_data(source).train(self.train)
-            mode = FakeTensorMode()
+            # A loss of one's own may hold labels.
+            own = self.step is not None and self.step.loss is not None
+            mode = FakeTensorMode(allow_non_fake_inputs=own)
             with exclusive(), mode:
                 module = copy_of(built, device="cpu")
-            self._built[key] = mode, module.requires_grad_(False)
+            if self.step is None:
+                module.requires_grad_(False)
+            else:
+                check_trained(module, source.reference, "leave out training")
+                if self.step.checkpoint:
+                    checkpoint_blocks(module)
+            self._built[key] = mode, module
         return self._built[key]
 
 

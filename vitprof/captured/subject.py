@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from vitprof.captured.probe import TrainingStep
     from vitprof.captured.template import Template
     from vitprof.formulas.program import Program
-    from vitprof.values.size import Size
 
 
 T = TypeVar("T")
@@ -181,13 +181,10 @@ class CapturedModel:
 
         return probe(self.source, train=self.train)
 
-    def sizes_at(self, batch: int) -> dict[str, int]:
-        """Return the value of each variable of the formulas."""
-        return {
-            "B": batch,
-            **{one.name: one.value for one in self.template.variables},
-            **dict(self.sizes),
-        }
+    def sizes_at(self, batch: int, template: Template | None = None) -> dict[str, int]:
+        """Return the value of each variable of the formulas, those of `template` if not None."""
+        variables = (template or self.template).variables
+        return {"B": batch, **{one.name: one.value for one in variables}, **dict(self.sizes)}
 
     def formula(self, batch: int = 1) -> Layer:
         """Return the ops of a forward pass as a tree.
@@ -241,19 +238,47 @@ class CapturedModel:
         )
 
     def training(self, batch: int, *, checkpoint: bool) -> Layer:
-        """Refuse: the gradients of what was captured are not followed.
+        """Return the ops of a training step as a tree, with the MACs of each part of it.
 
         Raises:
-            SpecError: always.
+            SpecError: the step cannot be captured, or not at this batch; no parameter is trained;
+                or there is no checkpointing.
         """
-        raise SpecError(
-            f"the MACs of a training step of {self.source.reference} are not known; leave out "
-            "--training"
+        template = self.step_template(checkpoint=checkpoint)
+        if template.batch not in (0, batch):
+            return self.known(
+                ("step in numbers", batch, checkpoint),
+                lambda: self._step_in_numbers(batch, checkpoint=checkpoint),
+            )
+        sizes = {one.name: one.value for one in template.variables}
+        varied = {name: value for name, value in self.sizes if name in sizes}
+        if len(varied) < len(self.sizes):
+            raise SpecError(
+                f"the training MACs of {self.name} are known at the size that it comes with alone"
+            )
+        return template.layer({"B": batch, **sizes, **varied})
+
+    def step_template(self, *, checkpoint: bool) -> Template:
+        """Return the tree of a training step with the closed form of each dimension."""
+        from vitprof.captured.probe import probe
+
+        return self._origin.known(
+            ("step", checkpoint),
+            lambda: probe(self.source, train=True, step=self._step(checkpoint=checkpoint)),
         )
 
-    def legend(self, batch: int) -> dict[str, Size]:
-        """Return the arithmetic of each name in its formulas."""
-        return self.template.legend(self.sizes_at(batch))
+    def _step(self, *, checkpoint: bool) -> TrainingStep:
+        from vitprof.captured.probe import TrainingStep
+
+        return TrainingStep(
+            loss=self.loss, classifies=self._origin.classifies, checkpoint=checkpoint
+        )
+
+    def _step_in_numbers(self, batch: int, *, checkpoint: bool) -> Layer:
+        from vitprof.captured.probe import numbers_at
+
+        step = self._step(checkpoint=checkpoint)
+        return numbers_at(self.source, train=True, batch=batch, step=step).layer({"B": batch})
 
     @derived
     def _known(self) -> dict[Hashable, Any]:

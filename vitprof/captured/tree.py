@@ -227,7 +227,7 @@ def sketch(module: nn.Module, captured: Captured) -> Part:
         home = home_of(own)
         caller = "" if home else type_
         if path and alone and len(entered[path]) == 1:
-            only = _only_op(own, calls[path], entered[path][0], train=module.training)
+            only = _only_op(own, calls[path], entered[path][0], captured, train=module.training)
             if only is not None:
                 return Piece(name, type_, only, caller=caller)
         children: list[Part | Piece] = []
@@ -236,7 +236,7 @@ def sketch(module: nn.Module, captured: Captured) -> Part:
             if isinstance(child, str):
                 children.append(part(child))
                 continue
-            made = draft(child, alone=False, train=module.training)
+            made = draft(child, alone=False, train=module.training, trains=captured.trains)
             if made is not None:
                 names[made.name] += 1
                 times = names[made.name]
@@ -255,10 +255,10 @@ def sketch(module: nn.Module, captured: Captured) -> Part:
 
 
 def _only_op(
-    module: nn.Module, calls: Sequence[Call], entered: Entered, *, train: bool
+    module: nn.Module, calls: Sequence[Call], entered: Entered, captured: Captured, *, train: bool
 ) -> Draft | None:
     """Return the op that is all that a module does, if tools read it by rules of the op."""
-    made = (draft(call, alone=True, train=train) for call in calls)
+    made = (draft(call, alone=True, train=train, trains=captured.trains) for call in calls)
     drafts = [one for one in made if one is not None]
     tensors = {name: parameter.numel() for name, parameter in module.named_parameters()}
     if len(drafts) != 1:

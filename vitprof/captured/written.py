@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import compress
 from math import prod
 from typing import Any
 
@@ -17,10 +18,14 @@ from vitprof.formulas.op import (
     Linear,
     MatMul,
     Op,
+    Pass,
+    Passes,
     RMSNorm,
     Shape,
 )
+from vitprof.formulas.op.passes import summed
 from vitprof.formulas.work import Work
+from vitprof.values.size import product
 
 Numbers = tuple[int, ...]
 Make = Callable[[str, str, Sequence[Shape]], Op]
@@ -52,23 +57,101 @@ class Draft:
     spelled: tuple[str, ...] = ()
 
 
-def draft(call: Call, *, alone: bool, train: bool) -> Draft | None:
+def draft(call: Call, *, alone: bool, train: bool, trains: bool = False) -> Draft | None:
     """Return the op of a written call; None if it only moves data.
 
     Args:
         call: the call.
         alone: True if it is all that a submodule without submodules does.
         train: True if the model is in train mode.
+        trains: True if a training step was captured.
     """
+    made = _drafted(call, alone=alone, train=train)
+    return made if made is None or not trains else _followed(made, call)
+
+
+def _drafted(call: Call, *, alone: bool, train: bool) -> Draft | None:
     usual = call.overload != "out" and not call.hidden
     usual &= call.arguments.get("training", train) == train  # a norm may stay in one mode
     if call.used and usual and (alone or call.function not in _NORMS):
         own = _OPS.get(call.function, _no_op)(call)
         if own is not None:
             return own
-    if call.moves and not call.products and call.function not in _COUNTED:
+    if call.moves and not (call.products or call.gradients) and call.function not in _COUNTED:
         return None
     return _called(call)
+
+
+def _followed(own: Draft, call: Call) -> Draft:
+    """Return the draft of a call in a training step, whose op has the MACs of all its parts.
+
+    Where each part is a multiple of the call's own MACs, its formula is that multiple.
+    """
+    number, gradients = len(own.shapes), call.gradients
+    macs = sum(product.macs for product in call.products)
+    parts = (Pass.BY_INPUT, Pass.BY_WEIGHT, Pass.RECOMPUTED)
+    # What a kernel of the backward pass computes again itself, as fused attention its scores.
+    rebuilt = [
+        one.part is Pass.RECOMPUTED and one.kernel.endswith("_backward") for one in gradients
+    ]
+    whole = {
+        part: sum(
+            one.macs
+            for one, inside in zip(gradients, rebuilt, strict=True)
+            if one.part is part and not inside
+        )
+        for part in parts
+    }
+    times = (
+        {part: count // macs for part, count in whole.items()}
+        if macs and not any(count % macs for count in whole.values())
+        else None
+    )
+
+    def make(name: str, type_: str, shapes: Sequence[Shape]) -> Op:
+        op = own.make(name, type_, shapes[:number])
+        sizes = [product(shape) for shape in shapes[number:]]
+        beside = summed(tuple(compress(sizes, rebuilt)))
+        if isinstance(op, Called):
+            op.gradients = tuple(
+                (one.part or Pass.BY_INPUT, one.kernel, shape, one.groups)
+                for one, shape in zip(gradients, shapes[number:], strict=True)
+            )
+        if not op.contracts:
+            return op
+        if times is not None:
+            op.passes = Passes.of_product(
+                op.macs,
+                by_input=times[Pass.BY_INPUT],
+                by_weight=times[Pass.BY_WEIGHT],
+                recomputed=times[Pass.RECOMPUTED],
+                rebuilt=beside,
+            )
+            return op
+        by_part = {
+            part: summed(
+                tuple(size for size, one in zip(sizes, gradients, strict=True) if one.part is part)
+            )
+            for part in parts
+        }
+        op.passes = Passes(
+            forward=op.macs,
+            by_input=by_part[Pass.BY_INPUT],
+            by_weight=by_part[Pass.BY_WEIGHT],
+            recomputed=by_part[Pass.RECOMPUTED],
+            rebuilt=beside,
+            total=summed((op.macs, *by_part.values())),
+        )
+        return op
+
+    key = tuple((one.part, one.kernel, one.groups, len(one.sizes)) for one in gradients)
+    return replace(
+        own,
+        key=(*own.key, key, times and tuple(times.values())),
+        shapes=(*own.shapes, *(one.sizes for one in gradients)),
+        make=make,
+        is_counted=own.is_counted or bool(gradients),
+    )
 
 
 def _draft(

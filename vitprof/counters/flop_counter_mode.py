@@ -16,7 +16,7 @@ from vitprof.counters.parts import each_tensor_once, shared_paths
 from vitprof.counters.reading import Reading, Tool, TrainingStep
 from vitprof.counters.restored import restored
 from vitprof.formulas.layer import Layer, ancestors
-from vitprof.formulas.op import Called, Conv, FusedAttention
+from vitprof.formulas.op import Called, Conv, FusedAttention, Pass
 from vitprof.formulas.work import Work
 from vitprof.values.size import product
 
@@ -75,6 +75,13 @@ def training(step: TrainingStep) -> Reading:
     return Reading(total=total, by_path={"": total})
 
 
+def _trains_on_cpu(module: nn.Module) -> str:
+    from torch.nn import RNNBase
+
+    recurs = any(isinstance(part, RNNBase) for part in module.modules())
+    return "recurrent layers have another kernel on the meta device" if recurs else ""
+
+
 def convention(setting: Setting) -> Convention:
     """Return PyTorch's rules: MACs, except for a fused attention kernel that is not registered."""
     if setting.training:
@@ -104,14 +111,19 @@ def counts_fused_attention(device: str) -> bool:
 
 
 def _call(op: Called) -> Causes:
-    from torch.utils.flop_counter import flop_registry
-
-    known = {getattr(packet, "_qualified_op_name", "") for packet in flop_registry}
+    known = _registered()
     causes: Sums[str] = Sums()
     for kernel, sizes in op.products:
         if kernel not in known:
             causes[f"{kernel} is not registered"] -= product(sizes).value
     return causes
+
+
+def _registered() -> set[str]:
+    """Return the names of the kernels that FlopCounterMode counts."""
+    from torch.utils.flop_counter import flop_registry
+
+    return {getattr(packet, "_qualified_op_name", "") for packet in flop_registry}
 
 
 def _call_on_meta(op: Called) -> Causes:
@@ -137,6 +149,7 @@ def _in_training(setting: Setting) -> Convention:
     return Convention(
         {
             Work.CONV: _conv_in_training,
+            Work.CALL: _call_in_training_on_meta if taken_apart else _call_in_training,
             Work.FUSED_ATTENTION: _fused_taken_apart if taken_apart else _fused_in_training,
         }
     )
@@ -146,13 +159,13 @@ def _conv_in_training(op: Conv) -> Causes:
     assert op.passes is not None
     groups = op.reads[0][1].value // op.inputs.value
     dense = op.passes.by_weight.value * (groups - 1)
-    return {"gradients of the weights of grouped convolutions counted as dense": dense}
+    return {_DENSE: dense}
 
 
 def _fused_taken_apart(op: FusedAttention) -> Causes:
     assert op.passes is not None
     rebuilt = op.passes.rebuilt.value
-    return {"the meta device takes fused attention apart and keeps its scores": -rebuilt}
+    return {_TAKEN_APART: -rebuilt}
 
 
 def _fused_in_training(op: FusedAttention) -> Causes:
@@ -160,6 +173,31 @@ def _fused_in_training(op: FusedAttention) -> Causes:
         return {}
     return {"the fused kernel of this device is not registered": -op.training_macs.value}
 
+
+def _call_in_training(op: Called) -> Causes:
+    causes: Sums[str] = Sums(_call(op))
+    known = _registered()
+    for part, kernel, sizes, groups in op.gradients:
+        macs = product(sizes).value
+        if kernel not in known:
+            causes[f"{kernel} is not registered"] -= macs
+        elif part is Pass.BY_WEIGHT and groups > 1:
+            causes[_DENSE] += macs * (groups - 1)
+    return causes
+
+
+def _call_in_training_on_meta(op: Called) -> Causes:
+    causes = {
+        cause: amount
+        for cause, amount in _call_in_training(op).items()
+        if not any(kernel in cause for kernel in _OF_A_CPU)
+    }
+    rebuilt = 0 if op.passes is None else op.passes.rebuilt.value
+    return {**causes, _TAKEN_APART: -rebuilt}
+
+
+_DENSE = "gradients of the weights of grouped convolutions counted as dense"
+_TAKEN_APART = "the meta device takes fused attention apart and keeps its scores"
 
 TORCH = Tool(
     name="torch",
@@ -169,4 +207,5 @@ TORCH = Tool(
     predict_params=each_tensor_once,
     convention=convention,
     training=training,
+    trains_on_cpu=_trains_on_cpu,
 )

@@ -97,6 +97,7 @@ def read_macs(
 @exclusive()
 def read_training(
     tools: Iterable[Tool],
+    spec: Subject,
     make: Callable[[str], TrainingStep],
     tree: Layer,
     setting: Setting,
@@ -106,27 +107,48 @@ def read_training(
 ) -> dict[str, Reading | Unavailable]:
     """Read each tool's count of the multiply-accumulates of a forward and a backward pass.
 
+    On the meta device nothing is executed or allocated, except for a module whose step fails
+    there: it is executed on the CPU.
+
     Args:
         tools: tools to run.
+        spec: the model.
         make: makes the step on a device.
         tree: the formulas, by which the size of the model is judged.
         setting: device of the model.
         force: True to execute a model above `RUN_MACS` or `RUN_BYTES`.
         say: called with a line of progress.
     """
+    import torch
+
+    def read(tool: Tool, device: str) -> Reading | Unavailable:
+        assert tool.training is not None
+        say(f"{tool.name} reads a step")
+        try:
+            step = make(device)
+        except NotImplementedError as error:  # of a tensor without data
+            return Unavailable(_raises(error), fails=True)
+        return _try(tool, partial(tool.training, step), step.module, setting)
+
     readings: dict[str, Reading | Unavailable] = {}
     for tool in tools:
         if tool.training is None:
             readings[tool.name] = Unavailable("counts forward passes only")
             continue
-        excess = "" if force or setting.device == "meta" else _excess(tree)
-        if excess:
-            readings[tool.name] = Unavailable(excess)
-            continue
-        say("building the model")
-        step = make(setting.device)
-        say(f"{tool.name} reads the model")
-        readings[tool.name] = _try(tool, partial(tool.training, step), step.module, setting)
+        why = ""
+        if setting.device == "meta":
+            why = tool.trains_on_cpu(spec.build(device="meta", dtype=torch.float32))
+            found = read(tool, "meta") if not why else Unavailable(why)
+            if isinstance(found, Reading) or not (why or found.fails):
+                readings[tool.name] = found
+                continue
+            why = why or f"it {found.reason} on the meta device"
+        excess = "" if force else _excess(tree)
+        found = Unavailable(excess) if excess else read(tool, "cpu")
+        if why and isinstance(found, Reading):
+            note = f"executed on the CPU, since {why}"
+            found = replace(found, notes=(note, *found.notes), executed=True)
+        readings[tool.name] = found
     return readings
 
 

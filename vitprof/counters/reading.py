@@ -106,6 +106,7 @@ class Tool:
         extra: extra of vitprof that installs the tool; empty if vitprof does.
         training: counts the multiply-accumulates of forward and backward pass; None if it counts
             forward passes only.
+        trains_on_cpu: reason for which `training` has to execute the module; empty if it has not.
     """
 
     name: str
@@ -119,3 +120,4 @@ class Tool:
     predict_by_path: Callable[[list[Part]], dict[str, int]] | None = held_by_path
     params_differ: str = "tensors met again"
     training: Callable[[TrainingStep], Reading] | None = None
+    trains_on_cpu: Callable[[nn.Module], str] = lambda module: ""

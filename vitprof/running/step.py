@@ -9,14 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.utils._pytree import tree_leaves
-from torch.utils.checkpoint import checkpoint
 
 from vitprof.allocation.buckets import buckets
-from vitprof.errors import SpecError
-from vitprof.modules.block import Block
-from vitprof.modules.drop_path import DropPath
+from vitprof.captured.step import check_trained, checkpoint_blocks, loss_of
 from vitprof.running.lamb import Lamb
 
 if TYPE_CHECKING:
@@ -90,12 +85,8 @@ class Step:
         self.dtype = DTYPES[workload.dtype]
         weights = torch.float32 if workload.autocast else self.dtype
         self.module = model.build(device=device, dtype=weights).train(not workload.inference)
-        trained = any(one.requires_grad for one in self.module.parameters())
-        if not (trained or workload.inference):
-            raise SpecError(
-                f"{model.variant} has no parameter that is trained, so there is no step of "
-                "training; give --inference"
-            )
+        if not workload.inference:
+            check_trained(self.module, model.variant)
         self.buckets: list[Tensor] = []
         if workload.ddp != "none":
             self.buckets = _fill_buckets(self.module, view=workload.ddp == "view")
@@ -104,7 +95,7 @@ class Step:
         self.labels = torch.zeros(workload.batch, dtype=torch.int64, device=device)
         self.optimizer = None if workload.inference else optimizer(self.module, workload)
         if workload.checkpoint:
-            _checkpoint(self.module)
+            checkpoint_blocks(self.module)
 
     def __call__(self, phase: Phase = _unwatched) -> None:
         """Run one step, each part of it within `phase(name)`."""
@@ -142,64 +133,13 @@ class Step:
         return torch.autocast(self.device.type, self.dtype)
 
     def loss_of(self, output: Any) -> Tensor:
-        """Return the module's own loss, cross entropy of logits, or the mean of the output.
-
-        Its own is `output.loss`, or the first of a tuple if that has one element. Logits are the
-        first tensor of a classifier, (B, classes), against labels 0; the mean is of that tensor.
-
-        Raises:
-            SpecError: the output has no tensor.
-        """
-        own = getattr(output, "loss", None)
-        if isinstance(own, Tensor):
-            return own
-        tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
-        floating = [tensor for tensor in tensors if tensor.is_floating_point()]
-        if not floating:
-            raise SpecError("the module returns no tensor of which a loss could be; give a loss")
-        first = floating[0]
-        if isinstance(output, tuple) and not first.ndim:
-            return first
-        if self.model.classifies and first.ndim == 2:
-            return F.cross_entropy(first, self.labels)
-        return first.mean()
+        """Return the loss of the module's output; see `vitprof.captured.step.loss_of`."""
+        return loss_of(output, self.labels, classifies=self.model.classifies)
 
     def _backward(self, loss: Tensor) -> None:
         # Blocks are recomputed in it, with the functions of the device.
         with self._around():
             torch.autograd.backward(loss)
-
-
-def _checkpoint(module: nn.Module) -> None:
-    """Turn on activation checkpointing: of each of our blocks, or by the module's own switch."""
-    blocks = [part for part in module.modules() if isinstance(part, Block)]
-    for block in blocks:
-        block.forward = partial(  # type: ignore[method-assign]
-            checkpoint, block.forward, use_reentrant=False, preserve_rng_state=_draws(block)
-        )
-    if blocks:
-        return
-    of_timm = getattr(module, "set_grad_checkpointing", None)
-    of_transformers = getattr(module, "gradient_checkpointing_enable", None)
-    try:
-        if callable(of_timm):
-            of_timm(True)
-        elif callable(of_transformers):
-            of_transformers()
-    except (AssertionError, ValueError) as error:  # their words for a model that has none
-        raise SpecError(
-            f"{type(module).__name__} has no checkpointing ({error}); leave out checkpoint"
-        ) from error
-    if not callable(of_timm) and not callable(of_transformers):
-        raise SpecError(
-            f"{type(module).__name__} has neither set_grad_checkpointing nor "
-            "gradient_checkpointing_enable, which turn checkpointing on; leave out checkpoint"
-        )
-
-
-def _draws(block: nn.Module) -> bool:
-    """Return True if a block draws random numbers, which its recomputation has to draw again."""
-    return any(isinstance(part, nn.Dropout | DropPath) for part in block.modules())
 
 
 def optimizer(module: nn.Module, workload: Workload) -> torch.optim.Optimizer:

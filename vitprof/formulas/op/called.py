@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vitprof.formulas.op.base import Op, Shape, Uncounted
+from vitprof.formulas.op.passes import Pass
 from vitprof.formulas.work import Work
 from vitprof.values.size import ZERO, Size, product
 
@@ -24,6 +25,8 @@ class Called(Op):
         used: False if nothing that the model returns depends on it.
         unknown: names of its kernels that may contract, for which there is no rule.
         dims: axes along which it works, if it is told.
+        gradients: contractions of its kernels in the backward pass of a training step: the part of
+            the step, the kernel, the sizes that are multiplied, and groups of a convolution.
     """
 
     function: str
@@ -36,11 +39,12 @@ class Called(Op):
     used: bool = True
     unknown: tuple[str, ...] = ()
     dims: tuple[int, ...] = ()
+    gradients: tuple[tuple[Pass, str, Shape, int], ...] = ()
     work = Work.CALL
 
     @property
     def contracts(self) -> bool:  # type: ignore[override]
-        return bool(self.products)
+        return bool(self.products or self.gradients)
 
     @property
     def module(self) -> bool:  # type: ignore[override]
