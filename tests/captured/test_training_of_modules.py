@@ -209,7 +209,7 @@ def test_recurrent_layers_are_read_on_the_cpu() -> None:
     report = trained(nn.LSTM(8, 16, batch_first=True), (2, 5, 8))
     cells = 2 * 5 * (64 * 8 + 64 * 16)
     assert [*parts(report).values()] == [[cells, cells, cells, 0]]
-    assert report.notes["torch"].startswith("executed on the CPU, since recurrent layers")
+    assert report.notes["torch"].startswith("executed on the CPU, since it has recurrent layers")
 
 
 def test_a_step_that_needs_data_is_read_on_the_cpu() -> None:

@@ -347,7 +347,7 @@ def training_of(
 
     readings: dict[str, Reading | Unavailable] = {}
     if tools:
-        readings = read_training(tools, spec, make, tree, setting, force=force, say=say)
+        readings = read_training(tools, make, tree, setting, force=force, say=say)
     return _counts(
         Measure.TRAINING,
         tree,

@@ -79,7 +79,7 @@ def _trains_on_cpu(module: nn.Module) -> str:
     from torch.nn import RNNBase
 
     recurs = any(isinstance(part, RNNBase) for part in module.modules())
-    return "recurrent layers have another kernel on the meta device" if recurs else ""
+    return "has recurrent layers, which have another kernel" if recurs else ""
 
 
 def convention(setting: Setting) -> Convention:

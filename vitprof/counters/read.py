@@ -97,7 +97,6 @@ def read_macs(
 @exclusive()
 def read_training(
     tools: Iterable[Tool],
-    spec: Subject,
     make: Callable[[str], TrainingStep],
     tree: Layer,
     setting: Setting,
@@ -112,22 +111,25 @@ def read_training(
 
     Args:
         tools: tools to run.
-        spec: the model.
         make: makes the step on a device.
         tree: the formulas, by which the size of the model is judged.
         setting: device of the model.
         force: True to execute a model above `RUN_MACS` or `RUN_BYTES`.
         say: called with a line of progress.
     """
-    import torch
 
     def read(tool: Tool, device: str) -> Reading | Unavailable:
         assert tool.training is not None
         say(f"{tool.name} reads a step")
         try:
             step = make(device)
-        except NotImplementedError as error:  # of a tensor without data
+        except ImportError as error:
+            return Unavailable(f"cannot be imported: {error}")
+        except RuntimeError as error:  # bytes beyond 64 bits, or a tensor without data
             return Unavailable(_raises(error), fails=True)
+        why = tool.trains_on_cpu(step.module) if device == "meta" else ""
+        if why:
+            return Unavailable(why, fails=True)
         return _try(tool, partial(tool.training, step), step.module, setting)
 
     readings: dict[str, Reading | Unavailable] = {}
@@ -137,12 +139,11 @@ def read_training(
             continue
         why = ""
         if setting.device == "meta":
-            why = tool.trains_on_cpu(spec.build(device="meta", dtype=torch.float32))
-            found = read(tool, "meta") if not why else Unavailable(why)
-            if isinstance(found, Reading) or not (why or found.fails):
+            found = read(tool, "meta")
+            if isinstance(found, Reading) or not found.fails:
                 readings[tool.name] = found
                 continue
-            why = why or f"it {found.reason} on the meta device"
+            why = f"it {found.reason} on the meta device"
         excess = "" if force else _excess(tree)
         found = Unavailable(excess) if excess else read(tool, "cpu")
         if why and isinstance(found, Reading):

@@ -106,7 +106,8 @@ class Tool:
         extra: extra of vitprof that installs the tool; empty if vitprof does.
         training: counts the multiply-accumulates of forward and backward pass; None if it counts
             forward passes only.
-        trains_on_cpu: reason for which `training` has to execute the module; empty if it has not.
+        trains_on_cpu: reason for which `training` has to execute the module on the CPU, to follow
+            "it"; empty if it has not.
     """
 
     name: str
