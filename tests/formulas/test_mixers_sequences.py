@@ -19,14 +19,17 @@ from torch.testing import assert_close
 from vitprof.errors import SpecError
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixer import Mixer, MixerSizes
+from vitprof.formulas.mixers.attention import Attention as AttentionSpec
 from vitprof.formulas.mixers.diff_attention import DiffAttention as DiffSpec
 from vitprof.formulas.mixers.gated_linear_attention import GatedLinearAttention as GlaSpec
 from vitprof.formulas.mixers.latent_attention import LatentAttention as LatentSpec
 from vitprof.formulas.mixers.retention import Retention as RetentionSpec
+from vitprof.formulas.mixers.topk_attention import TopKAttention as TopKSpec
 from vitprof.modules.mixers.diff_attention import DiffAttention
 from vitprof.modules.mixers.gated_linear_attention import GatedLinearAttention
 from vitprof.modules.mixers.latent_attention import LatentAttention
 from vitprof.modules.mixers.retention import Retention
+from vitprof.modules.mixers.topk_attention import TopKAttention
 from vitprof.request.specs import specify
 from vitprof.values.size import Size
 
@@ -280,6 +283,36 @@ def test_latent_attention_has_the_parameters_of_the_papers_code(
 def test_channels_are_rotated_in_pairs() -> None:
     with pytest.raises(SpecError, match=r"^rope dim 3 is odd, and channels are rotated in pairs"):
         LatentSpec(rope_dim=3)
+
+
+# Top-k attention
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("k", [1, 3, N, 2 * N])
+def test_top_k_attention_reads_the_keys_of_the_highest_scores(x: Tensor, k: int) -> None:
+    """Zhao et al. 2019, eqs. 4 to 7, a query at a time."""
+    mixer = TopKAttention(DIM, HEADS, top_k=k)
+    prepare(mixer)
+    y = torch.empty_like(x)
+    for b, head in product(range(B), range(HEADS)):
+        first = head * HEAD_DIM
+        q, key, v = (columns(mixer.qkv, x[b], part * DIM + first, HEAD_DIM) for part in range(3))
+        for n in range(N):
+            scores = [q[n].dot(key[m]).item() / sqrt(HEAD_DIM) for m in range(N)]
+            read = sorted(range(N), key=lambda m: -scores[m])[:k]
+            weights = torch.tensor([scores[m] for m in read], dtype=torch.float64).softmax(0)
+            y[b, n, first : first + HEAD_DIM] = weights @ v[read]
+    assert_close(mixer(x), columns(mixer.fc_out, y, 0, DIM))
+
+
+def test_top_k_attention_costs_what_attention_costs() -> None:
+    """`kNNAttention` of damo-cv/KVT: a product of all scores, and a dense one with the values."""
+    sizes = {"tokens": 197, "dim": 384, "heads": 6}  # DeiT-S, with k = 100
+    for measure in (Measure.PARAMS, Measure.MACS):
+        assert count(TopKSpec(top_k=100), measure, **sizes) == count(
+            AttentionSpec(), measure, **sizes
+        )
 
 
 @pytest.mark.parametrize("mixer", ["diff", "retention", "gla"])

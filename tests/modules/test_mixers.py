@@ -160,8 +160,8 @@ def test_lambda_kernel_touches_data_in_its_central_column_alone(x: Tensor) -> No
     assert touched.tolist() == [False, False, True, False, False]
 
 
-# Mixers of neighbouring tokens.
-LOCAL = {"identity", "pool", "conv", "window"}
+# Mixers of some tokens.
+LOCAL = {"identity", "pool", "conv", "window", "topk"}
 
 
 def specs() -> Iterator[Mixer]:
@@ -277,7 +277,7 @@ PROJECTING = [
 QKV_WIDTHS = dict.fromkeys(
     ("attn", "linear", "performer", "nystrom", "linformer", "hydra", "xca", "window", "aft"),
     3 * DIM,
-) | {"diff": 3 * DIM, "lambda": HEADS * 2 + 2 + HEAD_DIM}
+) | {"diff": 3 * DIM, "topk": 3 * DIM, "lambda": HEADS * 2 + 2 + HEAD_DIM}
 
 
 def with_qkv_bias(name: str, *, on: bool) -> Mixer:

@@ -238,6 +238,10 @@ class Run:
         """x y of complex numbers, element by element."""
         return self._join(name, Work.COMPLEX_MULTIPLY, (x, y))
 
+    def mask_below(self, name: str, x: Tensor, threshold: Tensor) -> Tensor:
+        """x, and -inf where it is below a threshold, which takes no gradient."""
+        return self._join(name, Work.MASK, (x, threshold))
+
     def subtract_from_identity(self, name: str, x: Tensor) -> Tensor:
         """A multiple of the identity matrix minus x: (..., n, n)."""
         return self._element(name, Work.SUBTRACT_FROM_IDENTITY, "", x)
@@ -274,6 +278,11 @@ class Run:
         """The sums of all elements up to each along an axis, without a submodule."""
         op = Elementwise(name, Work.CUMULATIVE_SUM, x.shape, None, (dim % len(x.shape),))
         return self._call(op, x.shape, x)
+
+    def topk(self, name: str, x: Tensor, number: Size) -> Tensor:
+        """The largest numbers along the last axis, in order; without gradient."""
+        out = (*x.shape[:-1], number)
+        return self._call(Elementwise(name, Work.TOP_K, x.shape, out), out, x)
 
     def l2_norm(self, name: str, x: Tensor) -> Tensor:
         """x divided by its L2 norm along the last axis."""

@@ -54,6 +54,7 @@ class Work(StrEnum):
     DIVIDE = "divide"
     SQUARE = "square"
     COMPLEX_MULTIPLY = "complex multiply"
+    MASK = "mask"
     SUBTRACT_FROM_IDENTITY = "subtract from identity"
 
     # Reductions
@@ -63,6 +64,7 @@ class Work(StrEnum):
     GREATEST_COLUMN_SUM = "greatest column sum"
     AVERAGE_POOL = "average pool"
     CUMULATIVE_SUM = "cumulative sum"
+    TOP_K = "top k"
     L2_NORM = "l2 norm"
 
     # Random numbers, in training

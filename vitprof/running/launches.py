@@ -43,7 +43,7 @@ _KINDS = {
     ),
     Kind.FFT: "_fft_r2c _fft_c2r _fft_c2c",
     Kind.PLACES: (
-        "sort gather scatter_add index index_put _index_put_impl_ index_add index_select "
+        "sort topk gather scatter_add index index_put _index_put_impl_ index_add index_select "
         "embedding embedding_dense_backward nll_loss_forward nll_loss_backward"
     ),
 }

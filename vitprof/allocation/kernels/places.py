@@ -24,6 +24,38 @@ def ge(m: Eager, x: Tensor) -> Tensor:
     return m.compared(x)
 
 
+def topk(m: Eager, x: Tensor, out: Shape) -> Tensor:
+    """Follow `topk` of a tensor that requires no gradient, whose indices are not used.
+
+    On a GPU, rows of many hundreds of elements may take buffers too, which are not included
+    (`should_use_multiblock` in TensorTopK.cu).
+    """
+    values, places = m.new(out, x.dtype), m.new(out, "int64")
+    m.launch(Kind.PLACES, (x,), (values, places))
+    m.free(x, values, places)
+    return values
+
+
+def mask_below(m: Eager, x: Tensor, threshold: Tensor) -> Tensor:
+    """Follow `masked_fill` where x is below a threshold; the gradient is masked too."""
+    mask = m.elementwise(x, threshold, sizes=x.sizes, dtype="bool")
+    node = m.node(x)
+    m.save(node, mask)
+
+    def back(grads: Grads, saved: Grads) -> list[Tensor]:
+        return [_masked(m, grads[0], saved[0])]
+
+    y = _masked(m, x, mask)
+    m.free(mask)
+    return m.made(y, node, (x,), back)
+
+
+def _masked(m: Eager, x: Tensor, mask: Tensor) -> Tensor:
+    y = m.new(x.sizes, x.dtype)
+    m.launch(Kind.ELEMENTWISE, (x, mask), (y,))
+    return y
+
+
 def gather(m: Eager, x: Tensor, index: Tensor) -> Tensor:
     """Follow `gather`, which saves x and the indices; its gradient is scattered into zeros."""
     node = m.node(x)

@@ -24,6 +24,7 @@ from vitprof.formulas.mixers.pool import Pool
 from vitprof.formulas.mixers.retention import Retention
 from vitprof.formulas.mixers.token_linear import TokenLinear
 from vitprof.formulas.mixers.token_mlp import TokenMlp
+from vitprof.formulas.mixers.topk_attention import TopKAttention
 from vitprof.formulas.mixers.window import WindowAttention
 from vitprof.formulas.mixers.xca import CrossCovarianceAttention
 from vitprof.formulas.plugins import (
@@ -41,6 +42,7 @@ MIXERS: dict[str, type[Mixer]] = {
         Attention,
         DiffAttention,
         LatentAttention,
+        TopKAttention,
         LambdaLayer,
         Retention,
         GatedLinearAttention,
