@@ -24,11 +24,13 @@ from vitprof.formulas.mixers.diff_attention import DiffAttention as DiffSpec
 from vitprof.formulas.mixers.gated_linear_attention import GatedLinearAttention as GlaSpec
 from vitprof.formulas.mixers.latent_attention import LatentAttention as LatentSpec
 from vitprof.formulas.mixers.retention import Retention as RetentionSpec
+from vitprof.formulas.mixers.rwkv import Rwkv as RwkvSpec
 from vitprof.formulas.mixers.topk_attention import TopKAttention as TopKSpec
 from vitprof.modules.mixers.diff_attention import DiffAttention
 from vitprof.modules.mixers.gated_linear_attention import GatedLinearAttention
 from vitprof.modules.mixers.latent_attention import LatentAttention
 from vitprof.modules.mixers.retention import Retention
+from vitprof.modules.mixers.rwkv import Rwkv
 from vitprof.modules.mixers.topk_attention import TopKAttention
 from vitprof.request.specs import specify
 from vitprof.values.size import Size
@@ -313,6 +315,68 @@ def test_top_k_attention_costs_what_attention_costs() -> None:
         assert count(TopKSpec(top_k=100), measure, **sizes) == count(
             AttentionSpec(), measure, **sizes
         )
+
+
+# RWKV
+
+
+def shifted(x: Tensor, rows: int, columns: int) -> Tensor:
+    """Return (rows x columns, D) with quarters of D moved right, left, down and up by a patch."""
+    grid, quarter = x.reshape(rows, columns, -1), x.shape[1] // 4
+    moved = grid.clone()
+    for part, (down, along) in enumerate(((0, 1), (0, -1), (1, 0), (-1, 0))):
+        channels = slice(part * quarter, (part + 1) * quarter)
+        for r, c in product(range(rows), range(columns)):
+            inside = 0 <= r - down < rows and 0 <= c - along < columns
+            moved[r, c, channels] = grid[r - down, c - along, channels] if inside else 0
+    return moved.reshape(rows * columns, -1)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("grid", [None, (7, 1), (1, 7)])
+def test_spatial_mix_weighs_values_by_keys_and_distance(
+    x: Tensor, grid: tuple[int, int] | None
+) -> None:
+    """Duan et al. 2024, eqs. 1 to 5, token by token and channel by channel."""
+    mixer = Rwkv(DIM, HEADS, tokens=N, q_shift=grid is not None, grid=grid)
+    prepare(mixer, 2)
+    mixer.positions.copy_(torch.arange(N)[:, None] / N)
+    y = torch.empty_like(x)
+    for b in range(B):
+        r = k = v = x[b]
+        if grid is not None:
+            other = shifted(x[b], *grid)
+            r, k, v = (
+                x[b] * mix[0] + other * (1 - mix[0])
+                for mix in (mixer.mix_r, mixer.mix_k, mixer.mix_v)
+            )
+        r = torch.sigmoid(r @ mixer.receptance.weight.T)
+        k, v = k @ mixer.key.weight.T, v @ mixer.value.weight.T
+        for t, c in product(range(N), range(DIM)):
+            w, u = mixer.decay[c] / N, mixer.first[c] / N
+            weights = [(k[i, c] + (u if i == t else -(abs(t - i) - 1) * w)).exp() for i in range(N)]
+            above = sum(weight * v[i, c] for i, weight in enumerate(weights))
+            y[b, t, c] = r[t, c] * above / sum(weights)
+    assert_close(mixer(x), y @ mixer.output.weight.T, rtol=1e-6, atol=1e-6)
+
+
+def test_spatial_mix_has_the_parameters_of_the_papers_code() -> None:
+    """`VRWKV_SpatialMix`: four D x D layers, decay and first, and three mixes."""
+    sizes = MixerSizes(tokens=Size(196), dim=Size(192), heads=Size(3), grid=(Size(14), Size(14)))
+    formula = RwkvSpec().formula(sizes, Size(1))
+    assert formula.of_one(Measure.PARAMS) == 4 * 192**2 + 2 * 192 + 3 * 192
+    assert formula.of_one(Measure.MACS) == 196 * 4 * 192**2
+    # Two sums of the exponentials and two of the values with them.
+    assert formula.uncounted()["cumulative sum"] == 4 * 196 * 192
+
+
+@torch.no_grad()
+def test_spatial_mix_does_not_overflow() -> None:
+    mixer = Rwkv(DIM, HEADS, tokens=50, q_shift=False)
+    x = torch.randn(B, 50, DIM)
+    for _ in range(6):
+        assert mixer(x).isfinite().all()
+        x = 10 * x
 
 
 @pytest.mark.parametrize("mixer", ["diff", "retention", "gla"])

@@ -145,6 +145,8 @@ MIXERS_BY_HAND: dict[str, tuple[Any, Any]] = {
     ),
     # As attention: the scores that are not used are computed too.
     "topk": (ATTENTION, B * (N * D * 3 * D + 2 * h * N * N * v + N * D * D)),
+    # Four layers, a decay and a weight of the token itself, and three mixes.
+    "rwkv": (4 * D * D + 5 * D, B * N * 4 * D * D),
     "hydra": (ATTENTION, B * N * (D * 3 * D + D * D)),
     # The state is v × v for each head, the normalizer one number for each token and head.
     "linear": (ATTENTION, B * N * (D * 3 * D + h * v * v + h * v + h * v * v + D * D)),

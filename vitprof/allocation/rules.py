@@ -151,6 +151,7 @@ RULES: Mapping[Work, Rule] = {
     Work.DIVIDE: _of_elements(elementwise.divide),
     Work.SQUARE: _of_elements(elementwise.square),
     Work.COMPLEX_MULTIPLY: _of_elements(transforms.complex_multiply),
+    Work.SHIFT: _of_elements(views.shift),
     Work.MASK: _of_elements(places.mask_below),
     Work.SUBTRACT_FROM_IDENTITY: _of_elements(elementwise.subtract_from_identity),
     Work.DROPOUT: _of_elements(random_numbers.dropout),

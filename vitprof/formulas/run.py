@@ -238,6 +238,11 @@ class Run:
         """x y of complex numbers, element by element."""
         return self._join(name, Work.COMPLEX_MULTIPLY, (x, y))
 
+    def shift(self, name: str, x: Tensor, dim: int, places: int) -> Tensor:
+        """x moved along an axis by some places, with zeros where nothing comes from."""
+        op = Elementwise(name, Work.SHIFT, x.shape, None, (dim % len(x.shape),))
+        return self._call(op, x.shape, x)
+
     def mask_below(self, name: str, x: Tensor, threshold: Tensor) -> Tensor:
         """x, and -inf where it is below a threshold, which takes no gradient."""
         return self._join(name, Work.MASK, (x, threshold))

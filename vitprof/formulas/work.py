@@ -55,6 +55,7 @@ class Work(StrEnum):
     SQUARE = "square"
     COMPLEX_MULTIPLY = "complex multiply"
     MASK = "mask"
+    SHIFT = "shift"
     SUBTRACT_FROM_IDENTITY = "subtract from identity"
 
     # Reductions

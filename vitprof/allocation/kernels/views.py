@@ -252,6 +252,18 @@ def flip(m: Eager, x: Tensor) -> Tensor:
     return m.made(m.copied(x, x.dtype), node, (x,), lambda g, kept: [m.copied(g[0], g[0].dtype)])
 
 
+def shift(m: Eager, x: Tensor) -> Tensor:
+    """Follow `constant_pad_nd` with as much padding as it cuts; its gradient is moved back."""
+    node = m.node(x)
+    return m.made(_moved(m, x), node, (x,), lambda grads, saved: [_moved(m, grads[0])])
+
+
+def _moved(m: Eager, x: Tensor) -> Tensor:
+    y = m.new(x.sizes, x.dtype)
+    m.launch(Kind.ELEMENTWISE, (x,), (y,))
+    return y
+
+
 def detach(m: Eager, x: Tensor) -> Tensor:
     """Follow `detach`: a view without a gradient."""
     return m.view(x, x.sizes, x.strides)

@@ -22,6 +22,7 @@ from vitprof.formulas.mixers.nystrom import NystromAttention
 from vitprof.formulas.mixers.performer import Performer
 from vitprof.formulas.mixers.pool import Pool
 from vitprof.formulas.mixers.retention import Retention
+from vitprof.formulas.mixers.rwkv import Rwkv
 from vitprof.formulas.mixers.token_linear import TokenLinear
 from vitprof.formulas.mixers.token_mlp import TokenMlp
 from vitprof.formulas.mixers.topk_attention import TopKAttention
@@ -46,6 +47,7 @@ MIXERS: dict[str, type[Mixer]] = {
         LambdaLayer,
         Retention,
         GatedLinearAttention,
+        Rwkv,
         LinearAttention,
         Performer,
         NystromAttention,

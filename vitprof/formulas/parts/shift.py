@@ -1,0 +1,32 @@
+"""The q-shift of Vision-RWKV (Duan et al. 2024, eq. 2): channels that are moved by a patch."""
+
+from __future__ import annotations
+
+from vitprof.formulas.run import Run
+from vitprof.formulas.tensor import Tensor
+from vitprof.values.size import Size
+
+_MOVES = (("right", 2, 1), ("left", 2, -1), ("down", 1, 1), ("up", 1, -1))  # axis and places
+
+
+def q_shift(run: Run, x: Tensor, grid: tuple[Size, Size]) -> Tensor:
+    """Move each quarter of the channels of (B, N, D) one patch right, left, down and up.
+
+    What comes from outside of the image is zero; the D mod 4 last channels stay.
+    """
+    (B, N, D), (rows, columns) = x.shape, grid
+    quarter = (D // 4).named("D/4")
+    rest = D - 4 * quarter
+    widths = [*4 * [quarter], rest]
+    parts = x.reshape(B, rows, columns, D).split([one for one in widths if _there(one)], -1)
+    moved = [
+        run.shift(f"shift_{name}", part, dim, places)
+        for (name, dim, places), part in zip(_MOVES, parts, strict=False)
+        if _there(quarter)
+    ]
+    return run.cat([*moved, *parts[len(moved) :]], -1, D).reshape(B, N, D)
+
+
+def _there(width: Size) -> bool:
+    """Return True unless a width is known to be zero."""
+    return not isinstance(width.value, int) or width.value > 0
