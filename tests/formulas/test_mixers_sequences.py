@@ -13,7 +13,7 @@ import pytest
 import torch
 from references import columns, prepare
 from torch import Tensor, nn
-from torch.nn.functional import silu
+from torch.nn.functional import silu, softplus
 from torch.testing import assert_close
 
 from vitprof.errors import SpecError
@@ -23,12 +23,14 @@ from vitprof.formulas.mixers.attention import Attention as AttentionSpec
 from vitprof.formulas.mixers.diff_attention import DiffAttention as DiffSpec
 from vitprof.formulas.mixers.gated_linear_attention import GatedLinearAttention as GlaSpec
 from vitprof.formulas.mixers.latent_attention import LatentAttention as LatentSpec
+from vitprof.formulas.mixers.mamba import Mamba as MambaSpec
 from vitprof.formulas.mixers.retention import Retention as RetentionSpec
 from vitprof.formulas.mixers.rwkv import Rwkv as RwkvSpec
 from vitprof.formulas.mixers.topk_attention import TopKAttention as TopKSpec
 from vitprof.modules.mixers.diff_attention import DiffAttention
 from vitprof.modules.mixers.gated_linear_attention import GatedLinearAttention
 from vitprof.modules.mixers.latent_attention import LatentAttention
+from vitprof.modules.mixers.mamba import Mamba, SelectiveScan
 from vitprof.modules.mixers.retention import Retention
 from vitprof.modules.mixers.rwkv import Rwkv
 from vitprof.modules.mixers.topk_attention import TopKAttention
@@ -377,6 +379,68 @@ def test_spatial_mix_does_not_overflow() -> None:
     for _ in range(6):
         assert mixer(x).isfinite().all()
         x = 10 * x
+
+
+# Mamba
+
+
+def scanned(part: SelectiveScan, x: Tensor) -> Tensor:
+    """Return Y of one direction for (N, E), by the recurrence on single numbers."""
+    (tokens, width), states = x.shape, part.A_log.shape[1]
+    rank, kernel, bias = part.dt_proj.in_features, part.conv1d.weight, part.conv1d.bias
+    assert bias is not None
+    reach = kernel.shape[2]
+    padded = torch.cat([torch.zeros(reach - 1, width, dtype=torch.float64), x])
+    windows = [padded[n : n + reach].T * kernel[:, 0] for n in range(tokens)]
+    u = silu(torch.stack([window.sum(1) + bias for window in windows]))
+    y, h = torch.empty_like(u), torch.zeros(width, states, dtype=torch.float64)
+    for n in range(tokens):
+        low, b, c = torch.split(part.x_proj.weight @ u[n], [rank, states, states])
+        step = softplus(part.dt_proj(low))
+        for e, s in product(range(width), range(states)):
+            fade = (-step[e] * part.A_log[e, s].exp()).exp()
+            h[e, s] = fade * h[e, s] + step[e] * b[s] * u[n, e]
+        y[n] = h @ c + part.D * u[n]
+    return y
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("causal", [False, True])
+def test_mamba_is_the_papers_recurrence(x: Tensor, causal: bool) -> None:
+    """Gu and Dao 2023, eq. 2 and section 3; Zhu et al. 2024, algorithm 1."""
+    x = x[..., :5]
+    mixer = Mamba(5, 1, expand=2, state=3, dt_rank=2, conv_width=4, causal=causal)
+    prepare(mixer)
+    y = torch.empty_like(x)
+    for b in range(B):
+        inner, z = torch.split(x[b] @ mixer.in_proj.weight.T, 10, dim=1)
+        total = scanned(mixer.ahead, inner)
+        if mixer.behind is not None:
+            total = (total + scanned(mixer.behind, inner.flip(0)).flip(0)) / 2
+        y[b] = (total * silu(z)) @ mixer.out_proj.weight.T
+    assert_close(mixer(x), y)
+
+
+def test_mamba_has_the_parameters_of_vims_code() -> None:
+    """`Mamba` of hustvl/Vim with `bimamba_type` v2, at the sizes of Vim-S."""
+    D, S, rank, width = 384, 16, 24, 4
+    E = 2 * D
+    direction = (E * width + E) + E * (rank + 2 * S) + (rank * E + E) + E * S + E
+    own = D * 2 * E + 2 * direction + E * D
+    sizes = {"tokens": 197, "dim": D, "heads": 6}
+    assert count(MambaSpec(dt_rank=rank), Measure.PARAMS, **sizes) == own
+    one = count(MambaSpec(dt_rank=rank, causal=True), Measure.PARAMS, **sizes)
+    assert one == own - direction
+
+
+def test_the_scan_is_listed_and_not_counted() -> None:
+    """B x N x E x S elements in each direction, beside the products of layers and convolutions."""
+    sizes = MixerSizes(tokens=Size(N), dim=Size(DIM), heads=Size(HEADS))
+    formula = MambaSpec(state=5, dt_rank=3, conv_width=4).formula(sizes, Size(B))
+    E = 2 * DIM
+    assert formula.uncounted()["scan"] == 2 * B * N * E * 5
+    layers = B * N * (DIM * 2 * E + 2 * (E * (3 + 2 * 5) + 3 * E) + E * DIM)
+    assert formula.of_one(Measure.MACS) == layers + 2 * B * (N + 4 - 1) * 4 * E
 
 
 @pytest.mark.parametrize("mixer", ["diff", "retention", "gla"])

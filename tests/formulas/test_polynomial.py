@@ -73,7 +73,9 @@ FEATURES, LANDMARKS, STEPS = (SYMBOLS[name] for name in ("features", "landmarks"
 SYMBOLS |= {
     name: sympy.Symbol(name, integer=True, positive=True) for name in ("expand", "rank", "latent")
 }
+SYMBOLS |= {name: sympy.Symbol(name, integer=True, positive=True) for name in ("state", "width")}
 EXPAND, RANK, LATENT = SYMBOLS["expand"], SYMBOLS["rank"], SYMBOLS["latent"]
+STATE, WIDTH, E = SYMBOLS["state"], SYMBOLS["width"], EXPAND * D
 LAMBDA_U, LINFORMER_P = SYMBOLS["u"], SYMBOLS["p"]
 LAMBDA_WIDTH = h * k + LAMBDA_U * (k + v)  # queries of every head, u keys, u values
 MIXERS_BY_HAND: dict[str, tuple[Any, Any]] = {
@@ -147,6 +149,15 @@ MIXERS_BY_HAND: dict[str, tuple[Any, Any]] = {
     "topk": (ATTENTION, B * (N * D * 3 * D + 2 * h * N * N * v + N * D * D)),
     # Four layers, a decay and a weight of the token itself, and three mixes.
     "rwkv": (4 * D * D + 5 * D, B * N * 4 * D * D),
+    # Two halves of E in and one out; for each direction a convolution, two layers, states and skip.
+    "mamba": (
+        3 * D * E + 2 * (E * WIDTH + E + E * (RANK + 2 * STATE) + RANK * E + E + E * STATE + E),
+        B
+        * (
+            N * (3 * D * E + 2 * (E * (RANK + 2 * STATE) + RANK * E))
+            + 2 * (N + WIDTH - 1) * WIDTH * E
+        ),
+    ),
     "hydra": (ATTENTION, B * N * (D * 3 * D + D * D)),
     # The state is v × v for each head, the normalizer one number for each token and head.
     "linear": (ATTENTION, B * N * (D * 3 * D + h * v * v + h * v + h * v * v + D * D)),

@@ -17,6 +17,7 @@ from vitprof.allocation.kernels import (
     places,
     random_numbers,
     reductions,
+    scans,
     transforms,
     views,
 )
@@ -161,6 +162,7 @@ RULES: Mapping[Work, Rule] = {
     Work.MAXIMUM: _of_shape(reductions.maximum),
     Work.GREATEST_COLUMN_SUM: _of_shape(reductions.greatest_column_sum),
     Work.CUMULATIVE_SUM: _cumulative_sum,
+    Work.SCAN: _of_elements(scans.scan),
     Work.TOP_K: _of_shape(places.topk),
     Work.AVERAGE_POOL: _of_elements(convolutions.avg_pool),
     Work.L2_NORM: _of_elements(reductions.l2_norm),

@@ -284,6 +284,11 @@ class Run:
         op = Elementwise(name, Work.CUMULATIVE_SUM, x.shape, None, (dim % len(x.shape),))
         return self._call(op, x.shape, x)
 
+    def scan(self, name: str, decay: Tensor, x: Tensor) -> Tensor:
+        """h[n] = decay[n] h[n - 1] + x[n] along the second axis, one step after the other."""
+        self.check_alike(decay, x, name)
+        return self._call(Elementwise(name, Work.SCAN, x.shape), x.shape, decay, x)
+
     def topk(self, name: str, x: Tensor, number: Size) -> Tensor:
         """The largest numbers along the last axis, in order; without gradient."""
         out = (*x.shape[:-1], number)

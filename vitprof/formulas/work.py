@@ -66,6 +66,7 @@ class Work(StrEnum):
     AVERAGE_POOL = "average pool"
     CUMULATIVE_SUM = "cumulative sum"
     TOP_K = "top k"
+    SCAN = "scan"
     L2_NORM = "l2 norm"
 
     # Random numbers, in training

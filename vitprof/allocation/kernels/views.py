@@ -206,6 +206,22 @@ def cat(m: Eager, parts: Sequence[Tensor], sizes: Shape) -> Tensor:
     return m.made(_put_together(m, alike, sizes), node, alike, back)
 
 
+def stack(m: Eager, parts: Sequence[Tensor], dim: int) -> Tensor:
+    """Follow `stack`, whose gradient is unbound."""
+    node = m.node(*parts)
+    own = parts[0].sizes
+    number = len(parts)
+
+    def back(grads: Grads, saved: Grads) -> list[Tensor]:
+        strides = (*grads[0].strides[:dim], *grads[0].strides[dim + 1 :])
+        return [m.view(grads[0], own, strides) for _ in range(number)]
+
+    y = m.new((*own[:dim], Size(number), *own[dim:]), parts[0].dtype)
+    m.launch(Kind.COPY, parts, (y,))
+    m.free(*parts)
+    return m.made(y, node, parts, back)
+
+
 def _put_together(m: Eager, parts: Sequence[Tensor], sizes: Shape) -> Tensor:
     """Allocate the concatenation of several tensors: channels-last if all are (`cat`)."""
     last = all(suggests_channels_last(*part.layout) for part in parts)

@@ -18,6 +18,7 @@ from vitprof.formulas.mixers.lambda_layer import LambdaLayer
 from vitprof.formulas.mixers.latent_attention import LatentAttention
 from vitprof.formulas.mixers.linear_attention import LinearAttention
 from vitprof.formulas.mixers.linformer import Linformer
+from vitprof.formulas.mixers.mamba import Mamba
 from vitprof.formulas.mixers.nystrom import NystromAttention
 from vitprof.formulas.mixers.performer import Performer
 from vitprof.formulas.mixers.pool import Pool
@@ -48,6 +49,7 @@ MIXERS: dict[str, type[Mixer]] = {
         Retention,
         GatedLinearAttention,
         Rwkv,
+        Mamba,
         LinearAttention,
         Performer,
         NystromAttention,
