@@ -25,6 +25,8 @@ RESMLP_README = _at(
     "facebookresearch/deit", "README_resmlp.md", "7e160fe43f0252d17191b71cbb5826254114ea5b"
 )
 GFNET = _at("raoyongming/GFNet", "README.md", "2de48b626ea805de82a7f389fed930af1ae0340d")
+VIM = _at("hustvl/Vim", "README.md", "dd0358ad1e42701f22afbefa0717cc8825cf9f45")
+VRWKV = _at("OpenGVLab/Vision-RWKV", "README.md", "0e0e38a6fd4475ae3817e14420ab85fab08d9097")
 TORCHVISION = "torchvision 0.28.0, vision_transformer.py, num_params and _ops of the weights"
 TIMM_CSV_FUSED = _at(
     "huggingface/pytorch-image-models",
