@@ -1,13 +1,15 @@
 """Bidirectional Mamba block (Gu and Dao 2023, Mamba, eq. 2; Zhu et al. 2024, Vim, algorithm 1).
 
-X, Z = X W_in                                 N x E each, E = expand x D
-For each direction, from the first token on and from the last one on:
-    X = swish(conv(X))                        N x E, depthwise, of `conv_width` tokens
-    dt, B, C = X W_x                          N x rank, N x S, N x S
-    dt = softplus(dt W_dt + b)                N x E
-    H[n] = e^(dt[n] A) H[n-1] + dt[n] B[n] X[n]    E x S states, A = -e^A_log
-    Y = H C + d X                             N x E; A of E x S and d of E learned
-Y = ((Y_ahead + Y_behind) / 2 * swish(Z)) W_out    N x D; `causal`, Y_ahead alone
+X, Z = X W_in                        N x E each, E = expand x D
+Y, Y' = SSM(X), SSM of X from its end
+Y = ((Y + Y') / 2 * swish(Z)) W_out  N x D; `causal`, without Y'
+
+SSM, with weights of its own for each direction:
+X = swish(conv(X))                   N x E, depthwise, `conv_width` tokens
+T, B, C = X W_x                      N x rank, N x S, N x S
+T = softplus(T W_dt + b)             N x E, the steps
+H[n] = e^(T[n] A) H[n-1] + T[n] B[n] X[n]     E x S, A = -e^A_log
+Y = H C + d X                        N x E; A_log of E x S, d of E
 
 The scan H is no contraction, nor are its product with C and what goes into it: their elements are
 listed, B x N x E x S each. The layers and the convolution, which computes `conv_width - 1` tokens
