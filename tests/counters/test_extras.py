@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import logging
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, redirect_stdout
@@ -302,9 +304,12 @@ def test_nothing_is_left_behind(tool: str, breaks: bool) -> None:
     assert len({*said}) <= 1
 
 
-def test_functions_that_are_replaced_are_restored() -> None:
+def test_what_is_replaced_is_restored(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("OF_US", "1")
     module = nn.Linear(1, 1)
-    before = everything(module)
+    before, environment = everything(module), dict(os.environ)
 
     def nothing(*given: object) -> None:
         """Stand in place of a function."""
@@ -313,12 +318,35 @@ def test_functions_that_are_replaced_are_restored() -> None:
         F.linear = torch.matmul = torch.Tensor.matmul = nothing  # type: ignore[assignment]
         torch.Tensor.mul = nothing  # type: ignore[assignment]
         module.total_ops = 5  # type: ignore[assignment]
+        os.environ["OF_A_TOOL"] = "1"
+        del os.environ["OF_US"]
+        logging.getLogger("of_a_tool").critical("unheard")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), restored(module):
         replace_and_break()
     assert everything(module) == before
     assert torch.ones(1, 1).matmul(torch.ones(1, 1)).item() == 1
+    assert dict(os.environ) == environment
+    logging.getLogger("of_a_tool").critical("heard")
+    assert caplog.messages == ["heard"]
+
+
+def test_a_logger_that_a_tool_makes_writes_to_the_process_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    logger = logging.getLogger("of_a_tool")
+    monkeypatch.setattr(logger, "handlers", [])
+
+    def counts(*given: object, **named: object) -> dict[str, int]:
+        logger.addHandler(logging.StreamHandler(sys.stdout))
+        return {}
+
+    monkeypatch.setitem(sys.modules, "torchprofile", SimpleNamespace(profile_macs=counts))
+    vitprof.macs("layer", tokens=7, counters=["torchprofile"])
+    (handler,) = logger.handlers
+    assert isinstance(handler, logging.StreamHandler)
+    assert handler.stream is sys.stdout
 
 
 # Names, and tools that are absent, fail or have changed.

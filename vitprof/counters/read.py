@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import redirect_stderr, redirect_stdout
+import logging
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -214,8 +216,7 @@ def _try(
     tool: Tool, reading: Callable[[], Reading], module: nn.Module, setting: Setting
 ) -> Reading | Unavailable:
     try:
-        unseen = io.StringIO()  # what a module's code prints is no output of vitprof
-        with restored(module, grad=setting.grad), redirect_stdout(unseen), redirect_stderr(unseen):
+        with restored(module, grad=setting.grad), _unseen():
             return reading()
     except ImportError as error:
         if tool.extra and find_spec(tool.package) is None:
@@ -225,6 +226,24 @@ def _try(
         return Unavailable(str(error))
     except Exception as error:  # a failing tool must not take the others with it
         return Unavailable(_raises(error), fails=True)
+
+
+@contextmanager
+def _unseen() -> Iterator[None]:
+    """Keep what a module or a tool prints in the body, which is no output of vitprof.
+
+    A logger that a tool makes meanwhile writes to the streams of the process later.
+    """
+    streams = {io.StringIO(): sys.stdout, io.StringIO(): sys.stderr}
+    out, err = streams
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            yield
+    finally:
+        for logger in [*logging.root.manager.loggerDict.values()]:
+            for handler in getattr(logger, "handlers", ()):
+                if isinstance(handler, logging.StreamHandler) and handler.stream in streams:
+                    handler.setStream(streams[handler.stream])
 
 
 def _line(error: Exception) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,20 +21,38 @@ def restored(module: nn.Module, *, grad: bool = False) -> Iterator[None]:
 
     Restored, also if the body raises: each submodule's attributes, mode, hooks and buffers;
     torch's global module hooks, random state, default dtype and device, grad mode; the functions
-    of `torch`, `torch.nn.functional` and `torch.Tensor`; warning filters. One thread at a time is
-    in a body.
+    of `torch`, `torch.nn.functional` and `torch.Tensor`; environment variables; warning filters.
+    Nothing is logged in the body. One thread at a time is in one.
     """
-    with exclusive(), _restored(module, grad=grad):
+    with exclusive(), _process(), _restored(module, grad=grad):
         yield
+
+
+@contextmanager
+def _process() -> Iterator[None]:
+    """Restore what belongs to the process rather than to a module."""
+    import torch
+    from torch.nn import functional
+
+    functions = [(place, dict(vars(place))) for place in (torch, functional, torch.Tensor)]
+    environment, disabled = dict(os.environ), logging.root.manager.disable
+    logging.disable()
+    try:
+        yield
+    finally:
+        for place, own in functions:
+            _restore_functions(place, own)
+        logging.disable(disabled)
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        os.environ.update(environment)
 
 
 @contextmanager
 def _restored(module: nn.Module, *, grad: bool) -> Iterator[None]:
     import torch
-    from torch.nn import functional
     from torch.nn.modules import module as torch_module
 
-    functions = [(place, dict(vars(place))) for place in (torch, functional, torch.Tensor)]
     parts = list(module.modules())
     modes = [part.training for part in parts]
     buffers = [{name: _copy(buffer) for name, buffer in part._buffers.items()} for part in parts]
@@ -46,8 +66,6 @@ def _restored(module: nn.Module, *, grad: bool) -> Iterator[None]:
             with torch.inference_mode(mode=False), torch.set_grad_enabled(grad):
                 yield
     finally:
-        for place, own in functions:
-            _restore_functions(place, own)
         torch.set_default_dtype(dtype)
         if torch.get_default_device() != device:
             torch.set_default_device(device)
