@@ -288,18 +288,29 @@ def everything(module: nn.Module) -> dict[str, object]:
     return {"parts": parts, "hooks": hooks, **places, "torch": functions}
 
 
+ENGINES = {  # modules that hold lists of a reading
+    "calflops": "calflops.calculate_pipline",
+    "deepspeed": "deepspeed.profiling.flops_profiler.profiler",
+}
+
+
 @pytest.mark.parametrize("breaks", [False, True])
 @every_extra
 def test_nothing_is_left_behind(tool: str, breaks: bool) -> None:
     module, x = Breaks(breaks=breaks).train(), torch.ones(2, 3, 3)
     find_tools([tool])[0].convention(Setting())
     said: list[int] = []
+    einsum = import_module("einops").einsum if tool == "deepspeed" else None
     for _ in range(2):  # a second reading is not of what the first one left
         before = everything(module)
         failing = pytest.raises(RuntimeError, match="half-way") if breaks else nullcontext()
         with failing, restored(module), redirect_stdout(io.StringIO()):
             said.append(EXTRAS[tool].macs(module, x).total)
         assert everything(module) == before
+        if tool == "deepspeed":
+            assert import_module("einops").einsum is einsum
+        engine = sys.modules.get(ENGINES.get(tool, ""))
+        assert engine is None or not (engine.module_mac_count or engine.old_functions)
     assert len(said) == (0 if breaks else 2)
     assert len({*said}) <= 1
 
@@ -439,7 +450,7 @@ def test_a_tool_that_raises_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -
 def test_modules_of_every_class_that_a_tool_knows() -> None:
     tools = installed()
     module, x = Knows().eval(), torch.zeros(2, 4, 8, 8)
-    report = vitprof.macs(module, x, counters=tools, device="cpu", grad=True)
+    report = vitprof.macs(module, x, counters=tools, device="cpu", train=True, grad=True)
     check_adds_up(report, tools)
     assert all(difference.causes for difference in report.differences.values())
     weighed = vitprof.params(module, x, counters=tools)
@@ -450,8 +461,8 @@ def test_modules_of_every_class_that_a_tool_knows() -> None:
     assert fast.unavailable.keys() <= {"torchprofile"}
 
 
-class Norm(nn.LayerNorm):
-    """A subclass, which a tool that compares classes does not know."""
+class LayerNorm(nn.LayerNorm):
+    """A subclass, which a tool that compares classes does not know, of the same name."""
 
 
 class Knows(nn.Module):
@@ -468,8 +479,9 @@ class Knows(nn.Module):
         self.average, self.most = nn.AvgPool2d(2), nn.MaxPool2d(2)
         self.adaptive = nn.AdaptiveAvgPool2d(2)
         self.resize = nn.Upsample(scale_factor=2, mode="bilinear")
-        self.norm, self.own = nn.LayerNorm((2, 2)), Norm(4)
+        self.norm, self.own = nn.LayerNorm((2, 2)), LayerNorm(4)
         self.shared = nn.Linear(4, 4)
+        self.one, self.other = nn.Sequential(self.shared), nn.Sequential(nn.Identity(), self.shared)
         self.attention = nn.MultiheadAttention(4, 2, batch_first=True)
         self.frozen = nn.Parameter(torch.zeros(4), requires_grad=False)
 
@@ -479,6 +491,7 @@ class Knows(nn.Module):
         x = self.softmax(self.resize(self.average(x) * self.most(x)))
         x = self.norm(self.adaptive(F.gelu(F.interpolate(x, size=(4, 6)))))
         y = self.own(x.flatten(2).transpose(1, 2)) + self.frozen
-        y = self.shared(self.shared(y)) + self.attention(y, y, y, need_weights=False)[0]
+        y = self.one(self.shared(y)) + self.attention(y, y, y, need_weights=False)[0]
+        y = self.other(y) if self.training else y
         y = torch.matmul(y, y.mT) @ torch.einsum("bnc,bcd->bnd", y, y)
         return torch.bmm(y, y.mT).softmax(-1) + F.softmax(torch.add(y, y), dim=-1)

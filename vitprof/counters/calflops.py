@@ -51,8 +51,7 @@ def macs(module: nn.Module, *inputs: Tensor, **keywords: Tensor) -> Reading:
         module(*inputs, **keywords)
         total = int(pipeline.get_total_macs())
         listed = {path: int(get_module_macs(part)) for path, part in visited(module)}
-    finally:
-        pipeline.end_flops_calculate()
+    finally:  # what it put into the module and torch, `restored` takes out
         for left in (engine.module_flop_count, engine.module_mac_count, engine.old_functions):
             left.clear()
     by_path, aside = at_first_paths(module, listed)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vitprof.counters.convention import Convention, Setting
-from vitprof.counters.parts import each_tensor_once
+from vitprof.counters.parts import each_tensor_once, unclear_paths
 from vitprof.counters.patched import convention_of
 from vitprof.counters.reading import Reading, Tool
 
@@ -47,7 +47,12 @@ def macs(module: nn.Module, *inputs: Tensor, **keywords: Tensor) -> Reading:
         profiler.start_profile()
         module(*inputs, **keywords)
         total = int(profiler.get_total_macs())
-        by_path = {path: int(engine.get_module_macs(part)) for path, part in module.named_modules()}
+        unclear = unclear_paths(module)
+        by_path = {
+            path: int(engine.get_module_macs(part))
+            for path, part in module.named_modules()
+            if path not in unclear
+        }
     finally:
         profiler.end_profile()
         for left in (engine.module_flop_count, engine.module_mac_count, engine.old_functions):

@@ -12,7 +12,7 @@ from collections import Counter as Sums
 from typing import TYPE_CHECKING
 
 from vitprof.counters.convention import Causes, Convention, Rule, Setting, sees_all
-from vitprof.counters.parts import each_tensor_once, shared_paths
+from vitprof.counters.parts import each_tensor_once, unclear_paths
 from vitprof.counters.reading import Reading, Tool, TrainingStep
 from vitprof.counters.restored import restored
 from vitprof.formulas.layer import Layer, ancestors
@@ -52,7 +52,7 @@ def macs(module: nn.Module, *inputs: Tensor, **keywords: Tensor) -> Reading:
     }
     total = mode.get_total_flops() // 2
     around = {above for path in flops for above in ancestors(path)[:-1]}
-    unclear = {above for path in shared_paths(module) for above in ancestors(path) if above}
+    unclear = unclear_paths(module)
     by_path = {
         path: flops.get(path, 0) // 2
         for path, _ in module.named_modules()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any
 
-from vitprof.formulas.layer import Layer
+from vitprof.formulas.layer import Layer, ancestors
 from vitprof.formulas.op import Parameter
 
 if TYPE_CHECKING:
@@ -105,6 +105,14 @@ def shared_paths(module: nn.Module) -> list[str]:
     for path, submodule in module.named_modules(remove_duplicate=False):
         paths.setdefault(id(submodule), []).append(path)
     return [path for own in paths.values() if len(own) > 1 for path in own]
+
+
+def unclear_paths(module: nn.Module) -> set[str]:
+    """Return the paths of shared modules and of modules around them, but for the model itself.
+
+    A count of one of them by its calls has a shared module in it, which stands elsewhere.
+    """
+    return {above for path in shared_paths(module) for above in ancestors(path) if above}
 
 
 def held_by_path(parts: list[Part]) -> dict[str, int]:

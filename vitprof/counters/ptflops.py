@@ -9,8 +9,7 @@ they are spelled `@`, nor is a fused attention.
 from __future__ import annotations
 
 from collections import Counter as Sums
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import zip_longest
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -64,19 +63,15 @@ def macs(module: nn.Module, *inputs: Tensor, **keywords: Tensor) -> Reading:
     counted: list[Any] = []
     held: Any = engine.add_flops_counting_methods(Held(module, tuple(keywords)))
     held.start_flops_count(ost=None, verbose=False, ignore_list=[])
-    try:
-        with (
-            _replaced(engine, counted),
-            counted_by_module(module, lambda: _sum(counted)) as by_call,
-        ):
-            held(*inputs, *keywords.values())
-        part: Any
-        for part in held.modules():  # as `compute_average_flops_cost` does
-            part.accumulate_flops = engine.accumulate_flops.__get__(part)
-        total = int(held.accumulate_flops()) + _sum(counted)
-        listed = {path: int(engine.accumulate_flops(part)) for path, part in visited(module)}
-    finally:
-        held.stop_flops_count()
+    engine.patch_functional(counted)  # what it puts into torch and the module, `restored` takes out
+    engine.patch_tensor_ops(counted)
+    with counted_by_module(module, lambda: _sum(counted)) as by_call:
+        held(*inputs, *keywords.values())
+    part: Any
+    for part in held.modules():  # as `compute_average_flops_cost` does
+        part.accumulate_flops = engine.accumulate_flops.__get__(part)
+    total = int(held.accumulate_flops()) + _sum(counted)
+    listed = {path: int(engine.accumulate_flops(part)) for path, part in visited(module)}
     by_path, aside = at_first_paths(module, listed)
     hooked = [path for path, part in module.named_modules() if engine.is_supported_instance(part)]
     by_path = {
@@ -86,18 +81,6 @@ def macs(module: nn.Module, *inputs: Tensor, **keywords: Tensor) -> Reading:
         if not any(path.startswith(f"{around}.") for around in hooked if around)
     }
     return Reading(total=total, by_path={**by_path, "": total}, aside=aside)
-
-
-@contextmanager
-def _replaced(engine: Any, counted: list[Any]) -> Iterator[None]:
-    """Let ptflops' functions stand in place of torch's in the body."""
-    engine.patch_functional(counted)
-    engine.patch_tensor_ops(counted)
-    try:
-        yield
-    finally:
-        engine.unpatch_functional()
-        engine.unpatch_tensor_ops()
 
 
 def _sum(counted: list[Any]) -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from vitprof.counters.by_module import calls_of, counted_by_module
 from vitprof.counters.convention import Causes, Convention, Rule, Setting, sees_all
 from vitprof.counters.flop_counter_mode import hides_fast_path, of_a_cpu
-from vitprof.counters.parts import each_trained_once, trained_by_path
+from vitprof.counters.parts import each_trained_once, trained_by_path, unclear_paths
 from vitprof.counters.ptflops import BIASES, params
 from vitprof.counters.reading import Reading, Tool
 from vitprof.formulas.op import Called, Conv, FusedAttention, Linear
@@ -40,7 +40,9 @@ def macs(module: nn.Module, *inputs: Tensor, **keywords: Tensor) -> Reading:
         module(*inputs, **keywords)
     total = int(counter.complexity)
     aside = {"biases that another kernel adds": dict(apart)} if apart else {}
-    return Reading(total=total, by_path={**by_path, "": total}, aside=aside)
+    unclear = unclear_paths(module)
+    listed = {path: count for path, count in by_path.items() if path not in unclear}
+    return Reading(total=total, by_path={**listed, "": total}, aside=aside)
 
 
 @contextmanager

@@ -8,10 +8,11 @@ as products of activations are. Sums are in float64, which is exact below 2^53.
 from __future__ import annotations
 
 from collections import Counter as Sums
+from collections.abc import Mapping
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from vitprof.counters.by_module import at_first_paths
+from vitprof.counters.by_module import at_first_paths, visited
 from vitprof.counters.convention import Causes, Convention, Rule, Setting, caller
 from vitprof.counters.parts import Part
 from vitprof.counters.reading import NoReadingError, Reading, Tool
@@ -23,6 +24,7 @@ from vitprof.values.size import product
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+_MACS, _PARAMS = 0, 1  # places in what `thop.profile` returns
 _EXACT = 2**53  # float64 holds every integer up to here
 
 
@@ -34,12 +36,12 @@ def params(module: nn.Module, *inputs: Tensor, **keywords: Tensor) -> Reading:
     """
     if not inputs and not keywords:
         raise NoReadingError("counts the parameters of what a pass calls; give the inputs")
-    return _profile(module, inputs, keywords, 1)
+    return _profile(module, inputs, keywords, _PARAMS)
 
 
 def macs(module: nn.Module, *inputs: Tensor, **keywords: Tensor) -> Reading:
     """Return the first of what `thop.profile` returns, in total and by path."""
-    return _profile(module, inputs, keywords, 0)
+    return _profile(module, inputs, keywords, _MACS)
 
 
 def _profile(
@@ -63,7 +65,24 @@ def _profile(
 
     walk("", layers["module"])
     by_path, aside = at_first_paths(module, listed)
+    if which == _MACS:
+        aside |= _hooked_again(module, by_path)
     return Reading(total=int(totals[which]), by_path=by_path, aside=aside)
+
+
+def _hooked_again(module: nn.Module, by_path: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """Return what is counted by further hooks of a shared module, of which it has one a place."""
+    from vitprof.modules.home import home_of
+
+    places = Sums(id(part) for _, part in visited(module))
+    further = {
+        path: by_path[path] // places[id(part)] * (places[id(part)] - 1)
+        for path, part in module.named_modules()
+        if by_path.get(path)
+        and places[id(part)] > 1
+        and is_hooked(type(part).__name__, home_of(part))
+    }
+    return {"a shared module has a hook for each of its places": further} if further else {}
 
 
 def convention(setting: Setting) -> Convention:
