@@ -29,6 +29,7 @@ import vitprof
 from vitprof.cli import run
 from vitprof.counters import EXTRAS, KNOWN, NAMES, TOOLS, find_tools
 from vitprof.counters.convention import Setting
+from vitprof.counters.parts import module_parts
 from vitprof.counters.reading import Reading
 from vitprof.counters.reconcile import reconcile_macs
 from vitprof.counters.restored import restored
@@ -459,6 +460,26 @@ def test_modules_of_every_class_that_a_tool_knows() -> None:
     assert fast.explained
     # The fast path of the attention returns no weights, of which torchprofile asks the dtype.
     assert fast.unavailable.keys() <= {"torchprofile"}
+
+
+def test_tied_shared_and_frozen_parameters() -> None:
+    one, other, shared = nn.Linear(3, 5), nn.Linear(3, 5), nn.Linear(2, 7)
+    other.weight = one.weight
+    one.bias.requires_grad_(False)
+    module = nn.Sequential(one, other, nn.Sequential(shared), shared)
+    expected = {"ptflops": 15 + 5 + 21, "calflops": 15 + 5 + 21, "deepspeed": 15 + 5 + 5 + 21}
+    expected["ptflops-aten"] = expected["ptflops"]
+    parts = module_parts(module)
+    for name in {*installed()} & {*expected}:
+        tool = EXTRAS[name]
+        assert tool.params(module).total == tool.predict_params(parts) == expected[name]
+        assert tool.predict_by_path is not None
+        held = tool.predict_by_path(parts)
+        said = tool.params(module).by_path
+        assert said == {path: held[path] for path in said}
+        assert said["2"] == 21
+    # thop counts the tensors of each module that it hooks, wherever it stands.
+    assert EXTRAS["thop"].predict_params(parts) == 20 + 20 + 2 * 21
 
 
 class LayerNorm(nn.LayerNorm):

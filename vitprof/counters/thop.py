@@ -232,7 +232,7 @@ THOP = Tool(
     macs=macs,
     predict_params=predict_params,
     predict_by_path=hooked_by_path,
-    params_differ="parameters outside of known modules are not counted",
+    params_differ="modules of known classes alone, shared and tied tensors at each",
     convention=convention,
     extra="tools",
 )
