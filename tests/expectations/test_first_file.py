@@ -81,7 +81,9 @@ def test_a_first_file_names_every_choice_and_every_row(capsys: Capture, tmp_path
             "fused": False,
             "batch": 2,
         },
-        **{"kv_heads": 0, "qk_norm": False, "qkv_bias": True, "talking_heads": False},
+        **{"kv_heads": 0, "qk_norm": False, "qkv_bias": True, "key_bias": True},
+        **{"proj_bias": True, "rope": "none", "relative": "none", "relative_shared": False},
+        **{"relative_hidden": 128, "talking_heads": False, "qk_norm_type": "layer"},
         **{"mlp": "plain", "block": "pre", "norm": "layer", "layer_scale": False},
         **{"dropout": 0, "drop_path": 0},
     }

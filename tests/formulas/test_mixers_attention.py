@@ -33,7 +33,12 @@ LAYER: dict[str, object] = {"tokens": N, "dim": DIM, "heads": HEADS}
 
 every_kv_heads = pytest.mark.parametrize("kv_heads", [1, 2, 3, 6])
 plain_or_fused = pytest.mark.parametrize("fused", [False, True], ids=["plain", "fused"])
-with_and_without_norm = pytest.mark.parametrize("qk_norm", [False, True], ids=["raw", "qk_norm"])
+with_and_without_norm = pytest.mark.parametrize("qk_norm", ["", "layer", "rms"])
+
+
+def norm_of(kind: str) -> dict[str, Any]:
+    """Return the options of a norm of queries and keys; of none if the kind is empty."""
+    return {"qk_norm": True, "qk_norm_type": kind} if kind else {}
 
 
 @pytest.fixture
@@ -42,9 +47,10 @@ def x() -> Tensor:
     return torch.randn(B, N, DIM, dtype=torch.float64)
 
 
-def normalised(norm: nn.LayerNorm, x: Tensor) -> Tensor:
-    mean, variance = x.mean(), x.var(unbiased=False)
-    return (x - mean) / (variance + norm.eps).sqrt() * norm.weight
+def normalised(norm: nn.LayerNorm | nn.RMSNorm, x: Tensor) -> Tensor:
+    assert norm.eps is not None
+    away = x if isinstance(norm, nn.RMSNorm) else x - x.mean()
+    return away / (away.square().mean() + norm.eps).sqrt() * norm.weight
 
 
 def attended(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -61,10 +67,10 @@ def attended(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Ten
 @plain_or_fused
 @with_and_without_norm
 def test_a_group_of_heads_reads_one_key_and_value(
-    x: Tensor, kv_heads: int, fused: bool, qk_norm: bool
+    x: Tensor, kv_heads: int, fused: bool, qk_norm: str
 ) -> None:
     """Ainslie et al. 2023, section 2.2; Dehghani et al. 2023, section 2.1, of Q and K."""
-    mixer = Attention(DIM, HEADS, fused=fused, kv_heads=kv_heads, qk_norm=qk_norm)
+    mixer: Any = Attention(DIM, HEADS, fused=fused, kv_heads=kv_heads, **norm_of(qk_norm))
     prepare(mixer)
     assert mixer.qkv.weight.shape == (DIM + 2 * kv_heads * C, DIM)
     y = torch.empty_like(x)
@@ -84,10 +90,10 @@ def test_a_group_of_heads_reads_one_key_and_value(
 
 @plain_or_fused
 @with_and_without_norm
-def test_a_key_for_each_head_is_plain_attention(x: Tensor, fused: bool, qk_norm: bool) -> None:
-    plain = Attention(DIM, HEADS, fused=fused, qk_norm=qk_norm)
+def test_a_key_for_each_head_is_plain_attention(x: Tensor, fused: bool, qk_norm: str) -> None:
+    plain = Attention(DIM, HEADS, fused=fused, **norm_of(qk_norm))
     prepare(plain)
-    each = Attention(DIM, HEADS, fused=fused, qk_norm=qk_norm, kv_heads=HEADS).double()
+    each = Attention(DIM, HEADS, fused=fused, **norm_of(qk_norm), kv_heads=HEADS).double()
     each.load_state_dict(plain.state_dict())
     assert torch.equal(each(x), plain(x))
 
@@ -160,9 +166,9 @@ def test_counts_of_shared_keys_by_hand() -> None:
 @torch.no_grad()
 @pytest.mark.parametrize("kv_heads", [0, 1, 2])
 @with_and_without_norm
-def test_talking_heads_mix_scores_and_weights(x: Tensor, kv_heads: int, qk_norm: bool) -> None:
+def test_talking_heads_mix_scores_and_weights(x: Tensor, kv_heads: int, qk_norm: str) -> None:
     """Shazeer et al. 2020, section 4, with the biases of CaiT; heads and keys by their names."""
-    mixer = Attention(DIM, HEADS, talking_heads=True, kv_heads=kv_heads, qk_norm=qk_norm)
+    mixer = Attention(DIM, HEADS, talking_heads=True, kv_heads=kv_heads, **norm_of(qk_norm))
     prepare(mixer)
     qkv: Any = x @ mixer.qkv.weight.T + mixer.qkv.bias
     q, k, v = (part.unflatten(-1, (-1, C)) for part in qkv.split(mixer.widths, dim=-1))
@@ -363,10 +369,12 @@ def layers() -> list[Model]:
     shared = [
         specify(
             "layer",
-            options={**LAYER, "kv_heads": g, "fused": fused, "qk_norm": norm, "qkv_bias": norm},
+            options={**LAYER, "kv_heads": g, "fused": fused, **norm_of(norm), "qkv_bias": bias},
         )
-        for g, fused, norm in product((0, 1, 2), (False, True), (False, True))
-        if g or norm
+        for g, fused, (norm, bias) in product(
+            (0, 1, 2), (False, True), (("", False), ("layer", True), ("rms", True))
+        )
+        if g or bias
     ]
     windows = [
         specify("layer", mixer="window", options={**LAYER, "tokens": n, "window": w})

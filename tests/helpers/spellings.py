@@ -35,7 +35,13 @@ MIXER_SIZES: dict[str, object] = {
     **{"state": 2, "dt_rank": 3, "conv_width": 3},
 }
 # Flags that require another option.
-BESIDE: dict[str, Variant] = {"local_scale": (("patch_interaction", True),)}
+BESIDE: dict[str, Variant] = {
+    "local_scale": (("patch_interaction", True),),
+    "relative_shared": (("relative", "table"),),
+    "qk_norm_type": (("qk_norm", True),),
+}
+# Sizes of a head whose channels can be turned by fours.
+TURNED: dict[str, object] = {"dim": 12, "heads": 3}
 # Options that give each model a grid for a mixer: nine patches, without prefix tokens.
 ON_GRID: dict[str, dict[str, object]] = {"classifier": {"pool": "mean"}, "layer": {"tokens": 9}}
 # Options that give each model tokens that three landmarks divide: nine, or six that are kept.
@@ -61,6 +67,11 @@ class Spelling:
         return needs_grid(self.mixer, self.variant)
 
     @property
+    def placed(self) -> bool:
+        """True if the mixer needs patches, on a grid or behind prefix tokens."""
+        return self.on_grid or needs_patches(self.mixer, self.variant)
+
+    @property
     def divides(self) -> bool:
         """True if an option of the mixer has to divide the tokens."""
         return divides_tokens(self.mixer, self.variant)
@@ -83,6 +94,12 @@ def needs_grid(mixer: str, variant: Variant = ()) -> bool:
     return MIXERS[mixer](**options).needs_grid
 
 
+def needs_patches(mixer: str, variant: Variant = ()) -> bool:
+    """Return True if the mixer with these options needs patches, behind any prefix tokens."""
+    options: Any = dict(variant)
+    return bool(MIXERS[mixer](**options).needs_patches)
+
+
 def divides_tokens(mixer: str, variant: Variant = ()) -> bool:
     """Return True if an option of the mixer has to divide the tokens."""
     options: Any = dict(variant)
@@ -91,6 +108,8 @@ def divides_tokens(mixer: str, variant: Variant = ()) -> bool:
 
 def needed_options(model: str, mixer: str, variant: Variant = ()) -> dict[str, object]:
     """Return the options of a model that give it the tokens that the mixer needs."""
+    if needs_patches(mixer, variant):
+        return {**TURNED, **(ON_GRID[model] if model == "layer" else {})}
     if needs_grid(mixer, variant):
         return ON_GRID[model]
     return DIVIDED[model] if divides_tokens(mixer, variant) else {}
@@ -98,7 +117,8 @@ def needed_options(model: str, mixer: str, variant: Variant = ()) -> dict[str, o
 
 def defined(model: str, mixer: str, variant: Variant = ()) -> bool:
     """Return True if the mixer needs no grid or the model can have one."""
-    return model in ON_GRID or not needs_grid(mixer, variant)
+    somewhere = needs_grid(mixer, variant) or needs_patches(mixer, variant)
+    return model in ON_GRID or not somewhere
 
 
 def variants(mixer: type[Mixer]) -> list[Variant]:
@@ -109,7 +129,8 @@ def variants(mixer: type[Mixer]) -> list[Variant]:
         if isinstance(option, Flag):
             found.append((*BESIDE.get(name, ()), (name, not default)))
         elif isinstance(option, Choice):
-            found += [((name, other),) for other in option.names if other != default]
+            others = [other for other in option.names if other != default]
+            found += [(*BESIDE.get(name, ()), (name, other)) for other in others]
         elif isinstance(option, Whole) and not option.minimum and name not in MIXER_SIZES:
             found.append(((name, 1),))
     return found

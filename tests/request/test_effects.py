@@ -65,7 +65,8 @@ Options = dict[str, Any]
             "classifier",
             "attn",
             {"pool": "mean", "pos_embed_token": False},
-            "no pos embed token has no effect with pool mean; leave it out, or give pool token",
+            "no pos embed token has no effect with pool mean and no class token; leave it out, or "
+            "give pool token or give class token",
         ),
         (
             "layer",

@@ -166,7 +166,8 @@ def test_unknown_mixer(mixer: str, sentence: str) -> None:
             "there is no option of layer with attn named 'token'; did you mean tokens? "
             "known are activation, tokens, dim, heads, norm, mlp_ratio, mlp_hidden, mlp_multiple, "
             "mlp, mlp_bias, mlp_norm, dropout, block, layer_scale, drop_path, fused, kv_heads, "
-            "qk_norm, qkv_bias and talking_heads",
+            "qk_norm, qk_norm_type, qkv_bias, key_bias, proj_bias, rope, relative, "
+            "relative_shared, relative_hidden and talking_heads",
         ),
     ],
 )

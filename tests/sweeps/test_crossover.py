@@ -425,14 +425,14 @@ BARE = [spelling for spelling in SPELLINGS if spelling.model == "layer"][::3]
 )
 def test_what_grows_with_the_tokens(spelling: Spelling, workload: Workload) -> None:
     model = spelling.specify()
-    tokens = [side**2 for side in range(1, 13)] if spelling.on_grid else range(1, 31)
+    tokens = [side**2 for side in range(1, 13)] if spelling.placed else range(1, 31)
     costs: dict[str, list[int]] = {measure: [] for measure in EXACT}
     for number in tokens:
         try:
             here = model.at({"tokens": number})
         except SpecError:
             continue
-        here = here if spelling.on_grid else here.substitute(grid=None)
+        here = here if spelling.placed else here.substitute(grid=None)
         for counted in OF_FORWARD:
             costs[counted.value].append(here.formula(workload.batch).total(counted))
         # A norm over the tokens of all images has nothing to train with where there is one.
@@ -442,7 +442,7 @@ def test_what_grows_with_the_tokens(spelling: Spelling, workload: Workload) -> N
     for measure, amounts in costs.items():
         assert len(amounts) > 2
         assert min(differences(amounts)) >= 0
-        if spelling.on_grid:
+        if spelling.placed:
             continue
         steps = amounts[1:]
         for _ in range(smoothness(model, measure) + 1):

@@ -150,8 +150,8 @@ class Frame:
 
     Attributes:
         body: entries of the block.
-        read: number of its input in the program.
-        input: its input, which is held in place of what is promised.
+        inputs: its inputs by their numbers in the program, which are held in place of what is
+            promised; empty once they are let go.
         path: path of the block.
         promises: number of tensors that are promised.
         left: number of promises that functions still hold.
@@ -161,14 +161,11 @@ class Frame:
             to draw the same again; on a CPU a tensor.
     """
 
-    __slots__ = (
-        *("body", "generator", "input", "kept", "left", "made", "path", "promises", "read"),
-    )
+    __slots__ = (*("body", "generator", "inputs", "kept", "left", "made", "path", "promises"),)
 
-    def __init__(self, body: list[Entry], read: int, input: Tensor, path: str) -> None:
+    def __init__(self, body: list[Entry], inputs: dict[int, Tensor], path: str) -> None:
         self.body = body
-        self.read = read
-        self.input: Tensor | None = input
+        self.inputs = inputs
         self.path = path
         self.promises = self.left = 0
         self.made: list[Tensor | None] | None = None

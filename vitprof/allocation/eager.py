@@ -539,16 +539,15 @@ class Eager:
                 continue
             frame = kept.frame
             frame.left -= 1
-            if not frame.left and frame.input is not None:
+            if not frame.left and frame.inputs:
                 self.let_go(frame)
         node.saved = []
 
     def let_go(self, frame: Frame) -> None:
         """Release the tensors that a checkpointed block would be recomputed from."""
-        assert frame.input is not None
-        for held in (frame.input, *frame.generator):
+        for held in (*frame.inputs.values(), *frame.generator):
             self.drop(held)
-        frame.input = None
+        frame.inputs = {}
 
     def _unpack(self, kept: Tensor | Promise) -> Tensor:
         if not isinstance(kept, Promise):

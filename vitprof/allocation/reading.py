@@ -89,10 +89,16 @@ class StepReading:
         if not (m.checkpoint and m.training) or m.recomputing is not None:
             self.run(entry.body, variables, path)
             return
-        x = variables[entry.read]
         m.timeline.at = path
         states = self._generator_states(entry.body)
-        frame = Frame(entry.body, entry.read, m.keep(x), path)
+        inputs = {}
+        for number in entry.reads:
+            x = variables[number]
+            # What blocks share is saved once, by the module that makes it.
+            own = number == entry.reads[0]
+            m.timeline.at = path if own else x.storage.at.rpartition(".")[0]
+            inputs[number] = m.keep(x)
+        frame = Frame(entry.body, inputs, path)
         frame.generator = [m.keep(state) for state in states]
         with m.promising(frame):
             self.run(entry.body, variables, path)
@@ -106,10 +112,9 @@ class StepReading:
     def _recompute(self, frame: Frame) -> None:
         """Run a block again until it has made all that it promised: PyTorch stops there."""
         m = self.eager
-        assert frame.input is not None
         casts, m.casts, m.recomputing = m.casts, {}, frame
         frame.kept += [m.hold(state) for state in self._generator_states(frame.body)]
-        variables = {frame.read: m.hold(frame.input)}
+        variables = {number: m.hold(kept) for number, kept in frame.inputs.items()}
         with suppress(EnoughError):
             self.run(frame.body, variables, frame.path)
         for held in (*variables.values(), *frame.kept):

@@ -20,7 +20,7 @@ et al. 2016, Deep Networks with Stochastic Depth). `vitprof.formulas.parts.mlps`
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -90,45 +90,52 @@ class Block:
         """Hidden width of the MLP."""
         return self.options.hidden_width(self.sizes.dim.value, self.given_hidden)
 
-    def forward(self, run: Run, x: Tensor) -> Tensor:
-        """Run the block's ops on (B, N, D)."""
-        return run.block(partial(self._forward, run), x)
+    def forward(self, run: Run, x: Tensor, *shared: Tensor) -> Tensor:
+        """Run the block's ops on (B, N, D).
 
-    def _forward(self, run: Run, x: Tensor) -> Tensor:
-        arranged: Tensor = _ARRANGEMENTS[self.options.block](self, run, x)
+        Args:
+            run: the run.
+            x: the input.
+            *shared: what the mixer shares between blocks; see `Mixer.share`.
+        """
+        return run.block(partial(self.arrange, run), x, *shared)
+
+    def arrange(self, run: Run, x: Tensor, *shared: Tensor) -> Tensor:
+        """Run norms, mixer, MLP and residuals in the block's arrangement."""
+        arranged: Tensor = _ARRANGEMENTS[self.options.block](self, run, x, shared)
         return arranged
 
-    def _pre(self, run: Run, x: Tensor) -> Tensor:
-        x = self._add(run, 1, x, self._mixer(run, self._norm(run, 1, x)))
+    def _pre(self, run: Run, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
+        x = self._add(run, 1, x, self._mixer(run, self._norm(run, 1, x), shared))
         if self.options.mlp == "none":
             return x
         return self._add(run, 2, x, self._mlp(run, self._norm(run, 2, x)))
 
-    def _post(self, run: Run, x: Tensor) -> Tensor:
-        x = self._norm(run, 1, self._add(run, 1, x, self._mixer(run, x)))
+    def _post(self, run: Run, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
+        x = self._norm(run, 1, self._add(run, 1, x, self._mixer(run, x, shared)))
         if self.options.mlp == "none":
             return x
         return self._norm(run, 2, self._add(run, 2, x, self._mlp(run, x)))
 
-    def _parallel(self, run: Run, x: Tensor) -> Tensor:
+    def _parallel(self, run: Run, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
         normalised = self._norm(run, 1, x)
-        x = self._add(run, 1, x, self._mixer(run, normalised))
+        x = self._add(run, 1, x, self._mixer(run, normalised, shared))
         if self.options.mlp == "none":
             return x
         return self._add(run, 2, x, self._mlp(run, normalised))
 
-    def _single(self, run: Run, x: Tensor) -> Tensor:
-        y = self._mixer(run, self._norm(run, 1, x))
+    def _single(self, run: Run, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
+        y = self._mixer(run, self._norm(run, 1, x), shared)
         if self.options.mlp != "none":
             y = self._mlp(run, self._norm(run, 2, y))
         return self._add(run, 1, x, y)
 
-    def _conv(self, run: Run, x: Tensor) -> Tensor:
-        x = self._add(run, 1, x, self._norm(run, 1, self._acted(run, x)))
+    def _conv(self, run: Run, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
+        x = self._add(run, 1, x, self._norm(run, 1, self._acted(run, x, shared)))
         return x if self.options.mlp == "none" else self._norm(run, 2, self._mlp(run, x))
 
-    def _acted(self, run: Run, x: Tensor) -> Tensor:
-        return activate(run, self.options.activation, self._mixer(run, x))
+    def _acted(self, run: Run, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
+        return activate(run, self.options.activation, self._mixer(run, x, shared))
 
     def _norm(self, run: Run, place: int, x: Tensor) -> Tensor:
         return self.options.normalise(run, f"norm{place}", x)
@@ -141,11 +148,11 @@ class Block:
             branch = run.drop_path(f"drop_path{place}", branch)
         return run.add(f"residual{place}", x, branch)
 
-    def _mixer(self, run: Run, x: Tensor) -> Tensor:
-        def mixer(x: Tensor) -> Tensor:
-            return self.mixer.mix(run, x, self.sizes)
+    def _mixer(self, run: Run, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
+        def mixer(x: Tensor, *shared: Tensor) -> Tensor:
+            return self.mixer.mix(run, x, self.sizes, *shared)
 
-        y = run.layer("mixer", self.mixer.type(), mixer, x)
+        y = run.layer("mixer", self.mixer.type(), mixer, x, *shared)
         return self.options.drop(run, "proj_drop", y)
 
     def _mlp(self, run: Run, x: Tensor) -> Tensor:

@@ -26,6 +26,9 @@ class MixerSizes:
         dim: D, channels of a token.
         heads: h, with D divisible by h.
         grid: rows and columns if the tokens are exactly the patches of an image, else None.
+        patches: rows and columns of the patches, which come after the prefix tokens; None if they
+            have no place on a grid. By default the grid.
+        prefix: number of prefix tokens before the patches.
         scattered: reason for having no grid, to follow "because" in a sentence.
         without_prefix: options that leave out the prefix tokens, as a clause; empty if the
             tokens are patches only.
@@ -37,6 +40,8 @@ class MixerSizes:
     dim: Size
     heads: Size
     grid: tuple[Size, Size] | None = None
+    patches: tuple[Size, Size] | None = None
+    prefix: int = 0
     scattered: str = ""
     without_prefix: str = ""
     beside: tuple[Size, ...] = ()
@@ -44,6 +49,8 @@ class MixerSizes:
 
     def __post_init__(self) -> None:
         self.head_dim = (self.dim // self.heads).named("head dim")
+        if self.patches is None:
+            self.patches = self.grid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +66,7 @@ class Mixer(Options):
         summary: description in one line.
         source: the paper, with the equation.
         module: `package.module:Class` of the torch module, imported only to build it.
+        shared_module: the same of the torch module of what blocks share; see `share`.
         on_grid: True if it mixes neighbours on a grid of rows and columns.
         halves_heads: True if it needs an even number of channels of a head.
     """
@@ -68,6 +76,7 @@ class Mixer(Options):
     summary: ClassVar[str]
     source: ClassVar[str]
     module: ClassVar[str]
+    shared_module: ClassVar[str] = ""
     on_grid: ClassVar[bool] = False
     halves_heads: ClassVar[bool] = False
 
@@ -75,6 +84,16 @@ class Mixer(Options):
     def needs_grid(self) -> bool:
         """True if it needs a grid with these options."""
         return self.on_grid
+
+    @property
+    def needs_patches(self) -> str:
+        """Option by which it needs patches on a grid, after any prefix tokens; empty if none."""
+        return ""
+
+    @property
+    def shares(self) -> bool:
+        """True if blocks share something with these options; see `share`."""
+        return False
 
     @property
     def neighbourly(self) -> str:
@@ -106,6 +125,23 @@ class Mixer(Options):
                 ),
             )
 
+        if self.needs_patches:
+            yield Constraint(
+                sizes.patches is not None,
+                lambda: (
+                    f"{self.name} with {self.needs_patches} needs patches on a grid, and there is "
+                    f"none, because {sizes.scattered}"
+                ),
+            )
+
+    def share(self, run: Run, sizes: MixerSizes) -> tuple[Tensor, ...]:
+        """Run the ops of what all blocks of a stage share, such as positions, once before them.
+
+        Returns:
+            Tensors that `forward` and the torch module take as further arguments.
+        """
+        return ()
+
     @abstractmethod
     def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
         """Run the mixer's ops on (B, N, D), line by line and named as in the torch module.
@@ -119,17 +155,28 @@ class Mixer(Options):
     def formula(self, sizes: MixerSizes, batch: Size) -> Layer:
         """Return the mixer's ops on (B, N, D) as a tree with the name `mixer`."""
         shape = (batch, sizes.tokens, sizes.dim)
-        forward = partial(self.mix, sizes=sizes)
+        shared = self.share(Run(checked=self.checked), sizes)
+
+        def forward(run: Run, x: Tensor) -> Tensor:
+            return self.mix(run, x, sizes, *shared)
+
         return count("mixer", self.type(), forward, shape, checked=self.checked)
 
-    def mix(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
+    def run_shared(self, run: Run, sizes: MixerSizes) -> tuple[Tensor, ...]:
+        """Run `share` as the submodule `shared` of the model, if blocks share anything."""
+        if not self.shares:
+            return ()
+        made = self.shared_module.partition(":")[2]
+        return run.layer("shared", made, partial(self.share, run, sizes))
+
+    def mix(self, run: Run, x: Tensor, sizes: MixerSizes, *shared: Tensor) -> Tensor:
         """Run `forward`, and check that it returns what it has to.
 
         Raises:
             FormulaError: two ops do not fit together, or the output is not (B, N, D).
         """
         run.mixer = self.name
-        y: object = self.forward(run, x, sizes)
+        y: object = self.forward(run, x, sizes, *shared)
         if not isinstance(y, Tensor):
             made = "nothing" if y is None else f"an object of type {type(y).__name__}"
             raise FormulaError(

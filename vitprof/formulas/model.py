@@ -91,8 +91,8 @@ class Model(BlockOptions):
 
     @property
     def needs_grid(self) -> bool:
-        """True if its mixer needs tokens that are exactly the patches of an image."""
-        return self.mixer.needs_grid
+        """True if its mixer needs the patches of an image, with or without other tokens."""
+        return self.mixer.needs_grid or bool(self.mixer.needs_patches)
 
     @property
     def divisor(self) -> int:

@@ -80,12 +80,12 @@ class Block:
 
     Attributes:
         body: its entries, in order.
-        read: number of its input tensor.
+        reads: numbers of its input tensors.
         write: number of its output tensor.
     """
 
     body: list[Entry]
-    read: int
+    reads: tuple[int, ...]
     write: int
 
 

@@ -213,6 +213,14 @@ class Run:
         """A square, without a submodule."""
         return self._element(name, Work.SQUARE, "", x)
 
+    def cos(self, name: str, x: Tensor) -> Tensor:
+        """A cosine, without a submodule."""
+        return self._element(name, Work.COS, "", x)
+
+    def sin(self, name: str, x: Tensor) -> Tensor:
+        """A sine, without a submodule."""
+        return self._element(name, Work.SIN, "", x)
+
     def scale(self, name: str, x: Tensor, *, quotient: bool = False) -> Tensor:
         """A product with a constant; a quotient by one if `quotient` is True."""
         op = Elementwise(name, Work.SCALE, x.shape, quotient=quotient)
@@ -396,9 +404,9 @@ class Run:
         self._children.append(layer)
         return made
 
-    def block(self, forward: Forward[Tensor], x: Tensor) -> Tensor:
+    def block(self, forward: Forward[Tensor], x: Tensor, *shared: Tensor) -> Tensor:
         """Run a block, which activation checkpointing runs again in the backward pass."""
-        return forward(x)
+        return forward(x, *shared)
 
     def blocks(
         self,

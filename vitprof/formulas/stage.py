@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 from vitprof.formulas.block import Block
 from vitprof.formulas.run import Forward, Run
@@ -26,9 +25,21 @@ class Stage:
     depth: Size
     block: Block
 
-    def blocks(self, run: Run) -> Iterator[Forward[Tensor]]:
-        """Yield one forward that represents all blocks, for a loop over the module list."""
-        forward = partial(self.block.forward, run)
+    def shared(self, run: Run) -> tuple[Tensor, ...]:
+        """Run what the blocks share, before them; see `Mixer.share`."""
+        return self.block.mixer.run_shared(run, self.block.sizes)
+
+    def blocks(self, run: Run, *shared: Tensor) -> Iterator[Forward[Tensor]]:
+        """Yield one forward that represents all blocks, for a loop over the module list.
+
+        Args:
+            run: the run.
+            *shared: what `shared` has returned.
+        """
+
+        def forward(x: Tensor) -> Tensor:
+            return self.block.forward(run, x, *shared)
+
         return run.blocks(self.name, self.depth, "Block", forward, self._key)
 
     def _key(self, x: Tensor) -> Hashable:
@@ -37,9 +48,10 @@ class Stage:
         sizes = block.sizes
         if axes != [sizes.tokens, sizes.dim]:
             return None
-        sizes_of_all = (B, self.depth, sizes.tokens, sizes.dim, sizes.heads, *(sizes.grid or ()))
+        sizes_of_all = (B, self.depth, sizes.tokens, sizes.dim, sizes.heads, *(sizes.patches or ()))
         return (
             block.mixer,
+            sizes.prefix,
             block.hidden,
             block.options.of_blocks(),
             *[size.value for size in sizes_of_all],

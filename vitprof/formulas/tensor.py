@@ -190,6 +190,10 @@ class Tensor:
         """Cast to another dtype; `float` is the dtype of the weights."""
         return self
 
+    def type_as(self, other: Tensor) -> Tensor:
+        """Cast to the dtype of another tensor."""
+        return self
+
     def exact(self) -> Tensor:
         """Cast to fp32 if the dtype has fewer bits."""
         return self

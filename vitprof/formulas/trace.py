@@ -46,7 +46,7 @@ def _recorded(method_name: str) -> Callable[..., Any]:
 for _word in (
     *("reshape", "permute", "transpose", "unsqueeze", "squeeze", "expand", "unbind", "split"),
     *("narrow", "select", "unfold", "contiguous", "clone", "flip", "to", "exact", "detach"),
-    *("view_as_complex", "argsort", "ge", "gather", "index"),
+    *("view_as_complex", "argsort", "ge", "gather", "index", "type_as"),
 ):
     setattr(Traced, _word, _recorded(_word))
 
@@ -93,11 +93,11 @@ class Tracer(Run):
         outside.append(Module(name, type, body))
         return made
 
-    def block(self, forward: Forward[Tensor], x: Tensor) -> Tensor:
+    def block(self, forward: Forward[Tensor], x: Tensor, *shared: Tensor) -> Tensor:
         outside, self.entries = self.entries, []
-        y = forward(x)
+        y = forward(x, *shared)
         body, self.entries = self.entries, outside
-        outside.append(Block(body, *_numbers((x, y))))
+        outside.append(Block(body, _numbers((x, *shared)), *_numbers((y,))))
         return y
 
     def blocks(

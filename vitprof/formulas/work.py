@@ -52,6 +52,8 @@ class Work(StrEnum):
     SUBTRACT = "subtract"
     MULTIPLY = "multiply"
     DIVIDE = "divide"
+    COS = "cos"
+    SIN = "sin"
     SQUARE = "square"
     COMPLEX_MULTIPLY = "complex multiply"
     MASK = "mask"

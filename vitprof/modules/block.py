@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from vitprof.formulas.plugins import is_own
-from vitprof.modules.build import build_mixer, check_output
+from vitprof.modules.build import build_mixer, build_shared, check_output
 from vitprof.modules.drop_path import DropPath
 from vitprof.modules.parts.activations import ACTIVATIONS
 from vitprof.modules.parts.mlps import make_dropout, make_mlp
@@ -33,7 +33,8 @@ _OF_DROPOUT = ("proj_drop",)
 class Block(nn.Module):
     """Token mixer and MLP, with norms and residuals in one of several arrangements.
 
-    Drop paths and layer scales are `nn.Identity` if they are off, as in timm's block.
+    Drop paths and layer scales are `nn.Identity` if they are off, as in timm's block. A block that
+    stands alone has what blocks share with each other as a submodule, `shared`.
     """
 
     norm1: nn.Module
@@ -47,8 +48,9 @@ class Block(nn.Module):
     drop_path1: nn.Module
     drop_path2: nn.Module
 
-    def __init__(self, spec: BlockSpec) -> None:
+    def __init__(self, spec: BlockSpec, *, alone: bool = False) -> None:
         super().__init__()
+        self.shared = build_shared(spec.mixer, spec.sizes) if alone else None
         dim, options = spec.sizes.dim.value, spec.options
         self.arrangement, self.has_mlp = options.block, options.mlp != "none"
         self.has_dropout = options.dropout > 0
@@ -70,43 +72,43 @@ class Block(nn.Module):
             if name not in left_out:
                 self.add_module(name, make[name.rstrip("12")]())
 
-    def forward(self, x_BND: Tensor) -> Tensor:
-        arranged: Tensor = getattr(self, f"_{self.arrangement}")(x_BND)
+    def forward(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
+        arranged: Tensor = getattr(self, f"_{self.arrangement}")(x_BND, *shared)
         return arranged
 
-    def _mix(self, x_BND: Tensor) -> Tensor:
-        y_BND = self.mixer(x_BND)
+    def _mix(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
+        y_BND = self.mixer(x_BND, *shared)
         if self.others is not None:
             check_output(self.others, self.mixer, x_BND, y_BND)
         return self.proj_drop(y_BND) if self.has_dropout else y_BND
 
-    def _pre(self, x_BND: Tensor) -> Tensor:
-        x_BND = x_BND + self.drop_path1(self.ls1(self._mix(self.norm1(x_BND))))
+    def _pre(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
+        x_BND = x_BND + self.drop_path1(self.ls1(self._mix(self.norm1(x_BND), *shared)))
         if not self.has_mlp:
             return x_BND
         return x_BND + self.drop_path2(self.ls2(self.mlp(self.norm2(x_BND))))
 
-    def _post(self, x_BND: Tensor) -> Tensor:
-        x_BND = self.norm1(x_BND + self.drop_path1(self.ls1(self._mix(x_BND))))
+    def _post(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
+        x_BND = self.norm1(x_BND + self.drop_path1(self.ls1(self._mix(x_BND, *shared))))
         if not self.has_mlp:
             return x_BND
         return self.norm2(x_BND + self.drop_path2(self.ls2(self.mlp(x_BND))))
 
-    def _parallel(self, x_BND: Tensor) -> Tensor:
+    def _parallel(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
         normalised_BND = self.norm1(x_BND)
-        x_BND = x_BND + self.drop_path1(self.ls1(self._mix(normalised_BND)))
+        x_BND = x_BND + self.drop_path1(self.ls1(self._mix(normalised_BND, *shared)))
         if not self.has_mlp:
             return x_BND
         return x_BND + self.drop_path2(self.ls2(self.mlp(normalised_BND)))
 
-    def _single(self, x_BND: Tensor) -> Tensor:
-        y_BND = self._mix(self.norm1(x_BND))
+    def _single(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
+        y_BND = self._mix(self.norm1(x_BND), *shared)
         if self.has_mlp:
             y_BND = self.mlp(self.norm2(y_BND))
         return x_BND + self.drop_path1(self.ls1(y_BND))
 
-    def _conv(self, x_BND: Tensor) -> Tensor:
-        x_BND = x_BND + self.drop_path1(self.ls1(self.norm1(self.act(self._mix(x_BND)))))
+    def _conv(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
+        x_BND = x_BND + self.drop_path1(self.ls1(self.norm1(self.act(self._mix(x_BND, *shared)))))
         return self.norm2(self.mlp(x_BND)) if self.has_mlp else x_BND
 
 
@@ -115,4 +117,7 @@ class EncoderLayer(Block):
 
     def __init__(self, spec: EncoderLayerSpec) -> None:
         (stage,) = spec.stages
-        super().__init__(stage.block)
+        super().__init__(stage.block, alone=True)
+
+    def forward(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
+        return super().forward(x_BND, *(() if self.shared is None else self.shared()))

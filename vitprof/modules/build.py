@@ -71,6 +71,11 @@ def build_mixer(mixer: Mixer, sizes: MixerSizes) -> nn.Module:
     return module
 
 
+def build_shared(mixer: Mixer, sizes: MixerSizes) -> nn.Module | None:
+    """Build the torch module of what the blocks of a stage share; None if they share nothing."""
+    return _load(mixer.shared_module)(**mixer.arguments(sizes)) if mixer.shares else None
+
+
 def check_output(mixer: type[Mixer], module: nn.Module, x: Tensor, y: object) -> None:
     """Check the output of a mixer's module.
 

@@ -18,9 +18,10 @@ from vitprof.allocation.step import follow
 from vitprof.errors import SpecError, VitprofError
 from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.mixer import Mixer, MixerSizes
+from vitprof.formulas.model import Model
 from vitprof.formulas.models.encoder_layer import EncoderLayer
 from vitprof.formulas.op import Op, Parameter
-from vitprof.modules.build import build_mixer
+from vitprof.modules.build import build_mixer, build_shared
 from vitprof.request.workload import Workload
 from vitprof.running.trace import trace
 from vitprof.values.options import Choice, Flag, pairs
@@ -86,7 +87,7 @@ def check_mixer(mixer: Mixer, sizes: Mapping[str, int], reference: Reference | N
             _check_macs(pair)
             _check_gradients(pair, reference)
             for workload in WORKLOADS[turn :: len(BATCHES)]:
-                _check_memory(layer, replace(workload, batch=batch))
+                check_memory(layer, replace(workload, batch=batch))
     except SpecError:
         raise
     except (VitprofError, AssertionError) as error:
@@ -133,10 +134,17 @@ class _Pair:
         with torch.device(device):
             return build_mixer(self.mixer, self.sizes).to(dtype)
 
+    def shared(self, device: str, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
+        """Return what the module takes besides its input; see `Mixer.share`."""
+        with torch.device(device), torch.no_grad():
+            module = build_shared(self.mixer, self.sizes)
+            return () if module is None else module.to(dtype)()
+
     def run(self, module: nn.Module) -> Tensor:
         """Return the module's output on the device `meta`."""
         with torch.no_grad():
-            y: Tensor = module.eval()(torch.empty(self.shape, device="meta"))
+            x = torch.empty(self.shape, device="meta")
+            y: Tensor = module.eval()(x, *self.shared("meta"))
         return y
 
 
@@ -236,7 +244,7 @@ def _check_gradients(pair: _Pair, reference: Reference | None) -> None:
         for tensor in module.parameters():
             tensor.copy_(torch.rand(tensor.shape, generator=generator, dtype=tensor.dtype) - 0.5)
     x = torch.randn(pair.shape, generator=generator, dtype=torch.float64, requires_grad=True)
-    y = module(x)
+    y = module(x, *pair.shared("cpu", torch.float64))
     if reference is not None:
         torch.testing.assert_close(
             y, reference(module, x), msg=lambda said: f"the module is not its reference: {said}"
@@ -252,10 +260,14 @@ def _check_gradients(pair: _Pair, reference: Reference | None) -> None:
             raise AssertionError(f"the gradient of {name} is not finite")
 
 
-def _check_memory(layer: EncoderLayer, workload: Workload) -> None:
-    """Compare the bytes held after each allocation of a step with a trace of it."""
-    reading, _ = follow(layer, workload, every=True, departures=TRACED)
-    timeline, traced = reading.eager.timeline, trace(layer, workload)
+def check_memory(model: Model, workload: Workload) -> None:
+    """Compare the bytes held after each allocation of a step with a trace of it.
+
+    Raises:
+        AssertionError: they differ; the message names the op.
+    """
+    reading, _ = follow(model, workload, every=True, departures=TRACED)
+    timeline, traced = reading.eager.timeline, trace(model, workload)
     levels = timeline.levels()
     for phase, (begin, end) in timeline.phases.items():
         ours, theirs = levels[begin:end], traced.levels[phase]

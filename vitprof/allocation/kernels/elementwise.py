@@ -74,6 +74,35 @@ def add_scalar(m: Eager, x: Tensor) -> Tensor:
     return m.made(m.with_scalar(x), node, (x,), pass_on)
 
 
+def cos(m: Eager, x: Tensor) -> Tensor:
+    """Follow cos, which saves x; its gradient is g (-sin x)."""
+    node = m.node(x)
+    m.save(node, x)
+
+    def back(grads: Grads, saved: Grads) -> list[Tensor]:
+        of_x = m.elementwise(saved[0])
+        negated = m.elementwise(of_x)
+        made = m.elementwise(grads[0], negated)
+        m.free(of_x, negated)
+        return [made]
+
+    return m.made(m.elementwise(x), node, (x,), back)
+
+
+def sin(m: Eager, x: Tensor) -> Tensor:
+    """Follow sin, which saves x; its gradient is g cos x."""
+    node = m.node(x)
+    m.save(node, x)
+
+    def back(grads: Grads, saved: Grads) -> list[Tensor]:
+        of_x = m.elementwise(saved[0])
+        made = m.elementwise(grads[0], of_x)
+        m.free(of_x)
+        return [made]
+
+    return m.made(m.elementwise(x), node, (x,), back)
+
+
 def subtract(m: Eager, x: Tensor, y: Tensor) -> Tensor:
     """Follow x - y, which saves nothing; its gradient is that of x, and negated that of y."""
     node = m.node(x, y)

@@ -116,7 +116,8 @@ def _of_statistics(m: Eager, x: Tensor, weight: Tensor) -> str:
 def _fake_gradient(x: tuple[Ints, Ints], grad: Tensor) -> Ints:
     """Return the strides of the gradient of a layer norm's input on fake tensors, in fp32.
 
-    They compute it by elementwise functions (`native_layer_norm_backward` in torch/_decomp).
+    They compute it by elementwise functions (`native_layer_norm_backward` in torch/_decomp), of
+    contiguous copies of what suggests channels-last.
     """
     shape = x[0]
     rows = (*shape[:-1], 1)
@@ -125,8 +126,11 @@ def _fake_gradient(x: tuple[Ints, Ints], grad: Tensor) -> Ints:
     def joined(*layouts: tuple[Ints, Ints]) -> tuple[Ints, Ints]:
         return shape, elementwise(shape, layouts)
 
-    normalised = joined(joined(x, row), row)
-    scaled = joined(joined(grad.layout, channel))
+    def taken(layout: tuple[Ints, Ints]) -> tuple[Ints, Ints]:
+        return (shape, contiguous(shape)) if suggests_channels_last(*layout) else layout
+
+    normalised = joined(joined(taken(x), row), row)
+    scaled = joined(joined(taken(grad.layout), channel))
     inner = joined(joined(scaled, row), joined(normalised, row))
     return joined(row, inner)[1]
 

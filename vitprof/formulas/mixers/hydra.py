@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
-from vitprof.formulas.mixers.options import qkv_bias_option
+from vitprof.formulas.mixers.options import proj_bias_option, qkv_bias_option
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
 
@@ -29,6 +29,7 @@ class Hydra(Mixer):
     module = "vitprof.modules.mixers.hydra:Hydra"
 
     qkv_bias: bool = qkv_bias_option()
+    proj_bias: bool = proj_bias_option()
 
     def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
         D = sizes.dim
@@ -36,4 +37,4 @@ class Hydra(Mixer):
         q = run.l2_norm("query_norm", q)
         k = run.l2_norm("key_norm", k)
         total = run.sum("sum", run.multiply("key_values", k, v), 1, keepdim=True)
-        return run.linear("fc_out", run.multiply("output", q, total), D)
+        return run.linear("fc_out", run.multiply("output", q, total), D, bias=self.proj_bias)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
-from vitprof.formulas.mixers.options import qkv_bias_option
+from vitprof.formulas.mixers.options import proj_bias_option, qkv_bias_option
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
 
@@ -27,6 +27,7 @@ class LinearAttention(Mixer):
     module = "vitprof.modules.mixers.linear_attention:LinearAttention"
 
     qkv_bias: bool = qkv_bias_option()
+    proj_bias: bool = proj_bias_option()
 
     def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
         (B, N, D), h, d = x.shape, sizes.heads, sizes.head_dim
@@ -37,4 +38,4 @@ class LinearAttention(Mixer):
         state = run.matmul("key_values", k.mT, v)
         sums = run.matmul("normalizer", q, run.sum("key_sum", k, 2).unsqueeze(-1))
         y = run.divide("division", run.matmul("output", q, state), sums)
-        return run.linear("fc_out", y.transpose(1, 2).reshape(B, N, D), D)
+        return run.linear("fc_out", y.transpose(1, 2).reshape(B, N, D), D, bias=self.proj_bias)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
-from vitprof.formulas.mixers.options import qkv_bias_option
+from vitprof.formulas.mixers.options import proj_bias_option, qkv_bias_option
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
 from vitprof.values.options import flag, whole
@@ -39,6 +39,7 @@ class Linformer(Mixer):
     )
     shared: bool = flag(False, help="linformer: one projection for keys and values")
     qkv_bias: bool = qkv_bias_option()
+    proj_bias: bool = proj_bias_option()
 
     def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
         return {**super().arguments(sizes), "tokens": sizes.tokens.value}
@@ -58,4 +59,4 @@ class Linformer(Mixer):
         q = run.scale("scale", q.unflatten(2, (h, d)).transpose(1, 2))
         a = run.softmax("weights", run.matmul("scores", q, k.unflatten(1, (h, d))), -1)
         y = run.matmul("output", a, v.unflatten(1, (h, d)).mT)
-        return run.linear("fc_out", y.transpose(1, 2).reshape(B, N, D), D)
+        return run.linear("fc_out", y.transpose(1, 2).reshape(B, N, D), D, bias=self.proj_bias)

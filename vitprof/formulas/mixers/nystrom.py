@@ -23,7 +23,7 @@ from math import gcd
 
 from vitprof.errors import listing
 from vitprof.formulas.mixer import Mixer, MixerSizes
-from vitprof.formulas.mixers.options import qkv_bias_option
+from vitprof.formulas.mixers.options import proj_bias_option, qkv_bias_option
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
 from vitprof.values.options import Constraint, divisors, whole
@@ -55,6 +55,7 @@ class NystromAttention(Mixer):
         grows=1_000,
     )
     qkv_bias: bool = qkv_bias_option()
+    proj_bias: bool = proj_bias_option()
 
     @property
     def divisor(self) -> int:
@@ -97,7 +98,7 @@ class NystromAttention(Mixer):
         f = run.matmul("query_inverse", f, z)
         values = run.matmul("key_values", g, v)
         y = run.matmul("output", f, values)
-        return run.linear("fc_out", y.transpose(1, 2).reshape(B, N, D), D)
+        return run.linear("fc_out", y.transpose(1, 2).reshape(B, N, D), D, bias=self.proj_bias)
 
 
 def _do_not_divide(landmarks: int, sizes: MixerSizes) -> str:

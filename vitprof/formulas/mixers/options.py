@@ -27,3 +27,8 @@ def expand_option() -> Any:
         grows=64,
         convex=True,
     )
+
+
+def proj_bias_option() -> Any:
+    """Declare the bias of the layer that computes the output."""
+    return flag(True, help="bias of the output projection")

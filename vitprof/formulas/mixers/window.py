@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
-from vitprof.formulas.mixers.options import qkv_bias_option
+from vitprof.formulas.mixers.options import proj_bias_option, qkv_bias_option
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
 from vitprof.values.options import Constraint, divides, whole
@@ -37,6 +37,7 @@ class WindowAttention(Mixer):
 
     window: int = whole(7, symbol="w", maximum=10_000, help="window: side of a window in tokens")
     qkv_bias: bool = qkv_bias_option()
+    proj_bias: bool = proj_bias_option()
 
     def admits(self, sizes: MixerSizes) -> Iterator[Constraint]:
         yield from super().admits(sizes)
@@ -59,7 +60,7 @@ class WindowAttention(Mixer):
         a = run.add("positions", run.matmul("scores", q, k.mT), bias)
         a = run.softmax("weights", a, -1)
         y = run.matmul("output", a, v)
-        out = run.linear("fc_out", y.transpose(2, 3).reshape(B, N, D), D)
+        out = run.linear("fc_out", y.transpose(2, 3).reshape(B, N, D), D, bias=self.proj_bias)
         return out.reshape(B, rows, columns, w, w, D).transpose(2, 3).reshape(B, N, D)
 
     def arguments(self, sizes: MixerSizes) -> dict[str, Any]:

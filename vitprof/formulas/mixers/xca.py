@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
-from vitprof.formulas.mixers.options import qkv_bias_option
+from vitprof.formulas.mixers.options import proj_bias_option, qkv_bias_option
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
 from vitprof.values.options import flag, needing
@@ -45,6 +45,7 @@ class CrossCovarianceAttention(Mixer):
         {"patch_interaction": (True,)},
     )
     qkv_bias: bool = qkv_bias_option()
+    proj_bias: bool = proj_bias_option()
 
     @property
     def needs_grid(self) -> bool:
@@ -72,7 +73,7 @@ class CrossCovarianceAttention(Mixer):
         a = run.multiply("scale", run.matmul("scores", q, k.mT), temperature)
         y = run.matmul("output", run.softmax("weights", a, -1), v)
         y = y.reshape(B, D, N).transpose(1, 2).contiguous()
-        y = run.linear("fc_out", y, D)
+        y = run.linear("fc_out", y, D, bias=self.proj_bias)
         if not self.patch_interaction:
             return y
         z = run.layer_norm("local_norm", y)

@@ -6,8 +6,9 @@ every token is normalised before that, as in timm, Hugging Face and mmpretrain.
 
 With `distillation`, there is a second token with a second head, and the logits are the mean
 of both heads, as at inference (Touvron et al. 2020, Training data-efficient image
-transformers & distillation through attention, section 4). Only with pool `token` there is a
-class token. `first_norm` is a norm before the first block (Radford et al. 2021, CLIP, section 2.4).
+transformers & distillation through attention, section 4). There is a class token with pool
+`token`, and otherwise with `class_token`. `first_norm` is a norm before the first block (Radford
+et al. 2021, CLIP, section 2.4).
 """
 
 from __future__ import annotations
@@ -54,6 +55,10 @@ class Classifier(HeadOptions, PrefixOptions, ImageModel):
     heads: int = heads_option(4, "the encoder")
     activation: str = activation_option("relu", {"patch_norm": (True,)})
     patch_norm: bool = flag(False, help="activation and norm after the patch embedding")
+    class_token: bool = needing(
+        flag(False, help="a class token that the pooling does not read, as in BEiT and DINOv3"),
+        {"pool": ("mean", "map", "none")},
+    )
     first_norm: bool = flag(False, help="a norm before the first block, as in CLIP")
     final_norm_tokens: str = needing(
         choice(
@@ -75,14 +80,21 @@ class Classifier(HeadOptions, PrefixOptions, ImageModel):
         return self.head
 
     @property
+    def class_tokens(self) -> int:
+        """Number of class and distillation tokens."""
+        return self.pooled_tokens or int(self.class_token)
+
+    @property
     def prefix_tokens(self) -> int:
         """Number of tokens before the patches: class token, distillation token, registers."""
-        return self.pooled_tokens + self.registers
+        return self.class_tokens + self.registers
 
     @derived
     def stages(self) -> tuple[Stage]:
         there = {
-            ("class token", "--pool mean"): self.pooled_tokens > 0,
+            ("class token", "--pool mean" if self.pooled_tokens else "--no-class-token"): (
+                self.class_tokens > 0
+            ),
             ("distillation token", "--no-distillation"): self.pooled_tokens > 1,
             ("registers", "--registers 0"): self.registers > 0,
         }
@@ -95,6 +107,8 @@ class Classifier(HeadOptions, PrefixOptions, ImageModel):
             dim=self.size("dim"),
             heads=self.size("heads"),
             grid=None if self.prefix_tokens else self.sides,
+            patches=self.sides,
+            prefix=self.prefix_tokens,
             scattered=f"the {first} {has} no place on a grid; {without_prefix}",
             without_prefix=without_prefix,
         )
@@ -108,24 +122,24 @@ class Classifier(HeadOptions, PrefixOptions, ImageModel):
         D, n = self.size("dim"), Size(self.patches, "patches")
         (stage,) = self.stages
         N = stage.block.sizes.tokens
-        names = ("cls_token", "dist_token")[: self.pooled_tokens]
+        names = ("cls_token", "dist_token")[: self.class_tokens]
         tokens = [run.parameter(name, ONE, ONE, D) for name in names]
         registers = self.register_tokens(run, D)
-        tokens_have_positions = self.pos_embed_token and self.pooled_tokens > 0
-        rows = self._behind(n, self.pooled_tokens) if tokens_have_positions else n
+        tokens_have_positions = self.pos_embed_token and self.class_tokens > 0
+        rows = self._behind(n, self.class_tokens) if tokens_have_positions else n
         tables = [self.table(run, "pos_embed", rows, D)] if self.has_positions else []
         x = run.layer("patch_embed", "FlatPatchEmbed", partial(self._patch_embed, run), x)
         if tables and tokens_have_positions:
             x = put_before(run, x, tokens, rows if registers else N)
             x = run.add("positions", x, *tables)
-            x = put_before(run, x, registers, N, behind=self.pooled_tokens)
+            x = put_before(run, x, registers, N, behind=self.class_tokens)
         else:
             if tables:
                 x = run.add("positions", x, *tables)
             x = put_before(run, x, [*tokens, *registers], N)
         if self.first_norm:
             x = self.normalise(run, "norm_pre", x)
-        for block in stage.blocks(run):
+        for block in stage.blocks(run, *stage.shared(run)):
             x = block(x)
         return self.run_head(run, self._pool(run, x))
 

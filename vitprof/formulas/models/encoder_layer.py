@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import isqrt
 
 from vitprof.formulas.mixer import MixerSizes
@@ -65,8 +66,11 @@ class EncoderLayer(Model):
         return (self.stage("", ONE, sizes, mlp_hidden=self.mlp_hidden),)
 
     def forward(self, run: Run, x: Tensor) -> Tensor:
+        return run.block(partial(self._forward, run), x)
+
+    def _forward(self, run: Run, x: Tensor) -> Tensor:
         (stage,) = self.stages
-        return stage.block.forward(run, x)
+        return stage.block.arrange(run, x, *stage.shared(run))
 
     def loss(self, run: Run, y: Tensor) -> Tensor:
         return run.mean_of_all("loss", y)

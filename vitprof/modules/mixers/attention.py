@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from torch import Tensor, nn
 
 from vitprof.modules.fused import FusedAttention
 from vitprof.modules.matmul import MatMul
+from vitprof.modules.parts.relative import BiasMlp, BiasTable
+from vitprof.modules.parts.rotary import AxialAngles, MixedAngles, rotate_patches
+
+_NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "layer": partial(nn.LayerNorm, eps=1e-6, bias=False),
+    "rms": partial(nn.RMSNorm, eps=1e-6),
+}
 
 
 class Attention(nn.Module):
@@ -23,8 +33,17 @@ class Attention(nn.Module):
         fused: bool = False,
         kv_heads: int = 0,
         qk_norm: bool = False,
+        qk_norm_type: str = "layer",
         qkv_bias: bool = True,
+        key_bias: bool = True,
+        proj_bias: bool = True,
+        rope: str = "none",
+        relative: str = "none",
+        relative_shared: bool = False,
+        relative_hidden: int = 128,
         talking_heads: bool = False,
+        grid: tuple[int, int] = (0, 0),
+        prefix: int = 0,
     ) -> None:
         super().__init__()
         self.heads = heads
@@ -34,36 +53,51 @@ class Attention(nn.Module):
         self.talking_heads = talking_heads
         head_dim = dim // heads
         self.widths = (dim, *2 * [self.kv_heads * head_dim])
-        self.qkv = nn.Linear(dim, sum(self.widths), bias=qkv_bias)
+        self.key_bias = key_bias
+        if key_bias:
+            self.qkv = nn.Linear(dim, sum(self.widths), bias=qkv_bias)
+        else:
+            self.q, self.k, self.v = (
+                nn.Linear(dim, width, bias=qkv_bias and name != "k")
+                for name, width in zip("qkv", self.widths, strict=True)
+            )
         if qk_norm:
-            self.norm_q = nn.LayerNorm(head_dim, eps=1e-6, bias=False)
-            self.norm_k = nn.LayerNorm(head_dim, eps=1e-6, bias=False)
+            self.norm_q, self.norm_k = (_NORMS[qk_norm_type](head_dim) for _ in "qk")
+        self.turns, self.prefix = rope != "none", prefix
+        self.rope = MixedAngles(self.kv_heads, head_dim, grid) if rope == "mixed" else None
+        self.biased, self.relative = relative != "none", None
         if fused:
             self.attend = FusedAttention()
         else:
             self.scores = MatMul()
+            if self.biased and not relative_shared:
+                self.relative = make_bias(relative, heads, grid, prefix, relative_hidden)
             if talking_heads:
                 self.mix_scores = nn.Linear(heads, heads)
             self.weights = nn.Softmax(dim=-2 if talking_heads else -1)  # along the keys
             if talking_heads:
                 self.mix_weights = nn.Linear(heads, heads)
             self.output = MatMul()
-        self.fc_out = nn.Linear(dim, dim)
+        self.fc_out = nn.Linear(dim, dim, bias=proj_bias)
 
-    def forward(self, x_BND: Tensor) -> Tensor:
+    def forward(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
         B, N, D = x_BND.shape
         H, G, C = self.heads, self.kv_heads, D // self.heads
         q_BGMC, k_BGNC, v_BGNC = self._projected(x_BND)
         if self.qk_norm:  # (B, N, heads, C) is their order in memory
             q_BGMC = self.norm_q(q_BGMC.transpose(1, 2)).transpose(1, 2)
             k_BGNC = self.norm_k(k_BGNC.transpose(1, 2)).transpose(1, 2)
+        if self.turns:
+            tables = shared[:2] if self.rope is None else self.rope()
+            q_BGMC = rotate_patches(q_BGMC, tables, v_BGNC, self.prefix)
+            k_BGNC = rotate_patches(k_BGNC, tables, v_BGNC, self.prefix)
         if self.fused:
             if G < H:
                 q_BGMC = q_BGMC.permute(0, 2, 3, 1, 4).reshape(B, -1, G, C).transpose(1, 2)
             y_BGMC = self.attend(q_BGMC, k_BGNC, v_BGNC)
         else:
             q_BGMC = (q_BGMC * C**-0.5).reshape(B, G, -1, C)
-            a_BGMN = self._attention_matrix(q_BGMC, k_BGNC)
+            a_BGMN = self._attention_matrix(q_BGMC, k_BGNC, shared)
             y_BGMC = self.output(a_BGMN, v_BGNC)
         y_BGNRC = y_BGMC.reshape(B, G, N, H // G, C)
         return self.fc_out(y_BGNRC.transpose(1, 2).reshape(B, N, D))
@@ -72,19 +106,29 @@ class Attention(nn.Module):
         """Return queries, keys and values; if heads share a key, M is two axes, N and R."""
         B, N, D = x_BND.shape
         H, G, C = self.heads, self.kv_heads, D // self.heads
-        if G == H:
+        if not self.key_bias:
+            q_BND = self.q(x_BND)
+            k_BNE = self.k(x_BND)
+            v_BNE = self.v(x_BND)
+        elif G == H:
             qkv = self.qkv(x_BND).reshape(B, N, 3, H, C)
             q_BHNC, k_BHNC, v_BHNC = qkv.permute(2, 0, 3, 1, 4).unbind(0)
             return q_BHNC, k_BHNC, v_BHNC
-        q_BND, k_BNE, v_BNE = self.qkv(x_BND).split(self.widths, dim=-1)
-        q_BGNRC = q_BND.reshape(B, N, G, H // G, C).transpose(1, 2)
+        else:
+            q_BND, k_BNE, v_BNE = self.qkv(x_BND).split(self.widths, dim=-1)
+        each = (G,) if G == H else (G, H // G)
+        q_BGNRC = q_BND.reshape(B, N, *each, C).transpose(1, 2)
         k_BGNC = k_BNE.reshape(B, N, G, C).transpose(1, 2)
         v_BGNC = v_BNE.reshape(B, N, G, C).transpose(1, 2)
         return q_BGNRC, k_BGNC, v_BGNC
 
-    def _attention_matrix(self, q_BGMC: Tensor, k_BGNC: Tensor) -> Tensor:
+    def _attention_matrix(
+        self, q_BGMC: Tensor, k_BGNC: Tensor, shared: tuple[Tensor, ...]
+    ) -> Tensor:
         """Return softmax(Q K^T); talking heads mix its heads before and after the softmax."""
         a = self.scores(q_BGMC, k_BGNC.transpose(-2, -1))
+        if self.biased:
+            a = a + self._bias(shared)
         if not self.talking_heads:
             return self.weights(a)
         (B, G, _, N), R = a.shape, self.heads // self.kv_heads
@@ -93,3 +137,45 @@ class Attention(nn.Module):
         a = self.mix_weights(a)
         a = a.reshape(B, N, N, G, R).permute(0, 3, 1, 4, 2).contiguous()
         return a.reshape(B, G, N * R, N)
+
+    def _bias(self, shared: tuple[Tensor, ...]) -> Tensor:
+        """Return the relative position bias in the order of the scores, (G, M, N)."""
+        bias_HNN = shared[-1] if self.relative is None else self.relative()
+        (H, N, _), G = bias_HNN.shape, self.kv_heads
+        if G == H:
+            return bias_HNN
+        return bias_HNN.reshape(G, H // G, N, N).transpose(1, 2).reshape(G, -1, N)
+
+
+class Shared(nn.Module):
+    """Positions that all blocks share: tables of rotary positions, and a relative bias."""
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        *,
+        rope: str,
+        relative: str,
+        relative_shared: bool,
+        relative_hidden: int,
+        grid: tuple[int, int],
+        prefix: int,
+        **others: object,
+    ) -> None:
+        super().__init__()
+        self.rope = AxialAngles(dim // heads, grid) if rope == "axial" else None
+        self.relative = None
+        if relative != "none" and relative_shared:
+            self.relative = make_bias(relative, heads, grid, prefix, relative_hidden)
+
+    def forward(self) -> tuple[Tensor, ...]:
+        tables = () if self.rope is None else self.rope()
+        return tables if self.relative is None else (*tables, self.relative())
+
+
+def make_bias(kind: str, heads: int, grid: tuple[int, int], prefix: int, hidden: int) -> nn.Module:
+    """Return a relative position bias, `table` or `mlp`."""
+    if kind == "table":
+        return BiasTable(heads, grid, prefix)
+    return BiasMlp(heads, grid, prefix, hidden)

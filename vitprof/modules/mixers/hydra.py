@@ -14,10 +14,12 @@ def phi(x: Tensor) -> Tensor:
 class Hydra(nn.Module):
     """Hydra attention: as many heads as channels, with cosine similarity; `heads` has no effect."""
 
-    def __init__(self, dim: int, heads: int, *, qkv_bias: bool = True) -> None:
+    def __init__(
+        self, dim: int, heads: int, *, qkv_bias: bool = True, proj_bias: bool = True
+    ) -> None:
         super().__init__()
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
-        self.fc_out = nn.Linear(dim, dim)
+        self.fc_out = nn.Linear(dim, dim, bias=proj_bias)
 
     def forward(self, x_BND: Tensor) -> Tensor:
         q_BND, k_BND, v_BND = self.qkv(x_BND).chunk(3, dim=-1)

@@ -11,14 +11,16 @@ from vitprof.modules.matmul import MatMul
 class LinearAttention(nn.Module):
     """Linear attention with the feature map F.elu(x) + 1, not causal."""
 
-    def __init__(self, dim: int, heads: int, *, qkv_bias: bool = True) -> None:
+    def __init__(
+        self, dim: int, heads: int, *, qkv_bias: bool = True, proj_bias: bool = True
+    ) -> None:
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.key_values = MatMul()
         self.normalizer = MatMul()
         self.output = MatMul()
-        self.fc_out = nn.Linear(dim, dim)
+        self.fc_out = nn.Linear(dim, dim, bias=proj_bias)
 
     def forward(self, x_BND: Tensor) -> Tensor:
         B, N, D = x_BND.shape

@@ -19,6 +19,7 @@ class Linformer(nn.Module):
         projection: int = 64,
         shared: bool = False,
         qkv_bias: bool = True,
+        proj_bias: bool = True,
     ) -> None:
         super().__init__()
         self.heads = heads
@@ -32,7 +33,7 @@ class Linformer(nn.Module):
         self.scores = MatMul()
         self.weights = nn.Softmax(dim=-1)
         self.output = MatMul()
-        self.fc_out = nn.Linear(dim, dim)
+        self.fc_out = nn.Linear(dim, dim, bias=proj_bias)
 
     def forward(self, x_BND: Tensor) -> Tensor:
         B, N, D = x_BND.shape

@@ -51,6 +51,7 @@ class NystromAttention(nn.Module):
         landmarks: int = 7,
         iterations: int = 6,
         qkv_bias: bool = True,
+        proj_bias: bool = True,
     ) -> None:
         super().__init__()
         self.heads = heads
@@ -66,7 +67,7 @@ class NystromAttention(nn.Module):
         self.query_inverse = MatMul()
         self.key_values = MatMul()
         self.output = MatMul()
-        self.fc_out = nn.Linear(dim, dim)
+        self.fc_out = nn.Linear(dim, dim, bias=proj_bias)
 
     def forward(self, x_BND: Tensor) -> Tensor:
         B, N, D = x_BND.shape

@@ -29,7 +29,15 @@ class Performer(nn.Module):
 
     projection: Tensor
 
-    def __init__(self, dim: int, heads: int, *, features: int = 64, qkv_bias: bool = True) -> None:
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        *,
+        features: int = 64,
+        qkv_bias: bool = True,
+        proj_bias: bool = True,
+    ) -> None:
         super().__init__()
         self.heads = heads
         self.register_buffer("projection", orthogonal_features(dim // heads, features))
@@ -39,7 +47,7 @@ class Performer(nn.Module):
         self.key_values = MatMul()
         self.normalizer = MatMul()
         self.output = MatMul()
-        self.fc_out = nn.Linear(dim, dim)
+        self.fc_out = nn.Linear(dim, dim, bias=proj_bias)
 
     def forward(self, x_BND: Tensor) -> Tensor:
         B, N, D = x_BND.shape

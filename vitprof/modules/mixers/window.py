@@ -18,7 +18,14 @@ class WindowAttention(nn.Module):
     relative_index: Tensor
 
     def __init__(
-        self, dim: int, heads: int, *, grid: tuple[int, int], window: int = 7, qkv_bias: bool = True
+        self,
+        dim: int,
+        heads: int,
+        *,
+        grid: tuple[int, int],
+        window: int = 7,
+        qkv_bias: bool = True,
+        proj_bias: bool = True,
     ) -> None:
         super().__init__()
         self.heads = heads
@@ -28,7 +35,7 @@ class WindowAttention(nn.Module):
         self.scores = MatMul()
         self.weights = nn.Softmax(dim=-1)
         self.output = MatMul()
-        self.fc_out = nn.Linear(dim, dim)
+        self.fc_out = nn.Linear(dim, dim, bias=proj_bias)
         self.relative_bias = nn.Parameter(torch.empty((2 * window - 1) ** 2, heads))
         self.register_buffer("relative_index", relative_index(window), persistent=False)
         nn.init.normal_(self.relative_bias, std=0.02)

@@ -43,6 +43,7 @@ class CrossCovarianceAttention(nn.Module):
         patch_interaction: bool = False,
         local_scale: bool = False,
         qkv_bias: bool = True,
+        proj_bias: bool = True,
         grid: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
@@ -51,7 +52,7 @@ class CrossCovarianceAttention(nn.Module):
         self.scores = MatMul()
         self.weights = nn.Softmax(dim=-1)
         self.output = MatMul()
-        self.fc_out = nn.Linear(dim, dim)
+        self.fc_out = nn.Linear(dim, dim, bias=proj_bias)
         self.local = self.local_scale = None
         if patch_interaction:
             assert grid is not None

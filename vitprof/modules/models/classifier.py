@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vitprof.modules.block import Block
+from vitprof.modules.build import build_shared
 from vitprof.modules.parts.activations import ACTIVATIONS
 from vitprof.modules.parts.heads import AttentionPool
 from vitprof.modules.parts.norms import NORMS
@@ -46,21 +47,22 @@ class VisionTransformer(nn.Module):
         super().__init__()
         (stage,) = spec.stages
         self.pool, self.norm_is_last = spec.pool, spec.norm_is_last
-        self.prefix_tokens, self.pooled_tokens = spec.prefix_tokens, spec.pooled_tokens
-        if self.pooled_tokens:
+        self.prefix_tokens, self.class_tokens = spec.prefix_tokens, spec.class_tokens
+        if self.class_tokens:
             self.cls_token = _token(1, spec.dim)
         if spec.distillation:
             self.dist_token = _token(1, spec.dim)
         self.reg_token = _token(spec.registers, spec.dim) if spec.registers else None
-        self.tokens_have_positions = spec.pos_embed_token and self.pooled_tokens > 0
+        self.tokens_have_positions = spec.pos_embed_token and self.class_tokens > 0
         self.pos_embed = make_positions(
             spec.pos_embed,
             spec.grid,
             spec.dim,
-            prefix_tokens=self.pooled_tokens if self.tokens_have_positions else 0,
+            prefix_tokens=self.class_tokens if self.tokens_have_positions else 0,
         )
         self.patch_embed = FlatPatchEmbed(spec)
         self.norm_pre = NORMS[spec.norm](spec.dim) if spec.first_norm else nn.Identity()
+        self.shared = build_shared(stage.block.mixer, stage.block.sizes)
         self.blocks = nn.ModuleList(Block(stage.block) for _ in range(spec.depth))
         norm = NORMS[spec.norm](spec.dim) if spec.final_norm else nn.Identity()
         if not self.norm_is_last:
@@ -94,13 +96,14 @@ class VisionTransformer(nn.Module):
                 B = x_BND.shape[0]
                 x_BND = torch.cat([*self._tokens(B), *self._registers(B), x_BND], dim=1)
         x_BND = self.norm_pre(x_BND)
+        shared = () if self.shared is None else self.shared()
         for block in self.blocks:
-            x_BND = block(x_BND)
+            x_BND = block(x_BND, *shared)
         return self._classify(self._pooled(x_BND))
 
     def _tokens(self, batch: int) -> list[Tensor]:
-        tokens = [self.cls_token] if self.pooled_tokens else []
-        if self.pooled_tokens == 2:
+        tokens = [self.cls_token] if self.class_tokens else []
+        if self.class_tokens == 2:
             tokens.append(self.dist_token)
         return [token.expand(batch, -1, -1) for token in tokens]
 
@@ -108,7 +111,7 @@ class VisionTransformer(nn.Module):
         return [] if self.reg_token is None else [self.reg_token.expand(batch, -1, -1)]
 
     def _with_registers(self, x_BND: Tensor) -> Tensor:
-        before, after = x_BND[:, : self.pooled_tokens], x_BND[:, self.pooled_tokens :]
+        before, after = x_BND[:, : self.class_tokens], x_BND[:, self.class_tokens :]
         return torch.cat([before, *self._registers(x_BND.shape[0]), after], dim=1)
 
     def _pooled(self, x_BND: Tensor) -> Tensor:
@@ -119,7 +122,7 @@ class VisionTransformer(nn.Module):
 
     def _pool(self, x_BND: Tensor) -> Tensor:
         if self.pool == "token":
-            return x_BND[:, 0] if self.pooled_tokens == 1 else x_BND[:, : self.pooled_tokens]
+            return x_BND[:, 0] if self.class_tokens == 1 else x_BND[:, : self.class_tokens]
         patches_BND = x_BND[:, self.prefix_tokens :] if self.prefix_tokens else x_BND
         if self.pool == "map":
             return self.attn_pool(patches_BND)
