@@ -26,6 +26,8 @@ class Kind(StrEnum):
 
     PRODUCT = "product"  # of matrices
     CONVOLUTION = "convolution"
+    DEPTHWISE = "depthwise"  # convolution, each channel by itself
+    ONE_CHANNEL = "one channel"  # convolution of one input channel with windows that overlap
     ATTENTION = "attention"  # fused
     ELEMENTWISE = "elementwise"
     ACTIVATION = "activation"  # elementwise, of an exponential or an error function
@@ -127,6 +129,23 @@ def in_memory(shape: Ints, strides: Ints) -> int:
         return 0
     axes = [(size, step) for size, step in zip(shape, strides, strict=True) if step and size > 1]
     return min(prod(size for size, _ in axes), 1 + sum((size - 1) * step for size, step in axes))
+
+
+def convolution_kind(channels: int, groups: int, product: Product, elements: int) -> Kind:
+    """Return the kind of a convolution.
+
+    Args:
+        channels: input channels of a group.
+        groups: groups of channels.
+        product: its contraction.
+        elements: elements of its input.
+    """
+    if channels > 1:
+        return Kind.CONVOLUTION
+    if groups > 1:
+        return Kind.DEPTHWISE
+    overlap = product.rows * product.inner > elements
+    return Kind.ONE_CHANNEL if overlap else Kind.CONVOLUTION
 
 
 def attention_products(

@@ -14,7 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitprof.allocation.launches import Kind, Launch, Product, in_memory
+from vitprof.allocation.launches import (
+    Kind,
+    Launch,
+    Product,
+    convolution_kind,
+    in_memory,
+)
 from vitprof.allocation.strides import is_in_format, suggests_channels_last
 from vitprof.running.step import DTYPES
 
@@ -26,7 +32,6 @@ _DTYPES = {
 
 _KINDS = {
     Kind.PRODUCT: "mm addmm bmm baddbmm",
-    Kind.CONVOLUTION: "convolution convolution_backward",
     Kind.ACTIVATION: (
         "gelu gelu_backward silu silu_backward elu elu_backward sigmoid sigmoid_backward tanh "
         "tanh_backward exp softplus softplus_backward"
@@ -128,7 +133,7 @@ def launch_of(
     elif name in _READS:
         given, own = _READS[name](args, result)
     products = _PRODUCTS[name](args, result) if name in _PRODUCTS else ()
-    kind = _KIND_OF.get(name, Kind.OPTIMIZER if _of_many(name) else Kind.ELEMENTWISE)
+    kind = _convolution_kind(name, args, products) or _kind(name)
     first = next(iter([*given, *made, *changed]), None)
     dtype = "fp32" if first is None else _DTYPES.get(first.dtype, "fp32")
     return Launch(at, kind, _bytes(given) + own, _bytes(written) + own, products, dtype)
@@ -163,8 +168,9 @@ def fused(
     return Launch(at, kind, _bytes(read) + own, _bytes(written) + own, products, dtype)
 
 
-def _of_many(name: str) -> bool:
-    return name.startswith(("_foreach", "_fused"))
+def _kind(name: str) -> Kind:
+    of_many = name.startswith(("_foreach", "_fused"))
+    return _KIND_OF.get(name, Kind.OPTIMIZER if of_many else Kind.ELEMENTWISE)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
@@ -280,6 +286,14 @@ _READS: dict[str, Callable[[Sequence[Any], Any], Reads]] = {
 }
 
 # Contractions
+
+
+def _convolution_kind(name: str, args: Sequence[Any], products: tuple[Product, ...]) -> Kind | None:
+    """Return the kind of a convolution; None for other functions."""
+    if not name.startswith("convolution") or not products:
+        return None
+    x, weight = args[:2] if name == "convolution" else args[1:3]
+    return convolution_kind(weight.shape[1], products[0].batch, products[0], x.numel())
 
 
 def _mm(args: Sequence[Any], result: Tensor) -> tuple[Product, ...]:

@@ -8,7 +8,7 @@ from math import prod
 from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.views import Grads
-from vitprof.allocation.launches import Kind, Product
+from vitprof.allocation.launches import Kind, Product, convolution_kind
 from vitprof.allocation.strides import (
     Ints,
     channels_last,
@@ -51,7 +51,7 @@ def conv(m: Eager, x: Tensor, weight: Tensor, bias: Tensor | None, out: Shape) -
         wanted = node.needs_grad(0) + node.needs_grad(1)
         products = (_contracted(saved[0], saved[1], grads[0]),) * wanted
         read = (grads[0], *[saved[1]] * node.needs_grad(0), *[saved[0]] * node.needs_grad(1))
-        m.launch(Kind.CONVOLUTION, read, results, products=products, own=copies)
+        m.launch(_kind(saved[0], saved[1], grads[0]), read, results, products=products, own=copies)
         m.free(*results, *copies)
         if len(made) == 3 and made[2] is not None:
             m.reduction(grads[0], [dim for dim in range(len(grads[0].shape)) if dim != 1])
@@ -63,9 +63,14 @@ def conv(m: Eager, x: Tensor, weight: Tensor, bias: Tensor | None, out: Shape) -
     m.may_take_workspace(x, y, weight)
     copies = _copies(m, (x, weight), last=last)
     products = (_contracted(x, weight, y),)
-    m.launch(Kind.CONVOLUTION, inputs, (y,), products=products, own=copies)
+    m.launch(_kind(x, weight, y), inputs, (y,), products=products, own=copies)
     m.free(y, *copies)
     return m.made(y, node, inputs, back)
+
+
+def _kind(x: Tensor, weight: Tensor, y: Tensor) -> Kind:
+    product = _contracted(x, weight, y)
+    return convolution_kind(weight.shape[1], product.batch, product, prod(x.shape))
 
 
 def _contracted(x: Tensor, weight: Tensor, y: Tensor) -> Product:
