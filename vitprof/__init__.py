@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from vitprof.api.memory import memory
     from vitprof.api.presets import presets
     from vitprof.api.sweep import sweep
+    from vitprof.api.time import time
     from vitprof.report.base import Report
     from vitprof.request.specs import specify
     from vitprof.request.workload import Workload
@@ -55,6 +56,7 @@ __all__ = [
     "presets",
     "specify",
     "sweep",
+    "time",
 ]
 
 _MODULES = {
@@ -75,6 +77,7 @@ _MODULES = {
     "presets": "api.presets",
     "specify": "request.specs",
     "sweep": "api.sweep",
+    "time": "api.time",
 }
 
 

@@ -22,6 +22,7 @@ from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixers import MIXERS
 from vitprof.request.workload import OPTIMIZERS
 from vitprof.running.trace import trace
+from vitprof.values.size import product
 
 B, N, D, h = 2, 9, 12, 3
 LAYER: dict[str, object] = {"model": "layer", "tokens": N, "dim": D, "heads": h, "batch": B}
@@ -159,7 +160,7 @@ def test_launches_multiply_what_training_does_and_move_what_their_tensors_hold(c
     found = launches(model, workload, H100)
     some = [one for phase in found.values() for one in phase]
     for one in some:
-        assert sum(part.elements.value * part.element for part in one.moved) == one.bytes
+        assert sum(product(part.axes).value * part.element for part in one.moved) == one.bytes
     macs = sum(one.macs for one in some)
     if workload.inference:
         assert macs == model.formula(workload.batch).total(Measure.MACS)

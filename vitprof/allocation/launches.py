@@ -18,7 +18,7 @@ from math import prod
 
 from vitprof.allocation.strides import Ints
 from vitprof.formulas.op import Shape
-from vitprof.values.size import Size, product
+from vitprof.values.size import ONE, Size, product
 
 
 class Kind(StrEnum):
@@ -77,13 +77,21 @@ class Moved:
     element: int
 
     @property
-    def elements(self) -> Size:
-        """Elements that it addresses in memory, by a formula if no windows overlap."""
+    def axes(self) -> Shape:
+        """Sizes whose product is the number of elements that it addresses in memory.
+
+        Axes that repeat others are left out; of windows that overlap it is the number alone.
+        """
         shape = tuple([size.value for size in self.sizes])
         number = in_memory(shape, self.strides)
-        kept = [size for size, step in zip(self.sizes, self.strides, strict=True) if step]
-        whole = product(tuple(kept))
-        return whole if whole.value == number else Size(number)
+        kept = tuple(
+            [
+                size
+                for size, step in zip(self.sizes, self.strides, strict=True)
+                if step and size is not ONE
+            ]
+        )
+        return kept if product(kept).value == number else (Size(number),)
 
 
 @dataclass(frozen=True, slots=True)

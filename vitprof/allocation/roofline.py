@@ -254,3 +254,57 @@ def _cost(
         read=times * sum(launch.read for launch in launches),
         written=times * sum(launch.written for launch in launches),
     )
+
+
+_LONG_ROWS = 2_048  # keys of the longest softmax that was measured
+_NOTABLE = 0.01  # share of the kernels that is worth a sentence
+
+
+def cautions(
+    batches: Iterable[tuple[int, Mapping[str, Iterable[Launch]]]], found: StepTime, speed: Speed
+) -> dict[str, str]:
+    """Return sentences on kernels whose time is known less well than others', by kind.
+
+    Args:
+        batches: launches by phase, as those of `step_time`.
+        found: the time of the step.
+        speed: speed of the GPU.
+    """
+    seconds: dict[Kind, float] = {}
+    longest = 0
+    for times, launches in batches:
+        for phase, some in launches.items():
+            for one in some:
+                own, _ = kernel(one, speed, backward=phase == "backward")
+                seconds[one.kind] = seconds.get(one.kind, 0.0) + times * own
+                if one.kind is Kind.SOFTMAX and one.moved:
+                    longest = max(longest, one.moved[0].sizes[-1].value)
+    sentences = {
+        Kind.DEPTHWISE: (
+            "run far below either ceiling, at a rate that was measured in ConvMixer with kernels "
+            "of 7 x 7 alone"
+        ),
+        Kind.ONE_CHANNEL: (
+            "run far below either ceiling, at a rate that was measured in lambda layers with "
+            "windows of 9 x 9 alone"
+        ),
+        Kind.FFT: "are taken to move their tensors once, which nobody has measured",
+        Kind.PLACES: "are taken to move what they pick at the bandwidth, which nobody has measured",
+    }
+    names = {
+        Kind.DEPTHWISE: "depthwise convolutions",
+        Kind.ONE_CHANNEL: "convolutions of one channel",
+        Kind.FFT: "Fourier transforms",
+        Kind.PLACES: "sorting and indexing",
+    }
+    whole = found.whole.device
+    made = {
+        names[kind]: f"{seconds[kind] / whole:.0%} of the kernels' time; they {sentence}"
+        for kind, sentence in sentences.items()
+        if seconds.get(kind, 0.0) >= _NOTABLE * whole
+    }
+    if longest > _LONG_ROWS:
+        made["softmax"] = (
+            f"rows of {longest:,} keys, of which the longest that was measured has {_LONG_ROWS:,}"
+        )
+    return made

@@ -33,6 +33,7 @@ COMMANDS = (
     "macs",
     "explain",
     "memory",
+    "time",
     "compare",
     "match",
     "sweep",
