@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import islice
 
 import pytest
@@ -61,7 +62,7 @@ def test_every_launch_of_a_mixer_is_one_that_the_trace_sees(mixer: str) -> None:
     platform = PLATFORMS[[*MIXERS].index(mixer) % len(PLATFORMS)]
     model, workload = case_of(words_of(mixer))
     traced = trace(model, workload, platform=platform).launches
-    own = launches(model, workload, platform)
+    own = launches(model, workload, platform, every=True)
     assert {phase: moved(some) for phase, some in own.items()} == {
         phase: moved(some) for phase, some in traced.items()
     }
@@ -153,11 +154,14 @@ def test_elements_in_memory() -> None:
 
 
 @pytest.mark.parametrize("case", [*islice(cases(31), 24)], ids=described)
-def test_launches_multiply_what_training_does_and_move_what_their_tensors_hold(case: Case) -> None:
+def test_launches_of_any_model(case: Case) -> None:
+    """Compare those of equal blocks, their products with training's, bytes with their tensors'."""
     model, workload = case
     if workload.device == "cpu":
         return
-    found = launches(model, workload, H100)
+    found, every = (launches(model, workload, H100, every=every) for every in (False, True))
+    for phase, own in every.items():
+        assert Counter(found[phase]) == Counter(own)
     some = [one for phase in found.values() for one in phase]
     for one in some:
         assert sum(product(part.axes).value * part.element for part in one.moved) == one.bytes

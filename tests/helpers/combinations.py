@@ -163,7 +163,7 @@ def differences_on(case: Case, platform: Platform) -> list[str]:
     own = peaks(*case, departures=EAGER, platform=platform)
     traced = trace(*case, platform=platform)
     found = [phase for phase, peak in own.items() if peak != traced.by_phase[phase]]
-    for phase, some in launches(*case, platform).items():
+    for phase, some in launches(*case, platform, every=True).items():
         if moved(some) != moved(traced.launches[phase]):
             found.append(f"launches of {phase}")
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -123,18 +123,32 @@ def launches(
     platform: Platform,
     *,
     first: bool | None = None,
+    every: bool = False,
     rules: Mapping[Work, Rule] = RULES,
 ) -> dict[str, list[Launch]]:
-    """Return the launches of kernels in a step of `model` on a GPU, by phase; see `follow`."""
+    """Return the launches of kernels in a step of `model` on a GPU, by phase; see `follow`.
+
+    They are in order with `every`; else those of blocks that were not followed come last.
+    """
     reading, _ = follow(
         *(model, workload),
         rules=rules,
-        every=True,
+        every=every,
         platform=platform,
         first=first,
         launching=True,
     )
-    return reading.eager.by_phase
+    found = reading.eager.by_phase
+    for name, skipped in reading.skipped.items():  # each launches what the block before them does
+        before = f"{name}.{skipped.start - 1}"
+        for some in found.values():
+            some += [
+                replace(one, at=f"{name}.{index}{one.at.removeprefix(before)}")
+                for one in [*some]
+                if one.at == before or one.at.startswith(f"{before}.")
+                for index in skipped
+            ]
+    return found
 
 
 def _left(timeline: Timeline) -> int:
