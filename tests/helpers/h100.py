@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import combinations
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from vitprof.allocation.on_gpu import OnGpu, on_gpu
+from vitprof.allocation.roofline import StepTime
 from vitprof.cuda.gpus import find_gpu
 from vitprof.cuda.platform import Platform
+from vitprof.cuda.speed import Found
 from vitprof.formulas.model import Model
 from vitprof.request.specs import specify
 from vitprof.request.workload import Workload
+from vitprof.sweeps.time import on_gpu as on_h100
 
 DATA = Path(__file__).parents[1] / "data" / "h100"
 H100 = Platform(gpu=find_gpu("h100"), torch=(2, 11))
@@ -135,3 +141,108 @@ def _options(words: str) -> dict[str, Any]:
         else:
             options[name] = word
     return options
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimedStep:
+    """Measured time of a step, in seconds.
+
+    Attributes:
+        label: name of the row.
+        group: rows of the same group differ in their mixer alone; empty for rows without others.
+        mixer: the mixer, and whether attention is fused.
+        workload: batch, dtypes, optimizer and the like.
+        seconds: median of the measured times.
+        predicted: predicted time.
+    """
+
+    label: str
+    group: str
+    mixer: str
+    workload: Workload
+    seconds: float
+    predicted: StepTime
+
+    @property
+    def error(self) -> float:
+        """Relative error of the prediction; positive if it is too long."""
+        return self.predicted.seconds / self.seconds - 1
+
+
+_SHORT = 0.005  # seconds; shorter steps of models are not compared
+
+
+@cache
+def timed() -> tuple[TimedStep, ...]:
+    """Return every step of times.jsonl, and those of steps.jsonl above 5 ms, with predictions."""
+    found = []
+    for row in read("times.jsonl"):
+        if row["kind"] == "layer":
+            model, workload = built(row["spec"], row["workload"])
+            tokens = row["spec"].split("--tokens ")[1].split()[0]
+            for phase, own in (("forward", workload.as_inference()), ("train", workload)):
+                group = f"{tokens} {row['workload'].strip()} {phase}"
+                seconds = row[f"{phase}_ms"][0] / 1e3
+                found.append(_timed(f"{row['spec']} {group}", group, model, own, seconds))
+    for row in read("steps.jsonl"):
+        if row["label"] not in EARLIER and row["step_ms"] / 1e3 > _SHORT:
+            model, workload = built(row["spec"], row["workload"])
+            found.append(
+                _timed(row["label"], _group(row["label"]), model, workload, row["step_ms"] / 1e3)
+            )
+    return tuple(found)
+
+
+def _group(label: str) -> str:
+    """Return what a row of steps.jsonl shares with others that differ in their mixer alone."""
+    kind, *words = label.split()
+    if kind == "cls" and words[0] != "opt":
+        return f"cls {words[1]}"
+    return f"seed {words[0]} {words[1]}" if kind == "seed" else ""
+
+
+def _timed(label: str, group: str, model: Model, workload: Workload, seconds: float) -> TimedStep:
+    fused = " fused" if getattr(model.mixer, "fused", False) else ""
+    return TimedStep(
+        label=label,
+        group=group,
+        mixer=f"{model.mixer.name}{fused}",
+        workload=workload,
+        seconds=seconds,
+        predicted=on_h100(model, workload, H100),
+    )
+
+
+def pairs(some: Iterable[TimedStep]) -> list[tuple[TimedStep, TimedStep]]:
+    """Return the pairs of a group whose mixers' times differ by over 10 %, the faster one first."""
+    found = []
+    for one, other in combinations(some, 2):
+        faster, slower = sorted((one, other), key=lambda step: step.seconds)
+        if one.group and one.group == other.group and slower.seconds > 1.1 * faster.seconds:
+            found.append((faster, slower))
+    return found
+
+
+def summary(some: Sequence[TimedStep]) -> Found:
+    """Return the errors of the predictions of some steps, and how many pairs are in order."""
+    errors = sorted(abs(step.error) for step in some)
+    ordered = pairs(some)
+    on_gpu = [
+        (one, other)
+        for one, other in ordered
+        if not (one.predicted.waits_for_host or other.predicted.waits_for_host)
+    ]
+    return Found(
+        steps=len(errors),
+        median=round(median(errors), 3),
+        nine_in_ten=round(errors[int(0.9 * len(errors))], 3),
+        worst=round(errors[-1], 3),
+        pairs=len(ordered),
+        in_order=_in_order(ordered),
+        pairs_on_gpu=len(on_gpu),
+        in_order_on_gpu=_in_order(on_gpu),
+    )
+
+
+def _in_order(some: Iterable[tuple[TimedStep, TimedStep]]) -> int:
+    return sum(one.predicted.seconds < other.predicted.seconds for one, other in some)

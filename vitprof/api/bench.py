@@ -12,28 +12,40 @@ from typing import TYPE_CHECKING
 
 from vitprof.allocation.training import training
 from vitprof.cuda.gpus import find_gpu
+from vitprof.cuda.speed import calibrated
 from vitprof.errors import SpecError, VitprofError
 from vitprof.exclusive import exclusive
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.op import Pass
 from vitprof.formulas.totals import totals
-from vitprof.measuring.timing import MatrixProduct, Protocol, Timing, fastest_product, take_turns
+from vitprof.measuring.timing import (
+    MatrixProduct,
+    Protocol,
+    Timing,
+    fastest_copy,
+    fastest_product,
+    take_turns,
+)
 from vitprof.progress import Say, quiet
 from vitprof.report.bench import FORWARD, TRAINING, Benchmark, DataSheet, MeasuredModel, Speed
-from vitprof.request.budget import Budget, read_budget
+from vitprof.request.budget import Budget, platform_of, read_budget
 from vitprof.request.side_by_side import lay_out
 from vitprof.request.workload import Workload, take_workload
 from vitprof.subject import Configurable
 from vitprof.sweeps import memory as step_memory
+from vitprof.sweeps.time import on_gpu
 from vitprof.version import versions
 
 if TYPE_CHECKING:
     import torch
 
+    from vitprof.cuda.platform import Platform
+    from vitprof.cuda.speed import Speed as GpuSpeed
     from vitprof.running.step import Step
 
 _COMPILED = "torch.compile chooses what it recomputes"
+_NO_KERNELS = "it is that of the kernels of a GPU"
 _NO_MEMORY = "PyTorch keeps no peak of what it allocates on the CPU"
 
 
@@ -105,6 +117,8 @@ def bench(
     allocated: dict[str, int | None] = {}
     with exclusive(), set_torch_threads(protocol.threads):
         peak = fastest_product(place, DTYPES[workload.dtype], protocol, say=say)
+        platform, unpredicted = _platform(place)
+        copy = None if platform is None else fastest_copy(place, protocol, say=say)
         inference = workload.as_inference()
         for phase, own in ((FORWARD, inference), (TRAINING, workload)):
             for label, one in chosen.items():
@@ -115,6 +129,12 @@ def bench(
         with _explained("one of them", workload, device):
             timings = take_turns(steps, protocol, say=say)
     names = dict.fromkeys(one.name for one in chosen.values())
+    predicted: dict[str, float] = {}
+    if platform is not None and copy is not None:
+        speed = calibrated(
+            platform.gpu, workload.dtype, peak.macs_per_second, copy.bytes_per_second
+        )
+        predicted = predict(chosen, workload, platform, speed)
     return Benchmark(
         model=" and ".join(names),
         workload={name: value for name, value in workload.values().items() if name != "inference"},
@@ -123,11 +143,15 @@ def bench(
         protocol=str(protocol),
         bound=float(protocol.spread),
         peak=peak,
+        copy=copy,
         budget=budget,
-        models=_measured(chosen, workload, counted, timings, allocated, peak, sheet, budget),
+        models=_measured(
+            *(chosen, workload, counted, timings, allocated, peak, sheet, budget), predicted
+        ),
         sheet=sheet,
         unavailable={
             **({} if place.type == "cuda" else {"memory": _NO_MEMORY}),
+            **({"predicted time": unpredicted} if unpredicted else {}),
             **({"MFU and HFU": why} if why else {}),
             **({"HFU": _COMPILED} if compiled and not why else {}),
             **{
@@ -233,6 +257,32 @@ def time_steps(
     return timings, conditions(place, protocol)
 
 
+def _platform(place: torch.device) -> tuple[Platform | None, str]:
+    """Return the GPU of a device with its version of PyTorch, or why no time is predicted."""
+    import torch
+
+    if place.type != "cuda":
+        return None, _NO_KERNELS
+    name = torch.cuda.get_device_name(place)
+    found = platform_of(name)
+    if found is None:
+        return None, f"the table of GPUs has no {name}; vitprof gpus lists them"
+    major, minor = torch.__version__.split(".")[:2]
+    version = min((int(major), int(minor)), found.torch)
+    return replace(found, torch=version), ""
+
+
+def predict(
+    models: Mapping[str, Configurable], workload: Workload, platform: Platform, speed: GpuSpeed
+) -> dict[str, float]:
+    """Return the predicted seconds of the forward pass and the training step of models, by name."""
+    return {
+        _name(label, phase): on_gpu(model, own, platform, speed).seconds
+        for phase, own in ((FORWARD, workload.as_inference()), (TRAINING, workload))
+        for label, model in models.items()
+    }
+
+
 def _name(label: str, phase: str) -> str:
     return f"{label}, {phase}"
 
@@ -289,6 +339,7 @@ def _measured(
     peak: MatrixProduct,
     sheet: DataSheet | None,
     budget: Budget | None,
+    predicted: Mapping[str, float],
 ) -> tuple[MeasuredModel, ...]:
     first, *_ = models
 
@@ -303,6 +354,7 @@ def _measured(
             first=timings[_name(first, phase)].median,
             peak=peak.macs_per_second,
             peak_bytes=allocated[_name(label, phase)],
+            predicted=predicted.get(_name(label, phase)),
         )
 
     measured = []

@@ -9,6 +9,7 @@ from itertools import zip_longest
 
 from vitprof.allocation.training import training as training_tree
 from vitprof.api.bench import time_steps
+from vitprof.cuda.speed import speed_of
 from vitprof.errors import SpecError, listing
 from vitprof.formulas.layer import Layer, Measure
 from vitprof.formulas.mixer import Mixer
@@ -23,6 +24,7 @@ from vitprof.subject import Configurable
 from vitprof.sweeps.costs import COSTS
 from vitprof.sweeps.crossover import EXACT, USUAL, check_option, cost, default_option, find
 from vitprof.sweeps.stretches import Cost, Stretch
+from vitprof.sweeps.time import seconds
 from vitprof.values.options import Value, Whole, label_of
 from vitprof.version import versions
 
@@ -32,6 +34,7 @@ _CONVENTION = (
     "PyTorch hold at once, by formula, and of a module by a trace; crossovers are exact"
 )
 _OF_TRAINING = "training MACs are those of a forward and a backward pass, with what is recomputed"
+_PREDICTED = "time on the GPU is predicted, as vitprof time does"
 _TOKENS = Whole("largest value to search for crossovers", maximum=10_000_000)
 _OTHERS = replace(_TOKENS, maximum=65_536)  # slower: the search evaluates more sizes
 
@@ -127,7 +130,13 @@ def compare(
         workload=workload.values(),
         conditions=conditions,
         versions=versions(["torch"] if measure else []),
-        convention=f"{_CONVENTION}; {_OF_TRAINING}" if training else _CONVENTION,
+        convention="; ".join(
+            [
+                _CONVENTION,
+                *([_OF_TRAINING] if training else []),
+                *([_PREDICTED] if _has_speed(budget, workload) else []),
+            ]
+        ),
         protocol=str(protocol) if measure else "",
         bound=float(protocol.spread),
         budget=budget,
@@ -151,6 +160,9 @@ def _sides(
         name: {measure: COSTS[measure](model, workload, budget) for measure in measures}
         for name, model in models.items()
     }
+    if _has_speed(budget, workload):
+        for name, model in models.items():
+            amounts[name]["gpu_time"] = seconds(model, workload, budget)
     for name, timing in timings.items():
         amounts[name]["time"] = timing.median
     first = next(iter(amounts.values()))
@@ -164,6 +176,13 @@ def _sides(
         )
         for name, own in amounts.items()
     )
+
+
+def _has_speed(budget: Budget | None, workload: Workload) -> bool:
+    """Return True if a budget names a GPU whose speed in the workload's dtype is known."""
+    if budget is None or budget.platform is None:
+        return False
+    return workload.dtype in speed_of(budget.platform.gpu, "fp32").products
 
 
 def _shared(specs: Sequence[Mapping[str, Value]]) -> dict[str, Value]:

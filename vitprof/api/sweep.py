@@ -34,7 +34,8 @@ from vitprof.sweeps.points import (
     step_at,
 )
 from vitprof.sweeps.stretches import Stretch
-from vitprof.values.options import Option, Whole, label_of, pairs, plain, said
+from vitprof.sweeps.time import seconds
+from vitprof.values.options import Option, Plain, Whole, label_of, pairs, plain, said
 from vitprof.version import versions
 
 Amounts = dict[str, int | float | None]
@@ -48,6 +49,7 @@ _READS: Mapping[str, frozenset[str]] = {  # options of the workload that a measu
     "memory": _STEP,
     "batch": _STEP - {"batch"},
     "time": _STEP,
+    "gpu_time": _STEP,
 }
 POINTS = Whole("largest number of points, over all curves", maximum=10_000_000)
 _MOST_STARTS = 8  # crossovers of a pair of curves; of more, the first and the last are kept
@@ -66,6 +68,10 @@ _CONVENTIONS = {
         "that a GPU adds"
     ),
     "time": "time is the median of a step on this machine, in seconds; at each point",
+    "gpu_time": (
+        "time on the GPU is predicted, in seconds, and the points from which on it is shorter are "
+        "those of the sweep"
+    ),
 }
 
 
@@ -117,6 +123,8 @@ def _specified(candidate: Candidate, options: Mapping[str, object], place: Place
 def check_measures(names: Sequence[str], budget: Budget | None, *, timed: bool) -> tuple[str, ...]:
     """Return the checked measures without repeats, plus `batch` with a budget and `time` if timed.
 
+    A time that is not measured is predicted if the budget names a GPU.
+
     Raises:
         SpecError: a measure is unknown, or needs a budget or a measurement that is not given.
     """
@@ -126,8 +134,16 @@ def check_measures(names: Sequence[str], budget: Budget | None, *, timed: bool) 
             raise unknown("measure", name, QUANTITIES)
     if not named:
         raise SpecError(f"no measure is given; give --y with {listing(QUANTITIES)}")
+    on_gpu = budget is not None and budget.platform is not None
     if "time" in named and not timed:
-        raise SpecError("time is measured on this machine; give --measure with it")
+        if not on_gpu:
+            raise SpecError(
+                "time is measured on this machine or predicted for a GPU; give --measure with it, "
+                "or --gpu, such as h100"
+            )
+        named = dict.fromkeys("gpu_time" if name == "time" else name for name in named)
+    if "gpu_time" in named and not on_gpu:
+        raise SpecError("the time of a step is predicted on a GPU; give --gpu, such as h100")
     if "batch" in named and budget is None:
         raise SpecError(
             "the largest batch needs a memory budget; give --gpu, such as rtx3090, or --memory, "
@@ -186,8 +202,8 @@ def sweep(
         mixers: names of mixers, one curve each.
         presets: names of published configurations, instead of `model` and `mixers`.
         modules: references of modules, such as `timm:deit_small_patch16_224`, instead of models.
-        measures: any of `params`, `macs`, `training_macs`, `memory`, `batch` and, with `measure`,
-            `time`.
+        measures: any of `params`, `macs`, `training_macs`, `memory`, `batch`, with `gpu`
+            `gpu_time`, and with `measure` `time`; without it `time` is `gpu_time`.
         memory: memory budget for which the largest batch is predicted, such as `24GiB`.
         gpu: GPU that the batch has to fit with all that a GPU adds, such as `h100`.
         torch: version of PyTorch on that GPU, such as `2.11`; None for the newest known.
@@ -234,7 +250,9 @@ def sweep(
     if kept is not None:
         check_same(kept, sweep)
     points = _by_formula(models, axes, named, workload, budget, say)
-    sweep = replace(sweep, crossovers=tuple(_crossovers(models, axes, sweep, workload, say)))
+    crossovers = [*_crossovers(models, axes, sweep, workload, say)]
+    crossovers += _changes(sweep, points)
+    sweep = replace(sweep, crossovers=tuple(crossovers))
     if clock is None:
         return replace(sweep, points=tuple(points))
     return timed(models, sweep, points, workload, clock, kept=kept, keep=keep, say=say)
@@ -310,6 +328,8 @@ def _by_formula(
                 for name in measures:
                     if name in _COUNTED:
                         amounts[name] = counted[name][number]
+                    elif name == "gpu_time":
+                        amounts[name] = seconds(here, step, budget)
                     elif name in COSTS:
                         amounts[name] = COSTS[name](here, step, budget)
             except SpecError as error:
@@ -401,6 +421,43 @@ def _crossovers(
                             if start is None
                             else cost(pair[cheaper], step, measure, option, start),
                         )
+
+
+def _changes(sweep: Sweep, points: Sequence[Point]) -> Iterator[Crossover]:
+    """Yield the points from which on a curve's predicted time is shorter than another's.
+
+    Between two points it may cross several times, since it does not only grow with a size.
+    """
+    option = option_of(sweep.axes)
+    if option is None or "gpu_time" not in sweep.measures:
+        return
+    rows: dict[tuple[Plain, ...], dict[str, dict[int, float]]] = {}
+    for point in points:
+        time, at = point.values.get("gpu_time"), point.at[option]
+        if time is not None and isinstance(at, int):
+            fixed = tuple(value for name, value in point.at.items() if name != option)
+            rows.setdefault(fixed, {}).setdefault(point.curve, {})[at] = time
+    for fixed, curves in rows.items():
+        for one, other in combinations(curves, 2):
+            shared = [at for at in curves[one] if at in curves[other]]
+            before = ""
+            for at in shared:
+                own, its = curves[one][at], curves[other][at]
+                cheaper, than = (one, other) if own < its else (other, one)
+                if own != its and cheaper != before:
+                    before = cheaper
+                    yield Crossover(
+                        measure="gpu_time",
+                        option=option,
+                        cheaper=cheaper,
+                        than=than,
+                        at=at,
+                        searched=(shared[0], shared[-1]),
+                        fixed=dict(
+                            zip((name for name in sweep.axes if name != option), fixed, strict=True)
+                        ),
+                        value=min(own, its),
+                    )
 
 
 def _starts(stretches: Sequence[Stretch]) -> list[int | None]:

@@ -87,6 +87,41 @@ class Speed:
     by: str
     measured: bool = False
 
+    @property
+    def sentences(self) -> dict[str, str]:
+        """The figures as lines for people, by what they are of."""
+        products = ", ".join(f"{name} {rate / _TERA:.4g}" for name, rate in self.products.items())
+        shares = ", ".join(f"{name} {share:g}" for name, share in self.product_share.items())
+        copies = ", ".join(f"{name} {share:g}" for name, share in self.copy_share.items())
+        heads = ", ".join(
+            f"{name} {forward:g} and {backward:g}"
+            for name, (forward, backward) in self.attention.items()
+        )
+        host = self.host
+        micro = {
+            name: f"{seconds / _MICRO:.0f}"
+            for name, seconds in (
+                *(("training", host.training), ("product", host.product), ("other", host.other)),
+                *(("checkpoint", host.checkpoint), ("inference", host.inference)),
+                *(("i", host.inference_product), ("o", host.inference_other)),
+            )
+        }
+        return {
+            "products": f"{products} TMAC/s, of which a step reaches {shares}",
+            "bandwidth": (
+                f"{self.copy / _TERA:.3g} TB/s, of which a step reaches {copies}, and functions of "
+                f"lists {self.list_share:g}"
+            ),
+            "attention": f"{heads} of the products, forward and backward",
+            "gap": f"{self.gap / _MICRO:g} µs of each kernel beside its work",
+            "host": (
+                f"{micro['training']} µs a training step, {micro['product']} a contraction, "
+                f"{micro['other']} another kernel, {micro['checkpoint']} more one that is "
+                f"recomputed; {micro['inference']}, {micro['i']} and {micro['o']} in inference"
+            ),
+            "based on": self.by,
+        }
+
 
 def _half(fp32: float, half: float) -> dict[str, float]:
     return {"fp32": fp32, **dict.fromkeys(HALF, half)}
@@ -138,6 +173,8 @@ class Found:
         worst: largest error.
         pairs: pairs of mixers whose times differ by over 10 %.
         in_order: those of them that are predicted in order.
+        pairs_on_gpu: those of the pairs of which neither step waits for the host.
+        in_order_on_gpu: those of these that are predicted in order.
     """
 
     steps: int
@@ -146,6 +183,8 @@ class Found:
     worst: float
     pairs: int
     in_order: int
+    pairs_on_gpu: int
+    in_order_on_gpu: int
 
     @property
     def sentence(self) -> str:
@@ -154,12 +193,41 @@ class Found:
             f"of {self.steps} steps that were measured on an H100 the predictions are off by "
             f"{self.median:.0%} in the median, nine in ten by at most {self.nine_in_ten:.0%}, the "
             f"worst by {self.worst:.0%}; of {self.pairs} pairs of mixers whose times differ by "
-            f"over 10% {self.in_order} ({self.in_order / self.pairs:.0%}) are in order"
+            f"over 10% {self.in_order} ({self.in_order / self.pairs:.0%}) are in order, and "
+            f"{self.in_order_on_gpu} of the {self.pairs_on_gpu} of which neither step waits for "
+            "the host"
         )
 
 
 # Of MEASURED, on the rows of tests/data/h100 that docs/time.md names.
-FOUND = Found(steps=246, median=0.051, nine_in_ten=0.229, worst=0.739, pairs=414, in_order=370)
+FOUND = Found(
+    steps=246,
+    median=0.051,
+    nine_in_ten=0.229,
+    worst=0.739,
+    pairs=368,
+    in_order=325,
+    pairs_on_gpu=152,
+    in_order_on_gpu=148,
+)
+
+
+def calibrated(gpu: Gpu, dtype: str, products: float, copy: float) -> Speed:
+    """Return the speed of a GPU that was measured in this run, with the shares of the H100.
+
+    Args:
+        gpu: GPU of the table.
+        dtype: dtype of contractions.
+        products: multiply-accumulates per second of the fastest product in this dtype.
+        copy: bytes per second that the fastest copy reads and writes.
+    """
+    speed = speed_of(gpu, "fp32")
+    return replace(
+        speed,
+        products={**speed.products, dtype: products},
+        copy=copy,
+        by="product and copy measured in this run; shares and host of an H100",
+    )
 
 
 def speed_of(gpu: Gpu, dtype: str) -> Speed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import count
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 TURN = 0.2  # minimum seconds of one call's turn
 MIN_TURNS = 3
 _SIDES = (512, 1024, 2048, 4096, 8192)
+_COPIES = (64, 256, 1024, 4096)  # MiB
 _LONG = 0.05  # seconds of a product; a larger one has no higher throughput
 
 
@@ -96,6 +97,24 @@ class MatrixProduct:
         return self.side**3 / self.seconds
 
 
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """The fastest copy of a tensor.
+
+    Attributes:
+        mib: MiB of the tensor, which is read and written.
+        seconds: median time of one copy.
+    """
+
+    mib: int
+    seconds: float
+
+    @property
+    def bytes_per_second(self) -> float:
+        """Bytes read and written per second."""
+        return 2 * self.mib * 2**20 / self.seconds
+
+
 def take_turns(
     calls: Mapping[str, Callable[[], object]],
     protocol: Protocol,
@@ -157,3 +176,28 @@ def fastest_product(
         if peaks[-1].seconds > _LONG:
             break
     return max(peaks, key=lambda peak: peak.macs_per_second)
+
+
+def fastest_copy(
+    device: torch.device, protocol: Protocol, *, say: Say, sizes: Sequence[int] = _COPIES
+) -> Copy:
+    """Return the copy with the highest throughput in bytes per second.
+
+    Sizes grow until one copy takes longer than `_LONG` seconds, or the memory does not suffice.
+    """
+    import torch
+    from torch.utils.benchmark import Timer
+
+    copies: list[Copy] = []
+    for mib in sizes:
+        say(f"copy of {mib} MiB")
+        try:
+            source = torch.zeros(mib * 2**20, dtype=torch.uint8, device=device)
+            operands = {"source": source, "target": torch.empty_like(source)}
+        except torch.OutOfMemoryError:
+            break
+        timer = Timer("target.copy_(source)", globals=operands, num_threads=protocol.threads)
+        copies.append(Copy(mib, timer.blocked_autorange(min_run_time=TURN).median))
+        if copies[-1].seconds > _LONG:
+            break
+    return max(copies, key=lambda copy: copy.bytes_per_second)

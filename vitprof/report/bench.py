@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
-from vitprof.measuring.timing import MatrixProduct, Timing
+from vitprof.measuring.timing import Copy, MatrixProduct, Timing
 from vitprof.report.base import Report
 from vitprof.report.document import (
     EVERY,
@@ -22,10 +22,11 @@ from vitprof.report.document import (
 )
 from vitprof.report.unsettled import spreads
 from vitprof.request.budget import Budget, budget_record
-from vitprof.values.amounts import Bytes, Figure, Seconds, Share, figure
+from vitprof.values.amounts import Bytes, Change, Figure, Seconds, Share, figure
 from vitprof.values.options import Plain, Value, pairs, plain
 
 FORWARD, TRAINING = "forward", "training step"
+_TORCH = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}  # names of dtypes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,7 @@ class Speed:
         first: median seconds of the same step of the first model.
         peak: MACs per second of the fastest matrix product.
         peak_bytes: measured peak memory of the step; None on the CPU.
+        predicted: predicted seconds of a step; None if the device is no GPU of the table.
     """
 
     timing: Timing
@@ -51,6 +53,12 @@ class Speed:
     peak_bytes: int | None
     recomputed: int | None = None
     sheet: float | None = None
+    predicted: float | None = None
+
+    @property
+    def error(self) -> float | None:
+        """Relative error of the predicted time; positive if it is too long."""
+        return None if self.predicted is None else self.predicted / self.timing.median - 1
 
     @property
     def images_per_second(self) -> float:
@@ -105,6 +113,7 @@ class Speed:
             "mfu": self.mfu,
             "hfu": self.hfu,
             "peak_bytes": self.peak_bytes,
+            "predicted_seconds": self.predicted,
         }
 
 
@@ -172,6 +181,7 @@ class Benchmark(Report):
         models: measured ones; the first is the baseline.
         unavailable: reasons for missing measurements, by name.
         sheet: peak of the GPU that MFU and HFU are of; None if it is not known.
+        copy: fastest copy; None if no time is predicted.
     """
 
     command = "bench"
@@ -186,6 +196,7 @@ class Benchmark(Report):
     models: tuple[MeasuredModel, ...]
     unavailable: Mapping[str, str]
     sheet: DataSheet | None = None
+    copy: Copy | None = None
 
     @property
     def unsettled(self) -> dict[str, float]:
@@ -233,6 +244,8 @@ class Benchmark(Report):
             "upper quartile": Seconds(upper),
             "images/s": Figure(speed.images_per_second),
         }
+        if speed.predicted is not None and speed.error is not None:
+            cells |= {"predicted": Seconds(speed.predicted), "error": Change(speed.error)}
         if len(self.models) > 1:
             cells[f"over {self.models[0].name}"] = f"{speed.ratio:.2f}"
         rate = speed.macs_per_second
@@ -250,6 +263,12 @@ class Benchmark(Report):
             "matrix product": f"{figure(peak)} GMAC/s, of {side:,} × {side:,} matrices in "
             f"{self.workload['dtype']}, measured in the same run"
         }
+        if self.copy is not None:
+            facts["predicted"] = (
+                f"from this product and a copy of {self.copy.mib:,} MiB at "
+                f"{figure(self.copy.bytes_per_second / 1e9)} GB/s, with the shares and the host of "
+                "an H100, as vitprof time does"
+            )
         if self.sheet is not None:
             facts["MFU, HFU"] = (
                 f"of {self.sheet.tflops:g} TFLOP/s in {self.sheet.dtype}, the data sheet's of "
@@ -280,6 +299,27 @@ class Benchmark(Report):
             for one in self.models
         }
         return {"spec": pairs(shared), **{name: pairs(spec) for name, spec in own.items() if spec}}
+
+    @property
+    def measurements(self) -> list[dict[str, object]]:
+        """Measured times as rows: the product, the copy, and the steps of each model, in ms."""
+        product: dict[str, object] = {
+            **{"kind": "gemm", "dtype": _TORCH[str(self.workload["dtype"])], "n": self.peak.side},
+            **{"ms": 1e3 * self.peak.seconds, "gmac_s": self.peak.macs_per_second / 1e9},
+        }
+        rows: list[dict[str, object]] = [product]
+        if self.copy is not None:
+            rate = self.copy.bytes_per_second / 1e9
+            own = {"mib": self.copy.mib, "ms": 1e3 * self.copy.seconds, "gb_s": rate}
+            rows.append({"kind": "copy", **own})
+        for one in self.models:
+            times = {
+                f"{'forward' if phase == FORWARD else 'train'}_ms": _milliseconds(speed.timing)
+                for phase, speed in one.speeds.items()
+            }
+            words = {"spec": _words(one.spec), "workload": _words(self.workload)}
+            rows.append({"kind": "step", **words, **times})
+        return rows
 
     def records(self) -> Records:
         """Return one row per model and kind of step."""
@@ -333,12 +373,29 @@ class Benchmark(Report):
                 }
                 for measured in self.models
             ],
+            "measurements": self.measurements,
             "unavailable": dict(self.unavailable),
         }
 
 
 def _share(of: float | None) -> Cell:
     return "n/a" if of is None else Share(of)
+
+
+def _milliseconds(timing: Timing) -> list[float]:
+    """Return median, lower and upper quartile."""
+    lower, median, upper = timing.quartiles
+    return [1e3 * seconds for seconds in (median, lower, upper)]
+
+
+def _words(options: Mapping[str, Value]) -> str:
+    """Return options as words of the command line; those that are off are left out."""
+    words = []
+    for name, value in options.items():
+        if value is not False and value != "":
+            words.append(f"--{name.replace('_', '-')}")
+            words += [] if value is True else [str(plain(value))]
+    return " ".join(words)
 
 
 def _named(spec: Mapping[str, Value], *names: str) -> Plain | None:

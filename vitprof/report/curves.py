@@ -87,7 +87,7 @@ class Crossover:
     at: int | None
     searched: tuple[int, int]
     fixed: Mapping[str, Plain]
-    value: int | None
+    value: int | float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +135,8 @@ class Curves:
         """Return the title of a measure's table and axis."""
         if measure == "memory" and self.workload.get("inference"):
             return "peak memory of a forward pass"
+        if measure == "gpu_time":
+            return f"predicted time of a step on {self.workload['gpu']}"
         return QUANTITIES[measure].label
 
     def label_of_option(self, option: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from vitprof.cuda.gpus import Gpu
+from vitprof.cuda.speed import speed_of
 from vitprof.report.base import Report
 from vitprof.report.document import (
     EVERY,
@@ -102,13 +103,17 @@ class GpuDetails(Report):
         if measured:
             lines["measured"] = f"{measured} TFLOP/s"
         lines |= {"sources": "; ".join(dict.fromkeys(gpu.sources)), "sure": gpu.sure}
-        return (Heading(gpu.name, gpu.architecture), Facts(lines))
+        speed = Facts(speed_of(gpu, "fp32").sentences)
+        return (
+            *(Heading(gpu.name, gpu.architecture), Facts(lines)),
+            *(Heading("Speed of steps", level=2), speed),
+        )
 
     def records(self) -> Records:
         return Gpus(gpus=(self.gpu,)).records()
 
     def data(self) -> dict[str, object]:
-        return {"gpu": _record(self.gpu)}
+        return {"gpu": {**_record(self.gpu), "speed": asdict(speed_of(self.gpu, "fp32"))}}
 
 
 def _record(gpu: Gpu) -> dict[str, object]:

@@ -28,6 +28,7 @@ QUANTITIES: Mapping[str, Quantity] = {
     "memory": Quantity("peak memory", "peak memory of a training step"),
     "batch": Quantity("largest batch", "largest batch (images)"),
     "time": Quantity("time", "time of a step"),
+    "gpu_time": Quantity("time on the GPU", "predicted time of a step on the GPU"),
 }
 
 

@@ -43,7 +43,7 @@ _KEYS = (
     *("spec", "workload", "versions", "convention", "axes", "units", "curves", "measures"),
     *("points", "crossovers", "own", "conditions"),
 )
-_IN = {"params": "parameters", "macs": "MACs", "training_macs": "training MACs"}
+_IN = {"params": "parameters", "macs": "MACs", "training_macs": "training MACs", "gpu_time": "time"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -320,4 +320,5 @@ def _is_sweep(document: Mapping[str, Any]) -> bool:
 
 def column(measure: str) -> str:
     """Return the column name of a measure, with its unit."""
-    return {"memory": "memory_bytes", "time": "time_seconds"}.get(measure, measure)
+    units = {"memory": "bytes", "time": "seconds", "gpu_time": "seconds"}
+    return f"{measure}_{units[measure]}" if measure in units else measure

@@ -11,9 +11,11 @@ from vitprof.allocation.roofline import StepTime, step_time
 from vitprof.allocation.step import launches
 from vitprof.captured.subject import CapturedModel
 from vitprof.cuda.speed import Speed, speed_of
+from vitprof.errors import SpecError
 
 if TYPE_CHECKING:
     from vitprof.cuda.platform import Platform
+    from vitprof.request.budget import Budget
     from vitprof.request.workload import Workload
     from vitprof.subject import Subject
 
@@ -65,3 +67,14 @@ def on_gpu(
     """
     speed = speed_of(platform.gpu, workload.dtype) if speed is None else speed
     return step_time(batches(model, workload, platform), workload, speed)
+
+
+def seconds(model: Subject, workload: Workload, budget: Budget | None) -> float:
+    """Return the predicted time of a step on the GPU of a budget.
+
+    Raises:
+        SpecError: there is no GPU, or its speed in this dtype is not known.
+    """
+    if budget is None or budget.platform is None:
+        raise SpecError("the time of a step is predicted on a GPU; give --gpu, such as h100")
+    return on_gpu(model, workload, budget.platform).seconds

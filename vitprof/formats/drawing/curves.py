@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from vitprof.report.curves import Crossover, Curves
 
-_UNITS = {"memory": BYTES, "time": SECONDS}
+_UNITS = {"memory": BYTES, "time": SECONDS, "gpu_time": SECONDS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +184,7 @@ class Crossing:
     """
 
     at: int
-    value: int
+    value: int | float
     below: str
     than: str
 
