@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
@@ -170,6 +170,8 @@ class TimedStep:
 
 
 _SHORT = 0.005  # seconds; shorter steps of models are not compared
+# Steps from which the rates of depthwise convolutions follow, so that their errors say nothing.
+_GAUGES = ("convmixer-768-32 fp32", "convmixer-768-32 amp")
 
 
 @cache
@@ -185,11 +187,10 @@ def timed() -> tuple[TimedStep, ...]:
                 seconds = row[f"{phase}_ms"][0] / 1e3
                 found.append(_timed(f"{row['spec']} {group}", group, model, own, seconds))
     for row in read("steps.jsonl"):
-        if row["label"] not in EARLIER and row["step_ms"] / 1e3 > _SHORT:
+        label, seconds = row["label"], row["step_ms"] / 1e3
+        if label not in (*EARLIER, *_GAUGES) and seconds > _SHORT:
             model, workload = built(row["spec"], row["workload"])
-            found.append(
-                _timed(row["label"], _group(row["label"]), model, workload, row["step_ms"] / 1e3)
-            )
+            found.append(_timed(label, _group(label), model, workload, seconds))
     return tuple(found)
 
 
@@ -246,3 +247,22 @@ def summary(some: Sequence[TimedStep]) -> Found:
 
 def _in_order(some: Iterable[tuple[TimedStep, TimedStep]]) -> int:
     return sum(one.predicted.seconds < other.predicted.seconds for one, other in some)
+
+
+def _is_layer(step: TimedStep) -> bool:
+    return step.label.startswith("--model layer")
+
+
+# Sets of the steps that docs/time.md tells apart.
+SETS: dict[str, Callable[[TimedStep], bool]] = {
+    "all": lambda step: True,
+    "above 5 ms": lambda step: step.seconds > _SHORT,
+    "one layer, forward": lambda step: _is_layer(step) and step.workload.inference,
+    "one layer, training": lambda step: _is_layer(step) and not step.workload.inference,
+    "models in fp32": lambda step: not _is_layer(step) and step.workload.dtype == "fp32",
+    "models in 16 bits": lambda step: not _is_layer(step) and step.workload.dtype != "fp32",
+    "models with checkpointing": lambda step: not _is_layer(step) and step.workload.checkpoint,
+    "with lambda layers": lambda step: "lambda" in step.mixer,
+    "bound by the GPU": lambda step: not step.predicted.waits_for_host,
+    "bound by the host": lambda step: step.predicted.waits_for_host,
+}

@@ -123,7 +123,7 @@ def step(m: Eager, tree: Layer, workload: Workload, *, every: bool) -> None:
         return [timeline.allocate(size, (Size(size),), "") for size in (_SCALAR_BYTES, copied)]
 
     if workload.optimizer == "lamb":
-        for size in parameter_sizes(tree, None if every else 1):
+        for size in parameter_sizes(tree, None if every or m.launching else 1):
             lamb.update(m, size)
         return
     _launch(m, tree, workload)
