@@ -7,6 +7,7 @@ import re
 import runpy
 import sys
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,21 @@ import torch
 from commands import Capture
 from commands import document as measured
 from commands import refused as said
+from h100 import H100, built
 from pyarrow import parquet
 
 import vitprof
 from vitprof.api import bench as timed
 from vitprof.cli import run
 from vitprof.cuda.gpus import find_gpu
+from vitprof.cuda.speed import calibrated
 from vitprof.measuring import timing
 from vitprof.measuring.timing import MIN_TURNS
 from vitprof.report.batch_size import PredictedBatch
+from vitprof.request.specs import specify
 from vitprof.request.workload import Workload
 from vitprof.running import step
+from vitprof.sweeps.time import on_gpu
 
 BRIEF = ("--threads=1", "--budget=1", "--spread=9")  # the fewest turns, however they spread
 TINY = ("bench", "--tokens=9", "--dim=16", "--heads=2", *BRIEF)
@@ -118,7 +123,7 @@ def test_three_mixers_in_one_command(capsys: Capture) -> None:
         training = one["training_step"]
         assert training["macs_per_second"] == pytest.approx(step.total / training["median_seconds"])
         assert (training["mfu"], training["hfu"]) == (None, None)
-    assert document["unavailable"].keys() == {"memory", "MFU and HFU"}
+    assert document["unavailable"].keys() == {"memory", "predicted time", "MFU and HFU"}
 
 
 @pytest.mark.usefixtures("quick")
@@ -288,6 +293,60 @@ def test_peak_of_the_data_sheet(
     monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: precision)
     found, reason = timed._sheet(torch.device("cuda"), Workload(dtype=dtype))
     assert (found and (found.gpu, found.dtype, found.tflops), reason) == (sheet, why)
+
+
+@pytest.mark.usefixtures("quick")
+def test_predicted_times_stand_beside_the_measured_ones(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Take this CPU for an H100 that copies 64 MiB in a millisecond."""
+    monkeypatch.setattr(timed, "_platform", lambda place: (H100, ""))
+    monkeypatch.setattr(timed, "fastest_copy", lambda *_, **__: timing.Copy(64, 1e-3))
+    short = timing.Protocol(threads=1, budget=1, spread=Fraction(9))
+    options = {"mixers": ["attn", "pool"], "tokens": 9, "dim": 16, "batch": 3, "protocol": short}
+    report = timed.bench("layer", **options)  # type: ignore[arg-type]
+    speed = calibrated(H100.gpu, "fp32", report.peak.macs_per_second, 2 * 64 * 2**20 / 1e-3)
+    for one in report.models:
+        model = specify("layer", mixer=one.name, options={"tokens": 9, "dim": 16})
+        for phase, inference in (("forward", True), ("training step", False)):
+            own = Workload(batch=3, device="cuda", inference=inference)
+            found = one.speeds[phase]
+            assert found.predicted == on_gpu(model, own, H100, speed).seconds
+            assert found.record()["predicted_seconds"] == found.predicted
+            assert found.error == found.predicted / found.timing.median - 1
+    text = report.text()
+    assert "predicted" in text
+    assert "a copy of 64 MiB at 134 GB/s" in text
+    product, copy, step, _ = report.measurements
+    assert (product["kind"], product["dtype"], product["n"]) == ("gemm", "float32", 32)
+    assert copy == {"kind": "copy", "mib": 64, "ms": 1.0, "gb_s": pytest.approx(134.217728)}
+    assert built(str(step["spec"]), str(step["workload"]))[0].conditions() == report.models[0].spec
+    median = report.models[0].speeds["forward"].timing.median
+    assert step["forward_ms"][0] == 1e3 * median  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("name", "gpu", "why"),
+    [
+        ("NVIDIA H100 80GB HBM3", "H100 SXM5 80GB", ""),
+        ("NVIDIA P1", "", "the table of GPUs has no NVIDIA P1; vitprof gpus lists them"),
+    ],
+)
+def test_gpu_whose_kernels_are_predicted(
+    name: str, gpu: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    found, reason = timed._platform(torch.device("cuda"))
+    assert ("" if found is None else found.gpu.name, reason) == (gpu, why)
+
+
+def test_a_copy_is_read_and_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "TURN", 0.001)
+    found = timing.fastest_copy(
+        torch.device("cpu"), timing.Protocol(threads=1), say=lambda _: None, sizes=(1,)
+    )
+    assert found.mib == 1
+    assert found.bytes_per_second == 2 * 2**20 / found.seconds
 
 
 @pytest.mark.usefixtures("quick")

@@ -135,16 +135,22 @@ FORMS = "first:last:xFACTOR, first:last:+STEP, or values with commas between"
         ),
         (
             ("--tokens=8,9", "--y=flops"),
-            "there is no measure 'flops'; known are params, macs, training_macs, memory, batch and "
-            "time",
+            "there is no measure 'flops'; known are params, macs, training_macs, memory, batch, "
+            "time and gpu_time",
         ),
         (
             ("--tokens=8,9", "--y=,"),
-            "no measure is given; give --y with params, macs, training_macs, memory, batch or time",
+            "no measure is given; give --y with params, macs, training_macs, memory, batch, time "
+            "or gpu_time",
         ),
         (
             ("--tokens=8,9", "--y=time"),
-            "time is measured on this machine; give --measure with it",
+            "time is measured on this machine or predicted for a GPU; give --measure with it, or "
+            "--gpu, such as h100",
+        ),
+        (
+            ("--tokens=8,9", "--y=gpu-time", "--measure"),
+            "the time of a step is predicted on a GPU; give --gpu, such as h100",
         ),
         (
             ("--tokens=8,9", "--y=batch"),

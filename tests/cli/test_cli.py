@@ -371,6 +371,7 @@ LINES = {
     "macs": "--counters=analytic --tokens=50",
     "explain": "--counters=analytic --tokens=50",
     "memory": "--no-trace --tokens=50",
+    "time": "--gpu=h100 --tokens=50",
     "compare": "--mixers=attn,linear --tokens=50 --up-to=64",
     "sweep": "--mixers=attn,linear --tokens=64,128",
     "batch-size": "--memory=1GiB --no-trace --tokens=50",

@@ -100,7 +100,7 @@ FUNCTIONS = {
         "batch_size",
         "check",
     ),
-    *("models", "mixers", "presets", "gpus"),
+    *("models", "mixers", "presets", "gpus", "time"),
 }
 
 

@@ -11,13 +11,24 @@ import typer
 from vitprof.cli import app, run
 from vitprof.errors import SpecError
 
-COMMANDS = ("params", "macs", "explain", "memory", "batch-size", "bench", "compare", "sweep")
+COMMANDS = (
+    "params",
+    "macs",
+    "explain",
+    "memory",
+    "time",
+    "batch-size",
+    "bench",
+    "compare",
+    "sweep",
+)
 # Where each command finds the function that it calls.
 CALLED = {
     "params": "counts.params",
     "macs": "counts.macs",
     "explain": "api.explain",
     "memory": "report_memory",
+    "time": "report_time",
     "batch-size": "find_batch",
     "bench": "measure_speeds",
     "compare": "compare_models",

@@ -43,6 +43,7 @@ USUAL = {
 CHEAP = {
     **dict.fromkeys(("params", "macs", "explain"), ("--counters=analytic",)),
     "memory": ("--no-trace",),
+    "time": ("--gpu=h100",),
     "sweep": ("--no-chart", "--max-points=20"),
     "match": ("--max-points=20",),
     **dict.fromkeys(("check", "models", "presets", "gpus"), ()),
@@ -120,7 +121,8 @@ def total(capsys: Capture, words: list[str], format: str) -> int:
     if format == "csv":
         return sum(int(row["count"]) for row in csv.DictReader(StringIO(text)))
     totals = json.loads(text)["totals"]
-    return int(totals["all" if words[0] == "params" else "macs"])
+    counted = "training_macs" if "--training" in words else "macs"
+    return int(totals["all" if words[0] == "params" else counted])
 
 
 @pytest.fixture(scope="module", autouse=True)

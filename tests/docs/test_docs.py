@@ -102,7 +102,12 @@ def test_every_page_is_linked_from_the_readme() -> None:
 
 @pytest.mark.parametrize(
     ("name", "function"),
-    [("make_cli", "reference"), ("make_gpu", "page"), ("make_mixers", "page"), ("make_time", "page")],
+    [
+        ("make_cli", "reference"),
+        ("make_gpu", "page"),
+        ("make_mixers", "page"),
+        ("make_time", "page"),
+    ],
 )
 def test_written_pages_are_current(name: str, function: str) -> None:
     spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")

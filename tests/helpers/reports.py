@@ -205,6 +205,8 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "models": vitprof.models,
     "model": lambda: vitprof.models("classifier"),
     "library-models": listed,
+    "time": lambda: vitprof.time("classifier", gpu="h100", batch=9_999, dtype="bf16", **TWO),
+    "time-waiting": lambda: vitprof.time("layer", gpu="a100-40", fold=True, **SMALL["layer"]),
     "gpus": vitprof.gpus,
     "gpu": lambda: vitprof.gpus("rtx3090"),
 }

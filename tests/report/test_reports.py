@@ -31,7 +31,7 @@ def test_no_report_of_the_project_is_missing() -> None:
     assert {f"{type(one).__module__}.{type(one).__name__}" for one in reports} == there
     assert {report.command for report in reports} == {
         *("params", "macs", "memory", "batch-size", "bench", "compare", "sweep", "check"),
-        *("explain", "match", "presets", "mixers", "models", "gpus"),
+        *("explain", "match", "presets", "mixers", "models", "gpus", "time"),
     }
 
 

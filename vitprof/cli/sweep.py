@@ -69,7 +69,7 @@ def sweep(
         str,
         typer.Option(
             "--y",
-            help=f"measures of each point, separated by commas: {', '.join(QUANTITIES)}",
+            help=f"measures, separated by commas: {', '.join(QUANTITIES)}",
             metavar="NAMES",
             autocompletion=several_of(QUANTITIES),
             rich_help_panel=_SWEEP,

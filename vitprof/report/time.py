@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from vitprof.allocation.roofline import Bound, Cost, total
 from vitprof.cuda.speed import Found, Speed
@@ -53,7 +53,7 @@ class TimeRow:
     repeat: int
     leaf: bool
     phases: Mapping[str, Cost]
-    sizes: Mapping[str, Size]
+    sizes: Mapping[str, Size] = field(compare=False)  # a Size itself is only equal to itself
 
     @property
     def whole(self) -> Cost:
