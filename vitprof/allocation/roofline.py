@@ -81,7 +81,7 @@ class Cost:
 
     @property
     def bound(self) -> Bound:
-        """What bounds most of the time on the GPU."""
+        """Bound of most of the time on the GPU."""
         return max(self.by_bound, key=lambda bound: self.by_bound[bound], default=Bound.LAUNCHES)
 
 
