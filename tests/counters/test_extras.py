@@ -22,6 +22,7 @@ from combinations import cases
 from commands import Capture
 from extras import every_extra, installed, needs
 from reconciled import broken, check_adds_up, macs
+from spellings import SPELLINGS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -137,7 +138,7 @@ def test_the_tools_say_what_they_said(name: str, mixer: str) -> None:
 
 def test_random_combinations_of_options_are_explained() -> None:
     tools, random = installed(), Random(19)
-    for spec, _ in islice(cases(19), 8):
+    for spec, _ in islice(cases(19), 6):
         setting = Setting(
             device=random.choice(("meta", "cpu")), train=random.random() < 0.5, grad=True
         )
@@ -147,6 +148,13 @@ def test_random_combinations_of_options_are_explained() -> None:
         assert weighed.unavailable.keys() <= {"torchprofile"}
 
 
+def test_every_mixer_is_explained() -> None:
+    tools = [tool for tool in installed() if tool in ("torchprofile", "ptflops")]
+    for spelling in SPELLINGS:
+        if not spelling.variant and spelling.model == "layer":
+            check_adds_up(macs(spelling.specify(), 3, Setting(), tools), tools)
+
+
 RULED: list[tuple[str, dict[str, Any]]] = [
     ("attn", {"fused": True, "norm": "batch", "activation": "silu", "layer_scale": True}),
     ("lambda", {"norm": "affine", "activation": "gelu"}),
@@ -154,6 +162,7 @@ RULED: list[tuple[str, dict[str, Any]]] = [
     ("nystrom", {"landmarks": 3}),
     ("filter", {}),
     ("pool", {}),
+    ("mamba", {}),
 ]
 
 

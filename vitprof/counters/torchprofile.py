@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 NO_PARAMETERS = "counts no parameters"
 OF_SIZES = "products of sizes, 1 each"
+PRODUCTS = "products of elements, 1 per element"
 
 
 def params(module: nn.Module, *inputs: Tensor, **keywords: Tensor) -> Reading:
@@ -104,7 +105,7 @@ def _norm(op: Op) -> Causes:
 
 
 def _products(op: Op) -> Causes:
-    return {"products of elements, 1 per element": product(op.shape).value}
+    return {PRODUCTS: product(op.shape).value}
 
 
 def _scale(op: Elementwise) -> Causes:
@@ -117,14 +118,19 @@ def _means(op: Op) -> Causes:
 
 def _of_identity(op: Elementwise) -> Causes:
     rows, columns = op.axes[-2:]
-    return {"products of elements, 1 per element": product((rows, columns)).value}
+    return {PRODUCTS: product((rows, columns)).value}
+
+
+def _scan(op: Elementwise) -> Causes:
+    first = product((*op.shape[:1], *op.shape[2:])).value  # which is multiplied by nothing
+    return {PRODUCTS: product(op.shape).value - first}
 
 
 def _squared_error(op: Elementwise) -> Causes:
     means = product(op.axes[:-1]).value  # one for each place, which is then multiplied by the mask
     return {
         "means, 1 per element written": means,
-        "products of elements, 1 per element": means,
+        PRODUCTS: means,
     }
 
 
@@ -175,7 +181,7 @@ _BY_OPERANDS = {"linear", "matmul", "bmm", "addmm", "addmv", "baddbmm", "lstm"}
 _BY_OPERANDS |= {"scaled_dot_product_attention"}
 _NORMS = {"layer_norm", "group_norm", "instance_norm", "batch_norm"}
 _OF_ELEMENTS = {
-    "mul": ("products of elements, 1 per element", 1),
+    "mul": (PRODUCTS, 1),
     "mean": ("means, 1 per element written", 1),
     **{
         f"{kind}avg_pool{axes}d": ("means, 1 per element written", 1)
@@ -198,6 +204,7 @@ _RULES: dict[Work, Rule] = {
     Work.SUBTRACT_FROM_IDENTITY: _of_identity,
     Work.MEAN: _means,
     Work.AVERAGE_POOL: _means,
+    Work.SCAN: _scan,
     Work.SQUARED_ERROR: _squared_error,
     Work.CONV: _conv,
     Work.CALL: _call,
