@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from vitprof.allocation.training import training
 from vitprof.cuda.gpus import find_gpu
 from vitprof.cuda.speed import calibrated
 from vitprof.errors import SpecError, VitprofError
@@ -167,6 +166,8 @@ def _training(
     models: Mapping[str, Configurable], workload: Workload, *, compiled: bool
 ) -> dict[str, _Step | str]:
     """Return the MACs of a training step of each model, or why they are not known."""
+    from vitprof.allocation.training import training
+
     found: dict[str, _Step | str] = {}
     for label, model in models.items():
         try:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
 
-from vitprof.allocation.training import training as training_tree
 from vitprof.api.bench import time_steps
 from vitprof.cuda.speed import speed_of
 from vitprof.errors import SpecError, listing
@@ -284,6 +283,8 @@ def _differences(
 
 def _tree(model: Configurable, workload: Workload, measures: Sequence[Measure]) -> Layer:
     if Measure.TRAINING in measures:
+        from vitprof.allocation.training import training as training_tree
+
         return training_tree(model, workload.batch, checkpoint=workload.checkpoint)
     return model.formula(workload.batch)
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from vitprof.allocation.training import training as training_tree
 from vitprof.captured.subject import CapturedModel
 from vitprof.counters import ALL, NAMES, find_tools
 from vitprof.counters.convention import Setting
@@ -332,6 +331,8 @@ def training_of(
     say: Say = quiet,
 ) -> Counts:
     """Count the MACs of a training step of a model, as `macs` does."""
+    from vitprof.allocation.training import training as training_tree
+
     say("following the step")
     tree = training_tree(spec, workload.batch, checkpoint=workload.checkpoint)
     facts = None

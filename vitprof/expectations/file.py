@@ -39,7 +39,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vitprof.allocation.training import training
 from vitprof.captured.reference import LIBRARIES, read_reference
 from vitprof.captured.subject import CapturedModel
 from vitprof.counters import NAMES, find_tools
@@ -457,6 +456,8 @@ _ON_GPU = ("reserved", "total")  # of PyTorch's allocator; with the CUDA context
 def _tree(spec: Configurable, measure: Measure, workload: Workload) -> Layer:
     """Return the tree in which a measure is counted."""
     if measure is Measure.TRAINING:
+        from vitprof.allocation.training import training
+
         return training(spec, workload.batch, checkpoint=workload.checkpoint)
     return spec.tree(measure, workload.batch)
 

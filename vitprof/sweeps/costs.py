@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from vitprof.allocation.training import training
 from vitprof.errors import SpecError
 from vitprof.formulas.layer import Measure
 from vitprof.request.budget import Budget
@@ -25,6 +24,8 @@ def _macs(model: Configurable, workload: Workload, budget: Budget | None) -> int
 
 
 def _training_macs(model: Configurable, workload: Workload, budget: Budget | None) -> int:
+    from vitprof.allocation.training import training
+
     tree = training(model, workload.batch, checkpoint=workload.checkpoint)
     return tree.total(Measure.TRAINING)
 
