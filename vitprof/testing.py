@@ -71,9 +71,11 @@ def assert_macs(
     *,
     mixer: str | type[Mixer] | None = None,
     batch: int | None = None,
+    training: bool = False,
+    checkpoint: bool = False,
     **options: object,
 ) -> None:
-    """Assert a model's multiply-accumulates in a forward pass.
+    """Assert a model's multiply-accumulates in a forward pass, or in a training step.
 
     Args:
         model: a model's name, a model that `specify` returned, or any module; None for the
@@ -84,16 +86,27 @@ def assert_macs(
             of them, or a dict of those by keyword.
         mixer: the mixer's name, reference or class.
         batch: images at a time; None for the batch of the inputs, or 1.
+        training: count a training step, forward and backward pass.
+        checkpoint: recompute each block in the backward pass of that step.
         **options: the model's and the mixer's options, or the name of a `preset`; or `module`, a
             reference such as `timm:vit_base_patch16_224`, with `arg` and `input`.
 
     Raises:
         AssertionError: a count differs; the message shows each, and the layers' formulas.
-        SpecError: there is no such model, module, option, total or layer.
+        SpecError: there is no such model, module, option, total or layer; or `checkpoint` is given
+            for a forward pass.
     """
     __tracebackhide__ = True
     spec, given = subject(model, inputs, mixer=mixer, options=options)
     images = BATCH.read("batch", (given or 1) if batch is None else batch)
+    if training:
+        from vitprof.allocation.training import training as training_tree
+
+        tree = training_tree(spec, images, checkpoint=checkpoint)
+        _assert(tree, Measure.TRAINING, expected)
+        return
+    if checkpoint:
+        raise SpecError("checkpoint has no effect with a forward pass alone; give training, too")
     _assert(spec.tree(Measure.MACS, images), Measure.MACS, expected)
 
 

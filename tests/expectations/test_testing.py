@@ -101,6 +101,20 @@ class Unlike(Identity):
         return run.linear("extra", x, sizes.dim)
 
 
+def test_training_step() -> None:
+    sizes: dict[str, Any] = {"batch": 100, "tokens": 50, "training": True}
+    assert_macs("layer", "3 * 277760000", **sizes)
+    assert_macs("layer", {"forward": 277_760_000, "mlp.fc2": "3*100*50*256*64"}, **sizes)
+    assert_macs("layer", {"mlp.fc1": "4*100*50*64*256"}, checkpoint=True, **sizes)
+    assert_macs(nn.Linear(64, 10), "2 * 32*64*10", inputs=(32, 64), training=True)
+    assert message(assert_macs, "layer", {"mlp.fc2": 1}, **sizes) == [
+        "training_macs mlp.fc2: expected 1, found 245,760,000 (+245,759,999); "
+        "3 × (B × N × in × out) = 3 × (100 × 50 × 256 × 64)"
+    ]
+    with pytest.raises(SpecError, match="checkpoint has no effect with a forward pass alone"):
+        assert_macs("layer", 1, checkpoint=True)
+
+
 @pytest.mark.parametrize(
     ("assertion", "given"), [(assert_params, ("layer", 0)), (assert_macs, ("layer", 0))]
 )

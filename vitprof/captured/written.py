@@ -9,6 +9,7 @@ from math import prod
 from typing import Any
 
 from vitprof.captured.capture import Call
+from vitprof.captured.kernels import Product
 from vitprof.formulas.op import (
     BatchNorm,
     Called,
@@ -25,7 +26,7 @@ from vitprof.formulas.op import (
 )
 from vitprof.formulas.op.passes import summed
 from vitprof.formulas.work import Work
-from vitprof.values.size import product
+from vitprof.values.size import Size, product
 
 Numbers = tuple[int, ...]
 Make = Callable[[str, str, Sequence[Shape]], Op]
@@ -82,66 +83,22 @@ def _drafted(call: Call, *, alone: bool, train: bool) -> Draft | None:
     return _called(call)
 
 
-def _followed(own: Draft, call: Call) -> Draft:
-    """Return the draft of a call in a training step, whose op has the MACs of all its parts.
+_REPEATED = (Pass.BY_INPUT, Pass.BY_WEIGHT, Pass.RECOMPUTED)
 
-    Where each part is a multiple of the call's own MACs, its formula is that multiple.
-    """
-    number, gradients = len(own.shapes), call.gradients
-    macs = sum(product.macs for product in call.products)
-    parts = (Pass.BY_INPUT, Pass.BY_WEIGHT, Pass.RECOMPUTED)
-    # What a kernel of the backward pass computes again itself, as fused attention its scores.
-    rebuilt = [
-        one.part is Pass.RECOMPUTED and one.kernel.endswith("_backward") for one in gradients
-    ]
-    whole = {
-        part: sum(
-            one.macs
-            for one, inside in zip(gradients, rebuilt, strict=True)
-            if one.part is part and not inside
-        )
-        for part in parts
-    }
-    times = (
-        {part: count // macs for part, count in whole.items()}
-        if macs and not any(count % macs for count in whole.values())
-        else None
-    )
+
+def _followed(own: Draft, call: Call) -> Draft:
+    """Return the draft of a call in a training step, whose op has the MACs of all its parts."""
+    number, gradients, times = len(own.shapes), call.gradients, _multiples(call)
 
     def make(name: str, type_: str, shapes: Sequence[Shape]) -> Op:
-        op = own.make(name, type_, shapes[:number])
-        sizes = [product(shape) for shape in shapes[number:]]
-        beside = summed(tuple(compress(sizes, rebuilt)))
+        op, repeated = own.make(name, type_, shapes[:number]), shapes[number:]
         if isinstance(op, Called):
             op.gradients = tuple(
                 (one.part or Pass.BY_INPUT, one.kernel, shape, one.groups)
-                for one, shape in zip(gradients, shapes[number:], strict=True)
+                for one, shape in zip(gradients, repeated, strict=True)
             )
-        if not op.contracts:
-            return op
-        if times is not None:
-            op.passes = Passes.of_product(
-                op.macs,
-                by_input=times[Pass.BY_INPUT],
-                by_weight=times[Pass.BY_WEIGHT],
-                recomputed=times[Pass.RECOMPUTED],
-                rebuilt=beside,
-            )
-            return op
-        by_part = {
-            part: summed(
-                tuple(size for size, one in zip(sizes, gradients, strict=True) if one.part is part)
-            )
-            for part in parts
-        }
-        op.passes = Passes(
-            forward=op.macs,
-            by_input=by_part[Pass.BY_INPUT],
-            by_weight=by_part[Pass.BY_WEIGHT],
-            recomputed=by_part[Pass.RECOMPUTED],
-            rebuilt=beside,
-            total=summed((op.macs, *by_part.values())),
-        )
+        if op.contracts:
+            op.passes = _passes(op.macs, gradients, [product(shape) for shape in repeated], times)
         return op
 
     key = tuple((one.part, one.kernel, one.groups, len(one.sizes)) for one in gradients)
@@ -151,6 +108,57 @@ def _followed(own: Draft, call: Call) -> Draft:
         shapes=(*own.shapes, *(one.sizes for one in gradients)),
         make=make,
         is_counted=own.is_counted or bool(gradients),
+    )
+
+
+def _is_rebuilt(one: Product) -> bool:
+    """Return True if a kernel of the backward pass computes this again itself, as scores."""
+    return one.part is Pass.RECOMPUTED and one.kernel.endswith("_backward")
+
+
+def _multiples(call: Call) -> dict[Pass, int] | None:
+    """Return how often each part of the step has a call's MACs; None if one is no multiple."""
+    macs = sum(one.macs for one in call.products)
+    whole = dict.fromkeys(_REPEATED, 0)
+    for one in call.gradients:
+        if one.part is not None and not _is_rebuilt(one):
+            whole[one.part] += one.macs
+    if not macs or any(count % macs for count in whole.values()):
+        return None
+    return {part: count // macs for part, count in whole.items()}
+
+
+def _passes(
+    macs: Size, gradients: Sequence[Product], sizes: Sequence[Size], times: dict[Pass, int] | None
+) -> Passes:
+    """Return the MACs of a call in each part of the step.
+
+    Args:
+        macs: those of the forward pass.
+        gradients: products of the backward pass.
+        sizes: multiply-accumulates of each of them.
+        times: multiples of the forward pass that they are, by which the formula is shorter.
+    """
+    rebuilt = summed(tuple(compress(sizes, map(_is_rebuilt, gradients))))
+    if times is not None:
+        return Passes.of_product(
+            macs,
+            by_input=times[Pass.BY_INPUT],
+            by_weight=times[Pass.BY_WEIGHT],
+            recomputed=times[Pass.RECOMPUTED],
+            rebuilt=rebuilt,
+        )
+    whole = {
+        part: summed(tuple(compress(sizes, [one.part is part for one in gradients])))
+        for part in _REPEATED
+    }
+    return Passes(
+        forward=macs,
+        by_input=whole[Pass.BY_INPUT],
+        by_weight=whole[Pass.BY_WEIGHT],
+        recomputed=whole[Pass.RECOMPUTED],
+        rebuilt=rebuilt,
+        total=summed((macs, *whole.values())),
     )
 
 
