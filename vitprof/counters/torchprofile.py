@@ -200,6 +200,7 @@ _RULES: dict[Work, Rule] = {
     Work.LAYER_SCALE: _products,
     Work.SCALE: _scale,
     Work.MULTIPLY: _products,
+    Work.SCAN: _products,
     Work.COMPLEX_MULTIPLY: _products,
     Work.SUBTRACT_FROM_IDENTITY: _of_identity,
     Work.MEAN: _means,

@@ -6,6 +6,7 @@ from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.elementwise import add, multiply
 from vitprof.allocation.kernels.views import stack, unbind
+from vitprof.allocation.launches import Kind
 
 
 def scan(m: Eager, decay: Tensor, x: Tensor) -> Tensor:
@@ -14,9 +15,13 @@ def scan(m: Eager, decay: Tensor, x: Tensor) -> Tensor:
     Each product saves its decay and the state before it, and the states are stacked.
     """
     decays, steps = unbind(m, decay, 1), unbind(m, x, 1)
-    states = [steps[0]]
-    for fade, step in zip(decays[1:], steps[1:], strict=True):
-        states.append(add(m, multiply(m, fade, states[-1]), step))
+    state = m.new(steps[0].sizes, x.dtype)
+    m.launch(Kind.ELEMENTWISE, (), (state,))
+    states = []
+    for fade, step in zip(decays, steps, strict=True):
+        before, state = state, add(m, multiply(m, fade, state), step)
+        m.free(before)
+        states.append(state)
     y = stack(m, states, 1)
     m.free(decay, x)
     return y

@@ -91,7 +91,9 @@ class Mamba(nn.Module):
 def scan(decay: Tensor, inputs: Tensor) -> Tensor:
     """Return h[n] = decay[n] h[n - 1] + inputs[n] along the second axis, from h[-1] = 0."""
     decays, steps = decay.unbind(1), inputs.unbind(1)
-    states = [steps[0]]
-    for decay, step in zip(decays[1:], steps[1:], strict=True):
-        states.append(decay * states[-1] + step)
+    state = steps[0].new_zeros(steps[0].shape)
+    states = []
+    for fade, step in zip(decays, steps, strict=True):
+        state = fade * state + step
+        states.append(state)
     return torch.stack(states, 1)
