@@ -86,12 +86,13 @@ def test_differential_attention_is_the_difference_of_two(x: Tensor) -> None:
 def test_differential_attention_has_the_parameters_of_the_papers_code() -> None:
     """`MultiheadDiffAttn` of microsoft/unilm at the 3B model's sizes, D = 3072 and 12 heads.
 
-    Four D x D projections, four vectors of d = 128, a gain of 2d; and here the bias of the output,
-    which `DiffAttention` of timm has too.
+    Four D x D projections, four vectors of d = 128, and a gain of 2d.
     """
     d = 3072 // 12 // 2
-    spec, sizes = DiffSpec(qkv_bias=False), {"tokens": N, "dim": 3072, "heads": 12}
-    assert count(spec, Measure.PARAMS, **sizes) == 4 * 3072**2 + 4 * d + 2 * d + 3072
+    bare, sizes = DiffSpec(qkv_bias=False, proj_bias=False), {"dim": 3072, "heads": 12}
+    assert count(bare, Measure.PARAMS, tokens=N, **sizes) == 4 * 3072**2 + 4 * d + 2 * d
+    timms = DiffSpec(qkv_bias=False)  # `DiffAttention`, which has a bias of the output
+    assert count(timms, Measure.PARAMS, tokens=N, **sizes) == 4 * 3072**2 + 4 * d + 2 * d + 3072
 
 
 def test_half_as_many_heads_cost_what_attention_costs() -> None:

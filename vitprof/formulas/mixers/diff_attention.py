@@ -12,7 +12,7 @@ The paper's initial lambda grows with the depth, from 0.2 to 0.8; here the block
 is 0.8, as in one of its ablations.
 
 The parameters are those of `MultiheadDiffAttn` of microsoft/unilm, which has no biases and causal
-attention, and of `DiffAttention` of timm 1.0.31, whose output projection has one.
+attention, and of `DiffAttention` of timm 1.0.31, which has one of the output alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
-from vitprof.formulas.mixers.options import qkv_bias_option
+from vitprof.formulas.mixers.options import proj_bias_option, qkv_bias_option
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
 from vitprof.values.size import Size
@@ -38,6 +38,7 @@ class DiffAttention(Mixer):
     halves_heads = True
 
     qkv_bias: bool = qkv_bias_option()
+    proj_bias: bool = proj_bias_option()
 
     def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
         (B, N, D), h = x.shape, sizes.heads
@@ -51,7 +52,7 @@ class DiffAttention(Mixer):
         a = self._difference(run, a.reshape(B, h, two, N, N), lambdas)
         y = run.rms_norm("norm", run.matmul("output", a, v))
         y = run.scale("rescale", y)
-        return run.linear("fc_out", y.transpose(1, 2).reshape(B, N, D), D)
+        return run.linear("fc_out", y.transpose(1, 2).reshape(B, N, D), D, bias=self.proj_bias)
 
     def _difference(self, run: Run, a: Tensor, lambdas: list[Tensor]) -> Tensor:
         """Return A of the weights (B, h, 2, N, N)."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
-from vitprof.formulas.mixers.options import qkv_bias_option
+from vitprof.formulas.mixers.options import proj_bias_option, qkv_bias_option
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
 from vitprof.values.options import whole
@@ -37,6 +37,7 @@ class TopKAttention(Mixer):
         32, maximum=100_000, help="topk: keys of each query; all of them if there are fewer"
     )
     qkv_bias: bool = qkv_bias_option()
+    proj_bias: bool = proj_bias_option()
 
     def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
         (B, N, D), h, d = x.shape, sizes.heads, sizes.head_dim
@@ -45,7 +46,7 @@ class TopKAttention(Mixer):
         q = run.scale("scale", q)
         a = self._masked(run, run.matmul("scores", q, k.mT))
         y = run.matmul("output", run.softmax("weights", a, -1), v)
-        return run.linear("fc_out", y.transpose(1, 2).reshape(B, N, D), D)
+        return run.linear("fc_out", y.transpose(1, 2).reshape(B, N, D), D, bias=self.proj_bias)
 
     def _masked(self, run: Run, a: Tensor) -> Tensor:
         """Return scores with -inf for all but the k highest of each query."""

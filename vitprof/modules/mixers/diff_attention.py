@@ -16,7 +16,9 @@ class DiffAttention(nn.Module):
     More axes of tensors: G is 2 H heads of queries and keys, C their channels.
     """
 
-    def __init__(self, dim: int, heads: int, *, qkv_bias: bool = True) -> None:
+    def __init__(
+        self, dim: int, heads: int, *, qkv_bias: bool = True, proj_bias: bool = True
+    ) -> None:
         super().__init__()
         self.heads = heads
         head_dim = dim // heads // 2
@@ -25,7 +27,7 @@ class DiffAttention(nn.Module):
         self.weights = nn.Softmax(dim=-1)
         self.output = MatMul()
         self.norm = nn.RMSNorm(2 * head_dim, eps=1e-5)
-        self.fc_out = nn.Linear(dim, dim)
+        self.fc_out = nn.Linear(dim, dim, bias=proj_bias)
         self.lambda_q1 = nn.Parameter(0.1 * torch.randn(head_dim))
         self.lambda_k1 = nn.Parameter(0.1 * torch.randn(head_dim))
         self.lambda_q2 = nn.Parameter(0.1 * torch.randn(head_dim))

@@ -11,7 +11,15 @@ from vitprof.modules.matmul import MatMul
 class TopKAttention(nn.Module):
     """Softmax attention to the keys with the highest scores of each query."""
 
-    def __init__(self, dim: int, heads: int, *, top_k: int = 32, qkv_bias: bool = True) -> None:
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        *,
+        top_k: int = 32,
+        qkv_bias: bool = True,
+        proj_bias: bool = True,
+    ) -> None:
         super().__init__()
         self.heads = heads
         self.top_k = top_k
@@ -19,7 +27,7 @@ class TopKAttention(nn.Module):
         self.scores = MatMul()
         self.weights = nn.Softmax(dim=-1)
         self.output = MatMul()
-        self.fc_out = nn.Linear(dim, dim)
+        self.fc_out = nn.Linear(dim, dim, bias=proj_bias)
 
     def forward(self, x_BND: Tensor) -> Tensor:
         B, N, D = x_BND.shape
