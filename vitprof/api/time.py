@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from vitprof.formulas.op import Shape
 from vitprof.progress import Say, quiet
 from vitprof.report.rows import rows
 from vitprof.report.time import Time, TimeRow
-from vitprof.request.budget import check_device, read_budget
+from vitprof.request.budget import read_budget
 from vitprof.request.specs import subject
 from vitprof.request.workload import Workload, take_workload
 from vitprof.sweeps.time import Batches, batches
@@ -80,7 +80,8 @@ def time(
     platform = budget.platform
     told = {*options} if workload is None else {"batch", "dtype"}
     workload = take_workload(workload, options)
-    check_device(budget, workload)
+    if workload.device == "cpu":
+        raise SpecError("the time of a step is that on a GPU; leave out device cpu")
     spec, given = subject(model, inputs, mixer=mixer, options=options)
     if given is not None and "batch" not in told:
         workload = replace(workload, batch=given)
@@ -152,22 +153,63 @@ def _rows(
                 sizes=moved.get(there[row.path][0], {}) if row.leaf else {},
             )
         )
-    known = {node.paths[0].split(".")[0] for node in tree.walk(fold=False) if node.level}
+    places = {path: place for place, row in enumerate(made) for path in there[row.path]}
+    layers = {path for node in tree.walk(fold=False) for path in node.paths if node.level}
+    return _with_others(made, by_path, moved, places, layers, levels)
+
+
+def _with_others(
+    made: list[TimeRow],
+    by_path: Mapping[str, Mapping[str, Cost]],
+    moved: Mapping[str, Mapping[str, Size]],
+    places: Mapping[str, int],
+    layers: Collection[str],
+    levels: int | None,
+) -> tuple[TimeRow, ...]:
+    """Add the rows of kernels that are of no layer, such as copies that a view takes, and the loss.
+
+    Args:
+        made: rows of layers, parents first.
+        by_path: cost by path and phase.
+        moved: bytes by path and phase.
+        places: index of the row that each shown path is in.
+        layers: paths of all layers and ops.
+        levels: levels of layers to show; None for all.
+    """
+    others: dict[tuple[int | None, str], TimeRow] = {}
     for path, own in by_path.items():
-        if path.split(".")[0] not in known:
-            made.append(
-                TimeRow(
-                    path=path,
-                    name=path or "the model",
-                    level=1,
-                    type="",
-                    repeat=1,
-                    leaf=True,
-                    phases=own,
-                    sizes=moved.get(path, {}),
-                )
-            )
-    return tuple(made)
+        above = path
+        while above and above not in places:
+            above = above.rpartition(".")[0]
+        place = places[above] if above else None
+        row = None if place is None else made[place]
+        if row is not None and (
+            row.level == levels or (path in layers and (path != above or row.leaf))
+        ):
+            continue  # the row has it
+        name = path.removeprefix(above).lstrip(".") or ("own" if path else "the model")
+        before = others.get((place, name))
+        phases = dict(before.phases) if before is not None else {}
+        _add(phases, own)
+        others[place, name] = TimeRow(
+            path=path if row is None or before is None else before.path,
+            name=name,
+            level=1 if row is None else row.level + 1,
+            type="",
+            repeat=1 if row is None else row.repeat,
+            leaf=True,
+            phases=phases,
+            sizes=moved.get(path, {}),
+        )
+    outside = [one for (place, _), one in others.items() if place is None]
+    inside = [(place, one) for (place, _), one in others.items() if place is not None]
+    for place, one in sorted(inside, key=lambda item: -item[0]):  # later ones move no earlier ones
+        made[place] = replace(made[place], leaf=False, sizes={})
+        end = place + 1
+        while end < len(made) and made[end].level > made[place].level:
+            end += 1
+        made.insert(end, one)
+    return (*made, *outside)
 
 
 def _add(to: dict[str, Cost], phases: Mapping[str, Cost]) -> None:
@@ -191,10 +233,13 @@ def _moved(some: Batches) -> dict[str, dict[str, Size]]:
 
 def _size(moved: Sequence[Moved]) -> Size:
     """Return the bytes of tensors: each number of elements times the bytes that move of it."""
-    alike: dict[str, tuple[Shape, int]] = {}
+    alike: dict[tuple[str, int], tuple[Shape, int]] = {}
     for one in moved:
         axes = one.axes
-        name = product(axes).formula
-        alike[name] = axes, alike.get(name, (axes, 0))[1] + one.element
+        elements = product(axes)
+        key = elements.formula, elements.value
+        alike[key] = axes, alike.get(key, (axes, 0))[1] + one.element
     terms = [product((Size(each), *axes)) for axes, each in alike.values()]
-    return reduce(Size.__add__, terms) if terms else Size(0)
+    whole = reduce(Size.__add__, terms) if terms else Size(0)
+    # Two parameters may be `in × out`, and not of the same sizes.
+    return whole if len({name for name, _ in alike}) == len(alike) else Size(whole.value)
