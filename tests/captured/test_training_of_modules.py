@@ -205,6 +205,35 @@ def test_a_loss_of_its_own() -> None:
     assert found["matmul"] == [6 * 4 * 6, 2 * 6 * 4 * 6, 0, 0]
 
 
+def test_a_loss_that_is_given() -> None:
+    def contrast(y: Tensor) -> Tensor:
+        return F.cross_entropy(y @ y.mT, torch.arange(6))
+
+    report = trained(nn.Linear(8, 4), (6, 8), loss=contrast)
+    assert report.rows[-1].parts == {
+        "forward": 6 * 4 * 6,
+        "backward_by_input": 2 * 6 * 4 * 6,
+        "backward_by_weight": 0,
+        "recomputed": 0,
+    }
+    half = trained(nn.Linear(8, 4), (6, 8), loss=lambda y: y.detach().sum() + y.sum())
+    assert half.total == 2 * 6 * 8 * 4
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ((nn.Linear(8, 4), (6, 8)), "loss has no effect with a forward pass alone"),
+        (("layer",), "loss has no effect with a forward pass alone"),
+    ],
+)
+def test_a_loss_of_no_step(given: tuple[Any, ...], sentence: str) -> None:
+    with pytest.raises(SpecError, match=sentence):
+        vitprof.macs(*given, loss=torch.sum)
+    with pytest.raises(SpecError, match="loss is that of a module"):
+        vitprof.macs("layer", training=True, loss=torch.sum)
+
+
 def test_recurrent_layers_are_read_on_the_cpu() -> None:
     report = trained(nn.LSTM(8, 16, batch_first=True), (2, 5, 8))
     cells = 2 * 5 * (64 * 8 + 64 * 16)

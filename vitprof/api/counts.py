@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vitprof.captured.subject import CapturedModel
 from vitprof.counters import ALL, NAMES, find_tools
@@ -33,7 +33,7 @@ from vitprof.values.options import Value, Whole
 from vitprof.version import versions
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from vitprof.captured.template import Template
 
@@ -176,6 +176,7 @@ def macs(
     grad: bool = False,
     training: bool = False,
     checkpoint: bool = False,
+    loss: Callable[[Any], Tensor] | None = None,
     force: bool = False,
     strict: bool = False,
     fold: bool | None = None,
@@ -205,6 +206,8 @@ def macs(
             of the tools only `torch` reads one.
         checkpoint: recompute each block in the backward pass of that step (activation
             checkpointing).
+        loss: loss of a module's output in that step; None for its `loss`, cross entropy of logits
+            against labels 0, or the mean of its first tensor.
         force: run a tool that executes the model even if the model is very large.
         strict: let the report not hold if a module runs kernels that no rule counts.
         fold: show equal layers in one row; None to do so only in what people read.
@@ -230,6 +233,12 @@ def macs(
         check_arguments({"train": (train, False), "grad": (grad, False)}, _OF_A_STEP)
     else:
         check_arguments({"checkpoint": (checkpoint, False)}, _OF_A_FORWARD_PASS)
+    if loss is not None:
+        if not training:
+            raise SpecError(f"loss has no effect with {_OF_A_FORWARD_PASS}")
+        if not isinstance(spec, CapturedModel):
+            raise SpecError("loss is that of a module; vitprof's own models have theirs")
+        spec = replace(spec, loss=loss)
     setting = Setting(
         device=device, train=train or training, grad=grad or training, training=training
     )
