@@ -13,6 +13,7 @@ from h100 import EARLIER, H100, PEAKS, built, comparable, predicted, read, steps
 from vitprof.allocation.allocator import DoesNotFitError
 from vitprof.allocation.on_gpu import on_gpu
 from vitprof.allocation.step import follow
+from vitprof.running.trace import trace
 
 MIB = 2**20
 LABELS = [step.label for step in comparable()]
@@ -123,6 +124,22 @@ def test_a_sum_of_autocast_reads_16_bits_as_they_are() -> None:
     found = made(spec, "--batch 2 --autocast --dtype bf16")
     total, gradient = 4 * 2 * 12, 2 * 2 * 40 * 12
     assert [size for at, size in found if at == "mixer.key_sum"] == [total, gradient]
+
+
+def test_a_gradient_that_is_a_view_is_not_added_to_in_place() -> None:
+    """Check the queries and the values of a lambda layer, which are read twice each.
+
+    The gradient that comes first is that of a reshape: a view, which holds its base.
+    """
+    spec, workload = "--model layer --mixer lambda --tokens 7 --dim 12 --heads 3", "--batch 2"
+    queries, values = 4 * 2 * 7 * 3 * 16, 4 * 2 * 7 * 4
+    sums = [size for at, size in made(spec, workload) if at == "mixer.reshape"]
+    assert sums == [queries, values]
+    model, work = built(spec, workload)
+    held = follow(model, work, every=True, platform=H100)[0].eager.timeline
+    traced = trace(model, work, platform=H100).levels["backward"]
+    begin, end = held.phases["backward"]
+    assert held.levels()[begin:end] == [*traced]
 
 
 @pytest.mark.parametrize(("inference", "workspaces"), [(True, 1), (False, 2)])

@@ -35,12 +35,13 @@ class Tensor:
         node: the function that made it (`grad_fn`); None if it has none.
         slot: index among that function's outputs.
         leaf: True if it is a parameter.
+        is_view: True if it is a view, which holds its base: PyTorch's do without a graph too.
         holders: number of references: variables, nodes of the graph, sums of gradients.
     """
 
     __slots__ = (
         *("dtype", "holders", "leaf", "node", "shape", "sizes", "slot", "storage"),
-        *("requires_grad", "strides"),
+        *("requires_grad", "strides", "is_view"),
     )
 
     def __init__(self, sizes: Shape, strides: Ints, dtype: str, storage: Storage) -> None:
@@ -53,6 +54,7 @@ class Tensor:
         self.node: Node | None = None
         self.slot = 0
         self.leaf = False
+        self.is_view = False
         self.holders = 0
 
     @property

@@ -304,7 +304,9 @@ class Eager:
 
     def view(self, x: Tensor, sizes: Shape, strides: Ints) -> Tensor:
         """Return a view of a tensor with other axes, without a gradient."""
-        return Tensor(sizes, strides, x.dtype, x.storage)
+        y = Tensor(sizes, strides, x.dtype, x.storage)
+        y.is_view = True
+        return y
 
     def free(self, *tensors: Tensor) -> None:
         """Free tensors that only the current line holds: they were held until now."""
@@ -638,7 +640,8 @@ class Eager:
             grads[edge.slot] = grad
             return True
         self.timeline.at = edge.node.at
-        alone = old.holders == 1 and old.storage.tensors == 1 and is_dense(*old.layout)
+        alone = old.holders == 1 and old.storage.tensors == 1 and not old.is_view
+        alone = alone and is_dense(*old.layout)
         if alone and self.departs.sums:
             self.launch(Kind.ELEMENTWISE, (old, grad), (old,))
             return False

@@ -37,10 +37,10 @@ def reshape(m: Eager, x: Tensor, sizes: Shape) -> Tensor:
 def reshape_gradient(m: Eager, grad: Tensor, sizes: Shape) -> Tensor:
     """Return a gradient with other axes: a view, or a copy if the strides allow no view."""
     strides = m.reshaped(grad, sizes)
-    if strides is None:
-        grad = _contiguous(m, grad)
-        strides = m.reshaped(grad, sizes)
-    assert strides is not None
+    if strides is None:  # `clone` and `_unsafe_view`, which does not hold its base
+        made = m.new(sizes, grad.dtype)
+        m.launch(Kind.COPY, (grad,), (made,))
+        return made
     return m.view(grad, sizes, strides)
 
 
