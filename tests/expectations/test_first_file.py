@@ -85,6 +85,7 @@ def test_a_first_file_names_every_choice_and_every_row(capsys: Capture, tmp_path
         **{"proj_bias": True, "rope": "none", "relative": "none", "relative_shared": False},
         **{"relative_hidden": 128, "talking_heads": False, "qk_norm_type": "layer"},
         **{"mlp": "plain", "block": "pre", "norm": "layer", "layer_scale": False},
+        "patch_interaction": False,
         **{"dropout": 0, "drop_path": 0},
     }
     assert list(table["params"].items())[5:] == [

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 from math import sqrt
-from typing import Any
 
 import pytest
 import torch
 from references import columns, prepare
 from torch import Tensor, nn
-from torch.nn.functional import gelu
 from torch.testing import assert_close
 
 from vitprof.errors import SpecError
@@ -23,7 +21,6 @@ from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixer import MixerSizes
 from vitprof.formulas.mixers.nystrom import NystromAttention as NystromSpec
 from vitprof.formulas.mixers.performer import Performer as PerformerSpec
-from vitprof.formulas.mixers.xca import CrossCovarianceAttention as XcaSpec
 from vitprof.modules.mixers.attention import Attention
 from vitprof.modules.mixers.nystrom import NystromAttention
 from vitprof.modules.mixers.performer import EPSILON, Performer, orthogonal_features
@@ -319,42 +316,6 @@ def test_xca_mixes_channels_by_their_cross_covariance(x: Tensor) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("local_scale", [False, True])
-def test_patch_interaction_follows_xca_on_rows_and_columns(x: Tensor, local_scale: bool) -> None:
-    mixer = CrossCovarianceAttention(
-        DIM, HEADS, patch_interaction=True, local_scale=local_scale, grid=(ROWS, COLUMNS)
-    )
-    prepare(mixer)
-    assert mixer.local is not None
-    y = xca(mixer, x)
-    norm, local = mixer.local_norm, mixer.local
-    centred = y - y.mean(-1, keepdim=True)
-    z = centred / (centred.square().mean(-1, keepdim=True) + norm.eps).sqrt()
-    z = z * norm.weight + norm.bias
-    z = z.reshape(B, ROWS, COLUMNS, DIM)
-
-    def convolved(conv: nn.Conv2d, z: Tensor) -> Tensor:
-        assert conv.bias is not None
-        out = torch.empty_like(z)
-        for r, c in product(range(ROWS), range(COLUMNS)):
-            total = conv.bias
-            for i, j in product((-1, 0, 1), (-1, 0, 1)):
-                if 0 <= r + i < ROWS and 0 <= c + j < COLUMNS:
-                    total = total + conv.weight[:, 0, 1 + i, 1 + j] * z[:, r + i, c + j]
-            out[:, r, c] = total
-        return out
-
-    z = gelu(convolved(local.conv1, z))
-    statistics: Any = local.norm
-    z = (z - statistics.running_mean) / (statistics.running_var + statistics.eps).sqrt()
-    z = convolved(local.conv2, z * statistics.weight + statistics.bias)
-    if local_scale:
-        assert mixer.local_scale is not None
-        z = z * mixer.local_scale.gamma  # gamma_3 in XCiT's code
-    assert_close(mixer(x), y + z.reshape(B, N, DIM))
-
-
-@torch.no_grad()
 def test_xca_takes_no_notice_of_the_order_of_tokens_nor_of_the_length_of_queries(x: Tensor) -> None:
     mixer = CrossCovarianceAttention(DIM, HEADS)
     prepare(mixer)
@@ -364,44 +325,6 @@ def test_xca_takes_no_notice_of_the_order_of_tokens_nor_of_the_length_of_queries
     mixer.qkv.weight[: 2 * DIM] *= 3
     mixer.qkv.bias[: 2 * DIM] *= 3
     assert_close(mixer(x), y)
-
-
-def test_patch_interaction_costs_what_it_costs_in_xcit() -> None:
-    """The sizes of XCiT-S12/16 at 224 pixels: 14 × 14 tokens of 384 channels, 8 heads."""
-    D, h, side = 384, 8, 14
-    sizes = MixerSizes(
-        tokens=Size(side * side),
-        dim=Size(D),
-        heads=Size(h),
-        grid=(Size(side), Size(side)),
-    )
-    plain = XcaSpec().formula(sizes, Size(1))
-    local = XcaSpec(patch_interaction=True).formula(sizes, Size(1))
-    own = 3 * D * D + 3 * D + D * D + D + h
-    assert plain.of_one(Measure.PARAMS) == own
-    extra = 2 * D + 2 * (9 * D + D) + 2 * D
-    assert local.of_one(Measure.PARAMS) == own + extra
-    macs = plain.of_one(Measure.MACS)
-    assert macs == side * side * (4 * D * D + 2 * D * (D // h))
-    assert local.of_one(Measure.MACS) == macs + 2 * 9 * side * side * D
-    scaled = XcaSpec(patch_interaction=True, local_scale=True).formula(sizes, Size(1))
-    assert scaled.of_one(Measure.PARAMS) == own + extra + D
-    assert scaled.of_one(Measure.MACS) == local.of_one(Measure.MACS)
-
-
-def test_a_local_scale_needs_something_to_scale() -> None:
-    with pytest.raises(SpecError, match=r"^local scale has no effect with no patch interaction"):
-        specify("layer", mixer="xca", options={"local_scale": True})
-
-
-def test_patch_interaction_needs_a_grid() -> None:
-    on = {"patch_interaction": True}
-    specify("layer", mixer="xca", options={**on, "tokens": 9})
-    specify("classifier", mixer="xca", options={**on, "pool": "mean"})
-    specify("layer", mixer="xca", options={"tokens": 7})
-    for model, options in (("layer", {"tokens": 7}), ("classifier", {}), ("mae", {})):
-        with pytest.raises(SpecError, match="grid"):
-            specify(model, mixer="xca", options={**on, **options})
 
 
 SIZES = MixerSizes(

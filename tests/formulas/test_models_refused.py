@@ -20,13 +20,46 @@ from vitprof.request.specs import specify
         (
             "classifier",
             {"distillation": True, "pool": "mean"},
-            "distillation needs a class token, and pool mean has none; give pool token with it",
+            "distillation needs a class token in the blocks, and pool mean has none; give pool "
+            "token with it",
         ),
         (
             "classifier",
             {"distillation": True, "pool": "none", "head": False},
-            "distillation needs a class token, and pool none has none; give pool token with it",
+            "distillation needs a class token in the blocks, and pool none has none; give pool "
+            "token with it",
         ),
+        (
+            "classifier",
+            {"distillation": True, "pool": "class"},
+            "distillation needs a class token in the blocks, and pool class has none; give pool "
+            "token with it",
+        ),
+        (
+            "classifier",
+            {"stem": "conv", "image_size": 42, "patch_size": 14},
+            "patch size 14 is not 2 or a higher power of 2, and each convolution of stem conv "
+            "halves the image; give patch size 2, 4, 8, 16 or 32, or stem patch",
+        ),
+        (
+            "classifier",
+            {"stem": "conv", "patch_size": 1},
+            "patch size 1 is not 2 or a higher power of 2, and each convolution of stem conv "
+            "halves the image; give patch size 2, 4, 8, 16 or 32, or stem patch",
+        ),
+        (
+            "classifier",
+            {"stem": "conv", "image_size": 32, "patch_size": 16, "dim": 60, "heads": 6},
+            "dim 60 is not divisible by 8, and the first convolution of stem conv has dim / 8 "
+            "channels with patch size 16; with these heads dim can be 48 or 72",
+        ),
+        (
+            "classifier",
+            {"patch_interaction": True, "registers": 2, "pool": "class"},
+            "patch interaction mixes neighbours on a grid, and there is none, because the "
+            "registers have no place on a grid; --registers 0 leaves out the registers",
+        ),
+        ("mae", {"pos_embed": "fourier"}, "pos embed can be learned, fixed or none, not 'fourier'"),
         (
             "classifier",
             {"pool": "none"},
@@ -89,7 +122,7 @@ from vitprof.request.specs import specify
             "activation can be gelu, relu, silu or quick-gelu, not 'tanh'",
         ),
         ("mae", {"pos_embed": "sin"}, "pos embed can be learned, fixed or none, not 'sin'"),
-        ("classifier", {"pool": "cls"}, "pool can be token, mean, map or none, not 'cls'"),
+        ("classifier", {"pool": "cls"}, "pool can be token, mean, map, class or none, not 'cls'"),
         (
             "classifier",
             {"class_token": False},

@@ -45,8 +45,16 @@ class Compared(NamedTuple):
 def compare(preset: Preset, reference: str) -> dict[str, Compared]:
     """Return the rows of parameters and of MACs, by command."""
     known = specify(options={"preset": preset.name}).options()
-    fused: dict[str, Any] = {name: True for name in ("fused",) if name in known}
-    fused |= {"pool_fused": True} if preset.options.get("pool") == "map" else {}
+    given = {option: preset.options.get(option) for option in ("pool", "talking_heads")}
+    fused: dict[str, Any] = {
+        name: True
+        for name, is_there in (
+            ("fused", "fused" in known and not given["talking_heads"]),
+            ("pool_fused", given["pool"] == "map"),
+            ("class_fused", given["pool"] == "class"),
+        )
+        if is_there
+    }
     alone: dict[str, Any] = {"counters": ["analytic"]}
     return {
         "params": Compared(

@@ -36,7 +36,6 @@ MIXER_SIZES: dict[str, object] = {
 }
 # Flags that require another option.
 BESIDE: dict[str, Variant] = {
-    "local_scale": (("patch_interaction", True),),
     "relative_shared": (("relative", "table"),),
     "qk_norm_type": (("qk_norm", True),),
 }

@@ -33,7 +33,11 @@ GIVEN: Options = {
     **{"image_width": 18, "mlp_hidden": 17, "decoder_mlp_hidden": 19},
     **{"registers": 2, "head_hidden": 13, "decoder_output": 7},
 }
-BESIDE: dict[tuple[str, object], Options] = {("pool", "none"): {"head": False}}
+BESIDE: dict[tuple[str, object], Options] = {
+    ("pool", "none"): {"head": False},
+    ("stem", "conv"): {"patch_size": 4},
+    ("patch_interaction", True): {"tokens": 9},
+}
 
 BLOCKS: list[Options] = [
     {"norm": "affine", "mlp": "gated", "layer_scale": True, "activation": "silu"},
@@ -41,6 +45,10 @@ BLOCKS: list[Options] = [
     {"norm": "batch", "mlp": "linear", "layer_scale": True},
     {"norm": "rms", "mlp": "none", "layer_scale": True},
 ]
+LOCAL: Options = {"patch_interaction": True, "tokens": 9}
+CONV_STEM: Options = {"stem": "conv", "patch_size": 4}
+CAIT: Options = {"pool": "class", "class_layer": "cait", "class_layers": 3}
+XCIT: Options = {"pool": "class", "class_layer": "xcit", "layer_scale": True}
 DROPS: Options = {"dropout": "0.1", "drop_path": "0.2"}
 TOGETHER: dict[str, list[Options]] = {
     "mae": [
@@ -85,6 +93,15 @@ TOGETHER: dict[str, list[Options]] = {
         {"pool": "map", "mlp": "none", "head_hidden": 13, "head_bias": False},
         {"distillation": True, "head_hidden": 13, "head_bias": False},
         {"first_norm": True, "patch_bias": False, "activation": "quick-gelu"},
+        {**CONV_STEM, "patch_norm": True, "norm": "batch", "activation": "quick-gelu"},
+        {**CONV_STEM, "pos_embed": "fourier", "pool": "mean", "image_width": 20},
+        {**CONV_STEM, "pos_embed": "fourier", **XCIT, "patch_interaction": True, "block": "post"},
+        {"pos_embed": "fourier", "registers": 2, "distillation": True},
+        {**XCIT, "class_fused": True, "class_norm_all": False, "final_norm_tokens": "all"},
+        {**XCIT, "norm": "batch", "mlp": "none", "registers": 2, **DROPS},
+        {**CAIT, "layer_scale": True, "class_fused": True, "pos_embed": "fixed", "head": False},
+        {**CAIT, "mlp": "gated", "norm": "rms", "final_norm_tokens": "all", **DROPS},
+        {**CAIT, "mlp": "none", "patch_interaction": True, "block": "parallel", "image_width": 18},
     ],
     "layer": [
         *BLOCKS,
@@ -101,6 +118,11 @@ TOGETHER: dict[str, list[Options]] = {
         *({"mlp": mlp, "mlp_bias": False} for mlp in ("gated", "linear")),
         {"mlp": "gated", "activation": "quick-gelu", "block": "conv"},
         {"mlp": "gated", "mlp_ratio": "2.7", "mlp_multiple": 8},
+        *(
+            {**LOCAL, "block": block, "layer_scale": True, **DROPS}
+            for block in ("pre", "post", "parallel")
+        ),
+        {**LOCAL, "activation": "quick-gelu", "mlp": "none"},
     ],
 }
 

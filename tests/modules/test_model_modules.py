@@ -366,7 +366,7 @@ def test_tokens_of_a_classifier(
         expected = model.get_parameter("reg_token")[0, place]
         assert_close(tokens[:, learned + place], expected.expand(IMAGES, D))
     for b, patch in product(range(IMAGES), range(PATCHES)):
-        embedded = model.patch_embed.proj(pixels(images, b, patch))
+        embedded = model.get_submodule("patch_embed.proj")(pixels(images, b, patch))
         expected = embedded + position(table, has_positions + patch)
         assert_close(tokens[b, prefix_tokens + patch], expected)
 

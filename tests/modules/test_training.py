@@ -14,18 +14,26 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, linear, mse_loss
 from torch.testing import assert_close
 
+from vitprof.formulas.model import Model
 from vitprof.formulas.models.classifier import Classifier
 from vitprof.formulas.models.mae import MaskedAutoencoder
 from vitprof.modules.build import build
 from vitprof.modules.models.classifier import VisionTransformer
 from vitprof.modules.models.mae import MaskedAutoencoderViT
+from vitprof.request.specs import specify
 
-TINY: dict[str, dict[str, object]] = {
+Options = dict[str, object]
+
+TINY: dict[str, Options] = {
     "mae": {"image_size": 12, "patch_size": 4, "dim": 24, "depth": 1, "heads": 3}
     | {"decoder_dim": 20, "decoder_depth": 1, "decoder_heads": 5, "mask_ratio": "0.5"},
     "classifier": {"image_size": 12, "patch_size": 4, "dim": 18, "depth": 2, "heads": 3},
     "layer": {"tokens": 7, "dim": 18, "heads": 3},
 }
+
+XCIT: Options = {"stem": "conv", "pos_embed": "fourier", "patch_interaction": True}
+XCIT |= {"pool": "class", "class_layer": "xcit"}
+CAIT: Options = {"pool": "class", "talking_heads": True, "final_norm_tokens": "all"}
 
 
 @pytest.fixture(autouse=True)
@@ -48,10 +56,19 @@ def loss_of(model: str, given: Tensor, output: Tensor | tuple[Tensor, Tensor, Te
 
 @pytest.mark.parametrize("spelling", SOME, ids=str)
 def test_loss_falls(spelling: Spelling) -> None:
+    needed = needed_options(spelling.model, spelling.mixer, spelling.variant)
+    assert_loss_falls(spelling.specify({**TINY[spelling.model], **needed}))
+
+
+@pytest.mark.parametrize("turned", [XCIT, CAIT], ids=["xcit", "cait"])
+def test_loss_falls_with_class_attention(turned: Options) -> None:
+    options = {**TINY["classifier"], "dim": 18, "layer_scale": True, **turned}
+    mixer = "xca" if turned is XCIT else "attn"
+    assert_loss_falls(specify("classifier", mixer=mixer, options=options))
+
+
+def assert_loss_falls(spec: Model) -> None:
     torch.manual_seed(0)
-    model = spelling.model
-    needed = needed_options(model, spelling.mixer, spelling.variant)
-    spec = spelling.specify({**TINY[model], **needed})
     module = build(spec)
     batch = torch.randn(spec.input_shape(2))
     fixed = {name: p.clone() for name, p in module.named_parameters() if not p.requires_grad}
@@ -59,7 +76,7 @@ def test_loss_falls(spelling: Spelling) -> None:
     losses = []
     for _ in range(40):
         torch.manual_seed(0)  # the same mask at each step
-        loss = loss_of(model, batch, module(batch))
+        loss = loss_of(spec.name, batch, module(batch))
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
@@ -110,7 +127,7 @@ def test_classifier_reads_its_class_token(images: Tensor) -> None:
     assert_close(tokens[:, 0], (model.cls_token + model.pos_embed[:, :1])[0].expand(IMAGES, -1))
     for b in range(IMAGES):
         for i in range(PATCHES):
-            embedded = model.patch_embed.proj(pixels(images, b, i))
+            embedded = model.get_submodule("patch_embed.proj")(pixels(images, b, i))
             assert_close(tokens[b, 1 + i], embedded + model.pos_embed[0, 1 + i])
     assert_close(logits, model.head(norm(output[:, 0])))
 

@@ -425,7 +425,7 @@ ALIASES = [
 def test_a_name_of_a_library_is_that_of_one_preset() -> None:
     names = [*PRESETS, *(reference.partition(":")[2] for _, reference in ALIASES)]
     assert len(names) == len({name.casefold() for name in names})
-    assert len(ALIASES) == 60
+    assert len(ALIASES) == 84
 
 
 @pytest.mark.parametrize(("preset", "reference"), ALIASES, ids=[one for _, one in ALIASES])

@@ -58,8 +58,9 @@ Options = dict[str, Any]
             "layer",
             "attn",
             {"mlp": "none", "activation": "silu"},
-            "activation silu has no effect with mlp none and block pre; leave it out, or give mlp "
-            "plain, gated or linear or give block conv",
+            "activation silu has no effect with mlp none, block pre and no patch interaction; "
+            "leave it out, or give mlp plain, gated or linear, give block conv or give patch "
+            "interaction",
         ),
         (
             "classifier",
@@ -84,9 +85,35 @@ Options = dict[str, Any]
         (
             "layer",
             "xca",
-            {"local_scale": True},
-            "local scale has no effect with no patch interaction; leave it out, or give patch "
-            "interaction",
+            {"patch_interaction": True, "block": "single"},
+            "patch interaction has no effect with block single; leave it out, or give block pre, "
+            "post or parallel",
+        ),
+        (
+            "classifier",
+            "attn",
+            {"stem": "conv", "patch_bias": False},
+            "no patch bias has no effect with stem conv; leave it out, or give stem patch",
+        ),
+        (
+            "classifier",
+            "attn",
+            {"pos_embed": "fourier", "pos_embed_token": False},
+            "no pos embed token has no effect with pos embed fourier; leave it out, or give pos "
+            "embed learned or fixed",
+        ),
+        (
+            "classifier",
+            "attn",
+            {"class_layers": 3},
+            "class layers 3 has no effect with pool token; leave it out, or give pool class",
+        ),
+        (
+            "classifier",
+            "attn",
+            {"pool": "class", "class_norm_all": False},
+            "no class norm all has no effect with class layer cait; leave it out, or give class "
+            "layer xcit",
         ),
     ],
 )
@@ -210,6 +237,7 @@ CASES = [
     for model in MODELS
     for mixer in (MIXERS if model == "layer" else ("attn",))
     for name in (MIXERS[mixer].needs() if mixer != "attn" else MODELS[model].needs())
+    if (model, name) != ("mae", "patch_interaction")  # which has no grid
 ]
 
 
@@ -219,7 +247,8 @@ def test_what_is_refused_changes_nothing(model: str, mixer: str, name: str) -> N
     options: Options = {"layer": {"tokens": 9}}.get(
         model, {"image_size": 16, "patch_size": 4, "depth": 1}
     )
-    options |= {"pool": "token"} if model == "classifier" else {}
+    pool = "mean" if name == "patch_interaction" else "token"
+    options |= {"pool": pool} if model == "classifier" else {}
     needs = {**MODELS[model].needs(), **MIXERS[mixer].needs()}[name]
     known = {**MODELS[model].declared(), **MIXERS[mixer].declared()}
     usable = [one for one in needs if one.keys() <= known.keys()]

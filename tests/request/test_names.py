@@ -79,8 +79,8 @@ def test_what_is_written_after_a_name_does_not_change_its_family(seed: int) -> N
             "give --module timm:resnet50 or --module torchvision:resnet50",
         ),
         (
-            "macs xcit_small_12_p16_224",
-            "but timm has a model of this name; give --module timm:xcit",
+            "macs crossvit_9_240",
+            "but timm has a model of this name; give --module timm:crossvit",
         ),
         ("params --model vit_large_patch32_224", "give --module timm:vit_large_patch32_224"),
         ("params resnt50", "there is no preset 'resnt50'; vitprof presets lists all of them"),

@@ -12,6 +12,11 @@ single     X = X + MLP(norm(Mixer(norm(X))))  (Rao et al. 2021, GFNet)
 conv       X = X + norm(act(Mixer(X)))        (Trockman and Kolter 2022, ConvMixer)
            X = norm(MLP(X))
 
+With `patch_interaction`, a third branch is between mixer and MLP, as in XCiT's block (El-Nouby et
+al. 2021); in a parallel block it reads what the others read.
+
+pre        X = X + Mixer(norm(X)); X = X + Local(norm(X)); X = X + MLP(norm(X))
+
 With `layer_scale`, each branch is multiplied by a learned gain per channel before the sum
 (Touvron et al. 2021, Going Deeper with Image Transformers, eq. 4). In training, `dropout` drops
 elements after the mixer and in the MLP, and `drop_path` the branch of a sample as a whole (Huang
@@ -25,15 +30,17 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 
-from vitprof.formulas.mixer import Mixer, MixerSizes
+from vitprof.formulas.mixer import Mixer, MixerSizes, on_grid
 from vitprof.formulas.parts.activations import activate
 from vitprof.formulas.parts.mlps import MlpOptions
+from vitprof.formulas.parts.patch_interaction import interact
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
-from vitprof.values.options import Constraint, choice, divides, flag, ratio
+from vitprof.values.options import Constraint, choice, divides, flag, needing, ratio
 from vitprof.values.size import Size
 
 BLOCKS = ("pre", "post", "parallel", "single", "conv")
+_WITH_BRANCHES = ("pre", "post", "parallel")  # blocks in which each part is a residual branch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +48,14 @@ class BlockOptions(MlpOptions):
     """Options of a model's blocks, except their mixer."""
 
     block: str = choice("pre", names=BLOCKS, help="arrangement of norms and residuals in a block")
+    patch_interaction: bool = needing(
+        flag(
+            False,
+            help="XCiT's local patch interaction, two depthwise convolutions on the grid of the "
+            "tokens, as a branch between mixer and MLP",
+        ),
+        {"block": _WITH_BRANCHES},
+    )
     layer_scale: bool = flag(False, help="learned gain per channel on each residual branch")
     drop_path: Fraction = ratio(
         "0",
@@ -49,6 +64,11 @@ class BlockOptions(MlpOptions):
         help="rate of stochastic depth in training: residual branches dropped per sample, "
         "with the same rate in every block",
     )
+
+    @property
+    def has_patch_interaction(self) -> bool:
+        """True if a block has a local patch interaction."""
+        return self.patch_interaction and self.block in _WITH_BRANCHES
 
     def of_blocks(self) -> tuple[object, ...]:
         """Return the options that a block's ops depend on, except the width of its MLP."""
@@ -90,6 +110,12 @@ class Block:
         """Hidden width of the MLP."""
         return self.options.hidden_width(self.sizes.dim.value, self.given_hidden)
 
+    def admits(self) -> Iterator[Constraint]:
+        """Yield the rules for the sizes at which the block is defined."""
+        yield from self.mixer.admits(self.sizes)
+        if self.options.has_patch_interaction:
+            yield on_grid("patch interaction", self.sizes)
+
     def forward(self, run: Run, x: Tensor, *shared: Tensor) -> Tensor:
         """Run the block's ops on (B, N, D).
 
@@ -107,12 +133,16 @@ class Block:
 
     def _pre(self, run: Run, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
         x = self._add(run, 1, x, self._mixer(run, self._norm(run, 1, x), shared))
+        if self.options.has_patch_interaction:
+            x = self._add(run, 3, x, self._local(run, self._norm(run, 3, x)))
         if self.options.mlp == "none":
             return x
         return self._add(run, 2, x, self._mlp(run, self._norm(run, 2, x)))
 
     def _post(self, run: Run, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
         x = self._norm(run, 1, self._add(run, 1, x, self._mixer(run, x, shared)))
+        if self.options.has_patch_interaction:
+            x = self._norm(run, 3, self._add(run, 3, x, self._local(run, x)))
         if self.options.mlp == "none":
             return x
         return self._norm(run, 2, self._add(run, 2, x, self._mlp(run, x)))
@@ -120,6 +150,8 @@ class Block:
     def _parallel(self, run: Run, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
         normalised = self._norm(run, 1, x)
         x = self._add(run, 1, x, self._mixer(run, normalised, shared))
+        if self.options.has_patch_interaction:
+            x = self._add(run, 3, x, self._local(run, normalised))
         if self.options.mlp == "none":
             return x
         return self._add(run, 2, x, self._mlp(run, normalised))
@@ -154,6 +186,11 @@ class Block:
 
         y = run.layer("mixer", self.mixer.type(), mixer, x, *shared)
         return self.options.drop(run, "proj_drop", y)
+
+    def _local(self, run: Run, x: Tensor) -> Tensor:
+        assert self.sizes.grid is not None
+        forward = partial(interact, run, self.options.activation, self.sizes.grid)
+        return run.layer("local", "PatchInteraction", forward, x)
 
     def _mlp(self, run: Run, x: Tensor) -> Tensor:
         return self.options.run_mlp(run, x, Size(self.hidden, "hidden"))

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import lcm
 from typing import Any, ClassVar
 
-from vitprof.errors import listing
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import Shape
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
 from vitprof.values.derived import derived
-from vitprof.values.options import Constraint, choice, divides, flag, needing, whole
+from vitprof.values.options import Constraint, choice, divides, flag, near_multiples, needing, whole
 from vitprof.values.size import ONE, Size, product
 
 POSITIONS = ("learned", "fixed", "none")
@@ -41,9 +39,10 @@ def patch_size_option(default: int) -> Any:
     return whole(default, symbol="patch", help="side of a square patch in pixels", unit="pixels")
 
 
-def pos_embed_option(default: str) -> Any:
-    """Declare the position embedding that is added to the tokens."""
-    return choice(default, names=POSITIONS, help="position embedding added to the tokens")
+def pos_embed_option(default: str, *others: str) -> Any:
+    """Declare the position embedding that is added to the tokens; `others` are more kinds."""
+    names = (*POSITIONS, *others)
+    return choice(default, names=names, help="position embedding added to the tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,9 +108,9 @@ class ImageModel(Model):
         return (batch, self.size("channels"), height, width)
 
     @property
-    def has_positions(self) -> bool:
-        """True if positions are added to the tokens."""
-        return self.pos_embed != "none"
+    def has_table(self) -> bool:
+        """True if a table of positions is added to the tokens."""
+        return self.pos_embed in ("learned", "fixed")
 
     def table(self, run: Run, name: str, tokens: Size, dim: Size) -> Tensor:
         """Return the parameter with the positions of the tokens: (1, tokens, dim)."""
@@ -138,13 +137,10 @@ class ImageModel(Model):
     def sines_fit(self, dim_name: str, dim: int, heads: int) -> Iterator[Constraint]:
         """Yield the rule that 4 divides `dim` if positions are fixed."""
         if self.pos_embed == "fixed":
-            yield Constraint(dim % 4 == 0, lambda: _not_by_four(dim_name, dim, heads))
-
-
-def _not_by_four(name: str, dim: int, heads: int) -> str:
-    step = lcm(4, heads)
-    near = [n for n in (dim // step * step, (dim // step + 1) * step) if n]
-    return (
-        f"{name} {dim} is not divisible by 4, which sines and cosines of two axes need; with "
-        f"these heads {name} can be {listing(near)}"
-    )
+            yield Constraint(
+                dim % 4 == 0,
+                lambda: (
+                    f"{dim_name} {dim} is not divisible by 4, which sines and cosines of two axes "
+                    f"need; with these heads {dim_name} can be {near_multiples(dim, 4, heads)}"
+                ),
+            )

@@ -53,6 +53,14 @@ class MixerSizes:
             self.patches = self.grid
 
 
+def on_grid(name: str, sizes: MixerSizes) -> Constraint:
+    """Return the rule that there is a grid, for a part `name` that mixes neighbours."""
+    return Constraint(
+        sizes.grid is not None,
+        lambda: f"{name} mixes neighbours on a grid, and there is none, because {sizes.scattered}",
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Mixer(Options):
     """A token mixer: (B, N, D) to (B, N, D), mixing along N.
@@ -108,13 +116,7 @@ class Mixer(Options):
     def admits(self, sizes: MixerSizes) -> Iterator[Constraint]:
         """Yield the rules for the sizes at which the mixer is defined."""
         if self.needs_grid:
-            yield Constraint(
-                sizes.grid is not None,
-                lambda: (
-                    f"{self.neighbourly} mixes neighbours on a grid, and there is none, because "
-                    f"{sizes.scattered}"
-                ),
-            )
+            yield on_grid(self.neighbourly, sizes)
         if self.halves_heads:
             dim, heads = sizes.dim.value, sizes.heads.value
             yield Constraint(

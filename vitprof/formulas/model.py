@@ -77,7 +77,7 @@ class Model(BlockOptions):
 
     def constraints(self) -> Iterator[Constraint]:
         for stage in self.stages:
-            yield from stage.block.mixer.admits(stage.block.sizes)
+            yield from stage.block.admits()
 
     def every_constraint(self) -> Iterator[Constraint]:
         """Yield the rules of the mixer, then those of the model."""
@@ -91,8 +91,8 @@ class Model(BlockOptions):
 
     @property
     def needs_grid(self) -> bool:
-        """True if its mixer needs the patches of an image, with or without other tokens."""
-        return self.mixer.needs_grid or bool(self.mixer.needs_patches)
+        """True if its blocks need the patches of an image, with or without other tokens."""
+        return self.mixer.needs_grid or bool(self.mixer.needs_patches) or self.has_patch_interaction
 
     @property
     def divisor(self) -> int:

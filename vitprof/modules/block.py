@@ -13,6 +13,7 @@ from vitprof.modules.drop_path import DropPath
 from vitprof.modules.parts.activations import ACTIVATIONS
 from vitprof.modules.parts.mlps import make_dropout, make_mlp
 from vitprof.modules.parts.norms import NORMS, LayerScale
+from vitprof.modules.parts.patch_interaction import PatchInteraction
 
 if TYPE_CHECKING:
     from vitprof.formulas.block import Block as BlockSpec
@@ -20,13 +21,16 @@ if TYPE_CHECKING:
 
 
 _PARTS = {  # submodules of each arrangement, in the order in which they run
-    "pre": "norm1 mixer proj_drop ls1 drop_path1 norm2 mlp ls2 drop_path2",
-    "post": "mixer proj_drop ls1 drop_path1 norm1 mlp ls2 drop_path2 norm2",
-    "parallel": "norm1 mixer proj_drop ls1 drop_path1 mlp ls2 drop_path2",
+    "pre": "norm1 mixer proj_drop ls1 drop_path1 "
+    "norm3 local ls3 drop_path3 norm2 mlp ls2 drop_path2",
+    "post": "mixer proj_drop ls1 drop_path1 norm1 "
+    "local ls3 drop_path3 norm3 mlp ls2 drop_path2 norm2",
+    "parallel": "norm1 mixer proj_drop ls1 drop_path1 local ls3 drop_path3 mlp ls2 drop_path2",
     "single": "norm1 mixer proj_drop norm2 mlp ls1 drop_path1",
     "conv": "mixer proj_drop act norm1 ls1 drop_path1 mlp norm2",
 }
 _OF_MLP = ("norm2", "mlp", "ls2", "drop_path2")
+_OF_LOCAL = ("norm3", "local", "ls3", "drop_path3")
 _OF_DROPOUT = ("proj_drop",)
 
 
@@ -39,25 +43,30 @@ class Block(nn.Module):
 
     norm1: nn.Module
     norm2: nn.Module
+    norm3: nn.Module
     mixer: nn.Module
+    local: nn.Module
     mlp: nn.Module
     proj_drop: nn.Module
     act: nn.Module
     ls1: nn.Module
     ls2: nn.Module
+    ls3: nn.Module
     drop_path1: nn.Module
     drop_path2: nn.Module
+    drop_path3: nn.Module
 
     def __init__(self, spec: BlockSpec, *, alone: bool = False) -> None:
         super().__init__()
         self.shared = build_shared(spec.mixer, spec.sizes) if alone else None
         dim, options = spec.sizes.dim.value, spec.options
         self.arrangement, self.has_mlp = options.block, options.mlp != "none"
-        self.has_dropout = options.dropout > 0
+        self.has_local, self.has_dropout = options.has_patch_interaction, options.dropout > 0
         mixer = type(spec.mixer)
         self.others = None if is_own(mixer) else mixer  # a mixer of another package
         make: dict[str, Callable[[], nn.Module]] = {
             "mixer": lambda: build_mixer(spec.mixer, spec.sizes),
+            "local": lambda: _make_local(spec),
             "mlp": lambda: make_mlp(options, dim, spec.hidden),
             "act": ACTIVATIONS[options.activation],
             "norm": lambda: NORMS[options.norm](dim),
@@ -67,10 +76,11 @@ class Block(nn.Module):
                 DropPath(float(options.drop_path)) if options.drop_path else nn.Identity()
             ),
         }
-        left_out = (*(() if self.has_mlp else _OF_MLP), *(() if self.has_dropout else _OF_DROPOUT))
+        there = {_OF_MLP: self.has_mlp, _OF_LOCAL: self.has_local, _OF_DROPOUT: self.has_dropout}
+        left_out = {name for names, is_there in there.items() if not is_there for name in names}
         for name in _PARTS[options.block].split():
             if name not in left_out:
-                self.add_module(name, make[name.rstrip("12")]())
+                self.add_module(name, make[name.rstrip("123")]())
 
     def forward(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
         arranged: Tensor = getattr(self, f"_{self.arrangement}")(x_BND, *shared)
@@ -84,12 +94,16 @@ class Block(nn.Module):
 
     def _pre(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
         x_BND = x_BND + self.drop_path1(self.ls1(self._mix(self.norm1(x_BND), *shared)))
+        if self.has_local:
+            x_BND = x_BND + self.drop_path3(self.ls3(self.local(self.norm3(x_BND))))
         if not self.has_mlp:
             return x_BND
         return x_BND + self.drop_path2(self.ls2(self.mlp(self.norm2(x_BND))))
 
     def _post(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
         x_BND = self.norm1(x_BND + self.drop_path1(self.ls1(self._mix(x_BND, *shared))))
+        if self.has_local:
+            x_BND = self.norm3(x_BND + self.drop_path3(self.ls3(self.local(x_BND))))
         if not self.has_mlp:
             return x_BND
         return self.norm2(x_BND + self.drop_path2(self.ls2(self.mlp(x_BND))))
@@ -97,6 +111,8 @@ class Block(nn.Module):
     def _parallel(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
         normalised_BND = self.norm1(x_BND)
         x_BND = x_BND + self.drop_path1(self.ls1(self._mix(normalised_BND, *shared)))
+        if self.has_local:
+            x_BND = x_BND + self.drop_path3(self.ls3(self.local(normalised_BND)))
         if not self.has_mlp:
             return x_BND
         return x_BND + self.drop_path2(self.ls2(self.mlp(normalised_BND)))
@@ -110,6 +126,12 @@ class Block(nn.Module):
     def _conv(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
         x_BND = x_BND + self.drop_path1(self.ls1(self.norm1(self.act(self._mix(x_BND, *shared)))))
         return self.norm2(self.mlp(x_BND)) if self.has_mlp else x_BND
+
+
+def _make_local(spec: BlockSpec) -> nn.Module:
+    assert spec.sizes.grid is not None
+    rows, columns = (side.value for side in spec.sizes.grid)
+    return PatchInteraction(spec.sizes.dim.value, (rows, columns), spec.options.activation)
 
 
 class EncoderLayer(Block):

@@ -17,10 +17,10 @@ def patchify(image_BCHW: Tensor, patch_size: int) -> Tensor:
 def make_positions(
     kind: str, grid: tuple[int, int], dim: int, *, prefix_tokens: int
 ) -> nn.Parameter | None:
-    """Return a position embedding; None if `kind` is `none`.
+    """Return the parameter of a position embedding; None if `kind` has none.
 
     Args:
-        kind: `learned`, `fixed` or `none`.
+        kind: `learned` or `fixed`, which have one, or another.
         grid: rows and columns of patches.
         dim: channels.
         prefix_tokens: number of prefix tokens that have positions too.
@@ -28,7 +28,7 @@ def make_positions(
     Returns:
         (1, prefix_tokens + rows * columns, dim)
     """
-    if kind == "none":
+    if kind not in ("learned", "fixed"):
         return None
     if kind == "fixed":
         return nn.Parameter(

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
 from vitprof.errors import SpecError, unknown
-from vitprof.published import mae, mlps, reports, sequences, towers, trunks, vit
+from vitprof.published import class_attention, mae, mlps, reports, sequences, towers, vit
 from vitprof.published.preset import Preset
 from vitprof.text import quoted
 
 PRESETS: Mapping[str, Preset] = {
     preset.name: preset
-    for family in (vit, towers, mae, mlps, trunks, sequences, reports)
+    for family in (vit, towers, class_attention, mae, mlps, sequences, reports)
     for preset in family.presets()
 }
 

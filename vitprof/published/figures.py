@@ -83,9 +83,17 @@ def _total_by(convention: Convention) -> Callable[[Layer], int]:
     return total
 
 
+def _heads(tree: Layer) -> list[Op]:
+    return [item for item in tree.children if isinstance(item, Op) and item.type == "Linear"]
+
+
 def _without_heads(tree: Layer) -> int:
-    heads = (item for item in tree.children if isinstance(item, Op) and item.type == "Linear")
-    return tree.total(Measure.PARAMS) - sum(head.params.value for head in heads)
+    return tree.total(Measure.PARAMS) - sum(head.params.value for head in _heads(tree))
+
+
+def _fvcore_without_heads(tree: Layer) -> int:
+    whole = COUNTINGS["fvcore"].of(tree)
+    return whole - sum(head.macs.value for head in _heads(tree))
 
 
 def _matmul_without_rule(op: MatMul) -> Mapping[str, int]:
@@ -118,6 +126,7 @@ COUNTINGS: Mapping[str, Counting] = {
         "fvcore's: MACs, 5 per element of a LayerNorm, 2 of a BatchNorm",
         _total_by(Convention(IN_EVAL)),
     ),
+    "fvcore, headless": Counting("fvcore's without the head's", _fvcore_without_heads),
     "fvcore, fused": Counting(
         "fvcore's without the products of attention, for whose fused kernel it has no rule",
         _total_by(Convention({**IN_EVAL, Work.MATMUL: _matmul_without_rule})),

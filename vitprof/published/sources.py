@@ -18,6 +18,10 @@ SCALING = "Zhai et al. 2021, Scaling Vision Transformers, table 2"
 MAE = "He et al. 2021, Masked Autoencoders Are Scalable Vision Learners"
 MAE_CODE = _at("facebookresearch/mae", "models_mae.py", "efb2a8062c206524e35e47d04501ed4f544c0ae8")
 EVA = _at("open-mmlab/mmpretrain", "configs/eva/metafile.yml", _MMPRETRAIN)
+XCIT_METAFILE = _at("open-mmlab/mmpretrain", "configs/xcit/metafile.yml", _MMPRETRAIN)
+CAIT_README = _at(
+    "facebookresearch/deit", "README_cait.md", "7e160fe43f0252d17191b71cbb5826254114ea5b"
+)
 MIXER = "Tolstikhin et al. 2021, MLP-Mixer, table 1"
 RESMLP = "Touvron et al. 2021, ResMLP, table 3"
 GMLP = "Liu et al. 2021, Pay Attention to MLPs, table 1"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from functools import cache, partial
-from math import gcd, isqrt
+from math import gcd, isqrt, lcm
 from typing import Any, ClassVar, Self
 
 from vitprof.errors import SpecError, listing
@@ -384,6 +384,12 @@ def divisors(number: int) -> list[int]:
     """Return all divisors of a positive number, in order."""
     small = [d for d in range(1, isqrt(number) + 1) if number % d == 0]
     return sorted({*small, *(number // d for d in small)})
+
+
+def near_multiples(number: int, *divisors: int) -> str:
+    """List the nearest numbers that all divisors divide, the one below and the one above."""
+    step = lcm(*divisors)
+    return listing([near for near in (number // step * step, (number // step + 1) * step) if near])
 
 
 def _some(numbers: list[int]) -> str:

@@ -5,27 +5,18 @@ Q, K = Q / |Q|, K / |K|            each channel, along the tokens
 A = softmax(t Q K^T)               d x d, t learned for each head: the paper's 1 / tau
 Y = (A V)^T W_out + b              N x D
 
-With `patch_interaction`, the local patch interaction follows:
-
-Z = conv(BN(GELU(conv(LN(Y)))))    two depthwise 3 x 3 convolutions on rows and columns
-Y = Y + Z                          with `local_scale` Y + g Z, g learned, one for each channel
-
-In XCiT that is a sub-block on the residual stream, X + Y, with its own layer scale. A mixer
-has no access to the stream, so here it reads only Y; parameters and work are the paper's.
+XCiT's block has a local patch interaction besides, `vitprof.formulas.parts.patch_interaction`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.options import proj_bias_option, qkv_bias_option
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
-from vitprof.values.options import flag, needing
-from vitprof.values.size import ONE, Size
+from vitprof.values.size import ONE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,30 +28,8 @@ class CrossCovarianceAttention(Mixer):
     source = "El-Nouby et al. 2021, XCiT, section 3"
     module = "vitprof.modules.mixers.xca:CrossCovarianceAttention"
 
-    patch_interaction: bool = flag(
-        False, help="xca: two depthwise convolutions after the attention, on the grid of patches"
-    )
-    local_scale: bool = needing(
-        flag(False, help="xca: learned gain per channel on the output of the patch interaction"),
-        {"patch_interaction": (True,)},
-    )
     qkv_bias: bool = qkv_bias_option()
     proj_bias: bool = proj_bias_option()
-
-    @property
-    def needs_grid(self) -> bool:
-        return self.patch_interaction
-
-    @property
-    def neighbourly(self) -> str:
-        return "xca with patch interaction"
-
-    def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
-        arguments = super().arguments(sizes)
-        if self.patch_interaction:
-            assert sizes.grid is not None
-            arguments["grid"] = tuple(side.value for side in sizes.grid)
-        return arguments
 
     def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
         (B, N, D), h, d = x.shape, sizes.heads, sizes.head_dim
@@ -73,21 +42,4 @@ class CrossCovarianceAttention(Mixer):
         a = run.multiply("scale", run.matmul("scores", q, k.mT), temperature)
         y = run.matmul("output", run.softmax("weights", a, -1), v)
         y = y.reshape(B, D, N).transpose(1, 2).contiguous()
-        y = run.linear("fc_out", y, D, bias=self.proj_bias)
-        if not self.patch_interaction:
-            return y
-        z = run.layer_norm("local_norm", y)
-        z = run.layer("local", "PatchInteraction", partial(self._interact, run, sizes), z)
-        if self.local_scale:
-            z = run.layer_scale("local_scale", z)
-        return run.add("local_residual", y, z)
-
-    def _interact(self, run: Run, sizes: MixerSizes, z: Tensor) -> Tensor:
-        assert sizes.grid is not None
-        (B, N, D), three = z.shape, Size(3)
-        z = z.transpose(1, 2).unflatten(2, sizes.grid)
-        z = run.conv("conv1", z, D, (three, three), groups=D)
-        z = run.activation("act", "gelu", z)
-        z = run.batch_norm("norm", z)
-        z = run.conv("conv2", z, D, (three, three), groups=D)
-        return z.reshape(B, D, N).transpose(1, 2)
+        return run.linear("fc_out", y, D, bias=self.proj_bias)

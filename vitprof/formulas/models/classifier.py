@@ -1,34 +1,37 @@
 """A vision transformer classifier (Dosovitskiy et al. 2020).
 
-The flattened patches of an image go through a linear layer; prefix tokens are put before them
-and positions are added; what the pooling returns is classified. With `final_norm_tokens` `all`,
-every token is normalised before that, as in timm, Hugging Face and mmpretrain.
+The stem makes a token of each patch, by default by a linear layer on its pixels; prefix tokens are
+put before them and positions are added; what the pooling returns is classified. With
+`final_norm_tokens` `all`, every token is normalised before that, as in timm, Hugging Face and
+mmpretrain.
 
 With `distillation`, there is a second token with a second head, and the logits are the mean
 of both heads, as at inference (Touvron et al. 2020, Training data-efficient image
 transformers & distillation through attention, section 4). There is a class token with pool
-`token`, and otherwise with `class_token`. `first_norm` is a norm before the first block (Radford
-et al. 2021, CLIP, section 2.4).
+`token`, and otherwise with `class_token`; with pool `class`, it is put before the tokens after the
+blocks. `first_norm` is a norm before the first block (Radford et al. 2021, CLIP, section 2.4).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 from vitprof.formulas.images import (
     ImageModel,
     channels_option,
     image_size_option,
     patch_size_option,
+    pos_embed_option,
 )
 from vitprof.formulas.mixer import MixerSizes
 from vitprof.formulas.model import depth_option, dim_option, heads_option
-from vitprof.formulas.parts.activations import activate
+from vitprof.formulas.parts.class_attention import ClassLayer
 from vitprof.formulas.parts.heads import HeadOptions, Pooled
 from vitprof.formulas.parts.mlps import activation_option
+from vitprof.formulas.parts.positions import add_fourier_positions
 from vitprof.formulas.parts.prefix import PrefixOptions, left_out, put_before
+from vitprof.formulas.parts.stems import Patches, StemOptions
 from vitprof.formulas.run import Run
 from vitprof.formulas.stage import Stage
 from vitprof.formulas.tensor import Tensor
@@ -38,7 +41,7 @@ from vitprof.values.size import ONE, Size
 
 
 @dataclass(frozen=True, kw_only=True)
-class Classifier(HeadOptions, PrefixOptions, ImageModel):
+class Classifier(HeadOptions, PrefixOptions, StemOptions, ImageModel):
     """An image classifier; the default sizes are those of a report on Fashion-MNIST."""
 
     name = "classifier"
@@ -53,8 +56,8 @@ class Classifier(HeadOptions, PrefixOptions, ImageModel):
     dim: int = dim_option(64, "a token")
     depth: int = depth_option(4, "the encoder")
     heads: int = heads_option(4, "the encoder")
-    activation: str = activation_option("relu", {"patch_norm": (True,)})
-    patch_norm: bool = flag(False, help="activation and norm after the patch embedding")
+    activation: str = activation_option("relu", {"patch_norm": (True,)}, {"stem": ("conv",)})
+    pos_embed: str = pos_embed_option("learned", "fourier")
     class_token: bool = needing(
         flag(False, help="a class token that the pooling does not read, as in BEiT and DINOv3"),
         {"pool": ("mean", "map", "none")},
@@ -64,15 +67,16 @@ class Classifier(HeadOptions, PrefixOptions, ImageModel):
         choice(
             "token",
             names=("all", "token", "pooled"),
-            help="tokens that the final norm reads: all of them; with pool token only the class "
-            "token, else all; or what the pooling returns",
+            help="tokens that the final norm reads: all of them; with pool token or class only the "
+            "class token, else all; or what the pooling returns",
         ),
-        {"pool": ("token", "mean", "map"), "final_norm": (True,)},
+        {"pool": ("token", "mean", "map", "class"), "final_norm": (True,)},
     )
 
     def constraints(self) -> Iterator[Constraint]:
         yield from self.fits("dim", self.dim, "heads", self.heads, self.mlp_hidden)
         yield from self.sines_fit("dim", self.dim, self.heads)
+        yield from self.stem_fits(self.patch_size, self.dim, self.heads)
         yield from super().constraints()
 
     @property
@@ -124,11 +128,14 @@ class Classifier(HeadOptions, PrefixOptions, ImageModel):
         N = stage.block.sizes.tokens
         names = ("cls_token", "dist_token")[: self.class_tokens]
         tokens = [run.parameter(name, ONE, ONE, D) for name in names]
+        last = [run.parameter("cls_token", ONE, ONE, D)] if self.pool == "class" else []
         registers = self.register_tokens(run, D)
         tokens_have_positions = self.pos_embed_token and self.class_tokens > 0
         rows = self._behind(n, self.class_tokens) if tokens_have_positions else n
-        tables = [self.table(run, "pos_embed", rows, D)] if self.has_positions else []
-        x = run.layer("patch_embed", "FlatPatchEmbed", partial(self._patch_embed, run), x)
+        tables = [self.table(run, "pos_embed", rows, D)] if self.has_table else []
+        x = self.run_stem(run, x, Patches(self.patch_size, self.sides, n, D, self.patchify))
+        if self.pos_embed == "fourier":
+            x = add_fourier_positions(run, self.sides, x)
         if tables and tokens_have_positions:
             x = put_before(run, x, tokens, rows if registers else N)
             x = run.add("positions", x, *tables)
@@ -141,23 +148,28 @@ class Classifier(HeadOptions, PrefixOptions, ImageModel):
             x = self.normalise(run, "norm_pre", x)
         for block in stage.blocks(run, *stage.shared(run)):
             x = block(x)
+        if last:
+            x = put_before(run, x, last, x.shape[1] + 1)
+            for layer in self.class_blocks(run, self._class_layer):
+                x = layer(x)
         return self.run_head(run, self._pool(run, x))
 
-    def _patch_embed(self, run: Run, x: Tensor) -> Tensor:
-        x = run.linear("proj", self.patchify(x), self.size("dim"), bias=self.patch_bias)
-        if not self.patch_norm:
-            return x
-        x = activate(run, self.activation, x)
-        return self.normalise(run, "norm", x)
+    @property
+    def _hidden(self) -> Size:
+        """Hidden width of the MLPs of attention pooling and of class attention."""
+        return Size(self.hidden_width(self.dim, self.mlp_hidden), "hidden")
+
+    @property
+    def _class_layer(self) -> ClassLayer:
+        return ClassLayer(heads=self.size("heads"), hidden=self._hidden, scaled=self.layer_scale)
 
     def _pool(self, run: Run, x: Tensor) -> Tensor:
         """Return the normalised output: of the prefix tokens, of all patches, or pooled."""
-        hidden = Size(self.hidden_width(self.dim, self.mlp_hidden), "hidden")
         sizes = Pooled(
             patches=Size(self.patches, "patches"),
             prefix=self.prefix_tokens,
             heads=self.size("heads"),
-            hidden=hidden,
+            hidden=self._hidden,
         )
         if self.final_norm and not self.norm_is_last:
             x = self.normalise(run, "norm", x)
@@ -168,7 +180,7 @@ class Classifier(HeadOptions, PrefixOptions, ImageModel):
     def norm_is_last(self) -> bool:
         """True if the final norm reads what the pooling returns."""
         return self.final_norm_tokens == "pooled" or (
-            self.final_norm_tokens == "token" and self.pool == "token"
+            self.final_norm_tokens == "token" and self.pool in ("token", "class")
         )
 
     def loss(self, run: Run, y: Tensor) -> Tensor:

@@ -135,10 +135,10 @@ class MaskedAutoencoder(ImageModel):
         token_has_position = self.class_token and self.pos_embed_token
         placed = n + 1 if token_has_position else n
         cls_tokens = [run.parameter("cls_token", ONE, ONE, D)] if self.class_token else []
-        tables = [self.table(run, "pos_embed", placed, D)] if self.has_positions else []
+        tables = [self.table(run, "pos_embed", placed, D)] if self.has_table else []
         mask_token = run.parameter("mask_token", ONE, ONE, D_dec)
         decoder_tables = (
-            [self.table(run, "decoder_pos_embed", placed, D_dec)] if self.has_positions else []
+            [self.table(run, "decoder_pos_embed", placed, D_dec)] if self.has_table else []
         )
 
         def patch_embed(image: Tensor) -> Tensor:

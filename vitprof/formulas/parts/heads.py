@@ -8,6 +8,8 @@ map     attention pooling (Zhai et al. 2021, Scaling Vision Transformers, sectio
             K, V = X W_kv + b         N x 2D
             y = (softmax(q K^T / sqrt(d)) V) W_proj + b, with h heads
             y + MLP(norm(y))          D
+class   the class token, which is put before the tokens after the blocks and attends to all of them,
+        `vitprof.formulas.parts.class_attention`
 none    no pooling: all patches
 
 The head is a linear layer, `head_bias` its bias; without it and with as many `classes` as channels
@@ -21,7 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from vitprof.formulas.parts.mlps import MlpOptions
+from vitprof.formulas.parts.class_attention import ClassAttentionOptions
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
 from vitprof.values.options import Constraint, choice, flag, needing, whole
@@ -46,14 +48,15 @@ class Pooled:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadOptions(MlpOptions):
+class HeadOptions(ClassAttentionOptions):
     """Pooling and head of a classifier."""
 
     pool: str = choice(
         "token",
-        names=("token", "mean", "map", "none"),
+        names=("token", "mean", "map", "class", "none"),
         help="input of the head: the class token, the mean of the patches, attention pooling of "
-        "the patches (the MAP head of SigLIP), or no pooling",
+        "the patches (the MAP head of SigLIP), a class token that is put before the tokens after "
+        "the blocks (class attention, as in CaiT and XCiT), or no pooling",
     )
     pool_fused: bool = needing(
         flag(False, help="scaled_dot_product_attention in the attention pooling"),
@@ -75,8 +78,8 @@ class HeadOptions(MlpOptions):
         yield Constraint(
             not (self.distillation and self.pool != "token"),
             lambda: (
-                f"distillation needs a class token, and pool {self.pool} has none; give pool token "
-                "with it"
+                f"distillation needs a class token in the blocks, and pool {self.pool} has none; "
+                "give pool token with it"
             ),
         )
         yield Constraint(
@@ -154,5 +157,6 @@ _POOLS: dict[str, Callable[[HeadOptions, Run, Tensor, Pooled], Tensor]] = {
     "token": _token,
     "mean": _mean,
     "map": _map,
+    "class": _token,
     "none": _patches,
 }

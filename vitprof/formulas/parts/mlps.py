@@ -54,6 +54,7 @@ def activation_option(default: str, *others: Needs) -> Any:
         choice(default, names=ACTIVATIONS, help="activation of the MLP"),
         {"mlp": _ANY},
         {"block": ("conv",)},
+        {"patch_interaction": (True,)},
         *others,
     )
 

@@ -9,31 +9,15 @@ from torch import Tensor, nn
 
 from vitprof.modules.block import Block
 from vitprof.modules.build import build_shared
-from vitprof.modules.parts.activations import ACTIVATIONS
+from vitprof.modules.parts.class_attention import ClassAttentionLayer
 from vitprof.modules.parts.heads import AttentionPool
 from vitprof.modules.parts.norms import NORMS
-from vitprof.modules.patches import make_positions, patchify
+from vitprof.modules.parts.positions import FourierPositions
+from vitprof.modules.parts.stems import make_stem
+from vitprof.modules.patches import make_positions
 
 if TYPE_CHECKING:
     from vitprof.formulas.models.classifier import Classifier
-
-
-class FlatPatchEmbed(nn.Module):
-    """A linear layer on the pixels of each patch, with optional activation and norm."""
-
-    def __init__(self, spec: Classifier) -> None:
-        super().__init__()
-        self.patch_size = spec.patch_size
-        pixels = spec.patch_size**2 * spec.channels
-        self.proj = nn.Linear(pixels, spec.dim, bias=spec.patch_bias)
-        if spec.patch_norm:
-            self.act: nn.Module = ACTIVATIONS[spec.activation]()
-        else:
-            self.act = nn.Identity()
-        self.norm = NORMS[spec.norm](spec.dim) if spec.patch_norm else nn.Identity()
-
-    def forward(self, image_BCHW: Tensor) -> Tensor:
-        return self.norm(self.act(self.proj(patchify(image_BCHW, self.patch_size))))
 
 
 class VisionTransformer(nn.Module):
@@ -48,7 +32,7 @@ class VisionTransformer(nn.Module):
         (stage,) = spec.stages
         self.pool, self.norm_is_last = spec.pool, spec.norm_is_last
         self.prefix_tokens, self.class_tokens = spec.prefix_tokens, spec.class_tokens
-        if self.class_tokens:
+        if self.class_tokens or spec.pool == "class":
             self.cls_token = _token(1, spec.dim)
         if spec.distillation:
             self.dist_token = _token(1, spec.dim)
@@ -60,10 +44,15 @@ class VisionTransformer(nn.Module):
             spec.dim,
             prefix_tokens=self.class_tokens if self.tokens_have_positions else 0,
         )
-        self.patch_embed = FlatPatchEmbed(spec)
+        self.patch_embed = make_stem(spec)
+        fourier = spec.pos_embed == "fourier"
+        self.fourier_embed = FourierPositions(spec.grid, spec.dim) if fourier else nn.Identity()
         self.norm_pre = NORMS[spec.norm](spec.dim) if spec.first_norm else nn.Identity()
         self.shared = build_shared(stage.block.mixer, stage.block.sizes)
         self.blocks = nn.ModuleList(Block(stage.block) for _ in range(spec.depth))
+        if spec.pool == "class":
+            layers = (ClassAttentionLayer(spec) for _ in range(spec.class_layers))
+            self.class_blocks = nn.ModuleList(layers)
         norm = NORMS[spec.norm](spec.dim) if spec.final_norm else nn.Identity()
         if not self.norm_is_last:
             self.norm = norm
@@ -84,6 +73,7 @@ class VisionTransformer(nn.Module):
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         x_BND = self.patch_embed(image_BCHW)
+        x_BND = self.fourier_embed(x_BND)
         if self.pos_embed is not None and self.tokens_have_positions:
             x_BND = torch.cat([*self._tokens(x_BND.shape[0]), x_BND], dim=1)
             x_BND = x_BND + self.pos_embed
@@ -99,6 +89,11 @@ class VisionTransformer(nn.Module):
         shared = () if self.shared is None else self.shared()
         for block in self.blocks:
             x_BND = block(x_BND, *shared)
+        if self.pool == "class":
+            cls_B1D = self.cls_token.expand(x_BND.shape[0], -1, -1)
+            x_BND = torch.cat([cls_B1D, x_BND], dim=1)
+            for layer in self.class_blocks:
+                x_BND = layer(x_BND)
         return self._classify(self._pooled(x_BND))
 
     def _tokens(self, batch: int) -> list[Tensor]:
@@ -121,8 +116,8 @@ class VisionTransformer(nn.Module):
         return self._pool(x_BND)
 
     def _pool(self, x_BND: Tensor) -> Tensor:
-        if self.pool == "token":
-            return x_BND[:, 0] if self.class_tokens == 1 else x_BND[:, : self.class_tokens]
+        if self.pool in ("token", "class"):
+            return x_BND[:, 0] if self.class_tokens < 2 else x_BND[:, : self.class_tokens]
         patches_BND = x_BND[:, self.prefix_tokens :] if self.prefix_tokens else x_BND
         if self.pool == "map":
             return self.attn_pool(patches_BND)
