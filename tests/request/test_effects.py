@@ -99,8 +99,8 @@ Options = dict[str, Any]
             "classifier",
             "attn",
             {"pos_embed": "fourier", "pos_embed_token": False},
-            "no pos embed token has no effect with pos embed fourier; leave it out, or give pos "
-            "embed learned or fixed",
+            "no pos embed token has no effect with pos embed fourier and no class token; leave it "
+            "out, or give pos embed learned or fixed or give class token",
         ),
         (
             "classifier",

@@ -85,8 +85,8 @@ class Classifier(HeadOptions, PrefixOptions, StemOptions, ImageModel):
 
     @property
     def class_tokens(self) -> int:
-        """Number of class and distillation tokens."""
-        return self.pooled_tokens or int(self.class_token)
+        """Number of class and distillation tokens in the blocks."""
+        return self.pooled_tokens or int(self.class_token and self.pool != "class")
 
     @property
     def prefix_tokens(self) -> int:
