@@ -13,16 +13,17 @@ from vitprof.running.step import Step
 
 def test_every_option_that_is_no_size_is_turned() -> None:
     assert {model for model, turned in VARIANTS if "norm" in dict(turned)} == {*MODELS}
-    for name in ("mlp", "block", "activation", "layer_scale", *DROPS):
+    for name in ("mlp", "block", "activation", "layer_scale", "patch_interaction", *DROPS):
         assert "layer" in {model for model, turned in VARIANTS if name in dict(turned)}
-    for name in ("image_width", "patch_bias", "pos_embed", "pos_embed_token", "final_norm"):
+    of_both = ("image_width", "patch_bias", "pos_embed", "pos_embed_token", "final_norm")
+    for name in (*of_both, "class_token"):
         assert {model for model, turned in VARIANTS if name in dict(turned)} == {
             "mae",
             "classifier",
         }
-    for name in ("pool", "distillation", "head", "final_norm_tokens"):
+    of_classifiers = ("pool", "distillation", "head", "final_norm_tokens", "stem", "class_layer")
+    for name in (*of_classifiers, "class_norm_all", "class_fused"):
         assert {model for model, turned in VARIANTS if name in dict(turned)} == {"classifier"}
-    assert {model for model, turned in VARIANTS if "class_token" in dict(turned)} == {"mae"}
 
 
 @every_variant

@@ -125,8 +125,8 @@ from vitprof.request.specs import specify
         ("classifier", {"pool": "cls"}, "pool can be token, mean, map, class or none, not 'cls'"),
         (
             "classifier",
-            {"class_token": False},
-            "class token is an option of mae, not of classifier with attn",
+            {"mask_ratio": "0.5"},
+            "mask ratio is an option of mae, not of classifier with attn",
         ),
     ],
 )

@@ -108,6 +108,12 @@ def test_the_countings_of_one_layer_with_a_depthwise_convolution() -> None:
     assert COUNTINGS["fvcore, depthwise"].of(tree) == mlp + norms
 
 
+def test_fvcores_count_without_the_heads() -> None:
+    """A classifier with two heads of 64 inputs and 10 classes."""
+    tree = specify("classifier", options={"distillation": True}).formula()
+    assert COUNTINGS["fvcore, headless"].of(tree) == COUNTINGS["fvcore"].of(tree) - 2 * 64 * 10
+
+
 def test_fused_attention_is_what_fvcore_does_not_see() -> None:
     """The report's encoder layer: 50 tokens of width 64, 4 heads of 16 channels."""
     tree = specify("layer").formula()
