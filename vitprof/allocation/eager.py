@@ -26,7 +26,7 @@ from vitprof.allocation.autograd import (
     widest,
 )
 from vitprof.allocation.departures import EAGER, Departures
-from vitprof.allocation.launches import Kind, Launch, Moved, Product, in_memory
+from vitprof.allocation.launches import Kind, Launch, Product, in_memory
 from vitprof.allocation.strides import (
     Ints,
     contiguous,
@@ -149,7 +149,7 @@ class Eager:
                 _bytes((*written, *own)),
                 products,
                 (*read, *written)[0].dtype,
-                tuple([_moved(x) for x in (*read, *written, *own, *own)]),
+                (*read, *written, *own, *own),
             )
         )
 
@@ -698,10 +698,6 @@ class Eager:
 
 def _bytes(tensors: Sequence[Tensor]) -> int:
     return sum([in_memory(x.shape, x.strides) * BYTES[x.dtype] for x in tensors])
-
-
-def _moved(x: Tensor) -> Moved:
-    return Moved(x.sizes, x.strides, BYTES[x.dtype])
 
 
 def _nothing(frame: Frame) -> None:

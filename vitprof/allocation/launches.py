@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from math import prod
+from typing import Protocol
 
 from vitprof.allocation.strides import Ints
+from vitprof.allocation.timeline import BYTES
 from vitprof.formulas.op import Shape
 from vitprof.values.size import ONE, Size, product
 
@@ -94,6 +96,14 @@ class Moved:
         return kept if product(kept).value == number else (Size(number),)
 
 
+class OnPaper(Protocol):
+    """Part of a tensor on paper that its bytes follow from."""
+
+    sizes: Shape
+    strides: Ints
+    dtype: str
+
+
 @dataclass(frozen=True, slots=True)
 class Launch:
     """Launch of a kernel.
@@ -105,7 +115,7 @@ class Launch:
         written: bytes that it writes.
         products: contractions that it computes.
         dtype: dtype of its first input, a key of `vitprof.allocation.timeline.BYTES`.
-        moved: tensors whose bytes add up to `bytes`; empty in a trace.
+        tensors: tensors on paper whose bytes add up to `bytes`; empty in a trace.
     """
 
     at: str
@@ -114,7 +124,7 @@ class Launch:
     written: int
     products: tuple[Product, ...] = ()
     dtype: str = "fp32"
-    moved: tuple[Moved, ...] = field(default=(), compare=False, repr=False)
+    tensors: tuple[OnPaper, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def macs(self) -> int:
@@ -125,6 +135,11 @@ class Launch:
     def bytes(self) -> int:
         """Bytes read and written."""
         return self.read + self.written
+
+    @property
+    def moved(self) -> tuple[Moved, ...]:
+        """What it reads and writes, tensor by tensor."""
+        return tuple([Moved(x.sizes, x.strides, BYTES[x.dtype]) for x in self.tensors])
 
 
 @lru_cache(4096)

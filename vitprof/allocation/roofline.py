@@ -277,8 +277,8 @@ def cautions(
             for one in some:
                 own, _ = kernel(one, speed, backward=phase == "backward")
                 seconds[one.kind] = seconds.get(one.kind, 0.0) + times * own
-                if one.kind is Kind.SOFTMAX and one.moved:
-                    longest = max(longest, one.moved[0].sizes[-1].value)
+                if one.kind is Kind.SOFTMAX and one.tensors:
+                    longest = max(longest, one.tensors[0].sizes[-1].value)
     sentences = {
         Kind.DEPTHWISE: (
             "run far below either ceiling, at a rate that was measured in ConvMixer with kernels "
@@ -288,12 +288,17 @@ def cautions(
             "run far below either ceiling, at a rate that was measured in lambda layers with "
             "windows of 9 x 9 alone"
         ),
+        Kind.CONVOLUTION: (
+            "are taken to run as products of matrices do, which was measured for the patches of "
+            "images alone"
+        ),
         Kind.FFT: "are taken to move their tensors once, which nobody has measured",
         Kind.PLACES: "are taken to move what they pick at the bandwidth, which nobody has measured",
     }
     names = {
         Kind.DEPTHWISE: "depthwise convolutions",
         Kind.ONE_CHANNEL: "convolutions of one channel",
+        Kind.CONVOLUTION: "convolutions",
         Kind.FFT: "Fourier transforms",
         Kind.PLACES: "sorting and indexing",
     }
