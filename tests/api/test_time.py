@@ -19,6 +19,7 @@ from vitprof.allocation.step import launches
 from vitprof.cli import run
 from vitprof.cuda.speed import FOUND
 from vitprof.errors import SpecError
+from vitprof.report.sweep import Sweep
 from vitprof.report.time import Time
 from vitprof.request.specs import specify
 from vitprof.request.workload import Workload
@@ -144,6 +145,39 @@ def test_a_module_is_traced() -> None:
     assert rows["2"].phases["backward"].macs == 2 * 7 * 20 * 5
     assert report.whole.macs == 7 * (2 * 12 * 20 + 3 * 20 * 5)  # the input wants no gradient
     assert rows["adamw"].whole.bytes == 21 * 4 * (12 * 20 + 20 + 20 * 5 + 5)
+
+
+SIDES: dict[str, Any] = {"mixers": ["attn", "linear"], "fused": True, **LARGE}
+
+
+def test_a_sweep_has_the_same_times_and_where_their_order_changes() -> None:
+    words = {**SIDES, "tokens": "1024:8192:x2"}
+    swept = vitprof.sweep("layer", measures=["time"], gpu="h100", **words)
+    assert swept.measures == ("gpu_time", "batch")
+    own = {"attn": {"fused": True}, "linear": {}}
+    for point in swept.points:
+        options = {**LARGE, "tokens": point.at["tokens"], **own[point.curve]}
+        report = vitprof.time("layer", mixer=point.curve, gpu="h100", **options)
+        assert point.values["gpu_time"] == report.seconds
+    found = [one for one in swept.crossovers if one.measure == "gpu_time"]
+    assert [(one.cheaper, one.at) for one in found] == [("attn", 1024), ("linear", 4096)]
+    assert Sweep.from_json(swept.to_json()) == swept
+    assert "gpu_time_seconds" in swept.to_csv().splitlines()[0]
+    assert swept.to_figure("svg").startswith(b"<")
+    assert "predicted time of a step on H100 SXM5 80GB" in swept.text()
+
+
+def test_a_comparison_has_the_same_times() -> None:
+    compared = vitprof.compare("layer", gpu="h100", up_to=64, **SIDES)
+    assert "gpu_time" in compared.measures
+    own: tuple[dict[str, Any], ...] = ({"fused": True}, {})
+    for side, options in zip(compared.sides, own, strict=True):
+        report = vitprof.time("layer", mixer=side.name, gpu="h100", **LARGE, **options)
+        assert side.amounts["gpu_time"] == report.seconds
+    assert "time on the GPU" in compared.text()
+    # The table has no peak of this GPU in bf16, so there is no time.
+    other = vitprof.compare("layer", gpu="v100-16", up_to=64, **SIDES)
+    assert "gpu_time" not in other.measures
 
 
 @pytest.mark.parametrize(
