@@ -138,7 +138,7 @@ class Launch:
 
     @property
     def moved(self) -> tuple[Moved, ...]:
-        """What it reads and writes, tensor by tensor."""
+        """Tensors that it reads and writes."""
         return tuple([Moved(x.sizes, x.strides, BYTES[x.dtype]) for x in self.tensors])
 
 
