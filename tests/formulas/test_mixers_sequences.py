@@ -20,6 +20,7 @@ from vitprof.errors import SpecError
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.attention import Attention as AttentionSpec
+from vitprof.formulas.mixers.channel_mix import ChannelMix as ChannelMixSpec
 from vitprof.formulas.mixers.diff_attention import DiffAttention as DiffSpec
 from vitprof.formulas.mixers.gated_linear_attention import GatedLinearAttention as GlaSpec
 from vitprof.formulas.mixers.latent_attention import LatentAttention as LatentSpec
@@ -27,6 +28,7 @@ from vitprof.formulas.mixers.mamba import Mamba as MambaSpec
 from vitprof.formulas.mixers.retention import Retention as RetentionSpec
 from vitprof.formulas.mixers.rwkv import Rwkv as RwkvSpec
 from vitprof.formulas.mixers.topk_attention import TopKAttention as TopKSpec
+from vitprof.modules.mixers.channel_mix import ChannelMix
 from vitprof.modules.mixers.diff_attention import DiffAttention
 from vitprof.modules.mixers.gated_linear_attention import GatedLinearAttention
 from vitprof.modules.mixers.latent_attention import LatentAttention
@@ -371,6 +373,43 @@ def test_spatial_mix_has_the_parameters_of_the_papers_code() -> None:
     assert formula.of_one(Measure.MACS) == 196 * 4 * 192**2
     # Two sums of the exponentials and two of the values with them.
     assert formula.uncounted()["cumulative sum"] == 4 * 196 * 192
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("grid", [None, (7, 1)])
+def test_channel_mix_is_a_gated_mlp_of_shifted_channels(
+    x: Tensor, grid: tuple[int, int] | None
+) -> None:
+    """Duan et al. 2024, eq. 6."""
+    mixer = ChannelMix(DIM, HEADS, channel_ratio=2, q_shift=grid is not None, grid=grid)
+    prepare(mixer)
+    y = torch.empty_like(x)
+    for b in range(B):
+        k = r = x[b]
+        if grid is not None:
+            other = shifted(x[b], *grid)
+            k, r = (x[b] * mix[0] + other * (1 - mix[0]) for mix in (mixer.mix_k, mixer.mix_r))
+        k = (k @ mixer.key.weight.T).clamp_min(0) ** 2
+        y[b] = torch.sigmoid(r @ mixer.receptance.weight.T) * (k @ mixer.value.weight.T)
+    assert_close(mixer(x), y)
+
+
+def test_both_mixes_make_a_block_of_the_papers_code() -> None:
+    """Count VRWKV-T by `VRWKV_SpatialMix`, `VRWKV_ChannelMix` and two norms of each of 12 blocks.
+
+    Vision-RWKV's README prints 6.2 M and 1.2 G.
+    """
+    D, tokens = 192, 196
+    sizes = MixerSizes(tokens=Size(196), dim=Size(D), heads=Size(3), grid=(Size(14), Size(14)))
+    mixes = [spec.formula(sizes, Size(1)) for spec in (RwkvSpec(), ChannelMixSpec())]
+    params = [formula.of_one(Measure.PARAMS) for formula in mixes]
+    assert params == [4 * D**2 + 5 * D, 9 * D**2 + 2 * D]
+    macs = [formula.of_one(Measure.MACS) for formula in mixes]
+    assert macs == [tokens * 4 * D**2, tokens * 9 * D**2]
+    patches, head = 768 * D, 1000 * D
+    whole = 12 * (sum(params) + 4 * D) + (patches + D) + tokens * D + 4 * D + (head + 1000)
+    assert round(whole / 10**6, 1) == 6.2
+    assert round((12 * sum(macs) + tokens * patches + head) / 10**9, 1) == 1.2
 
 
 @torch.no_grad()

@@ -75,7 +75,8 @@ SYMBOLS |= {
 }
 SYMBOLS |= {name: sympy.Symbol(name, integer=True, positive=True) for name in ("state", "width")}
 EXPAND, RANK, LATENT = SYMBOLS["expand"], SYMBOLS["rank"], SYMBOLS["latent"]
-STATE, WIDTH, E = SYMBOLS["state"], SYMBOLS["width"], EXPAND * D
+SYMBOLS |= {"ratio": sympy.Symbol("ratio", integer=True, positive=True)}
+STATE, WIDTH, RATIO, E = SYMBOLS["state"], SYMBOLS["width"], SYMBOLS["ratio"], EXPAND * D
 LAMBDA_U, LINFORMER_P = SYMBOLS["u"], SYMBOLS["p"]
 LAMBDA_WIDTH = h * k + LAMBDA_U * (k + v)  # queries of every head, u keys, u values
 MIXERS_BY_HAND: dict[str, tuple[Any, Any]] = {
@@ -158,6 +159,8 @@ MIXERS_BY_HAND: dict[str, tuple[Any, Any]] = {
             + 2 * (N + WIDTH - 1) * WIDTH * E
         ),
     ),
+    # To the hidden channels and back, a gate, and two mixes.
+    "channel-mix": ((2 * RATIO + 1) * D * D + 2 * D, B * N * (2 * RATIO + 1) * D * D),
     "hydra": (ATTENTION, B * N * (D * 3 * D + D * D)),
     # The state is v × v for each head, the normalizer one number for each token and head.
     "linear": (ATTENTION, B * N * (D * 3 * D + h * v * v + h * v + h * v * v + D * D)),

@@ -32,7 +32,7 @@ MIXER_SIZES: dict[str, object] = {
     **{"pool_size": 3, "kernel_size": 3, "token_hidden": 5},
     **{"window": 3, "gate_ratio": "4", "bias_dim": 2, "expand": 2, "gate_rank": 2},
     **{"latent": 5, "rope_dim": 2, "top_k": 3},
-    **{"state": 2, "dt_rank": 3, "conv_width": 3},
+    **{"state": 2, "dt_rank": 3, "conv_width": 3, "channel_ratio": 2},
 }
 # Flags that require another option.
 BESIDE: dict[str, Variant] = {

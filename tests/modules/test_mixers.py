@@ -161,7 +161,7 @@ def test_lambda_kernel_touches_data_in_its_central_column_alone(x: Tensor) -> No
 
 
 # Mixers of some tokens.
-LOCAL = {"identity", "pool", "conv", "window", "topk"}
+LOCAL = {"identity", "pool", "conv", "window", "topk", "channel-mix"}
 
 
 def specs() -> Iterator[Mixer]:

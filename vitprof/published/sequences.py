@@ -33,7 +33,7 @@ def presets() -> Iterator[Preset]:
             params("6.2 M", VRWKV, beside=_CHANNEL_MIX.format(D=D, tokens="", rest=f" + 4*{D}")),
             macs("1.2 G", VRWKV, beside=_CHANNEL_MIX.format(D=D, tokens="196*", rest="")),
         ),
-        note="the spatial mix of each block; its channel mix, an MLP with a q-shift, is not built",
+        note="the spatial mix of each block; its channel mix, the mixer channel-mix, is not built",
     )
 
 

@@ -6,6 +6,7 @@ from vitprof.errors import SpecError, unknown
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.mixers.aft import AttentionFree
 from vitprof.formulas.mixers.attention import Attention
+from vitprof.formulas.mixers.channel_mix import ChannelMix
 from vitprof.formulas.mixers.conv import DepthwiseConv
 from vitprof.formulas.mixers.diff_attention import DiffAttention
 from vitprof.formulas.mixers.filter import Filter
@@ -49,6 +50,7 @@ MIXERS: dict[str, type[Mixer]] = {
         Retention,
         GatedLinearAttention,
         Rwkv,
+        ChannelMix,
         Mamba,
         LinearAttention,
         Performer,

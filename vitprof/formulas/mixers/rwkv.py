@@ -24,12 +24,13 @@ paper keeps K and V alone, computes the sums again in the backward pass, and add
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
-from vitprof.formulas.parts.shift import q_shift
+from vitprof.formulas.parts.shift import mix
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
 from vitprof.values.options import flag
@@ -37,17 +38,11 @@ from vitprof.values.size import ONE
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rwkv(Mixer):
-    """Values weighted by their keys and by the distance in tokens, in both directions."""
-
-    name = "rwkv"
-    aliases = ("vrwkv",)
-    summary = "bi-WKV: values weighted by keys and distance, cost linear in tokens"
-    source = "Duan et al. 2024, Vision-RWKV, eqs. 1 to 5"
-    module = "vitprof.modules.mixers.rwkv:Rwkv"
+class ShiftedMixer(Mixer):
+    """A mixer of RWKV, whose layers read sums of the tokens and of their q-shift."""
 
     q_shift: bool = flag(
-        True, help="rwkv: quarters of the channels moved by a patch before the layers, on a grid"
+        True, help="quarters of the channels moved by a patch before the layers, on a grid"
     )
 
     @property
@@ -56,38 +51,45 @@ class Rwkv(Mixer):
 
     @property
     def neighbourly(self) -> str:
-        return "rwkv with q shift"
+        return f"{self.name} with q shift"
 
     def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
-        arguments = {**super().arguments(sizes), "tokens": sizes.tokens.value}
+        arguments = super().arguments(sizes)
         if self.q_shift:
             assert sizes.grid is not None
             arguments["grid"] = tuple(side.value for side in sizes.grid)
         return arguments
 
+    def mixed(self, run: Run, x: Tensor, sizes: MixerSizes, names: Sequence[str]) -> list[Tensor]:
+        """Return the inputs of layers by these names: X_q + m (X - X_q), or X without q-shift."""
+        if not self.q_shift:
+            return [x for _ in names]
+        assert sizes.grid is not None
+        return mix(run, x, sizes.grid, names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rwkv(ShiftedMixer):
+    """Values weighted by their keys and by the distance in tokens, in both directions."""
+
+    name = "rwkv"
+    aliases = ("vrwkv",)
+    summary = "bi-WKV: values weighted by keys and distance, cost linear in tokens"
+    source = "Duan et al. 2024, Vision-RWKV, eqs. 1 to 5"
+    module = "vitprof.modules.mixers.rwkv:Rwkv"
+
+    def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
+        return {**super().arguments(sizes), "tokens": sizes.tokens.value}
+
     def forward(self, run: Run, x: Tensor, sizes: MixerSizes) -> Tensor:
         D = sizes.dim
         linear = partial(run.linear, outputs=D, bias=False)
-        r, k, v = self._mixed(run, x, sizes)
+        r, k, v = self.mixed(run, x, sizes, ("r", "k", "v"))
         r = run.activation("act", "sigmoid", linear("receptance", r))
         k = linear("key", k).exact()
         v = linear("value", v)
         y = self._wkv(run, k, v).to("float")
         return linear("output", run.multiply("gating", r, y))
-
-    def _mixed(self, run: Run, x: Tensor, sizes: MixerSizes) -> tuple[Tensor, Tensor, Tensor]:
-        """Return X_r, X_k and X_v."""
-        if not self.q_shift:
-            return x, x, x
-        assert sizes.grid is not None
-        mix_r, mix_k, mix_v = (
-            run.parameter(f"mix_{name}", ONE, ONE, sizes.dim) for name in ("r", "k", "v")
-        )
-        shifted = q_shift(run, x, sizes.grid)
-        moved = run.subtract("moved", x, shifted)
-        r = run.add("x_r", shifted, run.multiply("moved_r", moved, mix_r))
-        k = run.add("x_k", shifted, run.multiply("moved_k", moved, mix_k))
-        return r, k, run.add("x_v", shifted, run.multiply("moved_v", moved, mix_v))
 
     def _wkv(self, run: Run, k: Tensor, v: Tensor) -> Tensor:
         """Return Z_V / Z: (B, N, D)."""

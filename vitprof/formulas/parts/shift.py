@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
-from vitprof.values.size import Size
+from vitprof.values.size import ONE, Size
 
 _MOVES = (("right", 2, 1), ("left", 2, -1), ("down", 1, 1), ("up", 1, -1))  # axis and places
 
@@ -25,6 +27,18 @@ def q_shift(run: Run, x: Tensor, grid: tuple[Size, Size]) -> Tensor:
         if _there(quarter)
     ]
     return run.cat([*moved, *parts[len(moved) :]], -1, D).reshape(B, N, D)
+
+
+def mix(run: Run, x: Tensor, grid: tuple[Size, Size], names: Sequence[str]) -> list[Tensor]:
+    """Return X_q + m (X - X_q) for each name, with X_q the q-shift of X and a learned m of D."""
+    D = x.shape[-1]
+    learned = [run.parameter(f"mix_{name}", ONE, ONE, D) for name in names]
+    shifted = q_shift(run, x, grid)
+    moved = run.subtract("moved", x, shifted)
+    return [
+        run.add(f"x_{name}", shifted, run.multiply(f"moved_{name}", moved, m))
+        for name, m in zip(names, learned, strict=True)
+    ]
 
 
 def _there(width: Size) -> bool:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vitprof.modules.fourier import exact
-from vitprof.modules.parts.shift import q_shift
+from vitprof.modules.parts.shift import mixed, mixes
 
 
 class Rwkv(nn.Module):
@@ -34,31 +34,22 @@ class Rwkv(nn.Module):
         self.value = nn.Linear(dim, dim, bias=False)
         self.output = nn.Linear(dim, dim, bias=False)
         if q_shift:
-            self.mix_r = nn.Parameter(torch.full((1, 1, dim), 0.5))
-            self.mix_k = nn.Parameter(torch.full((1, 1, dim), 0.5))
-            self.mix_v = nn.Parameter(torch.full((1, 1, dim), 0.5))
+            self.mix_r, self.mix_k, self.mix_v = mixes(dim, 3)
         # Decays from -5 to 3, and as in the paper's first layer.
         share = torch.linspace(0, 1, dim) if dim > 1 else torch.zeros(dim)
         self.decay = nn.Parameter(8 * share**0.7 - 5)
         self.first = nn.Parameter((torch.arange(dim) % 3 - 1) * 0.5 - 1.2)
 
     def forward(self, x_BND: Tensor) -> Tensor:
-        r_BND, k_BND, v_BND = self._mixed(x_BND)
+        r_BND, k_BND, v_BND = (x_BND, x_BND, x_BND)
+        if self.grid is not None:
+            shares = (self.mix_r, self.mix_k, self.mix_v)
+            r_BND, k_BND, v_BND = mixed(x_BND, self.grid, shares)
         r_BND = self.act(self.receptance(r_BND))
         k_BND = exact(self.key(k_BND))
         v_BND = self.value(v_BND)
         y_BND = self._wkv(k_BND, v_BND).to(self.positions.dtype)
         return self.output(r_BND * y_BND)
-
-    def _mixed(self, x_BND: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the inputs of the three layers."""
-        if self.grid is None:
-            return x_BND, x_BND, x_BND
-        shifted_BND = q_shift(x_BND, self.grid)
-        moved_BND = x_BND - shifted_BND
-        r_BND = shifted_BND + moved_BND * self.mix_r
-        k_BND = shifted_BND + moved_BND * self.mix_k
-        return r_BND, k_BND, shifted_BND + moved_BND * self.mix_v
 
     def _wkv(self, k_BND: Tensor, v_BND: Tensor) -> Tensor:
         """Return the weighted mean of the values."""

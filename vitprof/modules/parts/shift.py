@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 # Padding of rows and columns, the last axes first, by which a patch is moved.
@@ -24,3 +26,16 @@ def q_shift(x_BND: Tensor, grid: tuple[int, int]) -> Tensor:
     moves = _MOVES if quarter else ()
     moved = [F.pad(part, move) for move, part in zip(moves, parts, strict=False)]
     return torch.cat([*moved, *parts[len(moved) :]], dim=-1).reshape(B, N, D)
+
+
+def mixes(dim: int, number: int) -> Iterator[nn.Parameter]:
+    """Yield the learned shares of tokens in sums with their q-shift, at first a half."""
+    for _ in range(number):
+        yield nn.Parameter(torch.full((1, 1, dim), 0.5))
+
+
+def mixed(x_BND: Tensor, grid: tuple[int, int], shares: Sequence[Tensor]) -> list[Tensor]:
+    """Return the sum of x and of its q-shift for each share of x."""
+    shifted_BND = q_shift(x_BND, grid)
+    moved_BND = x_BND - shifted_BND
+    return [shifted_BND + moved_BND * share for share in shares]
