@@ -381,6 +381,17 @@ def test_the_usual_tools_are_the_three_and_all_are_nine() -> None:
     ]
 
 
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_all_columns_fit(monkeypatch: pytest.MonkeyPatch, capsys: Capture, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert run(["macs", "--tokens=50", "--batch=100", "--counters=all", "--brief"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= width
+    for tool in installed():
+        assert tool in out
+    assert ("251,300,000" in out) == ("thop" in installed())
+
+
 def test_a_name_that_is_unknown(capsys: Capture) -> None:
     assert run(["macs", "--counters=thopp"]) == 2
     assert capsys.readouterr() == (

@@ -11,10 +11,10 @@ from typing import Any, NoReturn
 import check_files
 import pytest
 import threads
-from check_files import LAYER, Patch, Write, checked
+from check_files import LAYER, Patch, Write, checked, refused
 from commands import Capture
 
-from vitprof.counters import TOOLS
+from vitprof.counters import TOOLS, find_tools
 from vitprof.counters.reading import Reading
 
 one_thread = threads.one_thread
@@ -95,3 +95,32 @@ def test_a_model_too_large_to_run_is_not_passed_over(capsys: Capture, write: Wri
     code, out, err = checked(capsys, write(f"{large}reconciled = true\n"))
     assert (code, err) == (1, "")
     assert "macs fvcore reconciled: expected explained, found n/a: has to execute" in out
+
+
+@pytest.mark.parametrize("names", [["fvcore"], ["thop", "torchprofile", "torch"], ["all"]])
+def test_named_counters_are_reconciled(capsys: Capture, write: Write, names: list[str]) -> None:
+    file = write(f"{LAYER}reconciled = {json.dumps(names)}\n")
+    code, out, err = checked(capsys, file, "--format=json")
+    assert (code, err) == (0, "")
+    ((*outcomes,),) = (case["outcomes"] for case in json.loads(out)["cases"])
+    tools = {tool.name for tool in find_tools(names)}
+    assert {outcome["what"] for outcome in outcomes} == {
+        f"{command} {tool} reconciled" for command in ("params", "macs") for tool in tools
+    }
+    # One that is not installed, or counts no parameters, is said to, and does not fail.
+    found = {outcome["found"].partition(",")[0] for outcome in outcomes}
+    assert found <= {"explained", "n/a: not installed", "n/a: counts no parameters"}
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ('["fvcor"]', "line 3: there is no counter 'fvcor'; did you mean fvcore?"),
+        ("[]", "line 3: no counter is named; choose from analytic, torchinfo,"),
+        ("[1]", "line 3: there is no counter '1'"),
+        ('"fvcore"', "line 3: reconciled is true, false or a list of counters, not 'fvcore'"),
+        ("1", "line 3: reconciled is true, false or a list of counters, not 1"),
+    ],
+)
+def test_a_counter_that_is_none(capsys: Capture, write: Write, value: str, said: str) -> None:
+    assert said in refused(capsys, write(f"{LAYER}reconciled = {value}\n"))

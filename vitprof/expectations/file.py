@@ -66,12 +66,10 @@ from vitprof.request.workload import Workload
 from vitprof.subject import Configurable
 from vitprof.sweeps import memory as step_needs
 from vitprof.text import quoted
-from vitprof.values.options import Flag
 
 _TOKEN = re.compile(r"""(?P<word>"(?:[^"\\]|\\.)*"|'[^']*'|[\w-]+)|\S""")
 _MAGIC = re.compile(r"[*?[]")
 _HEADER = re.compile(r"\s*\[\[\s*expect\s*\]\]")
-_RECONCILED = Flag("true if every tool's reading must be explained")
 _OF_TRAINING = ("training_macs", "max_training_macs")
 _COUNTS = ("params", "macs", "max_params", "max_macs", *_OF_TRAINING)
 _OF_STEP = ("memory", "max_memory", "min_batch")
@@ -447,7 +445,12 @@ def _counters(given: object) -> tuple[str, ...]:
         names = tuple(map(str, given))
         find_tools(names)
         return names
-    return NAMES if _RECONCILED.read("reconciled", given) else ()
+    if not isinstance(given, bool):
+        raise SpecError(
+            f"reconciled is true, false or a list of counters, not {quoted(given)}; give "
+            '["torchinfo", "fvcore"], for example'
+        )
+    return NAMES if given else ()
 
 
 _ON_GPU = ("reserved", "total")  # of PyTorch's allocator; with the CUDA context
