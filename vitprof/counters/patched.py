@@ -15,11 +15,16 @@ from vitprof.counters.fvcore import hides_fast_path
 from vitprof.formulas.op import Called, Conv, Op
 from vitprof.formulas.work import Work
 
-_ON_PAPER = {  # how vitprof's own modules call what has no submodule of torch
+_ON_PAPER = {  # what vitprof's own modules call, and the submodules of torch in them
     Work.LINEAR: ("F.linear",),
     Work.MATMUL: ("Tensor.__matmul__",),
     Work.FUSED_ATTENTION: ("F.scaled_dot_product_attention",),
+    Work.GELU: ("F.gelu",),
+    Work.RELU: ("F.relu",),
+    Work.SILU: ("F.silu",),
     Work.ELU: ("F.elu",),
+    Work.SOFTMAX: ("F.softmax",),
+    Work.AVERAGE_POOL: ("F.avg_pool2d",),
 }
 
 

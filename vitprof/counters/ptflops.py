@@ -161,10 +161,8 @@ def _norm(op: LayerNorm | BatchNorm) -> Causes:
 
 
 def _elements(op: Elementwise) -> Causes:
-    elements = product(op.axes).value
-    written = product(op.shape).value
-    names = op.spelled if op.spelled is not None else _ON_PAPER.get(op.work, ())
-    return {**_hooked(op, elements, written), **_replaced_by(names, elements, written)}
+    read, written = product(op.axes).value, product(op.shape).value
+    return {**_hooked(op, read, written), **_replaced_by(spelled(op), read, written)}
 
 
 def _hooked(op: Op, read: int, written: int, *, affine: bool = False) -> Causes:
@@ -265,14 +263,7 @@ _FUNCTIONS = frozenset(
     }
 )
 _RESIZING = frozenset({"F.upsample", "F.interpolate"})
-_ON_PAPER: dict[Work, tuple[str, ...]] = {  # functions that torch's modules call, and vitprof
-    Work.GELU: ("F.gelu",),
-    Work.RELU: ("F.relu",),
-    Work.SILU: ("F.silu",),
-    Work.ELU: ("F.elu",),
-    Work.SOFTMAX: ("F.softmax",),
-    Work.AVERAGE_POOL: ("F.avg_pool2d",),
-}
+_ACTIVATIONS = (Work.GELU, Work.RELU, Work.SILU, Work.ELU, Work.SOFTMAX)
 
 _RULES: dict[Work, Rule] = {
     Work.LINEAR: _contraction,
@@ -281,7 +272,7 @@ _RULES: dict[Work, Rule] = {
     Work.FUSED_ATTENTION: _product,
     Work.LAYER_NORM: _norm,
     Work.BATCH_NORM: _norm,
-    **dict.fromkeys(_ON_PAPER, _elements),
+    **dict.fromkeys((*_ACTIVATIONS, Work.AVERAGE_POOL), _elements),
     Work.CALL: _call,
 }
 
