@@ -121,11 +121,6 @@ def _of_identity(op: Elementwise) -> Causes:
     return {PRODUCTS: product((rows, columns)).value}
 
 
-def _scan(op: Elementwise) -> Causes:
-    first = product((*op.shape[:1], *op.shape[2:])).value  # which is multiplied by nothing
-    return {PRODUCTS: product(op.shape).value - first}
-
-
 def _squared_error(op: Elementwise) -> Causes:
     means = product(op.axes[:-1]).value  # one for each place, which is then multiplied by the mask
     return {
@@ -205,7 +200,6 @@ _RULES: dict[Work, Rule] = {
     Work.SUBTRACT_FROM_IDENTITY: _of_identity,
     Work.MEAN: _means,
     Work.AVERAGE_POOL: _means,
-    Work.SCAN: _scan,
     Work.SQUARED_ERROR: _squared_error,
     Work.CONV: _conv,
     Work.CALL: _call,
