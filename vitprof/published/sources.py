@@ -22,6 +22,13 @@ XCIT_METAFILE = _at("open-mmlab/mmpretrain", "configs/xcit/metafile.yml", _MMPRE
 CAIT_README = _at(
     "facebookresearch/deit", "README_cait.md", "7e160fe43f0252d17191b71cbb5826254114ea5b"
 )
+# The commit with EVA-02, which is later than the others.
+EVA02_FILE = _at(
+    "open-mmlab/mmpretrain",
+    "configs/eva02/metafile.yml",
+    "ee7f2e88501f61aa95c742dd5f429f039935ee90",
+)
+BEIT_FILE = _at("open-mmlab/mmpretrain", "configs/beit/metafile.yml", _MMPRETRAIN)
 MIXER = "Tolstikhin et al. 2021, MLP-Mixer, table 1"
 RESMLP = "Touvron et al. 2021, ResMLP, table 3"
 GMLP = "Liu et al. 2021, Pay Attention to MLPs, table 1"
@@ -40,6 +47,11 @@ TIMM_CSV_FUSED = _at(
 TIMM_CSV_240 = _at(
     "huggingface/pytorch-image-models",
     "results/benchmark-infer-amp-nchw-pt240-cu124-rtx3090.csv",
+    "aa4b5850c1543fa488abf260f18390eda46cf85d",
+)
+TIMM_CSV_291 = _at(
+    "huggingface/pytorch-image-models",
+    "results/benchmark-infer-amp-nchw-pt291-cu128-4090.csv",
     "aa4b5850c1543fa488abf260f18390eda46cf85d",
 )
 # The last commit that has the table: ef570e266de6d6a8230bd90dc995a1df692e4283 removes it.
