@@ -1,10 +1,13 @@
 """Presets beside the library's own models, row by row.
 
-A preset is built with fused attention, as timm calls it. What is compared is each count of a
-module that has parameters or multiply-accumulates, whatever the module is called. The outcome is
+A preset is built with fused attention, as timm calls it; one with a bias of the scores, which is
+explicit, is compared with timm's explicit attention. What is compared is each count of a module that
+has parameters or multiply-accumulates, whatever the module is called. The outcome is
 `tests/data/originals.jsonl`, written by
 
     python tests/helpers/originals.py > tests/data/originals.jsonl
+
+or, for some presets, by `python tests/helpers/originals.py 'beit*'`.
 """
 
 from __future__ import annotations
@@ -12,8 +15,11 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from timm.layers import set_fused_attn
 
 import vitprof
 from vitprof.published import PRESETS
@@ -45,17 +51,19 @@ class Compared(NamedTuple):
 def compare(preset: Preset, reference: str) -> dict[str, Compared]:
     """Return the rows of parameters and of MACs, by command."""
     known = specify(options={"preset": preset.name}).options()
-    given = {option: preset.options.get(option) for option in ("pool", "talking_heads")}
+    options = ("pool", "talking_heads", "relative")
+    given = {option: preset.options.get(option) for option in options}
     fused: dict[str, Any] = {
         name: True
         for name, is_there in (
-            ("fused", "fused" in known and not given["talking_heads"]),
+            ("fused", "fused" in known and not (given["talking_heads"] or given["relative"])),
             ("pool_fused", given["pool"] == "map"),
             ("class_fused", given["pool"] == "class"),
         )
         if is_there
     }
     alone: dict[str, Any] = {"counters": ["analytic"]}
+    set_fused_attn(not given["relative"])
     return {
         "params": Compared(
             _rows(vitprof.params(preset=preset.name, **fused, **alone)),
@@ -77,8 +85,10 @@ def _rows(report: Counts) -> Counter[int]:
 
 
 def main() -> int:
-    wrong = 0
+    wrong, pattern = 0, sys.argv[1] if len(sys.argv) > 1 else "*"
     for preset, reference in ORIGINALS:
+        if not fnmatchcase(preset.name, pattern):
+            continue
         row: dict[str, object] = {"preset": preset.name, "original": reference}
         for command, compared in compare(preset, reference).items():
             row[command] = sum(count * often for count, often in compared.own.items())
