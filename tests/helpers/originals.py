@@ -1,8 +1,8 @@
 """Presets beside the library's own models, row by row.
 
 A preset is built with fused attention, as timm calls it; one with a bias of the scores, which is
-explicit, is compared with timm's explicit attention. What is compared is each count of a module that
-has parameters or multiply-accumulates, whatever the module is called. The outcome is
+explicit, is compared with timm's explicit attention. What is compared is each count of a module
+that has parameters or multiply-accumulates, whatever the module is called. The outcome is
 `tests/data/originals.jsonl`, written by
 
     python tests/helpers/originals.py > tests/data/originals.jsonl
@@ -19,7 +19,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from timm.layers import set_fused_attn
+from timm.layers.config import set_fused_attn
 
 import vitprof
 from vitprof.published import PRESETS

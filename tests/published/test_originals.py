@@ -3,19 +3,44 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from typing import Any
 
 import pytest
 from originals import DATA, ORIGINALS, compare
 
 from vitprof.published import find_preset
+from vitprof.request.specs import specify
 
 ROWS: dict[tuple[str, str], Any] = {
     (row["preset"], row["original"]): row
     for row in map(json.loads, DATA.read_text(encoding="utf-8").splitlines())
 }
-# timm's affine norm has no module for its gain and none for its bias, which are rows of their own.
-IN_HALVES = {"resmlp-s12", "resmlp-s24", "resmlp-s36"}
+Rows = dict[str, list[list[int]]]
+
+
+def cut_otherwise(name: str) -> Rows:
+    """Return the rows of layers that timm cuts otherwise, by D, N, L blocks and hidden width."""
+    model = specify(options={"preset": name})
+    (stage, *_), mixer = model.stages, model.mixer.values()
+    sizes, L, H = stage.block.sizes, stage.depth.value, stage.block.hidden
+    D, N = sizes.dim.value, sizes.tokens.value
+    if name.startswith("resmlp"):  # gain and bias of an affine norm are rows of their own
+        return _cut("params", [[2 * D, 2 * L + 1]], [[D, 2 * (2 * L + 1)]])
+    if mixer.get("rope") == "mixed":  # frequencies of all blocks are one parameter
+        return _cut("params", [[D // 2, 2 * L]], [[L * D, 1]])
+    if name.startswith(("beit", "eva02-t", "eva02-s")):  # queries, keys and values are one layer
+        biases = [[D * D, L], [D * D + D, 2 * L]], [[D, 2 * L], [3 * D * D, L]]
+        return _cut("params", *biases) | _cut("macs", [[N * D * D, 3 * L]], [[3 * N * D * D, L]])
+    if name.startswith(("eva02", "dinov3")) and model.values()["mlp"] == "gated":
+        layer = D * H + H  # gate and value are two layers
+        layers = _cut("params", [[2 * layer, L]], [[layer, 2 * L]])
+        return layers | _cut("macs", [[2 * N * D * H, L]], [[N * D * H, 2 * L]])
+    return {}
+
+
+def _cut(command: str, here: list[list[int]], there: list[list[int]]) -> Rows:
+    return {f"{command} only here": here, f"{command} only there": there}
 
 
 def test_every_preset_with_an_original_was_compared() -> None:
@@ -24,13 +49,9 @@ def test_every_preset_with_an_original_was_compared() -> None:
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=lambda row: row["preset"])
 def test_presets_have_the_rows_of_their_originals(row: Any) -> None:
-    assert row["macs only here"] == row["macs only there"] == []
-    here, there = row["params only here"], row["params only there"]
-    if row["preset"] in IN_HALVES:
-        ((whole, often),) = here
-        assert there == [[whole // 2, 2 * often]]
-    else:
-        assert here == there == []
+    cut = cut_otherwise(row["preset"])
+    for command, side in product(("params", "macs"), ("here", "there")):
+        assert row[f"{command} only {side}"] == cut.get(f"{command} only {side}", [])
 
 
 @pytest.mark.parametrize("name", ["siglip-b-16-224"])

@@ -390,7 +390,7 @@ IN_REPOSITORY = re.compile(r"[\w-]+/[\w.-]+, \S+\.(csv|md|py|yml) at commit [0-9
 def test_a_file_of_a_repository_is_cited_at_a_commit() -> None:
     sources = {figure.source for _, figure in FIGURES}
     files = {one for one in sources if re.search(r"/|\.(csv|md|py|yml)\b", one)}
-    assert len(files) == 10
+    assert len(files) == 15
     assert all(IN_REPOSITORY.match(one) or re.match(r"\w+ \d+\.\d+\.\d+, ", one) for one in files)
 
 
@@ -431,7 +431,7 @@ ALIASES = [
 def test_a_name_of_a_library_is_that_of_one_preset() -> None:
     names = [*PRESETS, *(reference.partition(":")[2] for _, reference in ALIASES)]
     assert len(names) == len({name.casefold() for name in names})
-    assert len(ALIASES) == 84
+    assert len(ALIASES) == 119
 
 
 @pytest.mark.parametrize(("preset", "reference"), ALIASES, ids=[one for _, one in ALIASES])
