@@ -77,13 +77,23 @@ def test_one_gpu_with_its_sources(capsys: Capture, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("COLUMNS", "400")
     first, *lines = printed(capsys, "RTX 3090").splitlines()
     assert first == "GeForce RTX 3090  Ampere"
-    facts = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines}
+    end = lines.index("")
+    facts = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines[:end]}
     assert facts["names"] == "3090, rtx3090"
     assert facts["memory"].startswith("23.56 GiB of 24 GiB (torch 2.13+cu130: ")
     # Nobody has measured its context, so the largest of an H100 is taken.
     assert facts["context"] == "884.8 MiB (not measured: the largest that an H100 showed)"
     assert facts["sure"] == "two sources"
     assert "whitepaper" in facts["sources"]
+    assert lines[end + 1] == "Speed of steps"
+    assert "not measured: peaks of the table, with the shares and the host of an H100" in lines[-1]
+
+
+def test_the_speed_of_the_gpu_that_was_measured(capsys: Capture) -> None:
+    said = document(capsys, "h100")["speed"]
+    assert said["measured"] is True
+    assert said["copy"] == 3.02e12
+    assert said["host"]["product"] == pytest.approx(85e-6)
 
 
 def test_memory_that_nobody_has_said_is_called_an_estimate(

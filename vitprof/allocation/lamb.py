@@ -32,7 +32,8 @@ def update(m: Eager, size: Size) -> None:
     defined = m.elementwise(*both)
     m.free(*both)
     ratio, one = m.elementwise(of_x, of_step), filled(m, (), x.dtype)
-    chosen = m.elementwise(defined, ratio, one, dtype=x.dtype)  # `where`
+    chosen = m.new((), x.dtype)  # `where`
+    m.launch(Kind.ELEMENTWISE, (defined, ratio, one), (chosen,))
     m.free(chosen, defined, ratio, one, of_x, of_step)
     m.launch(Kind.ELEMENTWISE, (step, chosen), (step,))
     m.launch(Kind.ELEMENTWISE, (x, step), (x,))

@@ -113,7 +113,7 @@ class GpuDetails(Report):
         return Gpus(gpus=(self.gpu,)).records()
 
     def data(self) -> dict[str, object]:
-        return {"gpu": {**_record(self.gpu), "speed": asdict(speed_of(self.gpu, "fp32"))}}
+        return {"gpu": _record(self.gpu), "speed": asdict(speed_of(self.gpu, "fp32"))}
 
 
 def _record(gpu: Gpu) -> dict[str, object]:
