@@ -506,3 +506,11 @@ def test_what_grows_with_other_options(mixer: str, model: str) -> None:
             assert min(steps, default=0) >= 0, (option, measure, costs)
             if kind.convex:
                 assert min(differences(steps), default=0) >= 0, (option, measure, costs)
+
+
+def test_memory_of_a_scan_is_searched_where_it_is_found_in_a_moment() -> None:
+    """Follow each of its steps, up to 256 tokens unless a larger size is asked for."""
+    found = find(layer("mamba"), layer("attn"), ONCE, option="tokens")
+    assert (found["memory"].last, found["macs"].last) == (256, found["params"].last)
+    asked = find(layer("mamba"), layer("attn"), ONCE, option="tokens", first=299, last=300)
+    assert asked["memory"].last == 300

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,7 +14,9 @@ from operator import eq
 from vitprof.captured.subject import CapturedModel
 from vitprof.errors import SpecError, listing, unknown
 from vitprof.formulas.layer import Measure
-from vitprof.formulas.op import FusedAttention
+from vitprof.formulas.model import Model
+from vitprof.formulas.op import FusedAttention, Op
+from vitprof.formulas.work import Work
 from vitprof.request.workload import Workload
 from vitprof.subject import Configurable
 from vitprof.sweeps.costs import COSTS
@@ -29,6 +31,8 @@ _BY_ARRAYS = ("params", "macs")  # of them those whose formulas take arrays
 # Largest size by default along an option with which costs may fall: each value is tried.
 _OTHERWISE = 1_024
 _ROUNDED = FusedAttention  # its memory is rounded
+# Tokens up to which the memory of a scan, which is followed step by step, is searched by default.
+_LONGEST_SCAN = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +123,11 @@ def find(
     for measure in measures:
         if measure == "memory" and any(isinstance(one, CapturedModel) for one in (model, than)):
             continue  # a trace at each size would take minutes
-        own, other = (_Costs(one, workload, measure, option, kind, sizes) for one in (model, than))
-        some = _that_run(sizes, own, other)
+        near = sizes
+        if measure == "memory" and last is None:
+            near = _followed(sizes, option, model, than)
+        own, other = (_Costs(one, workload, measure, option, kind, near) for one in (model, than))
+        some = _that_run(near, own, other)
         found[measure] = Stretches(
             first=some[0],
             last=some[-1],
@@ -130,6 +137,22 @@ def find(
             dearer=() if alike else tuple(search(other, own, some)),
         )
     return found
+
+
+def _followed(sizes: Sequence[int], option: str, *models: Configurable) -> Sequence[int]:
+    """Return the sizes of which the memory is found in a moment: fewer if a model has a scan."""
+    nodes = (node for model in models for node in model.formula().walk(fold=True))
+    if not any(isinstance(node.item, Op) and node.item.work is Work.SCAN for node in nodes):
+        return sizes
+
+    def tokens(size: int) -> int:
+        with suppress(SpecError):
+            placed = [model.at({option: size}) for model in models]
+            stages = [stage for one in placed if isinstance(one, Model) for stage in one.stages]
+            return max(stage.block.sizes.tokens.value for stage in stages)
+        return 0
+
+    return sizes[: bisect_right(sizes, _LONGEST_SCAN, key=tokens)] or sizes
 
 
 def _that_run(sizes: Sequence[int], *models: _Costs) -> Sequence[int]:
