@@ -252,7 +252,7 @@ def test_each_layer_keeps_what_it_is_the_first_to_keep() -> None:
         "mlp.act": E * B * N * H,
     }
     assert kept["norm2"].formula == "B × N × D × 4 + B × N × 4 × 2"
-    assert kept["norm2"].numbers == "4 × 10 × 21 × 4 + 4 × 10 × 4 × 2"
+    assert kept["norm2"].numbers == f"4 × 10 × {D} × 4 + 4 × 10 × 4 × 2"
 
 
 @pytest.mark.parametrize("landmarks", [1, 2, 5, N])

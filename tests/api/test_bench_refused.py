@@ -40,7 +40,7 @@ TINY = ("bench", "--tokens=9", "--dim=16", "--heads=2", "--threads=1", "--budget
         ),
         ("--output=speed.xml", "'speed.xml' is not that of a format; end it in .txt,"),
         ("--mixers=attn,lamda", "no mixer 'lamda'; did you mean lambda"),
-        ("--mixers=,", "no mixer is named; known are attn, lambda, linear"),
+        ("--mixers=,", "no mixer is named; known are attn, diff"),
         ("--mixers=attn --mixer=attn", "mixer and mixers exclude each other; give one of"),
         ("--mixers=attn --presets=vit-s-16", "mixers and presets exclude each other"),
         ("--mixers=attn,linear --key-depth=5", "key depth is an option of lambda"),

@@ -27,7 +27,8 @@ def test_table(report: Comparison) -> None:
     lines = table(report, 160)
     cells = [re.split(r"  +", line.strip()) for line in lines]
     assert lines[0] == "Comparison of linear, attn, lambda and pool in layer, batch 1"
-    assert cells[2] == ["parameters", "MACs", "peak memory", "largest batch on H100 SXM5 80GB"]
+    heads = ["parameters", "MACs", "peak memory", "largest batch on H100 SXM5 80GB"]
+    assert cells[2] == [*heads, "time on the GPU"]
     by_name = {side.name: side.amounts for side in report.sides}
     (row,) = (row for row in cells if row[0] == "lambda" and "×" in row[-1])
     own, first = by_name["lambda"], by_name["linear"]
@@ -67,7 +68,8 @@ def test_csv(report: Comparison) -> None:
     whole = [row for row in rows if not row["path"]]
     assert [row["name"] for row in whole] == ["linear", *NAMES]
     for row, side in zip(whole, report.sides, strict=True):
-        assert {name: int(row[name]) for name in report.measures} == side.amounts
+        amounts = {name: type(value)(row[name]) for name, value in side.amounts.items()}
+        assert (amounts, [*amounts]) == (side.amounts, [*report.measures])
         assert float(row["macs_ratio"]) == side.ratios["macs"]
         assert (row["model"], row["mixer"]) == ("layer", side.name)
     (scores,) = (row for row in rows if row["path"] == "mixer.scores")
@@ -99,7 +101,8 @@ def test_html(report: Comparison) -> None:
     page = ElementTree.fromstring(report.to_html())
     amounts, params, macs = page.iter("table")
     heads, *rows = [["".join(cell.itertext()) for cell in row] for row in amounts.iter("tr")]
-    assert heads[1::2] == ["parameters", "MACs", "peak memory", "largest batch on H100 SXM5 80GB"]
+    batch = "largest batch on H100 SXM5 80GB"
+    assert heads[1::2] == ["parameters", "MACs", "peak memory", batch, "time on the GPU"]
     assert [row[0] for row in rows] == ["linear", *NAMES]
     assert rows[1][1:3] == [f"{PARAMS['attn']:,}", "×1.00"]
     assert [table.findtext("tr/th") for table in (params, macs)] == [

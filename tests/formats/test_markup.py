@@ -94,6 +94,7 @@ def test_markdown(name: str) -> None:
 LATEX = {
     **{r"\textbackslash{}": "\\", r"\textasciitilde{}": "~", r"\textasciicircum{}": "^"},
     **{r"\times": "×", r"\geq": "≥", r"\leq": "≤", r"\sqrt{}": "√", r"\mu": "µ"},
+    **{r"\'{e}": "é"},
     **{"$^2$": "²", "$^3$": "³", "$-$": "−", "{,}": ",", "-{}-": "--"},
 }
 

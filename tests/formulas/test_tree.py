@@ -27,7 +27,8 @@ def models(draw: st.DrawFn, spelling: Spelling) -> Model:
     """
     heads, decoder_heads = draw(st.permutations([1, 3, 5]))[:2]
     # Sines and cosines of two axes come in fours, the halves of a head in twos.
-    step = 4 if spelling.model == "mae" else 2 if MIXERS[spelling.mixer].halves_heads else 1
+    in_fours = spelling.model == "mae" or spelling.placed
+    step = 4 if in_fours else 2 if MIXERS[spelling.mixer].halves_heads else 1
     patch_size = draw(st.sampled_from([1, 2, 3]))
     patches_only = spelling.on_grid or spelling.divides
     side = draw(st.sampled_from([3, 6] if patches_only else [1, 5, 7]))
@@ -36,7 +37,7 @@ def models(draw: st.DrawFn, spelling: Spelling) -> Model:
         "patch_size": patch_size,
         "image_size": patch_size * side,
         "channels": draw(st.sampled_from([1, 3])),
-        "tokens": side**2 if patches_only else draw(st.sampled_from([1, 2, 37])),
+        "tokens": side**2 if patches_only or spelling.placed else draw(st.sampled_from([1, 2, 37])),
         "dim": heads * step * draw(st.sampled_from([1, 7, 11])),
         "heads": heads,
         "depth": draw(st.integers(1, 3)),

@@ -188,12 +188,12 @@ def test_several_models_share_an_option() -> None:
         (
             {"dim": "4,8", "batch": 64, "measures": ["batch"], "memory": "1GiB"},
             "batch 64 has no effect with --y batch; leave it out, or add macs, training_macs, "
-            "memory or time",
+            "memory, time or gpu_time",
         ),
         (
             {"dim": "4,8", "batch": "1,2", "measures": ["batch"], "memory": "1GiB"},
             "batch has no effect with --y batch; leave it out, or add macs, training_macs, "
-            "memory or time",
+            "memory, time or gpu_time",
         ),
     ],
 )

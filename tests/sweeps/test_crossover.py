@@ -458,7 +458,9 @@ SIZES = {
     **{"image_width": range(0, 28, 4), "features": range(1, 7), "projection": range(1, 7)},
     **{"key_depth": range(1, 7), "receptive_field": range(1, 13, 2), "intra_depth": range(1, 7)},
     **{"iterations": range(1, 7), "kernel_size": range(1, 13, 2), "pool_size": range(1, 13, 2)},
-    **{"token_hidden": range(7), "bias_dim": range(1, 7)},
+    **{"token_hidden": range(7), "bias_dim": range(1, 7), "latent": range(1, 7)},
+    **{"gate_rank": range(1, 7), "expand": range(1, 5), "channel_ratio": range(1, 5)},
+    **{"state": range(1, 5), "dt_rank": range(1, 5), "conv_width": range(1, 5)},
 }
 
 
@@ -485,6 +487,8 @@ def test_what_grows_with_other_options(mixer: str, model: str) -> None:
     options |= {name: given[name] for name in ("patch_size", "image_size")}
     options |= {"pool": "class"} if "pool" in given else {}
     options |= {"depth": 2} | ({"decoder_depth": 2} if model == "mae" else {})
+    if MIXERS[mixer].halves_heads:
+        options |= {"heads": 2} | ({"decoder_heads": 8} if model == "mae" else {})
     made = specify(model, mixer=mixer, options=options)
     which = [*MIXERS].index(mixer)
     for option, sizes in SIZES.items():

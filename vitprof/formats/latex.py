@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 
 from vitprof.formats import expressions
@@ -20,6 +21,10 @@ _SIGNS = {
     **{"⌈": r"$\lceil$", "⌉": r"$\rceil$", "⌊": r"$\lfloor$", "⌋": r"$\rfloor$", "µ": r"$\mu$"},
     **{"<": "$<$", ">": "$>$", "|": "$|$", "φ": r"$\varphi$"},
 }
+_ACCENTS = {  # combining characters
+    **{"\u0300": r"\`", "\u0301": r"\'", "\u0302": r"\^", "\u0303": r"\~"},
+    **{"\u0308": r"\"", "\u0327": r"\c"},
+}
 
 
 def render_latex(report: Report) -> str:
@@ -33,7 +38,7 @@ def render_latex(report: Report) -> str:
 
 class _Latex(Markup):
     def escape(self, words: str) -> str:
-        printed = "".join(_SIGNS.get(sign, sign) for sign in words)
+        printed = "".join(_SIGNS.get(sign) or _accented(sign) for sign in words)
         return re.sub("-(?=-)", "-{}", printed)  # keeps LaTeX from joining hyphens to a dash
 
     def strong(self, words: str) -> str:
@@ -103,6 +108,12 @@ class _Latex(Markup):
 
     def charts(self, charts: Charts) -> Iterable[str]:
         return ()  # a paper takes the figure of `sweep --plot`
+
+
+def _accented(sign: str) -> str:
+    """Return a letter with an accent as a command on the letter; any other sign as it is."""
+    letter, *accent = unicodedata.normalize("NFD", sign)
+    return f"{_ACCENTS[accent[0]]}{{{letter}}}" if accent and accent[0] in _ACCENTS else sign
 
 
 def _line(cells: Iterable[str]) -> str:

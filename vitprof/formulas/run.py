@@ -415,6 +415,7 @@ class Run:
         type: str,
         forward: Forward[Tensor],
         key: Callable[[Tensor], Hashable] = lambda x: None,
+        shared: Sequence[Tensor] = (),
     ) -> Iterator[Forward[Tensor]]:
         """Yield one forward that represents all modules of a ModuleList, for a loop over it.
 
@@ -425,6 +426,7 @@ class Run:
             forward: the forward of one of them.
             key: returns a cache key for an input, with all values that the count of a module
                 depends on, so that a sweep counts equal modules once; None for no cache.
+            shared: what each of them reads besides the output of the one before.
         """
 
         def block(x: Tensor) -> Tensor:
@@ -435,7 +437,8 @@ class Run:
                 self._children, self._parameters = [], []
                 y = forward(x)
                 one = self.tree("0", type, repeat=times)
-                one.reads, one.out = (x.shape,), y.shape
+                one.reads = (x.shape, *[each.shape for each in shared])
+                one.out = y.shape
                 counted.append(one)
                 self._children, self._parameters = outside
                 self.check_alike(x, y, name)

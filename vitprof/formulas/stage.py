@@ -40,7 +40,7 @@ class Stage:
         def forward(x: Tensor) -> Tensor:
             return self.block.forward(run, x, *shared)
 
-        return run.blocks(self.name, self.depth, "Block", forward, self._key)
+        return run.blocks(self.name, self.depth, "Block", forward, self._key, shared)
 
     def _key(self, x: Tensor) -> Hashable:
         """Return all values that the blocks' count depends on; None if x is not (B, N, D)."""

@@ -101,7 +101,13 @@ class Tracer(Run):
         return y
 
     def blocks(
-        self, name: str, times: Size, type: str, forward: Forward[Tensor], key: object = None
+        self,
+        name: str,
+        times: Size,
+        type: str,
+        forward: Forward[Tensor],
+        key: object = None,
+        shared: Sequence[Tensor] = (),
     ) -> Iterator[Forward[Tensor]]:
         def block(x: Tensor) -> Tensor:
             outside, self.entries = self.entries, []
