@@ -44,7 +44,10 @@ TINY = ("bench", "--tokens=9", "--dim=16", "--heads=2", "--threads=1", "--budget
         ("--mixers=attn --mixer=attn", "mixer and mixers exclude each other; give one of"),
         ("--mixers=attn --presets=vit-s-16", "mixers and presets exclude each other"),
         ("--mixers=attn,linear --key-depth=5", "key depth is an option of lambda"),
-        ("--mixers=attn --classes=5", "classes is an option of classifier, not of layer"),
+        (
+            "--mixers=attn --classes=5",
+            "classes is an option of classifier and pyramid, not of layer",
+        ),
         ("--heads=3", "dim 16 is not divisible by 3 heads"),
     ],
 )

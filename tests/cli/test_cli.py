@@ -136,7 +136,7 @@ def in_a_process(
         # Options of another model or mixer.
         ("params --mixer lambda --fused", "fused is an option of attn, not of mae with lambda"),
         ("params --key-depth 8", "key depth is an option of lambda, not of mae with attn"),
-        ("params --classes 7", "classes is an option of classifier, not of mae"),
+        ("params --classes 7", "classes is an option of classifier and pyramid, not of mae"),
         ("params --model layer --depth 2", "depth is an option of mae and classifier"),
         ("params --model mae --tokens 50", "tokens of mae follow from image size and patch size"),
         ("macs --model classifier --tokens 50", "tokens of classifier follow from image size"),

@@ -64,6 +64,8 @@ def test_one_encoder_layer(fused: bool) -> None:
 SMALL: dict[str, dict[str, Any]] = {
     "mae": {"image_size": 24, "patch_size": 4, "channels": 3, "dim": 24, "depth": 2, "heads": 3}
     | {"decoder_dim": 20, "decoder_depth": 2, "decoder_heads": 5, "mask_ratio": "0.3"},
+    "pyramid": {"image_size": 24, "depths": (2, 1), "widths": (12, 20), "stage_heads": (3, 5)}
+    | {"classes": 7, "norm": "group"},
     "classifier": {"image_size": 12, "patch_size": 4, "dim": 33, "depth": 2, "heads": 3},
     "layer": {"tokens": 7, "dim": 15, "heads": 3},
 }

@@ -15,13 +15,22 @@ def test_every_option_that_is_no_size_is_turned() -> None:
     assert {model for model, turned in VARIANTS if "norm" in dict(turned)} == {*MODELS}
     for name in ("mlp", "block", "activation", "layer_scale", "patch_interaction", *DROPS):
         assert "layer" in {model for model, turned in VARIANTS if name in dict(turned)}
-    of_both = ("image_width", "patch_bias", "pos_embed", "pos_embed_token", "final_norm")
-    for name in (*of_both, "class_token"):
+    for name in ("patch_bias", "pos_embed", "pos_embed_token", "class_token"):
         assert {model for model, turned in VARIANTS if name in dict(turned)} == {
             "mae",
             "classifier",
         }
-    of_classifiers = ("pool", "distillation", "head", "final_norm_tokens", "stem", "class_layer")
+    for name in ("image_width", "final_norm"):
+        assert {model for model, turned in VARIANTS if name in dict(turned)} == {*MODELS} - {
+            "layer"
+        }
+    for name in ("head", "final_norm_tokens", "head_hidden"):
+        models = {model for model, turned in VARIANTS if name in dict(turned)}
+        assert models == {"classifier", "pyramid"}
+    of_pyramids = ("stem_norm", "stem_kernel", "merge", "merge_norm", "merge_kernel", "depths")
+    for name in of_pyramids:
+        assert {model for model, turned in VARIANTS if name in dict(turned)} == {"pyramid"}
+    of_classifiers = ("pool", "distillation", "stem", "class_layer")
     for name in (*of_classifiers, "class_norm_all", "class_fused"):
         assert {model for model, turned in VARIANTS if name in dict(turned)} == {"classifier"}
 

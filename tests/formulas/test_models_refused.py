@@ -114,7 +114,7 @@ from vitprof.request.specs import specify
             for rate in ("1", "-0.1")
             for bounds in ("a number from 0 to below 1",)
         ),
-        ("layer", {"norm": "group"}, "norm can be layer, rms, affine or batch, not 'group'"),
+        ("layer", {"norm": "both"}, "norm can be layer, rms, affine, batch or group, not 'both'"),
         ("mae", {"mlp": "deep"}, "mlp can be plain, gated, linear or none, not 'deep'"),
         (
             "layer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -206,6 +207,8 @@ def block_macs(N: Any, D: Any) -> Any:
 
 
 PIXELS = p * p * C
+STAGES = ((2, 64), (2, 128), (6, 320), (2, 512))  # depth and width of each
+MERGED = [4 * finer * coarser for (_, finer), (_, coarser) in pairwise(STAGES)]
 MODELS_BY_HAND: dict[str, tuple[Any, Any]] = {
     "layer": (block_params(D), block_macs(N, D)),
     "classifier": (
@@ -229,6 +232,18 @@ MODELS_BY_HAND: dict[str, tuple[Any, Any]] = {
         + (kept + 1) * D * D_dec
         + depth_dec * block_macs(patches + 1, D_dec)
         + (patches + 1) * D_dec * PIXELS,
+    ),
+    "pyramid": (
+        # Patches; convolutions of 2 x 2 between stages, with biases; blocks; norm and head.
+        (PIXELS * 64 + 64)
+        + (sum(MERGED) + 128 + 320 + 512)
+        + sum(depth * block_params(D) for depth, D in STAGES)
+        + (2 * 512 + 512 * classes + classes),
+        # Each stage has a quarter of the tokens of the one before.
+        patches * PIXELS * 64
+        + sum(weights * patches / 4**stage for stage, weights in enumerate(MERGED, 1))
+        + sum(depth * block_macs(patches / 4**stage, D) for stage, (depth, D) in enumerate(STAGES))
+        + 512 * classes,
     ),
 }
 
@@ -297,7 +312,7 @@ def test_model_at_any_size(name: str, data: st.DataObject) -> None:
     drawn: dict[str, object] = {
         "tokens": draw("tokens"),
         "patch_size": patch_size,
-        "image_size": draw("patches of a side", patch_size),
+        "image_size": draw("patches of a side", patch_size * (8 if name == "pyramid" else 1)),
         "channels": draw("channels"),
         "heads": heads,
         "dim": draw("dim", 4 * heads),

@@ -52,6 +52,12 @@ def models(draw: st.DrawFn, spelling: Spelling) -> Model:
         "key_depth": draw(st.sampled_from([1, 23])),
         "receptive_field": draw(st.sampled_from([1, 3, 29])),
     }
+    if spelling.model == "pyramid":  # two stages, of which the second has a side of half as many
+        drawn["image_size"] = patch_size * 2 * side
+        drawn["depths"] = [draw(st.integers(1, 3)) for _ in range(2)]
+        drawn["stage_heads"] = (heads, decoder_heads)
+        widths = (heads * step * draw(st.sampled_from([1, 7])), decoder_heads * step * 3)
+        drawn["widths"] = widths
     if spelling.divides:
         stages = spelling.specify({**drawn, "landmarks": 1}).stages
         common = gcd(*(stage.block.sizes.tokens.value for stage in stages))

@@ -27,7 +27,7 @@ from vitprof.formulas.models import MODELS
 from vitprof.request.specs import specify, specify_loosely
 from vitprof.request.workload import BUCKETS, DEVICES, DTYPES, KERNELS, OPTIMIZERS, Workload
 from vitprof.running.trace import trace
-from vitprof.values.options import Choice, Flag, Option, Ratio, Whole, pairs, why_idle
+from vitprof.values.options import Choice, Flag, Option, Ratio, Whole, Wholes, pairs, why_idle
 
 # Few values, so that sizes are often equal, divide each other, or are 1.
 _NUMBERS: dict[str, tuple[int, ...]] = {
@@ -35,6 +35,8 @@ _NUMBERS: dict[str, tuple[int, ...]] = {
     **{"channels": (1, 2, 3), "tokens": (1, 2, 3, 4, 5, 7, 9, 16), "classes": (1, 2, 5)},
     **{"dim": (4, 8, 12, 20, 24), "decoder_dim": (4, 8, 12), "heads": (1, 2, 3, 4)},
     **{"decoder_heads": (1, 2, 4), "depth": (1, 2, 3, 4), "decoder_depth": (1, 2, 3)},
+    **{"depths": (1, 2, 3), "widths": (4, 8, 12), "stage_heads": (1, 2, 4)},
+    **{"stem_kernel": (0, 0, 3, 5), "merge_kernel": (2, 3, 5)},
 }
 _RATIOS = {
     **{"mlp_ratio": ("0.5", "1", "2", "4"), "mask_ratio": ("0", "0.3", "0.5", "0.75")},
@@ -59,7 +61,8 @@ def cases(seed: int) -> Iterator[Case]:
 def _model(random: Random) -> Model:
     model, mixer = random.choice([*MODELS]), random.choice([*MIXERS])
     declared = {**MODELS[model].declared(), **MIXERS[mixer].declared()}
-    options = {name: _value(random, name, option) for name, option in declared.items()}
+    stages = random.choice((1, 2, 2, 3))
+    options = {name: _value(random, name, option, stages) for name, option in declared.items()}
     given = {name: value for name, value in options.items() if value is not None}
     loose = specify_loosely(model, mixer=mixer, options=given)
     values, needs = (
@@ -72,8 +75,10 @@ def _model(random: Random) -> Model:
     return specify(model, mixer=mixer, options=given)
 
 
-def _value(random: Random, name: str, option: Option) -> object:
+def _value(random: Random, name: str, option: Option, stages: int) -> object:
     """Draw a value of an option; None for its default."""
+    if isinstance(option, Wholes):
+        return [random.choice(_NUMBERS[name]) for _ in range(stages)]
     if isinstance(option, Whole):
         if name in _NUMBERS:
             return random.choice(_NUMBERS[name])

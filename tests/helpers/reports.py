@@ -28,6 +28,8 @@ from vitprof.request.budget import Budget
 SMALL: dict[str, dict[str, Any]] = {
     "mae": {"image_size": 24, "patch_size": 4, "channels": 3, "dim": 24, "depth": 3, "heads": 3}
     | {"decoder_dim": 20, "decoder_depth": 2, "decoder_heads": 5, "mask_ratio": "0.3"},
+    "pyramid": {"image_size": 24, "depths": (2, 3), "widths": (12, 20), "stage_heads": (3, 5)}
+    | {"classes": 7},
     "classifier": {"dim": 33, "depth": 3, "heads": 3, "mlp_ratio": "2.7"},
     "layer": {"tokens": 7, "dim": 15, "heads": 3},
 }

@@ -25,6 +25,11 @@ SIZES: dict[str, object] = {
     **{"dim": 12, "depth": 1, "heads": 3, "mlp_ratio": "0.75", "classes": 11},
     **{"decoder_dim": 20, "decoder_depth": 1, "decoder_heads": 5},
 }
+# Sizes of single models that differ from these: one coarser grid, of 3 x 3 tokens.
+OWN_SIZES: dict[str, dict[str, object]] = {
+    "pyramid": {"image_size": 12, "patch_size": 2, "depths": (1, 2), "widths": (4, 12)}
+    | {"stage_heads": (1, 3)},
+}
 # Numeric options of the mixers, small enough for every model.
 MIXER_SIZES: dict[str, object] = {
     **{"key_depth": 2, "receptive_field": 3, "intra_depth": 1, "projection": 5},
@@ -42,7 +47,9 @@ BESIDE: dict[str, Variant] = {
 # Sizes of a head whose channels can be turned by fours.
 TURNED: dict[str, object] = {"dim": 12, "heads": 3}
 # Options that give each model a grid for a mixer: nine patches, without prefix tokens.
-ON_GRID: dict[str, dict[str, object]] = {"classifier": {"pool": "mean"}, "layer": {"tokens": 9}}
+ON_GRID: dict[str, dict[str, object]] = {
+    **{"classifier": {"pool": "mean"}, "layer": {"tokens": 9}, "pyramid": {}},
+}
 # Options that give each model tokens that three landmarks divide: nine, or six that are kept.
 DIVIDED = {**ON_GRID, "mae": {"class_token": False, "mask_ratio": "0.3"}}
 
@@ -78,7 +85,8 @@ class Spelling:
     def specify(self, sizes: Mapping[str, object] = MappingProxyType({})) -> Model:
         """Build the model with these sizes, and the sizes above for the rest."""
         needed = needed_options(self.model, self.mixer, self.variant)
-        options = {**SIZES, **MIXER_SIZES, **needed, **sizes, **dict(self.variant)}
+        own_sizes = OWN_SIZES.get(self.model, {})
+        options = {**SIZES, **own_sizes, **MIXER_SIZES, **needed, **sizes, **dict(self.variant)}
         own = {**MODELS[self.model].declared(), **MIXERS[self.mixer].declared()}
         return specify_loosely(
             self.model,

@@ -26,12 +26,14 @@ SIZES: dict[str, Options] = {
     "mae": {**IMAGE, **TOKEN, "depth": 1, "mask_ratio": "0.4"}
     | {"decoder_dim": 20, "decoder_heads": 5, "decoder_depth": 1},
     "classifier": {**IMAGE, **TOKEN, "depth": 2, "classes": 7},
+    "pyramid": {**IMAGE, "classes": 7, "depths": (1, 2), "widths": (6, 12), "stage_heads": (1, 3)}
+    | {"mlp_ratio": "2.5"},
     "layer": {**TOKEN, "tokens": 7},
 }
 # Values of sizes that are off by default, and options that a choice requires.
 GIVEN: Options = {
     **{"image_width": 18, "mlp_hidden": 17, "decoder_mlp_hidden": 19},
-    **{"registers": 2, "head_hidden": 13, "decoder_output": 7},
+    **{"registers": 2, "head_hidden": 13, "decoder_output": 7, "stem_kernel": 5},
 }
 BESIDE: dict[tuple[str, object], Options] = {
     ("pool", "none"): {"head": False},
@@ -102,6 +104,15 @@ TOGETHER: dict[str, list[Options]] = {
         {**CAIT, "layer_scale": True, "class_fused": True, "pos_embed": "fixed", "head": False},
         {**CAIT, "mlp": "gated", "norm": "rms", "final_norm_tokens": "all", **DROPS},
         {**CAIT, "mlp": "none", "patch_interaction": True, "block": "parallel", "image_width": 18},
+    ],
+    "pyramid": [
+        *BLOCKS,
+        DROPS,
+        {"norm": "group", "layer_scale": True, "stem_norm": True, "merge_norm": True},
+        {"norm": "group", "merge": "concat", "final_norm_tokens": "pooled", "image_width": 18},
+        {"norm": "batch", "merge": "concat", "stem_kernel": 7, "head_hidden": 13},
+        {"merge_norm": True, "merge_kernel": 5, "block": "inner", "layer_scale": True},
+        {"depths": (2,), "widths": (12,), "stage_heads": (2,), "head": False},
     ],
     "layer": [
         *BLOCKS,

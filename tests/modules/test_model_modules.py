@@ -95,6 +95,7 @@ ARRANGED: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "post": lambda b, x: b.norm2((y := b.norm1(x + b.mixer(x))) + b.mlp(y)),
     "parallel": lambda b, x: x + b.mixer(b.norm1(x)) + b.mlp(b.norm1(x)),
     "single": lambda b, x: x + b.mlp(b.norm2(b.mixer(b.norm1(x)))),
+    "inner": lambda b, x: x + b.mlp(b.norm1(b.mixer(x))),
     "conv": lambda b, x: b.norm2(b.mlp(x + b.norm1(functional.gelu(b.mixer(x))))),
 }
 

@@ -28,6 +28,8 @@ TINY: dict[str, Options] = {
     "mae": {"image_size": 12, "patch_size": 4, "dim": 24, "depth": 1, "heads": 3}
     | {"decoder_dim": 20, "decoder_depth": 1, "decoder_heads": 5, "mask_ratio": "0.5"},
     "classifier": {"image_size": 12, "patch_size": 4, "dim": 18, "depth": 2, "heads": 3},
+    "pyramid": {"image_size": 12, "patch_size": 2, "stage_heads": (1, 3)}
+    | {"depths": (1, 2), "widths": (12, 24)},
     "layer": {"tokens": 7, "dim": 18, "heads": 3},
 }
 
@@ -49,7 +51,7 @@ def loss_of(model: str, given: Tensor, output: Tensor | tuple[Tensor, Tensor, Te
     """Return a loss: the masked autoencoder's, of two classes, or of tokens to be reversed."""
     if isinstance(output, tuple):
         return output[0]
-    if model == "classifier":
+    if model in ("classifier", "pyramid"):
         return cross_entropy(output, torch.arange(len(given)))
     return mse_loss(output, given.flip(1))
 

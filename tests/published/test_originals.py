@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from itertools import product
 from typing import Any
 
@@ -27,6 +28,13 @@ def cut_otherwise(name: str) -> Rows:
     D, N = sizes.dim.value, sizes.tokens.value
     if name.startswith("resmlp"):  # gain and bias of an affine norm are rows of their own
         return _cut("params", [[2 * D, 2 * L + 1]], [[D, 2 * (2 * L + 1)]])
+    if name.startswith("poolformer"):  # so are those of a group norm; a width can be twice another
+        whole, halves = Counter[int](), Counter[int]()
+        for one in model.stages:
+            width, norms = one.block.sizes.dim.value, 2 * one.depth.value
+            whole[2 * width] += norms
+            halves[width] += 2 * norms
+        return _cut("params", _listed(whole - halves), _listed(halves - whole))
     if mixer.get("rope") == "mixed":  # frequencies of all blocks are one parameter
         return _cut("params", [[D // 2, 2 * L]], [[L * D, 1]])
     if name.startswith(("beit", "eva02-t", "eva02-s")):  # queries, keys and values are one layer
@@ -37,6 +45,10 @@ def cut_otherwise(name: str) -> Rows:
         layers = _cut("params", [[2 * layer, L]], [[layer, 2 * L]])
         return layers | _cut("macs", [[2 * N * D * H, L]], [[N * D * H, 2 * L]])
     return {}
+
+
+def _listed(rows: Counter[int]) -> list[list[int]]:
+    return [[count, often] for count, often in sorted(rows.items())]
 
 
 def _cut(command: str, here: list[list[int]], there: list[list[int]]) -> Rows:

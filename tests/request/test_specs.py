@@ -107,12 +107,12 @@ def test_a_whole_model_is_returned_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("model", "sentence"),
     [
-        ("vit", "there is no model 'vit'; known are mae, classifier and layer"),
-        ("", "there is no model ''; known are mae, classifier and layer"),
+        ("vit", "there is no model 'vit'; known are mae, classifier, pyramid and layer"),
+        ("", "there is no model ''; known are mae, classifier, pyramid and layer"),
         (
             "clasifier",
             "there is no model 'clasifier'; did you mean classifier? "
-            "known are mae, classifier and layer",
+            "known are mae, classifier, pyramid and layer",
         ),
     ],
 )
@@ -139,7 +139,12 @@ def test_unknown_mixer(mixer: str, sentence: str) -> None:
     [
         ("mae", "attn", "key_depth", "key depth is an option of lambda, not of mae with attn"),
         ("mae", "linear", "fused", "fused is an option of attn, not of mae with linear"),
-        ("mae", "attn", "classes", "classes is an option of classifier, not of mae with attn"),
+        (
+            "mae",
+            "attn",
+            "classes",
+            "classes is an option of classifier and pyramid, not of mae with attn",
+        ),
         (
             "layer",
             "lambda",

@@ -150,7 +150,7 @@ def test_symbols_give_what_ints_give(expression: str) -> None:
     assert value.subs({symbols[name]: values[name] for name in values}) == expected
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS, ids=str)
+@pytest.mark.parametrize("spelling", [one for one in SPELLINGS if one.model != "pyramid"], ids=str)
 @pytest.mark.parametrize("measure", OF_FORWARD)
 def test_a_whole_model_is_counted_at_many_widths_at_once(
     spelling: Spelling, measure: Measure

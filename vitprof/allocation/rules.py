@@ -77,6 +77,10 @@ def _batch_norm(m: Eager, op: ChannelWise | _BatchNorm, x: Tensor) -> Tensor:
     return norms.batch_norm(m, x, m.parameter((op.channels,)), m.parameter((op.channels,)))
 
 
+def _group_norm(m: Eager, op: ChannelWise, x: Tensor) -> Tensor:
+    return norms.token_group_norm(m, x, m.parameter((op.dim,)), m.parameter((op.dim,)))
+
+
 def _affine(m: Eager, op: ChannelWise, x: Tensor) -> Tensor:
     return norms.affine(m, x, m.parameter((op.dim,)), m.parameter((op.dim,)))
 
@@ -134,6 +138,7 @@ RULES: Mapping[Work, Rule] = {
     Work.LAYER_NORM: _layer_norm,
     Work.RMS_NORM: _rms_norm,
     Work.BATCH_NORM: _batch_norm,
+    Work.GROUP_NORM: _group_norm,
     Work.AFFINE: _affine,
     Work.LAYER_SCALE: _layer_scale,
     Work.SOFTMAX: _of_elements(norms.softmax),

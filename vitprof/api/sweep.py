@@ -20,6 +20,7 @@ from vitprof.report.sweep import Sweep
 from vitprof.request.budget import Budget, budget_record, read_budget
 from vitprof.request.effects import check_effects
 from vitprof.request.side_by_side import Candidate, candidates, without_module
+from vitprof.request.specs import OF_STAGES
 from vitprof.request.workload import BATCH, Workload, place_of, take_workload
 from vitprof.subject import Configurable
 from vitprof.sweeps.axis import Axis, is_range, read_axis
@@ -231,7 +232,11 @@ def sweep(
     place, workload = place_of(
         device, take_workload(workload, options, without=batches), measured=measure
     )
-    swept = [name for name, value in without_module(options).items() if is_range(value)]
+    swept = [
+        name
+        for name, value in without_module(options).items()
+        if is_range(value) and name not in OF_STAGES
+    ]
     budget = read_budget(memory, gpu, torch)
     named = check_measures([*measures], budget, timed=measure)
     if "training_macs" in named and workload.inference:

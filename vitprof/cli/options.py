@@ -233,7 +233,7 @@ def _defaults(name: str, owners: Mapping[str, type[Options]]) -> str:
     by_value: dict[str, list[str]] = {}
     for owner, options in owners.items():
         for default in (field.default for field in fields(options) if field.name == name):
-            shown = str(plain(default) if isinstance(default, Fraction) else default)
+            shown = str(plain(default) if isinstance(default, Fraction | tuple) else default)
             by_value.setdefault(shown, []).append(owner)
     return "; ".join(f"{', '.join(names)} {value}" for value, names in by_value.items())
 

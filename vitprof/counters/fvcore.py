@@ -22,6 +22,7 @@ from vitprof.formulas.op import (
     FusedAttention,
     LayerNorm,
     TokenBatchNorm,
+    TokenGroupNorm,
 )
 from vitprof.formulas.work import Work
 from vitprof.values.size import product
@@ -100,6 +101,10 @@ def knows_fused_attention() -> bool:
 
 def _layer_norm(op: LayerNorm) -> Causes:
     return {"LayerNorm, 5 per element": 5 * product(op.shape).value}
+
+
+def _group_norm(op: TokenGroupNorm) -> Causes:
+    return {"GroupNorm, 5 per element": 5 * product(op.shape).value}
 
 
 def _batch_norm_in_training(op: BatchNorm | TokenBatchNorm) -> Causes:
@@ -181,6 +186,7 @@ _NORMS = {"layer_norm", "group_norm", "instance_norm", "batch_norm"}
 IN_EVAL: Mapping[Work, Rule] = {
     Work.LAYER_NORM: _layer_norm,
     Work.BATCH_NORM: _batch_norm_in_eval,
+    Work.GROUP_NORM: _group_norm,
     Work.CONV: _conv,
 }
 

@@ -221,6 +221,7 @@ _RULES: dict[Work, Rule] = {
     Work.FUSED_ATTENTION: _unseen,
     Work.LAYER_NORM: _norm,
     Work.BATCH_NORM: _norm,
+    Work.GROUP_NORM: _norm,
     Work.SOFTMAX: _softmax,
     Work.AVERAGE_POOL: _average_pool,
 }

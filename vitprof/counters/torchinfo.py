@@ -97,6 +97,7 @@ def convention(setting: Setting) -> Convention:
             Work.FUSED_ATTENTION: _unseen,
             Work.LAYER_NORM: _norm,
             Work.BATCH_NORM: _norm,
+            Work.GROUP_NORM: _norm,
             Work.RMS_NORM: _norm,
             Work.AFFINE: _norm,
             Work.CALL: _unseen_call,

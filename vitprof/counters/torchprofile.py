@@ -191,6 +191,7 @@ _OF_ELEMENTS = {
 _RULES: dict[Work, Rule] = {
     Work.LAYER_NORM: _norm,
     Work.BATCH_NORM: _norm,
+    Work.GROUP_NORM: _norm,
     Work.AFFINE: _products,
     Work.LAYER_SCALE: _products,
     Work.SCALE: _scale,

@@ -9,6 +9,7 @@ post       X = norm(X + Mixer(X))             (Vaswani et al. 2017, section 3.1)
 parallel   X = X + Mixer(norm(X)) + MLP(norm(X)), one norm for both
                                               (Dehghani et al. 2023, ViT-22B, section 2.1)
 single     X = X + MLP(norm(Mixer(norm(X))))  (Rao et al. 2021, GFNet)
+inner      X = X + MLP(norm(Mixer(X)))        (Liu et al. 2022, ConvNeXt, section 2.6)
 conv       X = X + norm(act(Mixer(X)))        (Trockman and Kolter 2022, ConvMixer)
            X = norm(MLP(X))
 
@@ -39,7 +40,7 @@ from vitprof.formulas.tensor import Tensor
 from vitprof.values.options import Constraint, choice, divides, flag, needing, ratio
 from vitprof.values.size import Size
 
-BLOCKS = ("pre", "post", "parallel", "single", "conv")
+BLOCKS = ("pre", "post", "parallel", "single", "inner", "conv")
 _WITH_BRANCHES = ("pre", "post", "parallel")  # blocks in which each part is a residual branch
 
 
@@ -76,13 +77,14 @@ class BlockOptions(MlpOptions):
         return tuple([getattr(self, name) for name in declared if name not in _OF_WIDTH])
 
     def fits(
-        self, dim_name: str, dim: int, heads_name: str, heads: int, hidden: int
+        self, dim_name: str, dim: int, heads_name: str, heads: int, hidden: int, of: str = ""
     ) -> Iterator[Constraint]:
         """Yield the rules that heads divide the dim and that the MLP has a hidden channel.
 
-        `hidden` is the width that is given for the MLP, or 0.
+        `hidden` is the width that is given for the MLP, or 0; `of` is what has the dim, to follow
+        it in a sentence: ` of stage 2`.
         """
-        yield divides(dim_name, dim, heads_name, heads)
+        yield divides(dim_name, dim, heads_name, heads, of=of)
         yield from self.has_hidden(dim, hidden)
 
 
@@ -162,6 +164,12 @@ class Block:
             y = self._mlp(run, self._norm(run, 2, y))
         return self._add(run, 1, x, y)
 
+    def _inner(self, run: Run, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
+        y = self._norm(run, 1, self._mixer(run, x, shared))
+        if self.options.mlp != "none":
+            y = self._mlp(run, y)
+        return self._add(run, 1, x, y)
+
     def _conv(self, run: Run, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
         x = self._add(run, 1, x, self._norm(run, 1, self._acted(run, x, shared)))
         return x if self.options.mlp == "none" else self._norm(run, 2, self._mlp(run, x))
@@ -201,5 +209,6 @@ _ARRANGEMENTS = {
     "post": Block._post,
     "parallel": Block._parallel,
     "single": Block._single,
+    "inner": Block._inner,
     "conv": Block._conv,
 }

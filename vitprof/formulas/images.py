@@ -1,4 +1,4 @@
-"""Base class of image models: options, patches on a grid and their positions."""
+"""Base classes of image models: options, patches on a grid and their positions."""
 
 from __future__ import annotations
 
@@ -45,13 +45,14 @@ def pos_embed_option(default: str, *others: str) -> Any:
     return choice(default, names=names, help="position embedding added to the tokens")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImageModel(Model):
-    """A model of images that are cut into patches.
+def final_norm_option() -> Any:
+    """Declare a norm after the last block."""
+    return flag(True, help="a norm after the last block")
 
-    Positions are a table of parameters, trained or fixed. Fixed ones are sines and cosines of
-    both axes, for which `dim` has to be divisible by 4.
-    """
+
+@dataclass(frozen=True, kw_only=True)
+class GridModel(Model):
+    """A model of images that are cut into patches on a grid."""
 
     task: ClassVar[tuple[str, ...]] = ("image_size", "image_width", "channels")
 
@@ -66,14 +67,6 @@ class ImageModel(Model):
     )
     channels: int = channels_option(3)
     patch_size: int = patch_size_option(16)
-    patch_bias: bool = flag(True, help="bias of the patch embedding")
-    pos_embed: str = pos_embed_option("learned")
-    pos_embed_token: bool = needing(
-        flag(True, help="position embedding for the prefix tokens too"),
-        {"pos_embed": ("learned", "fixed"), "pool": ("token",)},
-        {"pos_embed": ("learned", "fixed"), "class_token": (True,)},
-    )
-    final_norm: bool = flag(True, help="a norm after the last block")
 
     def constraints(self) -> Iterator[Constraint]:
         height, width, patch = self.image_size, self.width, self.patch_size
@@ -107,6 +100,30 @@ class ImageModel(Model):
         width = height if self.is_square else Size(self.image_width, "width")
         return (batch, self.size("channels"), height, width)
 
+    @derived
+    def sides(self) -> tuple[Size, Size]:
+        """Rows and columns of patches, as named sizes."""
+        rows, columns = self.grid
+        return Size(rows, "rows"), Size(columns, "columns")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageModel(GridModel):
+    """A model whose tokens are flattened patches with positions.
+
+    Positions are a table of parameters, trained or fixed. Fixed ones are sines and cosines of
+    both axes, for which `dim` has to be divisible by 4.
+    """
+
+    patch_bias: bool = flag(True, help="bias of the patch embedding")
+    pos_embed: str = pos_embed_option("learned")
+    pos_embed_token: bool = needing(
+        flag(True, help="position embedding for the prefix tokens too"),
+        {"pos_embed": ("learned", "fixed"), "pool": ("token",)},
+        {"pos_embed": ("learned", "fixed"), "class_token": (True,)},
+    )
+    final_norm: bool = final_norm_option()
+
     @property
     def has_table(self) -> bool:
         """True if a table of positions is added to the tokens."""
@@ -115,12 +132,6 @@ class ImageModel(Model):
     def table(self, run: Run, name: str, tokens: Size, dim: Size) -> Tensor:
         """Return the parameter with the positions of the tokens: (1, tokens, dim)."""
         return run.parameter(name, ONE, tokens, dim, trained=self.pos_embed == "learned")
-
-    @derived
-    def sides(self) -> tuple[Size, Size]:
-        """Rows and columns of patches, as named sizes."""
-        rows, columns = self.grid
-        return Size(rows, "rows"), Size(columns, "columns")
 
     @derived
     def pixels(self) -> Size:

@@ -35,6 +35,7 @@ from vitprof.formulas.op import (
     RMSNorm,
     Shape,
     TokenBatchNorm,
+    TokenGroupNorm,
 )
 from vitprof.formulas.tensor import Tensor, alike, broadcast, fits, spell, spell_size
 from vitprof.formulas.work import Work, without_a_rule
@@ -170,6 +171,10 @@ class Run:
     def token_batch_norm(self, name: str, x: Tensor) -> Tensor:
         """Batch normalisation of the last axis over all tokens."""
         return self._call(TokenBatchNorm(name, x.shape[:-1], x.shape[-1]), x.shape, x)
+
+    def token_group_norm(self, name: str, x: Tensor) -> Tensor:
+        """Group normalisation of (B, N, D) or (B, D) with one group, all of an image."""
+        return self._call(TokenGroupNorm(name, x.shape[:-1], x.shape[-1]), x.shape, x)
 
     def batch_norm(self, name: str, x: Tensor) -> Tensor:
         """Batch normalisation of the second axis: (rows, channels) or (B, channels, ...)."""

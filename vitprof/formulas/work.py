@@ -32,6 +32,7 @@ class Work(StrEnum):
     LAYER_NORM = "layer_norm"
     RMS_NORM = "rms_norm"
     BATCH_NORM = "batch_norm"
+    GROUP_NORM = "group_norm"
     AFFINE = "affine"
     LAYER_SCALE = "layer_scale"
 

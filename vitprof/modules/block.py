@@ -27,6 +27,7 @@ _PARTS = {  # submodules of each arrangement, in the order in which they run
     "local ls3 drop_path3 norm3 mlp ls2 drop_path2 norm2",
     "parallel": "norm1 mixer proj_drop ls1 drop_path1 local ls3 drop_path3 mlp ls2 drop_path2",
     "single": "norm1 mixer proj_drop norm2 mlp ls1 drop_path1",
+    "inner": "mixer proj_drop norm1 mlp ls1 drop_path1",
     "conv": "mixer proj_drop act norm1 ls1 drop_path1 mlp norm2",
 }
 _OF_MLP = ("norm2", "mlp", "ls2", "drop_path2")
@@ -121,6 +122,12 @@ class Block(nn.Module):
         y_BND = self._mix(self.norm1(x_BND), *shared)
         if self.has_mlp:
             y_BND = self.mlp(self.norm2(y_BND))
+        return x_BND + self.drop_path1(self.ls1(y_BND))
+
+    def _inner(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
+        y_BND = self.norm1(self._mix(x_BND, *shared))
+        if self.has_mlp:
+            y_BND = self.mlp(y_BND)
         return x_BND + self.drop_path1(self.ls1(y_BND))
 
     def _conv(self, x_BND: Tensor, *shared: Tensor) -> Tensor:

@@ -6,13 +6,23 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
 from vitprof.errors import SpecError, unknown
-from vitprof.published import class_attention, mae, mlps, positions, reports, sequences, towers, vit
+from vitprof.published import (
+    class_attention,
+    mae,
+    mlps,
+    positions,
+    pyramids,
+    reports,
+    sequences,
+    towers,
+    vit,
+)
 from vitprof.published.preset import Preset
 from vitprof.text import quoted
 
 PRESETS: Mapping[str, Preset] = {
     preset.name: preset
-    for family in (vit, towers, class_attention, positions, mae, mlps, sequences, reports)
+    for family in (vit, towers, class_attention, positions, mae, mlps, pyramids, sequences, reports)
     for preset in family.presets()
 }
 

@@ -38,6 +38,15 @@ RESMLP_README = _at(
 GFNET = _at("raoyongming/GFNet", "README.md", "2de48b626ea805de82a7f389fed930af1ae0340d")
 VIM = _at("hustvl/Vim", "README.md", "dd0358ad1e42701f22afbefa0717cc8825cf9f45")
 VRWKV = _at("OpenGVLab/Vision-RWKV", "README.md", "0e0e38a6fd4475ae3817e14420ab85fab08d9097")
+POOLFORMER = "Yu et al. 2022, MetaFormer Is Actually What You Need for Vision, section 3"
+POOLFORMER_README = _at(
+    "sail-sg/poolformer", "README.md", "a075575b8b3dc3c76ecc5c49985d156167372bfa"
+)
+CONVNEXT = "Liu et al. 2022, A ConvNet for the 2020s"
+CONVNEXT_README = _at(
+    "facebookresearch/ConvNeXt", "README.md", "048efcea897d999aed302f2639b6270aedf8d4c8"
+)
+TORCHVISION_CONVNEXT = "torchvision 0.28.0, convnext.py, num_params and _ops of the weights"
 TORCHVISION = "torchvision 0.28.0, vision_transformer.py, num_params and _ops of the weights"
 TIMM_CSV_FUSED = _at(
     "huggingface/pytorch-image-models",

@@ -18,10 +18,18 @@ from vitprof.formulas.plugins import name_of
 from vitprof.request.effects import check_effects
 from vitprof.request.names import named
 from vitprof.text import quoted
-from vitprof.values.options import Options, Value, label_of, plain
+from vitprof.values.options import Options, Value, Wholes, label_of, plain
 
 if TYPE_CHECKING:
     from torch import nn
+
+# Options of which a list of numbers is one value, not several.
+OF_STAGES = frozenset(
+    name
+    for owner in (*MODELS.values(), *MIXERS.values())
+    for name, option in owner.declared().items()
+    if isinstance(option, Wholes)
+)
 
 
 def subject(

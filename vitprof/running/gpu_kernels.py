@@ -39,7 +39,6 @@ _ATEN = torch.ops.aten
 _NORMS = {
     _ATEN.native_layer_norm.default,
     _ATEN.native_batch_norm.default,
-    _ATEN.native_group_norm.default,
 }
 # Modules whose functions are written in Python and call others, which have to be seen too.
 _IN_PYTHON = ("torch.nn.functional", "torch.functional", "torch._tensor", "torch.autograd")
@@ -209,7 +208,10 @@ def _as_numbers(mask: Tensor, q: Tensor) -> Tensor:
 
 
 def statistics_in_fp32(func: object, result: Any) -> Any:
-    """Return a norm's result with mean and deviation in fp32, as on a GPU; others unchanged."""
+    """Return a norm's result with mean and deviation in fp32, as on a GPU; others unchanged.
+
+    Those of a group norm are of the type of its input (`native_group_norm` in group_norm.cpp).
+    """
     if func not in _NORMS:
         return result
     y, *statistics = result

@@ -15,7 +15,7 @@ from fractions import Fraction
 from itertools import count
 
 from vitprof.errors import SpecError
-from vitprof.values.options import Choice, Flag, Option, Ratio, Whole, label_of, plain
+from vitprof.values.options import Option, Ratio, Whole, label_of, plain
 
 Number = int | Fraction | float
 
@@ -75,7 +75,7 @@ def read_axis(name: str, given: object, option: Option, *, most: int | None = No
     return Axis(name, tuple(values))
 
 
-def _no_number(name: str, option: Choice | Flag) -> str:
+def _no_number(name: str, option: Option) -> str:
     return (
         f"{label_of(name)} is not a number and cannot be swept; give one value, {option.bounds()}, "
         "and sweep another option"

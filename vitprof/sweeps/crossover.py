@@ -308,7 +308,8 @@ def _sizes(
         from vitprof.sweeps.arrays import defined
 
         own = [model.values() for model in models if option in model.declared()]
-        step = lcm(*(int(values.get(kind.multiple_of, 1)) for values in own))
+        parts = (values.get(kind.multiple_of, 1) for values in own)
+        step = lcm(*(part for part in parts if isinstance(part, int)))
         sizes = _squares(low, high) if squares else _multiples(step, low, high)
         for model in models:
             sizes = defined(model, option, sizes)

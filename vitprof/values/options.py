@@ -1,6 +1,6 @@
 """Options of models and mixers: declared once, validated in one place.
 
-A model or a mixer is a frozen dataclass whose fields are declared with `whole`,
+A model or a mixer is a frozen dataclass whose fields are declared with `whole`, `wholes`,
 `ratio`, `choice` or `flag`. The same declaration reads and checks a value from Python,
 the command line or a file, and provides the help of the command line.
 """
@@ -19,7 +19,7 @@ from vitprof.text import quoted, shown
 from vitprof.values.ratios import plain_ratio, read_ratio
 from vitprof.values.size import Size
 
-Value = int | Fraction | float | str | bool
+Value = int | Fraction | float | str | bool | tuple[int, ...]
 Plain = int | float | str | bool
 
 
@@ -71,6 +71,50 @@ class Whole:
         """Describe the allowed numbers."""
         kind = "an odd number" if self.odd else "a whole number"
         return f"{kind} from {self.minimum} to {self.maximum}"
+
+
+@dataclass(frozen=True, slots=True)
+class Wholes:
+    """Whole numbers, one for each stage; on the command line and in JSON with commas between.
+
+    Attributes:
+        help: description for the command line.
+        each: bounds of each number.
+        most: greatest number of stages.
+    """
+
+    help: str
+    each: Whole
+    most: int = 16
+    metavar: ClassVar[str] = "N,N,..."
+
+    def read(self, name: str, value: object) -> tuple[int, ...]:
+        """Return `value` as a tuple of ints, or raise SpecError."""
+        if isinstance(value, str):
+            parts: Sequence[object] = [part.strip() for part in value.split(",")]
+        elif isinstance(value, list | tuple):
+            parts = value
+        else:
+            parts = [value]
+        given = f"{label_of(name)} {shown(','.join(map(shown, parts)))}"
+        if not 1 <= len(parts) <= self.most:
+            raise SpecError(
+                f"{given} is of {len(parts)} stages, and there are at least 1 and at most "
+                f"{self.most}; give {self.bounds()}"
+            )
+        numbers = []
+        for stage, part in enumerate(parts, 1):
+            try:
+                numbers.append(self.each.read(name, part))
+            except SpecError:
+                raise SpecError(
+                    f"{given} has {quoted(part)} for stage {stage}; give {self.bounds()}"
+                ) from None
+        return tuple(numbers)
+
+    def bounds(self) -> str:
+        """Describe the allowed numbers."""
+        return f"{self.each.bounds()} for each stage, with commas between"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +181,7 @@ class Flag:
         return "true or false"
 
 
-Option = Whole | Ratio | Choice | Flag
+Option = Whole | Wholes | Ratio | Choice | Flag
 
 
 def whole(
@@ -156,6 +200,11 @@ def whole(
     """Declare a whole number with a default; `Whole` explains the arguments."""
     option = Whole(help, symbol, minimum, maximum, odd, grows, convex, multiple_of, unit)
     return _declare(default, option)
+
+
+def wholes(default: tuple[int, ...], *, help: str, maximum: int = 1_000_000) -> Any:
+    """Declare whole numbers from 1, one for each stage."""
+    return _declare(default, Wholes(help, Whole(help, maximum=maximum)))
 
 
 def ratio(default: str, *, help: str, minimum: str, below: str) -> Any:
@@ -178,7 +227,12 @@ def _declare(default: object, option: Option) -> Any:
 
 
 def plain(value: Value | Plain) -> Plain:
-    """Return an option's value for JSON: of a fraction, an equal int or float, else `"1/3"`."""
+    """Return an option's value for JSON: a fraction as an equal number, else `"1/3"`.
+
+    Numbers of stages are `"2,2,6,2"`, as on the command line.
+    """
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
     return plain_ratio(value) if isinstance(value, Fraction) else value
 
 
@@ -199,7 +253,7 @@ def needing(declared: Any, *alternatives: Needs) -> Any:
     """Declare that an option has an effect only with some values of others.
 
     Args:
-        declared: what `whole`, `ratio`, `choice` or `flag` returned.
+        declared: what `whole`, `wholes`, `ratio`, `choice` or `flag` returned.
         *alternatives: values of other options; one alternative suffices. One that names an
             option that the model does not have never holds.
     """
@@ -362,18 +416,25 @@ class Options:
 
 
 def divides(
-    whole_name: str, whole_value: int, part_name: str, part_value: int, *, beside: int = 0
+    whole_name: str,
+    whole_value: int,
+    part_name: str,
+    part_value: int,
+    *,
+    beside: int = 0,
+    of: str = "",
 ) -> Constraint:
     """Return the rule that `part` divides `whole`; its sentence lists the possible parts.
 
-    They divide `beside` too, another value that `part` has to divide; 0 if there is none.
+    They divide `beside` too, another value that `part` has to divide; 0 if there is none. `of` is
+    what has the value, to follow it: ` of stage 2`.
     """
 
     def sentence() -> str:
         part = label_of(part_name)
         by = f"{part_value} {part}" if part.endswith("s") else f"{part} {part_value}"
         return (
-            f"{label_of(whole_name)} {whole_value} is not divisible by {by}; "
+            f"{label_of(whole_name)} {whole_value}{of} is not divisible by {by}; "
             f"{part} can be {_some(divisors(gcd(whole_value, beside)))}"
         )
 

@@ -6,7 +6,7 @@ from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.elementwise import add, multiply, rsqrt, square
 from vitprof.allocation.kernels.reductions import averaged, mean
-from vitprof.allocation.kernels.views import Grads, make_contiguous, reshape
+from vitprof.allocation.kernels.views import Grads, make_contiguous, reshape, transpose
 from vitprof.allocation.launches import Kind
 from vitprof.allocation.strides import (
     Ints,
@@ -16,7 +16,11 @@ from vitprof.allocation.strides import (
     suggests_channels_last,
 )
 from vitprof.allocation.timeline import BYTES
-from vitprof.cuda.norms import layer_norm_partials
+from vitprof.cuda.norms import (
+    group_norm_backward_scratch,
+    group_norm_scratch,
+    layer_norm_partials,
+)
 from vitprof.errors import SpecError
 from vitprof.values.size import ONE, Size, product
 
@@ -262,3 +266,56 @@ def token_batch_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor) -> Tenso
     rows = reshape(m, x, (product(x.sizes[:-1]), x.sizes[-1]))
     y = batch_norm(m, rows, weight, bias)
     return reshape(m, y, x.sizes)
+
+
+def group_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Follow `native_group_norm` with one group on (B, D, ...), of a contiguous input.
+
+    It saves its input, and mean and deviation of each image. On a GPU, both passes take buffers of
+    their own (`vitprof.cuda.norms`).
+    """
+    x = make_contiguous(m, m.to_float32(x))
+    images, channels = x.sizes[0], x.sizes[1]
+    inner = product(x.sizes[2:]).value
+    node = m.node(x, weight, bias)
+    m.save(node, x, weight)
+    y = m.new(x.sizes, x.dtype)
+    mixed = m.departs.statistics and x.dtype != weight.dtype
+    statistics = [m.new((images, ONE), "fp32" if mixed else x.dtype) for _ in range(2)]
+    own = _of_gpu(m, group_norm_scratch(images.value, channels.value))
+    m.launch(Kind.NORM, (x, weight, bias), (y, *statistics))
+    m.free(y, *statistics, *own)
+    m.save(node, *statistics)
+    sizes, of_channels = x.sizes, weight.sizes
+
+    def back(grads: Grads, saved: Grads) -> list[Tensor | None]:
+        assert node is not None
+        g = grads[0]
+        copies = [] if g.is_contiguous else [m.new(sizes, g.dtype)]
+        for copy in copies:
+            m.launch(Kind.COPY, (g,), (copy,))
+            g = copy
+        dtype = g.dtype if m.departs.layouts or m.on_gpu else weight.dtype  # a trace widens it
+        made = [m.new(sizes, dtype)] if node.needs_grad(0) else []
+        made += [m.new(of_channels, weight.dtype) for _ in range(2)]
+        count = images.value * channels.value
+        own = m.buffers(*[BYTES["fp32"] * count] * 2)  # sums of each channel
+        own += _of_gpu(m, group_norm_backward_scratch(images.value, channels.value, inner, 1))
+        m.launch(Kind.NORM, (g, *saved), made)
+        m.free(*made, *own, *copies)
+        return [made[0] if len(made) == 3 else None, *made[-2:]]
+
+    return m.made(y, node, (x, weight, bias), back)
+
+
+def _of_gpu(m: Eager, buffers: list[int]) -> list[Tensor]:
+    """Allocate buffers of these bytes that a kernel of a GPU by name takes for itself."""
+    return [] if m.platform is None else [m.new((Size(some),), "bool") for some in buffers]
+
+
+def token_group_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Follow a group norm of (B, N, D) with its channels as the second axis."""
+    if len(x.sizes) == 2:
+        return group_norm(m, x, weight, bias)
+    y = group_norm(m, transpose(m, x, 1, 2), weight, bias)
+    return transpose(m, y, 1, 2)

@@ -7,9 +7,10 @@ from vitprof.formulas.model import Model
 from vitprof.formulas.models.classifier import Classifier
 from vitprof.formulas.models.encoder_layer import EncoderLayer
 from vitprof.formulas.models.mae import MaskedAutoencoder
+from vitprof.formulas.models.pyramid import Pyramid
 
 MODELS: dict[str, type[Model]] = {
-    model.name: model for model in (MaskedAutoencoder, Classifier, EncoderLayer)
+    model.name: model for model in (MaskedAutoencoder, Classifier, Pyramid, EncoderLayer)
 }
 
 

@@ -25,6 +25,7 @@ from vitprof.formulas.op.norms import (
     LayerScale,
     RMSNorm,
     TokenBatchNorm,
+    TokenGroupNorm,
 )
 from vitprof.formulas.op.passes import Pass, Passes
 from vitprof.formulas.op.tensors import Buffer, Parameter
@@ -51,5 +52,6 @@ __all__ = [
     "RMSNorm",
     "Shape",
     "TokenBatchNorm",
+    "TokenGroupNorm",
     "Uncounted",
 ]

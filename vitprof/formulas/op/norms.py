@@ -107,6 +107,17 @@ class TokenBatchNorm(ChannelWise):
 
 
 @dataclass(slots=True)
+class TokenGroupNorm(ChannelWise):
+    """Normalisation of all channels of all tokens of an image, as one group (Wu and He 2018)."""
+
+    work = Work.GROUP_NORM
+
+    @property
+    def biases(self) -> Size:
+        return self.dim
+
+
+@dataclass(slots=True)
 class LayerScale(ChannelWise):
     """A gain per channel of a residual branch (Touvron et al. 2021, CaiT, eq. 4)."""
 

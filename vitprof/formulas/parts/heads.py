@@ -22,11 +22,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from vitprof.formulas.parts.class_attention import ClassAttentionOptions
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
-from vitprof.values.options import Constraint, choice, flag, needing, whole
+from vitprof.values.options import Constraint, Options, choice, flag, needing, whole
 from vitprof.values.size import ONE, Size
 
 
@@ -47,9 +48,45 @@ class Pooled:
     hidden: Size
 
 
+def classes_option(default: int) -> Any:
+    """Declare a number of classes."""
+    return whole(default, symbol="classes", help="number of classes", grows=1_024, convex=True)
+
+
 @dataclass(frozen=True, kw_only=True)
-class HeadOptions(ClassAttentionOptions):
-    """Pooling and head of a classifier."""
+class LogitOptions(Options):
+    """The head of a classifier."""
+
+    head: bool = flag(True, help="linear layer that returns the logits")
+    head_bias: bool = needing(flag(True, help="bias of the head"), {"head": (True,)})
+    head_hidden: int = needing(
+        whole(0, minimum=0, help="width of a linear layer and tanh before the head; 0 for none"),
+        {"head": (True,)},
+    )
+    classes: int = needing(classes_option(10), {"head": (True,)})
+
+    def run_head(self, run: Run, x: Tensor) -> Tensor:
+        """Run the head, if there is one, on what the pooling returns: (B, D) to (B, classes)."""
+        if not self.head:
+            return x
+        x = self.before_head(run, x)
+        return self.logits(run, "head", x)
+
+    def before_head(self, run: Run, x: Tensor) -> Tensor:
+        """Run the linear layer and tanh that are before the head, if they are."""
+        if not self.head_hidden:
+            return x
+        hidden = Size(self.head_hidden, "head hidden")
+        return run.activation("head_act", "tanh", run.linear("pre_logits", x, hidden))
+
+    def logits(self, run: Run, name: str, x: Tensor) -> Tensor:
+        """Run a linear layer on (B, D): (B, classes)."""
+        return run.linear(name, x, self.size("classes"), bias=self.head_bias)
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadOptions(LogitOptions, ClassAttentionOptions):
+    """Pooling and head of a classifier of tokens."""
 
     pool: str = choice(
         "token",
@@ -63,16 +100,6 @@ class HeadOptions(ClassAttentionOptions):
         {"pool": ("map",)},
     )
     distillation: bool = flag(False, help="distillation token with a second head")
-    head: bool = flag(True, help="linear layer that returns the logits")
-    head_bias: bool = needing(flag(True, help="bias of the head"), {"head": (True,)})
-    head_hidden: int = needing(
-        whole(0, minimum=0, help="width of a linear layer and tanh before the head; 0 for none"),
-        {"head": (True,)},
-    )
-    classes: int = needing(
-        whole(10, symbol="classes", help="number of classes", grows=1_024, convex=True),
-        {"head": (True,)},
-    )
 
     def constraints(self) -> Iterator[Constraint]:
         yield Constraint(
@@ -104,15 +131,12 @@ class HeadOptions(ClassAttentionOptions):
         """Run the head on what the pooling returns: (B, D), or (B, 2, D), to (B, classes)."""
         if not self.head:
             return x
-        classes = self.size("classes")
-        if self.head_hidden:
-            hidden = Size(self.head_hidden, "head hidden")
-            x = run.activation("head_act", "tanh", run.linear("pre_logits", x, hidden))
+        x = self.before_head(run, x)
         if not self.distillation:
-            return run.linear("head", x, classes, bias=self.head_bias)
+            return self.logits(run, "head", x)
         cls, dist = x.unbind(1)
-        cls = run.linear("head", cls, classes, bias=self.head_bias)
-        dist = run.linear("head_dist", dist, classes, bias=self.head_bias)
+        cls = self.logits(run, "head", cls)
+        dist = self.logits(run, "head_dist", dist)
         return run.scale("mean_of_heads", run.add("both_heads", cls, dist))
 
 

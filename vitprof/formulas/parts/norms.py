@@ -1,4 +1,4 @@
-"""Norms of the channels of each token."""
+"""Norms of tokens: of the channels of each, or of all tokens of an image (`group`)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ NORMS: dict[str, Callable[[Run, str, Tensor], Tensor]] = {
     "rms": Run.rms_norm,
     "affine": Run.affine,
     "batch": Run.token_batch_norm,
+    "group": Run.token_group_norm,
 }
 
 
@@ -24,5 +25,5 @@ class NormOptions(Options):
     norm: str = choice("layer", names=tuple(NORMS), help="norm in the blocks and before the head")
 
     def normalise(self, run: Run, name: str, x: Tensor) -> Tensor:
-        """Run the norm that `norm` selects on the last axis."""
+        """Run the norm that `norm` selects on (B, N, D) or (B, D)."""
         return NORMS[self.norm](run, name, x)

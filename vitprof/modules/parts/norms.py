@@ -28,6 +28,18 @@ class TokenBatchNorm(nn.BatchNorm1d):
         return super().forward(x.reshape(-1, x.shape[-1])).view(x.shape)
 
 
+class TokenGroupNorm(nn.GroupNorm):
+    """Group normalisation with one group, all tokens of an image: (B, N, D) or (B, D)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(1, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.dim() == 2:
+            return super().forward(x)
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
 class LayerScale(nn.Module):
     """A gain per channel of a residual branch, initialised with 1e-4 (CaiT)."""
 
@@ -44,4 +56,5 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
     "rms": partial(nn.RMSNorm, eps=1e-6),
     "affine": Affine,
     "batch": TokenBatchNorm,
+    "group": TokenGroupNorm,
 }
