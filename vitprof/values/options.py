@@ -96,7 +96,8 @@ class Wholes:
             parts = value
         else:
             parts = [value]
-        given = f"{label_of(name)} {shown(','.join(map(shown, parts)))}"
+        words = [part if isinstance(part, str) else shown(part) for part in parts]
+        given = f"{label_of(name)} {shown(','.join(words))}"
         if not 1 <= len(parts) <= self.most:
             raise SpecError(
                 f"{given} is of {len(parts)} stages, and there are at least 1 and at most "
