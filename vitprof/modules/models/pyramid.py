@@ -66,7 +66,7 @@ _MERGES = {"conv": ConvMerging, "concat": PatchMerging}
 
 
 class Stage(nn.Module):
-    """What makes fewer tokens, except in the first stage, and equal blocks."""
+    """Equal blocks, after a merging of tokens except in the first stage."""
 
     def __init__(self, spec: PyramidSpec, stage: StageSpec, finer: MixerSizes | None) -> None:
         super().__init__()
