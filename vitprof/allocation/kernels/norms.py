@@ -274,7 +274,8 @@ def group_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     It saves its input, and mean and deviation of each image. On a GPU, both passes take buffers of
     their own (`vitprof.cuda.norms`).
     """
-    x = make_contiguous(m, m.to_float32(x))
+    given = m.to_float32(x)  # autocast holds the cast until the norm is computed
+    x = make_contiguous(m, given)
     images, channels = x.sizes[0], x.sizes[1]
     inner = product(x.sizes[2:]).value
     node = m.node(x, weight, bias)
@@ -284,7 +285,7 @@ def group_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     statistics = [m.new((images, ONE), "fp32" if mixed else x.dtype) for _ in range(2)]
     own = _of_gpu(m, group_norm_scratch(images.value, channels.value))
     m.launch(Kind.NORM, (x, weight, bias), (y, *statistics))
-    m.free(y, *statistics, *own)
+    m.free(y, *statistics, *own, given)
     m.save(node, *statistics)
     sizes, of_channels = x.sizes, weight.sizes
 
