@@ -96,7 +96,7 @@ FORMS = "first:last:xFACTOR, first:last:+STEP, or values with commas between"
         ),
         (
             ("--tokens=8,16", "--image-size=32"),
-            "image size is an option of mae and classifier, not of layer with attn",
+            "image size is an option of mae, classifier and pyramid, not of layer with attn",
         ),
         (
             ("--model=mae", "--tokens=8,16"),

@@ -15,7 +15,7 @@ from spellings import SOME, Spelling
 
 from vitprof.counters import NAMES, TOOLS
 from vitprof.expectations.file import read_cases
-from vitprof.values.options import why_idle
+from vitprof.values.options import plain, why_idle
 
 one_thread = threads.one_thread
 nowhere_in_particular = check_files.nowhere_in_particular
@@ -39,7 +39,7 @@ def words_of(spelling: Spelling) -> list[str]:
         if isinstance(value, bool):
             words.append(f"--{option}" if value else f"--no-{option}")
         else:
-            words.append(f"--{option}={value}")
+            words.append(f"--{option}={plain(value)}")
     return words
 
 

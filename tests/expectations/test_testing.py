@@ -136,7 +136,11 @@ def test_pytest_shows_the_line_of_a_test_of_a_mixer() -> None:
     ("expected", "options", "sentence"),
     [
         (1, {"dims": 64}, "'dims'.*did you mean dim?"),
-        (1, {"patch_size": 4}, "patch size is an option of mae and classifier, not of layer"),
+        (
+            1,
+            {"patch_size": 4},
+            "patch size is an option of mae, classifier and pyramid",
+        ),
         (1, {"key_depth": 4}, "key depth is an option of lambda, not of layer with attn"),
         (1, {"dim": 63}, "dim 63 is not divisible by 4 heads"),
         (1, {"mixer": "lamda"}, "'lamda'.*did you mean lambda"),
