@@ -112,8 +112,8 @@ class _Latex(Markup):
 
 def _accented(sign: str) -> str:
     """Return a letter with an accent as a command on the letter; any other sign as it is."""
-    letter, *accent = unicodedata.normalize("NFD", sign)
-    return f"{_ACCENTS[accent[0]]}{{{letter}}}" if accent and accent[0] in _ACCENTS else sign
+    parts = unicodedata.normalize("NFD", sign)
+    return f"{_ACCENTS[parts[1]]}{{{parts[0]}}}" if parts[1:] in _ACCENTS else sign
 
 
 def _line(cells: Iterable[str]) -> str:
