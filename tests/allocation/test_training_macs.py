@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from combinations import cases
+from packages import forgetting
 from torch.utils.flop_counter import sdpa_backward_flop_count
 
 import vitprof
@@ -193,7 +194,7 @@ class Twice(Mixer):
 
 
 def test_a_name_with_several_numbers_of_gradients_is_refused() -> None:
-    with pytest.raises(FormulaError, match=r"op mixer\.product is called 2 times"):
+    with forgetting(), pytest.raises(FormulaError, match=r"op mixer\.product is called 2 times"):
         vitprof.macs("layer", mixer=Twice, training=True, counters=["analytic"])
 
 

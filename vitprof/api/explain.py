@@ -15,7 +15,7 @@ from vitprof.docstrings import docstring
 from vitprof.errors import SpecError, unknown
 from vitprof.formulas.layer import OF_FORWARD, Layer, Measure
 from vitprof.formulas.model import Model
-from vitprof.formulas.symbols import MEANINGS
+from vitprof.formulas.symbols import meaning_of
 from vitprof.progress import Say, quiet
 from vitprof.report.counts import Counts
 from vitprof.report.derivation import derive, scoped, uncounted
@@ -168,7 +168,7 @@ def _symbols(spec: Model | CapturedModel, names: list[tuple[Size, bool]]) -> Ite
 
 def _meaning(spec: Model | CapturedModel, size: Size) -> str:
     """Return what a size counts: the help of the one option that it is, else what its name says."""
-    general = MEANINGS.get(size.name, "")
+    general = meaning_of(size.name)
     if not isinstance(spec, Model):
         return general
     values = {**spec.values(), **spec.mixer.values()}

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 OWN = frozenset({"in", "out"})  # names of which each layer has its own
 
+_OF_STAGE = {  # with the number of the stage after the name
+    "D": "channels of a token",
+    "N": "tokens of an image",
+    "rows": "rows of tokens",
+    "columns": "columns of tokens",
+}
 MEANINGS = {
     "B": "images at a time",
     "N": "tokens of an image",
@@ -30,3 +36,11 @@ MEANINGS = {
     "W": "width of the images in pixels",
     "S": "height and width of the images in pixels",
 }
+
+
+def meaning_of(name: str) -> str:
+    """Return the meaning of a name in words; empty if it has none here."""
+    bare = name.rstrip("0123456789")
+    if bare != name and bare in _OF_STAGE:
+        return f"{_OF_STAGE[bare]} in stage {name.removeprefix(bare)}"
+    return MEANINGS.get(name, "")

@@ -129,8 +129,8 @@ class Pyramid(LogitOptions, GridModel):
         for place, depth in enumerate(self.depths):
             sides = self._sides(place)
             sizes = MixerSizes(
-                tokens=product(sides).named("N"),
-                dim=Size(self.widths[place], "D"),
+                tokens=product(sides).named(f"N{place + 1}"),
+                dim=Size(self.widths[place], f"D{place + 1}"),
                 heads=Size(self.stage_heads[place], "heads"),
                 grid=sides,
             )
@@ -139,9 +139,11 @@ class Pyramid(LogitOptions, GridModel):
         return tuple(made)
 
     def _sides(self, place: int) -> tuple[Size, Size]:
-        """Return rows and columns of the tokens of a stage."""
-        rows, columns = self.grid
-        return Size(rows // 2**place, "rows"), Size(columns // 2**place, "columns")
+        """Return rows and columns of the tokens of a stage, named by its number from 1 on."""
+        (rows, columns), number = self.grid, place + 1
+        return Size(rows // 2**place, f"rows{number}"), Size(
+            columns // 2**place, f"columns{number}"
+        )
 
     def forward(self, run: Run, x: Tensor) -> Tensor:
         x = run.layer("stem", "Stem", partial(self._stem, run), x)
