@@ -444,7 +444,15 @@ def test_a_name_of_a_library_is_that_of_one_preset() -> None:
     assert len(ALIASES) == 132
 
 
-@pytest.mark.parametrize(("preset", "reference"), ALIASES, ids=[one for _, one in ALIASES])
+# Of timm, test_originals.py has the rows of all.
+BUILT = [
+    alias
+    for place, alias in enumerate(ALIASES)
+    if alias[1].startswith("torchvision:") or place % 8 == 0
+]
+
+
+@pytest.mark.parametrize(("preset", "reference"), BUILT, ids=[one for _, one in BUILT])
 def test_a_name_of_a_library_is_the_same_model(preset: str, reference: str) -> None:
     """The library builds as many parameters; torchvision says how many, and the MACs."""
     library, _, name = reference.partition(":")
