@@ -161,6 +161,7 @@ RULED: list[tuple[str, dict[str, Any]]] = [
     ("linear", {"mlp": "gated", "drop_path": "0.1"}),
     ("nystrom", {"landmarks": 3}),
     ("filter", {}),
+    ("pool", {}),
     ("pool", {"norm": "group"}),
     ("mamba", {}),
 ]

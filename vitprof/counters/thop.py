@@ -221,7 +221,6 @@ _RULES: dict[Work, Rule] = {
     Work.FUSED_ATTENTION: _unseen,
     Work.LAYER_NORM: _norm,
     Work.BATCH_NORM: _norm,
-    Work.GROUP_NORM: _norm,
     Work.SOFTMAX: _softmax,
     Work.AVERAGE_POOL: _average_pool,
 }
