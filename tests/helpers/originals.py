@@ -64,16 +64,16 @@ def compare(preset: Preset, reference: str) -> dict[str, Compared]:
     }
     alone: dict[str, Any] = {"counters": ["analytic"]}
     set_fused_attn(not given["relative"])
-    return {
-        "params": Compared(
-            _rows(vitprof.params(preset=preset.name, **fused, **alone)),
-            _rows(vitprof.params(module=reference, **alone)),
-        ),
-        "macs": Compared(
-            _rows(vitprof.macs(preset=preset.name, **fused, **alone)),
-            _rows(vitprof.macs(module=reference, **alone)),
-        ),
-    }
+    try:
+        return {
+            command: Compared(
+                _rows(count(preset=preset.name, **fused, **alone)),
+                _rows(count(module=reference, **alone)),
+            )
+            for command, count in (("params", vitprof.params), ("macs", vitprof.macs))
+        }
+    finally:
+        set_fused_attn(True)
 
 
 def _rows(report: Counts) -> Counter[int]:

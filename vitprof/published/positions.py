@@ -4,11 +4,12 @@ positions (EVA-02, RoPE-ViT, DINOv3).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
+from vitprof.published.classifiers import classifier, of_timm
 from vitprof.published.figures import Figure, macs, params
 from vitprof.published.preset import Preset
-from vitprof.published.sources import BEIT_FILE, EVA02_FILE, TIMM_CSV_240, TIMM_CSV_291, timm
+from vitprof.published.sources import BEIT_FILE, EVA02_FILE, TIMM_CSV_291
 
 BEIT = "Bao et al. 2021, BEiT: BERT Pre-Training of Image Transformers"
 EVA02 = "Fang et al. 2023, EVA-02: A Visual Representation for Neon Genesis"
@@ -16,10 +17,8 @@ ROPE = "Heo et al. 2024, Rotary Position Embedding for Vision Transformer"
 DINOV3 = "Siméoni et al. 2025, DINOv3"
 SWIN_V2 = "timm, with the bias of Liu et al. 2022, Swin Transformer V2"
 
-Shape = tuple[int, int, int]
 _T, _S, _M, _B = (192, 12, 3), (384, 12, 6), (512, 12, 8), (768, 12, 12)
 _L, _H_PLUS = (1024, 24, 16), (1280, 32, 20)
-_USUAL: dict[str, object] = {"channels": 3, "activation": "gelu"}
 _POOLED: dict[str, object] = {"pool": "mean", "final_norm_tokens": "pooled"}
 
 
@@ -30,34 +29,6 @@ def presets() -> Iterator[Preset]:
     yield from _eva02()
     yield from _rope()
     yield from _dinov3()
-
-
-def _preset(
-    name: str,
-    shape: Shape,
-    source: str,
-    options: Mapping[str, object],
-    figures: tuple[Figure, ...],
-    *,
-    library: str = "",
-    note: str = "",
-) -> Preset:
-    dim, depth, heads = shape
-    sizes = {"dim": dim, "depth": depth, "heads": heads}
-    return Preset(
-        name=name,
-        model="classifier",
-        mixer="attn",
-        options={**_USUAL, **sizes, **options},
-        source=source,
-        libraries=(f"timm:{library}",) if library else (),
-        figures=figures,
-        note=note,
-    )
-
-
-def _of_timm(model: str, count: str, cost: str, table: str = TIMM_CSV_240) -> tuple[Figure, Figure]:
-    return params(count, timm(model)), macs(cost, table, "fvcore")
 
 
 def _beit() -> Iterator[Preset]:
@@ -71,10 +42,10 @@ def _beit() -> Iterator[Preset]:
         ("l", "large", _L, 512, "305,674,728", "362.24 G"),
     ):
         model = f"beit_{size}_patch16_{pixels}"
-        figures: tuple[Figure, ...] = _of_timm(model, count, cost)
+        figures: tuple[Figure, ...] = of_timm(model, count, cost)
         if model == "beit_base_patch16_224":
             figures += (macs("17,581,219,584", BEIT_FILE, "fvcore, headless"),)
-        yield _preset(
+        yield classifier(
             f"beit-{letter}-16-{pixels}",
             shape,
             BEIT,
@@ -98,12 +69,12 @@ def _relative() -> Iterator[Preset]:
         ("m", "srelpos_medium", _M, {**shared, "relative_hidden": 512}, "38,735,856", "7.96 G"),
     ):
         model = f"vit_{size}_patch16_224"
-        yield _preset(
+        yield classifier(
             f"{size.partition('_')[0]}-{letter}-16",
             shape,
             SWIN_V2,
             {**options, **more},
-            _of_timm(model, count, cost),
+            of_timm(model, count, cost),
             library=model,
         )
 
@@ -120,13 +91,13 @@ def _eva02() -> Iterator[Preset]:
         ("l", "large", _L, True, ("303,268,800", "81.15 G"), ("303,291,328", "81,146,703,792")),
     ):
         model, norm = f"eva02_{size}_patch14_224", {"mlp_norm": inner}
-        figures = _of_timm(model, *counts)
-        yield _preset(
+        figures = of_timm(model, *counts)
+        yield classifier(
             *(f"eva02-{letter}-14", shape, EVA02, {**headless, **timms, **norm}, figures),
             library=model,
         )
         count, cost = pretrained
-        yield _preset(
+        yield classifier(
             f"eva02-{letter}-14-pre",
             *(shape, EVA02, {**headless, **norm, "final_norm": False}),
             (params(count, EVA02_FILE), macs(cost, EVA02_FILE, "fvcore")),
@@ -139,11 +110,11 @@ def _eva02() -> Iterator[Preset]:
         ("l", "large", _L, 448, True, ("305,080,232", "362.33 G"), "362,333,836,208"),
     ):
         model = f"eva02_{size}_patch14_{pixels}"
-        yield _preset(
+        yield classifier(
             f"eva02-{letter}-14-{pixels}",
             *(shape, EVA02),
             {**options, **timms, "mlp_norm": inner, "image_size": pixels, "classes": 1000},
-            (*_of_timm(model, *counts), macs(cost, EVA02_FILE, "fvcore, headless")),
+            (*of_timm(model, *counts), macs(cost, EVA02_FILE, "fvcore, headless")),
             library=model,
         )
 
@@ -170,10 +141,10 @@ def _rope() -> Iterator[Preset]:
             strict=True,
         ):
             model = f"vit_{size}_patch16_rope{words}_224"
-            yield _preset(
+            yield classifier(
                 f"rope-{letter}-16{words.replace('_', '-')}",
                 *(shape, ROPE, {**options, **more, "rope": kind}),
-                _of_timm(model, count, cost, TIMM_CSV_291),
+                of_timm(model, count, cost, TIMM_CSV_291),
                 library=model,
             )
 
@@ -191,10 +162,10 @@ def _dinov3() -> Iterator[Preset]:
         ("h-plus", "huge_plus", _H_PLUS, gated, "840,509,440", "224.88 G"),
     ):
         model = f"vit_{size}_patch16_dinov3"
-        yield _preset(
+        yield classifier(
             f"dinov3-{letters}-16",
             *(shape, DINOV3, {**options, **more}),
-            _of_timm(model, count, cost, TIMM_CSV_291),
+            of_timm(model, count, cost, TIMM_CSV_291),
             library=model,
             note="the authors read the class token, timm the mean of the patches, by default",
         )

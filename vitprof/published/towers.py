@@ -6,9 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from vitprof.published.figures import macs, params
+from vitprof.published.classifiers import Shape, classifier, of_timm
 from vitprof.published.preset import Preset
-from vitprof.published.sources import TIMM_CSV_240, timm
 
 CLIP = "Radford et al. 2021, Learning Transferable Visual Models From Natural Language Supervision"
 DINOV2 = "Oquab et al. 2023, DINOv2: Learning Robust Visual Features without Supervision"
@@ -17,7 +16,6 @@ SIGLIP = "Zhai et al. 2023, Sigmoid Loss for Language Image Pre-Training"
 
 _S, _B, _L = (384, 12, 6), (768, 12, 12), (1024, 24, 16)
 _H, _GIANT = (1280, 32, 16), (1408, 40, 16)
-_USUAL: dict[str, object] = {"channels": 3, "activation": "gelu", "final_norm_tokens": "all"}
 _CLIP: dict[str, object] = {"first_norm": True, "patch_bias": False, "classes": 1000}
 _DINOV2: dict[str, object] = {"image_size": 518, "patch_size": 14, "layer_scale": True}
 _DINOV2 |= {"head": False}
@@ -28,24 +26,15 @@ _SWIGLU: dict[str, object] = {"mlp": "gated", "activation": "silu", "mlp_hidden"
 def _tower(
     name: str,
     model: str,
-    shape: tuple[int, int, int],
+    shape: Shape,
     source: str,
     counts: tuple[str, str],
     options: Mapping[str, object],
     note: str = "",
 ) -> Preset:
-    dim, depth, heads = shape
-    sizes = {"dim": dim, "depth": depth, "heads": heads}
-    return Preset(
-        name=name,
-        model="classifier",
-        mixer="attn",
-        options={**_USUAL, **sizes, **options},
-        source=source,
-        libraries=(f"timm:{model}",),
-        figures=(params(counts[0], timm(model)), macs(counts[1], TIMM_CSV_240, "fvcore")),
-        note=note,
-    )
+    options = {"final_norm_tokens": "all", **options}
+    figures = of_timm(model, *counts)
+    return classifier(name, shape, source, options, figures, library=model, note=note)
 
 
 def presets() -> Iterator[Preset]:
