@@ -16,18 +16,17 @@ from vitprof.counters.reconcile import reconcile_macs
 SETTINGS = [Setting(), Setting(device="cpu", train=True, grad=True)]
 
 
-# tests/formulas compares every variant with its module; a tool reads every third one.
-@pytest.mark.parametrize(("place", "variant"), list(enumerate(VARIANTS))[::3], ids=str)
+# tests/formulas compares every variant with its module; the tools read every fourth one.
+@pytest.mark.parametrize(("place", "variant"), list(enumerate(VARIANTS))[::4], ids=str)
 def test_every_reading_is_explained(place: int, variant: Variant) -> None:
     weighed = vitprof.params(spec(variant))
     check_adds_up(weighed)
     assert weighed.counters == dict.fromkeys(TOOLS, weighed.total)
-    for setting in SETTINGS if variant.model == "layer" else SETTINGS[place // 2 % 2 :][:1]:
+    for setting in SETTINGS if variant.model == "layer" else SETTINGS[place // 4 % 2 :][:1]:
         check_adds_up(macs(spec(variant), 3, setting))
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=["eval", "train"])
-@pytest.mark.parametrize("tool", TOOLS)
 @pytest.mark.parametrize(
     ("turned", "kind"),
     [
@@ -38,18 +37,17 @@ def test_every_reading_is_explained(place: int, variant: Variant) -> None:
     ],
     ids=str,
 )
-def test_no_coefficient_can_be_another(
-    turned: Options, kind: str, tool: str, setting: Setting
-) -> None:
+def test_no_coefficient_can_be_another(turned: Options, kind: str, setting: Setting) -> None:
     model = spec(Variant("layer", tuple(turned.items())))
-    tree, reading = model.formula(3), read(model, setting)[tool]
-    convention = TOOLS[tool].convention(setting)
-    assert isinstance(reading, Reading)
-    assert reconcile_macs(tree, convention, reading).explained
-    wrong = [other for of, _, other in broken(tree, convention) if of == kind]
-    assert wrong
-    for other in wrong:
-        assert not reconcile_macs(tree, other, reading).explained
+    tree = model.formula(3)
+    for tool, reading in read(model, setting).items():
+        convention = TOOLS[tool].convention(setting)
+        assert isinstance(reading, Reading)
+        assert reconcile_macs(tree, convention, reading).explained, tool
+        wrong = [other for of, _, other in broken(tree, convention) if of == kind]
+        assert wrong, tool
+        for other in wrong:
+            assert not reconcile_macs(tree, other, reading).explained, tool
 
 
 def added(turned: Options, tool: str, setting: Setting) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -40,6 +39,7 @@ from vitprof.counters.reading import Reading
 from vitprof.counters.reconcile import Difference, Mismatch, reconcile_macs, reconcile_params
 from vitprof.counters.torchinfo import counts_tokens
 from vitprof.formats import ANY, Format
+from vitprof.formulas.layer import Measure
 from vitprof.formulas.parts import norms
 from vitprof.formulas.work import Work
 from vitprof.modules.build import build
@@ -80,25 +80,28 @@ every_spelling = pytest.mark.parametrize("spelling", SOME, ids=str)
 
 
 def cases(place: int, spelling: Spelling) -> list[tuple[int, Setting]]:
-    """Return batches and settings: all settings for the reports' mixers, else some in turn."""
-    every = list(product((1, 3), SETTINGS))
-    reported = spelling.variant in ((), (("fused", True),))
-    if reported and spelling.mixer in ("attn", "lambda", "linear"):
-        # Batches in turn, so that all pairs are among those of the three models.
-        return [((1, 3)[(place + turn) % 2], setting) for turn, setting in enumerate(SETTINGS)]
-    return [every[place % len(SETTINGS)], every[len(SETTINGS) + (place + 3) % len(SETTINGS)]]
+    """Return batches and settings: all settings for the reports' mixers in a layer, else in turn.
+
+    Over all spellings each setting meets each batch.
+    """
+    turns = range(place, place + 1)
+    if spelling.model == "layer" and spelling.mixer in ("attn", "lambda", "linear"):
+        turns = range(len(SETTINGS)) if spelling.variant in ((), (("fused", True),)) else turns
+    batches = (1, 3)
+    number = len(SETTINGS)
+    return [(batches[(place // number + turn) % 2], SETTINGS[turn % number]) for turn in turns]
 
 
 @pytest.mark.parametrize(("place", "spelling"), list(enumerate(SOME)), ids=str)
 def test_every_reading_is_explained_and_the_count_does_not_move(
     place: int, spelling: Spelling
 ) -> None:
-    totals = defaultdict(set)
+    spec = SPECS[spelling]
+    one, three = (spec.formula(batch).total(Measure.MACS) for batch in (1, 3))
     for batch, setting in cases(place, spelling):
-        report = macs(SPECS[spelling], batch, setting)
+        report = macs(spec, batch, setting)
         check_adds_up(report)
-        totals[batch].add(report.total)
-    (one,), (three,) = totals[1], totals[3]
+        assert report.total == {1: one, 3: three}[batch]
     if spelling.variant in ((("factorised", True),), (("relative", "mlp"),)):  # made once
         assert one < three < 3 * one
     else:
@@ -118,25 +121,26 @@ def test_every_parameter_is_explained(spelling: Spelling) -> None:
 @pytest.mark.parametrize(
     "setting", [Setting(), Setting(device="cpu", train=True)], ids=["", "train"]
 )
-@every_tool
-def test_no_coefficient_of_a_convention_can_be_another(tool: str, setting: Setting) -> None:
-    convention = TOOLS[tool].convention(setting)
-    ruled = set()
+def test_no_coefficient_of_a_convention_can_be_another(setting: Setting) -> None:
+    ruled: dict[str, set[Work]] = {tool: set() for tool in TOOLS}
     normed = [specify("layer", options={"tokens": 7, "norm": norm}) for norm in norms.NORMS]
     for spec in (*[*SPECS.values()][::2], *normed):
-        tree, reading = spec.formula(3), read(spec, setting)[tool]
-        assert isinstance(reading, Reading)
-        assert reconcile_macs(tree, convention, reading).explained
-        for kind, cause, wrong in broken(tree, convention):
-            difference = reconcile_macs(tree, wrong, reading)
-            assert not difference.explained, (kind, cause)
-            assert difference.unexplained, (kind, cause)
-            assert difference.mismatches, (kind, cause)
-            ruled |= {kind} if cause else set()
-    # Of these, tests/captured has modules: vitprof's own make no such calls.
-    of_modules = {Work.CALL, *([Work.CONV] if tool == "fvcore" else [])}
-    tested = convention.rules.keys() - of_modules
-    assert ruled == tested, "a rule says nothing of any model, so none tests it"
+        tree, readings = spec.formula(3), read(spec, setting)
+        for tool, counter in TOOLS.items():
+            convention, reading = counter.convention(setting), readings[tool]
+            assert isinstance(reading, Reading)
+            assert reconcile_macs(tree, convention, reading).explained, tool
+            for kind, cause, wrong in broken(tree, convention):
+                difference = reconcile_macs(tree, wrong, reading)
+                assert not difference.explained, (tool, kind, cause)
+                assert difference.unexplained, (tool, kind, cause)
+                assert difference.mismatches, (tool, kind, cause)
+                ruled[tool] |= {kind} if cause else set()
+    for tool, counter in TOOLS.items():
+        # Of these, tests/captured has modules: vitprof's own make no such calls.
+        of_modules = {Work.CALL, *([Work.CONV] if tool == "fvcore" else [])}
+        tested = counter.convention(setting).rules.keys() - of_modules
+        assert ruled[tool] == tested, f"a rule of {tool} says nothing of any model: none tests it"
 
 
 @every_tool

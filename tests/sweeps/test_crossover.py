@@ -414,15 +414,11 @@ def differences(costs: list[int]) -> list[int]:
 BARE = [spelling for spelling in SPELLINGS if spelling.model == "layer"][::3]
 
 
-@pytest.mark.parametrize("spelling", BARE, ids=str)
-@pytest.mark.parametrize(
-    "workload",
-    [
-        Workload(),
-        Workload(batch=3, dtype="bf16", autocast=True, checkpoint=True, optimizer="sgd"),
-    ],
-    ids=["alone", "mixed"],
-)
+ALONE = Workload()
+MIXED = Workload(batch=3, dtype="bf16", autocast=True, checkpoint=True, optimizer="sgd")
+
+
+@pytest.mark.parametrize(("spelling", "workload"), [*zip(BARE, cycle([ALONE, MIXED]))], ids=str)
 def test_what_grows_with_the_tokens(spelling: Spelling, workload: Workload) -> None:
     model = spelling.specify()
     tokens = [side**2 for side in range(1, 13)] if spelling.placed else range(1, 31)
