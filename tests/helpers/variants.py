@@ -94,6 +94,7 @@ TOGETHER: dict[str, list[Options]] = {
         {"pool": "map", "mlp": "gated", "mlp_norm": True, "mlp_bias": False, **DROPS},
         {"pool": "map", "mlp": "none", "head_hidden": 13, "head_bias": False},
         {"distillation": True, "head_hidden": 13, "head_bias": False},
+        {"branches": 2, "mlp": "gated", "norm": "rms", **DROPS},
         {"first_norm": True, "patch_bias": False, "activation": "quick-gelu"},
         {**CONV_STEM, "patch_norm": True, "norm": "batch", "activation": "quick-gelu"},
         {**CONV_STEM, "pos_embed": "fourier", "pool": "mean", "image_width": 20},
@@ -131,8 +132,13 @@ TOGETHER: dict[str, list[Options]] = {
         {"mlp": "gated", "mlp_ratio": "2.7", "mlp_multiple": 8},
         *(
             {**LOCAL, "block": block, "layer_scale": True, **DROPS}
-            for block in ("pre", "post", "parallel")
+            for block in ("pre", "post", "res-post", "parallel")
         ),
+        *(
+            {**LOCAL, "block": block, "branches": 2, "layer_scale": True, **DROPS}
+            for block in ("pre", "res-post")
+        ),
+        {"branches": 3, "mlp": "none", "norm": "batch"},
         {**LOCAL, "activation": "quick-gelu", "mlp": "none"},
     ],
 }

@@ -93,6 +93,7 @@ def test_a_norm_within_an_mlp_is_of_its_hidden_channels(
 ARRANGED: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "pre": lambda b, x: (y := x + b.mixer(b.norm1(x))) + b.mlp(b.norm2(y)),
     "post": lambda b, x: b.norm2((y := b.norm1(x + b.mixer(x))) + b.mlp(y)),
+    "res-post": lambda b, x: (y := x + b.norm1(b.mixer(x))) + b.norm2(b.mlp(y)),
     "parallel": lambda b, x: x + b.mixer(b.norm1(x)) + b.mlp(b.norm1(x)),
     "single": lambda b, x: x + b.mlp(b.norm2(b.mixer(b.norm1(x)))),
     "inner": lambda b, x: x + b.mlp(b.norm1(b.mixer(x))),
@@ -107,6 +108,23 @@ def test_norms_and_residuals_are_arranged_as_the_papers_say(x: Tensor, block: st
     module = EncoderLayerModule(spec)
     prepare(module)
     assert_close(module(x), ARRANGED[block](module, x))
+
+
+@pytest.mark.parametrize("block", ["pre", "res-post"])
+@torch.no_grad()
+def test_branches_read_the_same_tokens_and_are_summed(x: Tensor, block: str) -> None:
+    sizes: Options = {"tokens": N, "dim": D, "heads": h, "activation": "gelu", "block": block}
+    module: Any = EncoderLayerModule(EncoderLayer(**sizes, branches=3, layer_scale=True))
+    prepare(module)
+    y = x
+    for one, branches in (("mixer", module.mixers), ("mlp", module.mlps)):
+        summed = y.clone()
+        for branch in branches:
+            part, norm, gain = getattr(branch, one), branch.norm, branch.ls.gamma
+            summed += gain * (part(norm(y)) if block == "pre" else norm(part(y)))
+        y = summed
+    assert len(module.mixers) == len(module.mlps) == 3
+    assert_close(module(x), y)
 
 
 @pytest.mark.parametrize("activation", NAIVE)

@@ -84,6 +84,10 @@ LOCAL: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "post": lambda b, x: b.norm2(
         (z := b.norm3((y := b.norm1(x + b.ls1(b.mixer(x)))) + b.ls3(b.local(y)))) + b.ls2(b.mlp(z))
     ),
+    "res-post": lambda b, x: (
+        (z := (y := x + b.ls1(b.norm1(b.mixer(x)))) + b.ls3(b.norm3(b.local(y))))
+        + b.ls2(b.norm2(b.mlp(z)))
+    ),
     "parallel": lambda b, x: (
         x + b.ls1(b.mixer(b.norm1(x))) + b.ls3(b.local(b.norm1(x))) + b.ls2(b.mlp(b.norm1(x)))
     ),

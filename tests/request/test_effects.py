@@ -87,7 +87,7 @@ Options = dict[str, Any]
             "xca",
             {"patch_interaction": True, "block": "single"},
             "patch interaction has no effect with block single; leave it out, or give block pre, "
-            "post or parallel",
+            "post, res-post or parallel",
         ),
         (
             "classifier",

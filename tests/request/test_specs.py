@@ -54,7 +54,7 @@ def test_nothing_asked_for_is_the_report_on_mae_token_mixers() -> None:
         "mask_ratio": Fraction(3, 4),
         "class_token": True,
     }
-    assert {name: told[name] for name in list(told)[17:32]} == {
+    assert {name: told[name] for name in list(told)[17:33]} == {
         "norm": "layer",
         "mlp_ratio": 4,
         "mlp_multiple": 1,
@@ -65,6 +65,7 @@ def test_nothing_asked_for_is_the_report_on_mae_token_mixers() -> None:
         "dropout": 0,
         "block": "pre",
         "patch_interaction": False,
+        "branches": 1,
         "layer_scale": False,
         "drop_path": 0,
         "image_width": 0,
@@ -171,9 +172,9 @@ def test_unknown_mixer(mixer: str, sentence: str) -> None:
             "token",
             "there is no option of layer with attn named 'token'; did you mean tokens? "
             "known are activation, tokens, dim, heads, norm, mlp_ratio, mlp_hidden, mlp_multiple, "
-            "mlp, mlp_bias, mlp_norm, dropout, block, patch_interaction, layer_scale, drop_path, "
-            "fused, kv_heads, qk_norm, qk_norm_type, qkv_bias, key_bias, proj_bias, rope, "
-            "relative, relative_shared, relative_hidden and talking_heads",
+            "mlp, mlp_bias, mlp_norm, dropout, block, patch_interaction, branches, layer_scale, "
+            "drop_path, fused, kv_heads, qk_norm, qk_norm_type, qkv_bias, key_bias, proj_bias, "
+            "rope, relative, relative_shared, relative_hidden and talking_heads",
         ),
     ],
 )

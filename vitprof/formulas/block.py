@@ -6,6 +6,8 @@ pre        X = X + Mixer(norm(X))             (Dosovitskiy et al. 2020, eqs. 2 a
            X = X + MLP(norm(X))
 post       X = norm(X + Mixer(X))             (Vaswani et al. 2017, section 3.1)
            X = norm(X + MLP(X))
+res-post   X = X + norm(Mixer(X))             (Liu et al. 2022, Swin Transformer V2, section 3.2)
+           X = X + norm(MLP(X))
 parallel   X = X + Mixer(norm(X)) + MLP(norm(X)), one norm for both
                                               (Dehghani et al. 2023, ViT-22B, section 2.1)
 single     X = X + MLP(norm(Mixer(norm(X))))  (Rao et al. 2021, GFNet)
@@ -17,6 +19,12 @@ With `patch_interaction`, a third branch is between mixer and MLP, as in XCiT's 
 al. 2021); in a parallel block it reads what the others read.
 
 pre        X = X + Mixer(norm(X)); X = X + Local(norm(X)); X = X + MLP(norm(X))
+
+With `branches`, as many mixers, and then as many MLPs, read the same tokens, each with its own
+norm, and their outputs are summed (Touvron et al. 2022, Three Things Everyone Should Know About
+Vision Transformers, section 3):
+
+pre        X = X + sum_i Mixer_i(norm_i(X)); X = X + sum_i MLP_i(norm_i(X))
 
 With `layer_scale`, each branch is multiplied by a learned gain per channel before the sum
 (Touvron et al. 2021, Going Deeper with Image Transformers, eq. 4). In training, `dropout` drops
@@ -37,11 +45,16 @@ from vitprof.formulas.parts.mlps import MlpOptions
 from vitprof.formulas.parts.patch_interaction import interact
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
-from vitprof.values.options import Constraint, choice, divides, flag, needing, ratio
+from vitprof.values.options import Constraint, choice, divides, flag, needing, ratio, whole
 from vitprof.values.size import Size
 
-BLOCKS = ("pre", "post", "parallel", "single", "inner", "conv")
-_WITH_BRANCHES = ("pre", "post", "parallel")  # blocks in which each part is a residual branch
+BLOCKS = ("pre", "post", "res-post", "parallel", "single", "inner", "conv")
+_WITH_BRANCHES = ("pre", "post", "res-post", "parallel")  # each part is a residual branch
+_WITH_NORMS = ("pre", "res-post")  # the norm of each part is on its branch
+
+# Parts of a block, in the order in which they run, with their places in names and the names of
+# several of them.
+PARTS = (("mixer", 1, "mixers"), ("local", 3, "locals"), ("mlp", 2, "mlps"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +70,17 @@ class BlockOptions(MlpOptions):
         ),
         {"block": _WITH_BRANCHES},
     )
+    branches: int = needing(
+        whole(
+            1,
+            maximum=1_000,
+            help="mixers that read the same tokens side by side, each with its norm, and then as "
+            "many MLPs; their outputs are summed",
+            grows=64,
+            convex=True,
+        ),
+        {"block": _WITH_NORMS},
+    )
     layer_scale: bool = flag(False, help="learned gain per channel on each residual branch")
     drop_path: Fraction = ratio(
         "0",
@@ -70,6 +94,17 @@ class BlockOptions(MlpOptions):
     def has_patch_interaction(self) -> bool:
         """True if a block has a local patch interaction."""
         return self.patch_interaction and self.block in _WITH_BRANCHES
+
+    @property
+    def has_several(self) -> bool:
+        """True if several branches of a kind are side by side."""
+        return self.branches > 1 and self.block in _WITH_NORMS
+
+    @property
+    def parts(self) -> tuple[tuple[str, int, str], ...]:
+        """Those of `PARTS` that a block has."""
+        there = {"mixer": True, "local": self.has_patch_interaction, "mlp": self.mlp != "none"}
+        return tuple([part for part in PARTS if there[part[0]]])
 
     def of_blocks(self) -> tuple[object, ...]:
         """Return the options that a block's ops depend on, except the width of its MLP."""
@@ -130,8 +165,38 @@ class Block:
 
     def arrange(self, run: Run, x: Tensor, *shared: Tensor) -> Tensor:
         """Run norms, mixer, MLP and residuals in the block's arrangement."""
-        arranged: Tensor = _ARRANGEMENTS[self.options.block](self, run, x, shared)
+        arrange = Block._several if self.options.has_several else _ARRANGEMENTS[self.options.block]
+        arranged: Tensor = arrange(self, run, x, shared)
         return arranged
+
+    def _several(self, run: Run, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
+        for part, place, names in self.options.parts:
+            x = self._sum(run, part, place, names, x, shared if part == "mixer" else ())
+        return x
+
+    def _sum(
+        self, run: Run, part: str, place: int, names: str, x: Tensor, shared: Sequence[Tensor]
+    ) -> Tensor:
+        """Add the outputs of several branches of a kind, all of which read x."""
+
+        def branch(x: Tensor, *shared: Tensor) -> Tensor:
+            if self.options.block == "pre":
+                x = self._norm(run, "", x)
+            x = _PARTS[part](self, run, x, shared)
+            if self.options.block == "res-post":
+                x = self._norm(run, "", x)
+            return self._scaled(run, "", x)
+
+        def branches(x: Tensor) -> list[Tensor]:
+            return [
+                run.layer(str(number), "Branch", branch, x, *shared)
+                for number in range(self.options.branches)
+            ]
+
+        made = run.layer(names, "ModuleList", branches, x)
+        for number, y in enumerate(made):
+            x = run.add(f"residual{place}_{number}", x, y)
+        return x
 
     def _pre(self, run: Run, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
         x = self._add(run, 1, x, self._mixer(run, self._norm(run, 1, x), shared))
@@ -148,6 +213,14 @@ class Block:
         if self.options.mlp == "none":
             return x
         return self._norm(run, 2, self._add(run, 2, x, self._mlp(run, x)))
+
+    def _res_post(self, run: Run, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
+        x = self._add(run, 1, x, self._norm(run, 1, self._mixer(run, x, shared)))
+        if self.options.has_patch_interaction:
+            x = self._add(run, 3, x, self._norm(run, 3, self._local(run, x)))
+        if self.options.mlp == "none":
+            return x
+        return self._add(run, 2, x, self._norm(run, 2, self._mlp(run, x)))
 
     def _parallel(self, run: Run, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
         normalised = self._norm(run, 1, x)
@@ -177,16 +250,20 @@ class Block:
     def _acted(self, run: Run, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
         return activate(run, self.options.activation, self._mixer(run, x, shared))
 
-    def _norm(self, run: Run, place: int, x: Tensor) -> Tensor:
+    def _norm(self, run: Run, place: int | str, x: Tensor) -> Tensor:
         return self.options.normalise(run, f"norm{place}", x)
 
     def _add(self, run: Run, place: int, x: Tensor, branch: Tensor) -> Tensor:
         """Add the branch, with layer scale and drop path if there are any, to the residual."""
+        branch = self._scaled(run, place, branch)
+        return run.add(f"residual{place}", x, branch)
+
+    def _scaled(self, run: Run, place: int | str, branch: Tensor) -> Tensor:
         if self.options.layer_scale:
             branch = run.layer_scale(f"ls{place}", branch)
         if self.options.drop_path:
             branch = run.drop_path(f"drop_path{place}", branch)
-        return run.add(f"residual{place}", x, branch)
+        return branch
 
     def _mixer(self, run: Run, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
         def mixer(x: Tensor, *shared: Tensor) -> Tensor:
@@ -195,20 +272,22 @@ class Block:
         y = run.layer("mixer", self.mixer.type(), mixer, x, *shared)
         return self.options.drop(run, "proj_drop", y)
 
-    def _local(self, run: Run, x: Tensor) -> Tensor:
+    def _local(self, run: Run, x: Tensor, shared: Sequence[Tensor] = ()) -> Tensor:
         assert self.sizes.grid is not None
         forward = partial(interact, run, self.options.activation, self.sizes.grid)
         return run.layer("local", "PatchInteraction", forward, x)
 
-    def _mlp(self, run: Run, x: Tensor) -> Tensor:
+    def _mlp(self, run: Run, x: Tensor, shared: Sequence[Tensor] = ()) -> Tensor:
         return self.options.run_mlp(run, x, Size(self.hidden, "hidden"))
 
 
 _ARRANGEMENTS = {
     "pre": Block._pre,
     "post": Block._post,
+    "res-post": Block._res_post,
     "parallel": Block._parallel,
     "single": Block._single,
     "inner": Block._inner,
     "conv": Block._conv,
 }
+_PARTS = {"mixer": Block._mixer, "local": Block._local, "mlp": Block._mlp}

@@ -25,21 +25,24 @@ _PARTS = {  # submodules of each arrangement, in the order in which they run
     "norm3 local ls3 drop_path3 norm2 mlp ls2 drop_path2",
     "post": "mixer proj_drop ls1 drop_path1 norm1 "
     "local ls3 drop_path3 norm3 mlp ls2 drop_path2 norm2",
+    "res-post": "mixer proj_drop norm1 ls1 drop_path1 "
+    "local norm3 ls3 drop_path3 mlp norm2 ls2 drop_path2",
     "parallel": "norm1 mixer proj_drop ls1 drop_path1 local ls3 drop_path3 mlp ls2 drop_path2",
     "single": "norm1 mixer proj_drop norm2 mlp ls1 drop_path1",
     "inner": "mixer proj_drop norm1 mlp ls1 drop_path1",
     "conv": "mixer proj_drop act norm1 ls1 drop_path1 mlp norm2",
 }
+_BRANCHES = {"pre": "norm {} ls drop_path", "res-post": "{} norm ls drop_path"}
+_WITH_DROPOUT = {"mixer": "mixer proj_drop"}
 _OF_MLP = ("norm2", "mlp", "ls2", "drop_path2")
 _OF_LOCAL = ("norm3", "local", "ls3", "drop_path3")
 _OF_DROPOUT = ("proj_drop",)
 
 
-class Block(nn.Module):
-    """Token mixer and MLP, with norms and residuals in one of several arrangements.
+class _Parts(nn.Module):
+    """The parts of a block or of a branch, as submodules in the order of their names.
 
-    Drop paths and layer scales are `nn.Identity` if they are off, as in timm's block. A block that
-    stands alone has what blocks share with each other as a submodule, `shared`.
+    Drop paths and layer scales are `nn.Identity` if they are off, as in timm's block.
     """
 
     norm1: nn.Module
@@ -57,12 +60,11 @@ class Block(nn.Module):
     drop_path2: nn.Module
     drop_path3: nn.Module
 
-    def __init__(self, spec: BlockSpec, *, alone: bool = False) -> None:
-        super().__init__()
-        self.shared = build_shared(spec.mixer, spec.sizes) if alone else None
+    def add_parts(self, spec: BlockSpec, names: str) -> None:
+        """Build the parts that the options have, of those named."""
         dim, options = spec.sizes.dim.value, spec.options
-        self.arrangement, self.has_mlp = options.block, options.mlp != "none"
-        self.has_local, self.has_dropout = options.has_patch_interaction, options.dropout > 0
+        self.has_mlp, self.has_local = options.mlp != "none", options.has_patch_interaction
+        self.has_dropout = options.dropout > 0
         mixer = type(spec.mixer)
         self.others = None if is_own(mixer) else mixer  # a mixer of another package
         make: dict[str, Callable[[], nn.Module]] = {
@@ -79,22 +81,63 @@ class Block(nn.Module):
         }
         there = {_OF_MLP: self.has_mlp, _OF_LOCAL: self.has_local, _OF_DROPOUT: self.has_dropout}
         left_out = {name for names, is_there in there.items() if not is_there for name in names}
-        for name in _PARTS[options.block].split():
+        for name in names.split():
             if name not in left_out:
                 self.add_module(name, make[name.rstrip("123")]())
 
-    def forward(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
-        arranged: Tensor = getattr(self, f"_{self.arrangement}")(x_BND, *shared)
-        return arranged
-
-    def _mix(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
+    def mix(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
+        """Run the mixer and its dropout."""
         y_BND = self.mixer(x_BND, *shared)
         if self.others is not None:
             check_output(self.others, self.mixer, x_BND, y_BND)
         return self.proj_drop(y_BND) if self.has_dropout else y_BND
 
+
+class Branch(_Parts):
+    """A mixer, a patch interaction or an MLP with its norm; one of several that read the same."""
+
+    def __init__(self, spec: BlockSpec, part: str) -> None:
+        super().__init__()
+        self.add_parts(spec, _BRANCHES[spec.options.block].format(_WITH_DROPOUT.get(part, part)))
+
+    def forward(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
+        for name, part in self.named_children():
+            if name != "proj_drop":  # runs with the mixer
+                x_BND = self.mix(x_BND, *shared) if name == "mixer" else part(x_BND)
+        return x_BND
+
+
+class Block(_Parts):
+    """Token mixer and MLP, with norms and residuals in one of several arrangements.
+
+    A block that stands alone has what blocks share with each other as a submodule, `shared`.
+    """
+
+    def __init__(self, spec: BlockSpec, *, alone: bool = False) -> None:
+        super().__init__()
+        self.shared = build_shared(spec.mixer, spec.sizes) if alone else None
+        options = spec.options
+        self.arrangement = "several" if options.has_several else options.block.replace("-", "_")
+        if not options.has_several:
+            self.add_parts(spec, _PARTS[options.block])
+            return
+        self.several = [names for _, _, names in options.parts]
+        for part, _, names in options.parts:
+            branches = (Branch(spec, part) for _ in range(options.branches))
+            self.add_module(names, nn.ModuleList(branches))
+
+    def forward(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
+        arranged: Tensor = getattr(self, f"_{self.arrangement}")(x_BND, *shared)
+        return arranged
+
+    def _several(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
+        for name in self.several:
+            branches = self.get_submodule(name)
+            x_BND = _sum(branches, x_BND, *(shared if name == "mixers" else ()))
+        return x_BND
+
     def _pre(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
-        x_BND = x_BND + self.drop_path1(self.ls1(self._mix(self.norm1(x_BND), *shared)))
+        x_BND = x_BND + self.drop_path1(self.ls1(self.mix(self.norm1(x_BND), *shared)))
         if self.has_local:
             x_BND = x_BND + self.drop_path3(self.ls3(self.local(self.norm3(x_BND))))
         if not self.has_mlp:
@@ -102,16 +145,24 @@ class Block(nn.Module):
         return x_BND + self.drop_path2(self.ls2(self.mlp(self.norm2(x_BND))))
 
     def _post(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
-        x_BND = self.norm1(x_BND + self.drop_path1(self.ls1(self._mix(x_BND, *shared))))
+        x_BND = self.norm1(x_BND + self.drop_path1(self.ls1(self.mix(x_BND, *shared))))
         if self.has_local:
             x_BND = self.norm3(x_BND + self.drop_path3(self.ls3(self.local(x_BND))))
         if not self.has_mlp:
             return x_BND
         return self.norm2(x_BND + self.drop_path2(self.ls2(self.mlp(x_BND))))
 
+    def _res_post(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
+        x_BND = x_BND + self.drop_path1(self.ls1(self.norm1(self.mix(x_BND, *shared))))
+        if self.has_local:
+            x_BND = x_BND + self.drop_path3(self.ls3(self.norm3(self.local(x_BND))))
+        if not self.has_mlp:
+            return x_BND
+        return x_BND + self.drop_path2(self.ls2(self.norm2(self.mlp(x_BND))))
+
     def _parallel(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
         normalised_BND = self.norm1(x_BND)
-        x_BND = x_BND + self.drop_path1(self.ls1(self._mix(normalised_BND, *shared)))
+        x_BND = x_BND + self.drop_path1(self.ls1(self.mix(normalised_BND, *shared)))
         if self.has_local:
             x_BND = x_BND + self.drop_path3(self.ls3(self.local(normalised_BND)))
         if not self.has_mlp:
@@ -119,20 +170,28 @@ class Block(nn.Module):
         return x_BND + self.drop_path2(self.ls2(self.mlp(normalised_BND)))
 
     def _single(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
-        y_BND = self._mix(self.norm1(x_BND), *shared)
+        y_BND = self.mix(self.norm1(x_BND), *shared)
         if self.has_mlp:
             y_BND = self.mlp(self.norm2(y_BND))
         return x_BND + self.drop_path1(self.ls1(y_BND))
 
     def _inner(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
-        y_BND = self.norm1(self._mix(x_BND, *shared))
+        y_BND = self.norm1(self.mix(x_BND, *shared))
         if self.has_mlp:
             y_BND = self.mlp(y_BND)
         return x_BND + self.drop_path1(self.ls1(y_BND))
 
     def _conv(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
-        x_BND = x_BND + self.drop_path1(self.ls1(self.norm1(self.act(self._mix(x_BND, *shared)))))
+        x_BND = x_BND + self.drop_path1(self.ls1(self.norm1(self.act(self.mix(x_BND, *shared)))))
         return self.norm2(self.mlp(x_BND)) if self.has_mlp else x_BND
+
+
+def _sum(branches: nn.Module, x_BND: Tensor, *shared: Tensor) -> Tensor:
+    """Add the outputs of all branches to what they read."""
+    made = [branch(x_BND, *shared) for branch in branches.children()]
+    for y_BND in made:
+        x_BND = x_BND + y_BND
+    return x_BND
 
 
 def _make_local(spec: BlockSpec) -> nn.Module:

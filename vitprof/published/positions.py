@@ -77,6 +77,20 @@ def _relative() -> Iterator[Preset]:
             of_timm(model, count, cost),
             library=model,
         )
+    res_post: dict[str, object] = {"pool": "mean", "final_norm_tokens": "all"}
+    res_post |= {"block": "res-post", "layer_scale": False}
+    for letter, size, shape, count, cost in (
+        ("s", "small", _S, "21,974,704", "4.59 G"),
+        ("m", "medium", _M, "38,734,920", "7.97 G"),
+        ("b", "base", _B, "86,411,128", "17.51 G"),
+    ):
+        model = f"vit_relpos_{size}_patch16_rpn_224"
+        yield classifier(
+            f"relpos-{letter}-16-rpn",
+            *(shape, SWIN_V2, {**options, **res_post}),
+            of_timm(model, count, cost),
+            library=model,
+        )
 
 
 def _eva02() -> Iterator[Preset]:

@@ -14,6 +14,9 @@ DEIT = "Touvron et al. 2020, Training data-efficient image transformers, table 1
 DEIT3 = _at(
     "facebookresearch/deit", "README_revenge.md", "7e160fe43f0252d17191b71cbb5826254114ea5b"
 )
+THREE_THINGS = (
+    "Touvron et al. 2022, Three Things Everyone Should Know About Vision Transformers, section 3"
+)
 SCALING = "Zhai et al. 2021, Scaling Vision Transformers, table 2"
 MAE = "He et al. 2021, Masked Autoencoders Are Scalable Vision Learners"
 MAE_CODE = _at("facebookresearch/mae", "models_mae.py", "efb2a8062c206524e35e47d04501ed4f544c0ae8")

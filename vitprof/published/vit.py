@@ -1,5 +1,6 @@
 """Vision transformers (Dosovitskiy et al. 2020; the smaller ones Touvron et al. 2020; the
-larger ones Zhai et al. 2021), DeiT (Touvron et al. 2020) and DeiT III (Touvron et al. 2022).
+larger ones Zhai et al. 2021), DeiT (Touvron et al. 2020), DeiT III (Touvron et al. 2022), and those
+with parallel branches (Touvron et al. 2022, Three Things).
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from vitprof.published.sources import (
     DEIT,
     DEIT3,
     SCALING,
+    THREE_THINGS,
     TIMM_CSV,
+    TIMM_CSV_240,
     TIMM_CSV_FUSED,
     TORCHVISION,
     VIT,
@@ -221,6 +224,7 @@ def presets() -> Iterator[Preset]:
     )
     yield from _deit()
     yield from _deit3()
+    yield from _parallel()
 
 
 def _deit() -> Iterator[Preset]:
@@ -283,5 +287,24 @@ def _deit3() -> Iterator[Preset]:
             note=wrong.get(size, ""),
             libraries=(f"timm:deit3_{name}_224",),
             pos_embed_token=False,
+            layer_scale=True,
+        )
+
+
+def _parallel() -> Iterator[Preset]:
+    for size, name, branches, (dim, depth, heads), count, csv, fused in (
+        ("s", "small", 2, (384, 18, 6), "64,665,448", "13.71 G", "12.63 G"),
+        ("s", "small", 1, (384, 36, 6), "64,665,448", "13.71 G", "12.63 G"),
+        ("b", "base", 2, (768, 18, 12), "256,731,880", "52.51 G", "50.37 G"),
+    ):
+        model = f"vit_{name}_patch16_{depth}x{branches}_224"
+        yield _vit(
+            f"vit-{size}-16-{depth}x{branches}",
+            16,
+            (dim, depth, heads),
+            THREE_THINGS,
+            (params(count, timm(model)), macs(csv, TIMM_CSV_240, "fvcore"), _csv_fused(fused)),
+            libraries=(f"timm:{model}",),
+            branches=branches,
             layer_scale=True,
         )
