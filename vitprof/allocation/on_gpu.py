@@ -211,17 +211,16 @@ class _Steps:
 
 def _resident(layer: Layer, element: int) -> Iterator[int]:
     """Yield bytes of each parameter and buffer: those of a module itself, then of submodules."""
-    for _ in range(1 if layer.repeat is None else layer.repeat.value):
-        for child in layer.children:
-            if isinstance(child, Parameter):
-                yield product(child.axes).value * element
-            elif isinstance(child, Buffer):
-                yield product(child.axes).value * BYTES.get(child.dtype, element)
-        for child in layer.children:
-            if isinstance(child, Layer):
-                yield from _resident(child, element)
-            elif not isinstance(child, Parameter | Buffer):
-                yield from _of_op(child, element)
+    for child in layer.children:
+        if isinstance(child, Parameter):
+            yield product(child.axes).value * element
+        elif isinstance(child, Buffer):
+            yield product(child.axes).value * BYTES.get(child.dtype, element)
+    for child in layer.each():
+        if isinstance(child, Layer):
+            yield from _resident(child, element)
+        elif not isinstance(child, Parameter | Buffer):
+            yield from _of_op(child, element)
 
 
 def _of_op(op: Op, element: int) -> Iterator[int]:

@@ -53,18 +53,16 @@ def parameter_sizes(layer: Layer, most: int | None) -> Iterator[Size]:
 
     Args:
         layer: the module.
-        most: how many of equal modules are included; None for all.
+        most: how many of equal modules in a row are included; None for all.
     """
-    number = 1 if layer.repeat is None else layer.repeat.value
-    for _ in range(number if most is None else min(number, most)):
-        for child in layer.children:
-            if isinstance(child, Parameter):
-                yield from _tensors(child)
-        for child in layer.children:
-            if isinstance(child, Layer):
-                yield from parameter_sizes(child, most)
-            elif not isinstance(child, Parameter):
-                yield from _tensors(child)
+    for child in layer.children:
+        if isinstance(child, Parameter):
+            yield from _tensors(child)
+    for child in layer.each(most):
+        if isinstance(child, Layer):
+            yield from parameter_sizes(child, most)
+        elif not isinstance(child, Parameter):
+            yield from _tensors(child)
 
 
 def _tensors(op: Op) -> list[Size]:

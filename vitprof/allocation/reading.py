@@ -129,15 +129,15 @@ class StepReading:
         a block's output is that of its input, all blocks after it are equal: of these only the
         last are run, and `settle` books what the others hold when the step is over.
         """
-        m, times = self.eager, entry.times.value
+        m = self.eager
         first = variables[entry.read]
         if not rebound:
             m.hold(first)
-        index = 0
-        while index < times:
+        index = entry.here.start
+        while index in entry.here:
             skip = self._run_one(entry, variables, path, index)
             index += 1
-            if skip and not path and not self.every:
+            if skip and not path and not entry.numbers and not self.every:
                 index = self._skip(entry, index)
         if entry.write != entry.read:
             variables[entry.write] = variables.pop(entry.read)

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import groupby
-from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from vitprof.allocation.step import follow
 from vitprof.captured.subject import CapturedModel
 from vitprof.errors import FormulaError
-from vitprof.formulas.layer import Layer, join
+from vitprof.formulas.layer import Layer, equal_layers, join
 from vitprof.formulas.op import Op, Pass, Passes
 from vitprof.request.workload import Workload
 from vitprof.values.size import ZERO, Size
@@ -81,22 +79,18 @@ class _Followed:
         """Yield equal layers of a module list, apart where their MACs in training differ."""
         assert layer.repeat is not None
         skipped = self.skipped.get(path, range(0))
-        first = int(layer.name)
-        made: list[tuple[int, Layer]] = []
-        keys: list[tuple[object, ...]] = []
-        for index in range(first, first + layer.repeat.value):
-            if index in skipped and made:
-                made.append((index, made[-1][1]))
-                keys.append(keys[-1])
-                continue
-            one = self.layer(layer, join(path, str(index)))
-            made.append((index, one))
-            keys.append(_key(one))
-        for _, group in groupby(zip(keys, made, strict=True), key=itemgetter(0)):
-            own = [pair for _, pair in group]
-            (index, one), times = own[0], len(own)
+        alike: dict[tuple[object, ...], tuple[Layer, list[int]]] = {}
+        key: tuple[object, ...] | None = None
+        for index in layer.places():
+            if key is None or index not in skipped:
+                one = self.layer(layer, join(path, str(index)))
+                key = _key(one)
+                alike.setdefault(key, (one, []))
+            alike[key][1].append(index)
+        for one, numbers in alike.values():
+            times = len(numbers)
             repeat = layer.repeat if times == layer.repeat.value else Size(times)
-            yield replace(one, name=str(index), repeat=repeat, _total=None)
+            yield equal_layers(one, repeat, tuple(numbers))
 
     def _op(self, op: Op, path: str) -> Op:
         if not op.contracts:

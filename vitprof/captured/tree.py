@@ -187,7 +187,9 @@ class Part:
             for child in self.children
         )
         repeat = Size(self.repeat) if self.repeat > 1 else None
-        return Layer(self.name, self.type, children, repeat, leaf, self.fast, home=self.home)
+        return Layer(
+            *(self.name, self.type, children, repeat), leaf=leaf, fast=self.fast, home=self.home
+        )
 
 
 def _row_of_equals(place: tuple[int, Part | Piece]) -> tuple[object, ...]:

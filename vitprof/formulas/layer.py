@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from itertools import product
-from operator import attrgetter
+from itertools import groupby, islice, product
+from operator import attrgetter, itemgetter
 
 from vitprof.formulas.op import FFT, Called, Op, Pass, Shape
+from vitprof.values.numbers import in_a_word, listed
 from vitprof.values.size import Size
 
 
@@ -54,6 +55,7 @@ class Layer:
         children: its ops and layers, in the order of the torch module.
         repeat: number of equal layers in a module list, numbered from `name`; None if it is
             a single layer.
+        numbers: their numbers if others are between them; else empty.
         leaf: what tools read of a captured module without submodules; else None.
         fast: True if torch computes it by one function on a CPU, in eval mode and without
             gradients: an encoder layer, or an attention in it.
@@ -66,6 +68,7 @@ class Layer:
     type: str
     children: tuple[Layer | Op, ...]
     repeat: Size | None = None
+    numbers: tuple[int, ...] = ()
     leaf: Leaf | None = None
     fast: bool = False
     reads: tuple[Shape, ...] = ()
@@ -105,16 +108,35 @@ class Layer:
                 found = node.item
                 if isinstance(found, Op):
                     return Layer("", found.type, (found,))
-                return replace(found, name="", repeat=None, reads=(), out=None, _total=None)
+                return replace(
+                    found, name="", repeat=None, numbers=(), reads=(), out=None, _total=None
+                )
         return None
+
+    def places(self) -> Sequence[int]:
+        """Return the numbers of the equal layers that it is, in their module list."""
+        assert self.repeat is not None
+        first = int(self.name)
+        return self.numbers or range(first, first + self.repeat.value)
+
+    def each(self, most: int | None = None) -> Iterator[Layer | Op]:
+        """Yield its ops and layers in the order of the torch module, equal ones one by one.
+
+        Args:
+            most: how many of equal layers in a row are included; None for all.
+        """
+        members = [item for _, _, item in _members(self.children, fold=False)]
+        for _, row in groupby(members, key=id):
+            yield from islice(row, most)
 
     def walk(self, *, fold: bool) -> Iterator[Node]:
         """Yield this layer and all below it, parents first.
 
         Args:
-            fold: yield equal layers once, named `0-11`, with their number as `repeat`.
+            fold: yield equal layers once, named `0-11` or `0,2,4`, with how many they are as
+                `repeat`.
         """
-        yield from _walk(self, parent="", level=0, repeat=1, fold=fold)
+        yield from _walk((self,), parent="", level=0, repeat=1, fold=fold)
 
     def uncounted(self) -> Counter[str]:
         """Return the elements of work outside contractions, by kind of work."""
@@ -167,31 +189,62 @@ class Node:
         """Paths of all torch modules that the node represents."""
         paths = [""]
         for part in self.path.split("."):
-            first, _, last = part.partition("-")
-            folded = first.isdigit() and last.isdigit()
-            names = map(str, range(int(first), int(last) + 1)) if folded else [part]
+            numbers = None if part.isdigit() else listed(part)
+            names = [part] if numbers is None else [*map(str, numbers)]
             paths = [join(path, name) for path, name in product(paths, names)]
         return paths
 
 
-def _walk(item: Layer | Op, *, parent: str, level: int, repeat: int, fold: bool) -> Iterator[Node]:
-    if isinstance(item, Op):
-        yield Node(join(parent, item.name), level, repeat, item)
-        return
-    for name, times in _names(item, fold=fold):
+def _walk(
+    items: Sequence[Layer | Op], *, parent: str, level: int, repeat: int, fold: bool
+) -> Iterator[Node]:
+    for name, times, item in _members(items, fold=fold):
         path = join(parent, name)
         yield Node(path, level, repeat * times, item)
-        for child in item.children:
-            yield from _walk(child, parent=path, level=level + 1, repeat=repeat * times, fold=fold)
+        if isinstance(item, Layer):
+            yield from _walk(
+                item.children, parent=path, level=level + 1, repeat=repeat * times, fold=fold
+            )
 
 
-def _names(layer: Layer, *, fold: bool) -> list[tuple[str, int]]:
-    if layer.repeat is None:
-        return [(layer.name, 1)]
-    first, times = int(layer.name), layer.repeat.value
-    if fold and times > 1:
-        return [(f"{first}-{first + times - 1}", times)]
-    return [(str(first + i), 1) for i in range(times)]
+def _members(items: Sequence[Layer | Op], *, fold: bool) -> Iterator[tuple[str, int, Layer | Op]]:
+    """Yield name, number and item of each layer and op, in the order of the torch module."""
+    if not fold and any(isinstance(item, Layer) and item.numbers for item in items):
+        placed = [
+            (number, item)
+            for item in items
+            if isinstance(item, Layer) and item.repeat is not None
+            for number in item.places()
+        ]
+        for number, equal in sorted(placed, key=itemgetter(0)):
+            yield str(number), 1, equal
+        return
+    for item in items:
+        if isinstance(item, Op) or item.repeat is None:
+            yield item.name, 1, item
+        elif fold and item.repeat.value > 1:
+            yield in_a_word(item.places()), item.repeat.value, item
+        else:
+            for number in item.places():
+                yield str(number), 1, item
+
+
+def equal_layers(layer: Layer, repeat: Size, numbers: tuple[int, ...] = ()) -> Layer:
+    """Return a layer as several equal ones of a module list.
+
+    Args:
+        layer: one of them.
+        repeat: how many they are.
+        numbers: their numbers in the list, ascending; empty if they are all of it.
+    """
+    follow = not numbers or numbers[-1] - numbers[0] + 1 == len(numbers)
+    return replace(
+        layer,
+        name=str(numbers[0]) if numbers else "0",
+        repeat=repeat,
+        numbers=() if follow else numbers,
+        _total=None,
+    )
 
 
 def join(parent: str, name: str) -> str:

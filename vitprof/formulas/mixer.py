@@ -53,6 +53,19 @@ class MixerSizes:
             self.patches = self.grid
 
 
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Blocks of a stage, whose mixers are asked for.
+
+    Attributes:
+        path: path of their module list, such as `blocks` or `stages.2.blocks`.
+        depth: how many they are.
+    """
+
+    path: str
+    depth: Size
+
+
 def on_grid(name: str, sizes: MixerSizes) -> Constraint:
     """Return the rule that there is a grid, for a part `name` that mixes neighbours."""
     return Constraint(
@@ -164,12 +177,18 @@ class Mixer(Options):
 
         return count("mixer", self.type(), forward, shape, checked=self.checked)
 
-    def run_shared(self, run: Run, sizes: MixerSizes) -> tuple[Tensor, ...]:
-        """Run `share` as the submodule `shared` of the model, if blocks share anything."""
-        if not self.shares:
-            return ()
+    def run_shared(self, run: Run, name: str, sizes: MixerSizes) -> tuple[Tensor, ...]:
+        """Run `share` as a submodule of the model."""
         made = self.shared_module.partition(":")[2]
-        return run.layer("shared", made, partial(self.share, run, sizes))
+        return run.layer(name, made, partial(self.share, run, sizes))
+
+    def of_blocks(self, blocks: Blocks, sizes: MixerSizes) -> tuple[Mixer, ...]:
+        """Return the mixer of each block of a stage; a single one if all blocks have it.
+
+        Those of different blocks can be different mixers, or one with other fields. Where sizes
+        are arrays or symbols, `checked` is False, and it is enough that counts are the same.
+        """
+        return (self,)
 
     def mix(self, run: Run, x: Tensor, sizes: MixerSizes, *shared: Tensor) -> Tensor:
         """Run `forward`, and check that it returns what it has to.

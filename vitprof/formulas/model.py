@@ -9,14 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from vitprof.formulas.block import Block, BlockOptions
-from vitprof.formulas.layer import Layer, Measure
-from vitprof.formulas.mixer import Mixer, MixerSizes
+from vitprof.formulas.layer import Layer, Measure, join
+from vitprof.formulas.mixer import Blocks, Mixer, MixerSizes
 from vitprof.formulas.mixers.attention import Attention
 from vitprof.formulas.op import Shape
 from vitprof.formulas.plugins import check_can_be_found, name_of
 from vitprof.formulas.program import Program
 from vitprof.formulas.run import Run, count
-from vitprof.formulas.stage import Stage
+from vitprof.formulas.stage import EqualBlocks, Stage
 from vitprof.formulas.tensor import Tensor
 from vitprof.formulas.trace import trace
 from vitprof.values.derived import derived
@@ -77,7 +77,8 @@ class Model(BlockOptions):
 
     def constraints(self) -> Iterator[Constraint]:
         for stage in self.stages:
-            yield from stage.block.admits()
+            for kind in stage.kinds:
+                yield from kind.block.admits()
 
     def every_constraint(self) -> Iterator[Constraint]:
         """Yield the rules of the mixer, then those of the model."""
@@ -152,10 +153,32 @@ class Model(BlockOptions):
     def stages(self) -> tuple[Stage, ...]:
         """Stages of equal blocks, such as encoder and decoder."""
 
-    def stage(self, name: str, depth: Size, sizes: MixerSizes, *, mlp_hidden: int) -> Stage:
-        """Return a stage of this model's blocks at the given sizes; `mlp_hidden` is 0 if unset."""
-        block = Block(sizes=sizes, mixer=self.mixer, options=self, given_hidden=mlp_hidden)
-        return Stage(name=name, depth=depth, block=block)
+    def stage(
+        self, name: str, depth: Size, sizes: MixerSizes, *, mlp_hidden: int, within: str = ""
+    ) -> Stage:
+        """Return a stage of this model's blocks at the given sizes.
+
+        Args:
+            name: name of their module list; empty if the block is the model itself.
+            depth: number of blocks.
+            sizes: N, D and heads.
+            mlp_hidden: hidden width that is given for their MLP; 0 if it follows from the dim.
+            within: path of the module that has the list.
+        """
+        mixers = self.mixer.of_blocks(Blocks(join(within, name), depth), sizes)
+        kinds = []
+        shares = 0
+        for mixer in {id(mixer): mixer for mixer in mixers}.values():
+            shares += mixer.shares
+            block = Block(sizes=sizes, mixer=mixer, options=self, given_hidden=mlp_hidden)
+            kind = EqualBlocks(block=block, times=depth)
+            if mixer.shares:
+                kind.shared = f"shared{shares}" if shares > 1 else "shared"
+            if any(other is not mixer for other in mixers):
+                own = tuple(number for number, other in enumerate(mixers) if other is mixer)
+                kind.times, kind.numbers = Size(len(own), "blocks"), own
+            kinds.append(kind)
+        return Stage(name=name, depth=depth, sizes=sizes, kinds=tuple(kinds))
 
     @abstractmethod
     def forward(self, run: Run, x: Tensor) -> Tensor:

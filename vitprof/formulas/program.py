@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vitprof.formulas.layer import Layer
+from vitprof.formulas.layer import Layer, equal_layers
 from vitprof.formulas.op import Op, Parameter, Shape
 from vitprof.values.size import Size
 
@@ -91,15 +91,17 @@ class Block:
 
 @dataclass(slots=True)
 class Repeat:
-    """A module list of equal modules, each of which reads the output of the one before.
+    """Equal modules of a module list in a row, each of which reads the output of the one before.
 
     Attributes:
-        name: last part of its path.
+        name: last part of the path of the list.
         type: class name of the torch modules in it.
-        times: number of modules.
+        times: number of such modules in the list, also elsewhere.
         body: entries of one of them, in order.
         read: number of the input tensor of the first.
         write: number of the output tensor of the last.
+        here: numbers of those in the row.
+        numbers: numbers of such modules in the list; empty if they are all of it.
     """
 
     name: str
@@ -108,6 +110,8 @@ class Repeat:
     body: list[Entry]
     read: int
     write: int
+    here: range
+    numbers: tuple[int, ...]
 
 
 Entry = Call | Move | Release | Module | Block | Repeat
@@ -138,12 +142,12 @@ class Program:
         return tree("", self.type, self.body)
 
 
-def tree(name: str, type: str, body: Sequence[Entry], repeat: Size | None = None) -> Layer:
+def tree(name: str, type: str, body: Sequence[Entry]) -> Layer:
     """Return the ops of a module as a tree, its own parameters after its submodules."""
     children: list[Layer | Op] = []
     parameters: list[Op] = []
     _add(body, children, parameters)
-    return Layer(name, type, (*children, *parameters), repeat)
+    return Layer(name, type, (*children, *parameters))
 
 
 def _add(body: Sequence[Entry], children: list[Layer | Op], parameters: list[Op]) -> None:
@@ -155,6 +159,16 @@ def _add(body: Sequence[Entry], children: list[Layer | Op], parameters: list[Op]
             children.append(tree(entry.name, entry.type, entry.body))
         elif isinstance(entry, Block):
             _add(entry.body, children, parameters)
-        elif isinstance(entry, Repeat):
-            one = tree("0", entry.type, entry.body, repeat=entry.times)
-            children.append(Layer(entry.name, "ModuleList", (one,)))
+        elif isinstance(entry, Repeat) and entry.here.start == 0:
+            children.append(_module_list(entry.name, body))
+
+
+def _module_list(name: str, body: Sequence[Entry]) -> Layer:
+    """Return the modules of a list that entries run, those that are equal together."""
+    rows = [entry for entry in body if isinstance(entry, Repeat) and entry.name == name]
+    kinds = {row.numbers: row for row in reversed(rows)}
+    equal = [
+        equal_layers(tree("0", row.type, row.body), row.times, numbers)
+        for numbers, row in reversed(kinds.items())
+    ]
+    return Layer(name, "ModuleList", tuple(equal))

@@ -13,11 +13,12 @@ and infers its counts and its output shape. A `Run` records the ops as a tree; a
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from vitprof.errors import FormulaError
-from vitprof.formulas.layer import Layer
+from vitprof.formulas.layer import Layer, equal_layers
 from vitprof.formulas.op import (
     FFT,
     Affine,
@@ -62,6 +63,26 @@ ACTIVATIONS: dict[str, tuple[Work, str]] = {  # the kind of work, and the class 
 def _counted(on: Hashable) -> list[Layer]:
     """Return the cached layer of a key: a list of one layer, or empty before the first count."""
     return []
+
+
+@dataclass(frozen=True, slots=True)
+class EqualModules:
+    """Modules of a ModuleList that are equal, each on the output of the one before it.
+
+    Attributes:
+        times: how many they are.
+        forward: the forward of one of them.
+        key: returns a cache key for an input, with all values that the count of a module
+            depends on, so that a sweep counts equal modules once; None for no cache.
+        shared: what each of them reads besides the output of the one before.
+        numbers: their numbers in the list, ascending; empty if they are all of it.
+    """
+
+    times: Size
+    forward: Forward[Tensor]
+    key: Callable[[Tensor], Hashable] = lambda x: None
+    shared: Sequence[Tensor] = ()
+    numbers: tuple[int, ...] = ()
 
 
 class Run:
@@ -414,13 +435,7 @@ class Run:
         return forward(x, *shared)
 
     def blocks(
-        self,
-        name: str,
-        times: Size,
-        type: str,
-        forward: Forward[Tensor],
-        key: Callable[[Tensor], Hashable] = lambda x: None,
-        shared: Sequence[Tensor] = (),
+        self, name: str, times: Size, type: str, forward: Forward[Tensor]
     ) -> Iterator[Forward[Tensor]]:
         """Yield one forward that represents all modules of a ModuleList, for a loop over it.
 
@@ -429,29 +444,42 @@ class Run:
             times: number of modules.
             type: their torch class.
             forward: the forward of one of them.
-            key: returns a cache key for an input, with all values that the count of a module
-                depends on, so that a sweep counts equal modules once; None for no cache.
-            shared: what each of them reads besides the output of the one before.
         """
+        yield from self.module_list(name, type, [EqualModules(times, forward)])
 
-        def block(x: Tensor) -> Tensor:
-            on = key(x) if self.checked else None
+    def module_list(
+        self, name: str, type: str, kinds: Sequence[EqualModules]
+    ) -> Iterator[Forward[Tensor]]:
+        """Yield forwards that represent the modules of a ModuleList, for a loop over it.
+
+        Args:
+            name: name of the list.
+            type: torch class of its modules.
+            kinds: the modules, those that are equal together.
+        """
+        made: list[Layer] = []
+
+        def block(kind: EqualModules, x: Tensor) -> Tensor:
+            on = kind.key(x) if self.checked else None
             counted = [] if on is None else _counted(on)
             if not counted:
                 outside = self._children, self._parameters
                 self._children, self._parameters = [], []
-                y = forward(x)
-                one = self.tree("0", type, repeat=times)
-                one.reads = (x.shape, *[each.shape for each in shared])
+                y = kind.forward(x)
+                one = equal_layers(self.tree("0", type), kind.times, kind.numbers)
+                one.reads = (x.shape, *[each.shape for each in kind.shared])
                 one.out = y.shape
                 counted.append(one)
                 self._children, self._parameters = outside
                 self.check_alike(x, y, name)
-            (one,) = counted
-            self._children.append(Layer(name, "ModuleList", (one,), reads=one.reads, out=one.out))
+            made.append(counted[0])
             return x
 
-        yield block
+        for kind in kinds:
+            yield partial(block, kind)
+        first, *_ = made
+        listed = tuple(made)
+        self._children.append(Layer(name, "ModuleList", listed, reads=first.reads, out=first.out))
 
     def check_alike(self, x: Tensor, y: Tensor, name: str) -> None:
         """Raise FormulaError if the output `y` has another shape than the input `x`."""
@@ -461,9 +489,9 @@ class Run:
                 "the shape that it is given"
             )
 
-    def tree(self, name: str, type: str, repeat: Size | None = None) -> Layer:
+    def tree(self, name: str, type: str) -> Layer:
         """Return the recorded ops, a module's own parameters after its submodules."""
-        return Layer(name, type, (*self._children, *self._parameters), repeat)
+        return Layer(name, type, (*self._children, *self._parameters))
 
     def place(self, name: str = "") -> str:
         """Return the place in the forward pass for an error sentence: an op of a mixer."""

@@ -1,56 +1,102 @@
-"""A stage: a sequence of equal blocks, with the sizes and the mixer of that stage."""
+"""A stage: a sequence of blocks that have their sizes in common."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from vitprof.formulas.block import Block
-from vitprof.formulas.run import Forward, Run
+from vitprof.formulas.mixer import MixerSizes
+from vitprof.formulas.run import EqualModules, Forward, Run
 from vitprof.formulas.tensor import Tensor
 from vitprof.values.size import Size
 
 
 @dataclass(slots=True, kw_only=True)
+class EqualBlocks:
+    """Blocks of a stage that are equal; immutable by convention.
+
+    Attributes:
+        block: one of them.
+        times: how many they are.
+        numbers: their numbers in the stage, ascending; empty if they are all of it.
+        shared: name of the model's submodule with what they share; empty if they share nothing.
+    """
+
+    block: Block
+    times: Size
+    numbers: tuple[int, ...] = ()
+    shared: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
 class Stage:
-    """A sequence of equal blocks of a model; immutable by convention.
+    """A sequence of blocks of a model; immutable by convention.
 
     Attributes:
         name: name of their module list; empty if the block is the model itself.
         depth: number of blocks.
-        block: one of them.
+        sizes: N, D and heads of all of them.
+        kinds: the blocks, those that are equal together, in the order of the first of each kind.
     """
 
     name: str
     depth: Size
-    block: Block
+    sizes: MixerSizes
+    kinds: tuple[EqualBlocks, ...]
 
-    def shared(self, run: Run) -> tuple[Tensor, ...]:
-        """Run what the blocks share, before them; see `Mixer.share`."""
-        return self.block.mixer.run_shared(run, self.block.sizes)
+    @property
+    def block(self) -> Block:
+        """The first block; others can have another mixer."""
+        return self.kinds[0].block
 
-    def blocks(self, run: Run, *shared: Tensor) -> Iterator[Forward[Tensor]]:
-        """Yield one forward that represents all blocks, for a loop over the module list.
+    def in_order(self) -> Iterator[EqualBlocks]:
+        """Yield the kind of each block."""
+        placed = {number: kind for kind in self.kinds for number in kind.numbers}
+        for number in range(self.depth.value):
+            yield placed.get(number, self.kinds[0])
+
+    def shared(self, run: Run) -> dict[str, tuple[Tensor, ...]]:
+        """Run what blocks share, before them, each as a submodule; see `Mixer.share`."""
+        return {
+            kind.shared: kind.block.mixer.run_shared(run, kind.shared, self.sizes)
+            for kind in self.kinds
+            if kind.shared
+        }
+
+    def blocks(self, run: Run, shared: dict[str, tuple[Tensor, ...]]) -> Iterator[Forward[Tensor]]:
+        """Yield forwards that represent all blocks, for a loop over the module list.
 
         Args:
             run: the run.
-            *shared: what `shared` has returned.
+            shared: what `shared` has returned.
         """
+        equal = [
+            EqualModules(
+                times=kind.times,
+                forward=partial(self._forward, run, kind, shared.get(kind.shared, ())),
+                key=partial(self._key, kind),
+                shared=shared.get(kind.shared, ()),
+                numbers=kind.numbers,
+            )
+            for kind in self.kinds
+        ]
+        return run.module_list(self.name, "Block", equal)
 
-        def forward(x: Tensor) -> Tensor:
-            return self.block.forward(run, x, *shared)
+    def _forward(self, run: Run, kind: EqualBlocks, shared: Sequence[Tensor], x: Tensor) -> Tensor:
+        return kind.block.forward(run, x, *shared)
 
-        return run.blocks(self.name, self.depth, "Block", forward, self._key, shared)
-
-    def _key(self, x: Tensor) -> Hashable:
+    def _key(self, kind: EqualBlocks, x: Tensor) -> Hashable:
         """Return all values that the blocks' count depends on; None if x is not (B, N, D)."""
-        block, (B, *axes) = self.block, x.shape
-        sizes = block.sizes
+        block, sizes, (B, *axes) = kind.block, self.sizes, x.shape
         if axes != [sizes.tokens, sizes.dim]:
             return None
-        sizes_of_all = (B, self.depth, sizes.tokens, sizes.dim, sizes.heads, *(sizes.patches or ()))
+        patches = sizes.patches or ()
+        sizes_of_all = (B, kind.times, sizes.tokens, sizes.dim, sizes.heads, *patches)
         return (
             block.mixer,
+            kind.numbers,
             sizes.prefix,
             block.hidden,
             block.options.of_blocks(),

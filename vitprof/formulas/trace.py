@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from vitprof.formulas.op import Buffer, Op, Parameter, Shape
 from vitprof.formulas.program import Block, Call, Entry, Module, Move, Program, Release, Repeat
-from vitprof.formulas.run import Forward, Made, Run
+from vitprof.formulas.run import EqualModules, Forward, Made, Run
 from vitprof.formulas.tensor import Tensor
 from vitprof.values.size import Size
 
@@ -100,24 +103,20 @@ class Tracer(Run):
         outside.append(Block(body, _numbers((x, *shared)), *_numbers((y,))))
         return y
 
-    def blocks(
-        self,
-        name: str,
-        times: Size,
-        type: str,
-        forward: Forward[Tensor],
-        key: object = None,
-        shared: Sequence[Tensor] = (),
+    def module_list(
+        self, name: str, type: str, kinds: Sequence[EqualModules]
     ) -> Iterator[Forward[Tensor]]:
-        def block(x: Tensor) -> Tensor:
+        def block(kind: EqualModules, here: range, x: Tensor) -> Tensor:
             outside, self.entries = self.entries, []
-            y = forward(x)
+            y = kind.forward(x)
             body, self.entries = self.entries, outside
-            outside.append(Repeat(name, type, times, body, *_numbers((x, y))))
+            (read,), (write,) = _numbers((x,)), _numbers((y,))
+            outside.append(Repeat(name, type, kind.times, body, read, write, here, kind.numbers))
             self.check_alike(x, y, name)
             return y
 
-        yield block
+        for kind, here in _in_order(kinds):
+            yield partial(block, kind, here)
 
     def _call(self, op: Op, shape: Shape, x: Tensor, *others: Tensor) -> Tensor:
         y = Traced(self, shape)
@@ -128,6 +127,17 @@ class Tracer(Run):
         y = Traced(self, op.axes)
         self.entries.append(Call(op, (), y.number))
         return y
+
+
+def _in_order(kinds: Sequence[EqualModules]) -> Iterator[tuple[EqualModules, range]]:
+    """Yield kinds of modules in the order in which they run, each with the numbers of a row."""
+    if len(kinds) == 1:
+        yield kinds[0], range(kinds[0].times.value)
+        return
+    placed = sorted((number, place) for place, kind in enumerate(kinds) for number in kind.numbers)
+    for place, row in groupby(placed, key=itemgetter(1)):
+        numbers = [number for number, _ in row]
+        yield kinds[place], range(numbers[0], numbers[-1] + 1)
 
 
 def trace(

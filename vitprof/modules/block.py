@@ -110,12 +110,15 @@ class Branch(_Parts):
 class Block(_Parts):
     """Token mixer and MLP, with norms and residuals in one of several arrangements.
 
-    A block that stands alone has what blocks share with each other as a submodule, `shared`.
+    A block that stands alone has what blocks share with each other as a submodule, `shared`; else
+    `reads` is the name of the model's submodule that has it.
     """
 
-    def __init__(self, spec: BlockSpec, *, alone: bool = False) -> None:
+    def __init__(
+        self, spec: BlockSpec, *, shared: nn.Module | None = None, reads: str = ""
+    ) -> None:
         super().__init__()
-        self.shared = build_shared(spec.mixer, spec.sizes) if alone else None
+        self.shared, self.reads = shared, reads
         options = spec.options
         self.arrangement = "several" if options.has_several else options.block.replace("-", "_")
         if not options.has_several:
@@ -205,7 +208,8 @@ class EncoderLayer(Block):
 
     def __init__(self, spec: EncoderLayerSpec) -> None:
         (stage,) = spec.stages
-        super().__init__(stage.block, alone=True)
+        (kind,) = stage.kinds
+        super().__init__(kind.block, shared=build_shared(kind.block))
 
     def forward(self, x_BND: Tensor, *shared: Tensor) -> Tensor:
         return super().forward(x_BND, *(() if self.shared is None else self.shared()))

@@ -16,6 +16,7 @@ from vitprof.formulas.faults import line_of, place_of, said
 from vitprof.formulas.plugins import describe, is_own
 
 if TYPE_CHECKING:
+    from vitprof.formulas.block import Block
     from vitprof.formulas.mixer import Mixer, MixerSizes
     from vitprof.formulas.model import Model
 
@@ -71,9 +72,10 @@ def build_mixer(mixer: Mixer, sizes: MixerSizes) -> nn.Module:
     return module
 
 
-def build_shared(mixer: Mixer, sizes: MixerSizes) -> nn.Module | None:
-    """Build the torch module of what the blocks of a stage share; None if they share nothing."""
-    return _load(mixer.shared_module)(**mixer.arguments(sizes)) if mixer.shares else None
+def build_shared(block: Block) -> nn.Module | None:
+    """Build the torch module of what blocks like this share; None if they share nothing."""
+    mixer = block.mixer
+    return _load(mixer.shared_module)(**mixer.arguments(block.sizes)) if mixer.shares else None
 
 
 def check_output(mixer: type[Mixer], module: nn.Module, x: Tensor, y: object) -> None:

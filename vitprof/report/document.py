@@ -12,6 +12,7 @@ from enum import Enum
 
 from vitprof.report.curves import Curves, Scales
 from vitprof.values.amounts import Amount
+from vitprof.values.numbers import listed
 from vitprof.values.size import Size, across
 
 
@@ -94,7 +95,9 @@ class Label:
     @property
     def folded(self) -> bool:
         """True if it represents several rows and its own name shows that, such as `0-11`."""
-        return self.repeat > 1 and "-" in self.name
+        return self.repeat > 1 and any(
+            not part.isdigit() and listed(part) is not None for part in self.name.split(".")
+        )
 
 
 @dataclass(frozen=True, slots=True)

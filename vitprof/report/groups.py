@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from vitprof.formulas.layer import ancestors
 from vitprof.report.document import Label
 from vitprof.report.layers import Row, children
+from vitprof.values.numbers import listed
 from vitprof.values.options import Choice, label_of
 
 BY = Choice(
@@ -43,10 +44,7 @@ class Group:
     def label(self) -> Label:
         """Cell that names the group in a table."""
         last = self.name.rpartition(".")[2]
-        first, _, end = last.partition("-")
-        equal = first.isdigit() and end.isdigit()
-        repeat = int(end) - int(first) + 1 if equal else 1
-        return Label(self.name, self.name, 0, repeat)
+        return Label(self.name, self.name, 0, len(listed(last) or [0]))
 
 
 def groups(

@@ -16,8 +16,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from vitprof.allocation.departures import TRACED
 from vitprof.allocation.step import follow
 from vitprof.errors import SpecError, VitprofError
+from vitprof.formulas.block import Block
 from vitprof.formulas.layer import Layer, Measure
-from vitprof.formulas.mixer import Mixer, MixerSizes
+from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.model import Model
 from vitprof.formulas.models.encoder_layer import EncoderLayer
 from vitprof.formulas.op import Op, Parameter
@@ -103,15 +104,13 @@ class _Pair:
     Attributes:
         ops: ops of its formula, by path.
         layers: layers of its formula: submodules that contain others, and the mixer itself.
-        mixer: mixer with its options.
-        sizes: sizes that it is built for.
+        block: block with the mixer and the sizes that it is built for.
         shape: shape of its input.
     """
 
     ops: dict[str, Op]
     layers: dict[str, Layer]
-    mixer: Mixer
-    sizes: MixerSizes
+    block: Block
     shape: tuple[int, ...]
 
     @classmethod
@@ -125,19 +124,18 @@ class _Pair:
         return cls(
             ops={path: item for path, item in inside.items() if isinstance(item, Op)},
             layers={path: item for path, item in inside.items() if isinstance(item, Layer)},
-            mixer=block.mixer,
-            sizes=block.sizes,
+            block=block,
             shape=layer.input_shape(batch),
         )
 
     def build(self, device: str, dtype: torch.dtype = torch.float32) -> nn.Module:
         with torch.device(device):
-            return build_mixer(self.mixer, self.sizes).to(dtype)
+            return build_mixer(self.block.mixer, self.block.sizes).to(dtype)
 
     def shared(self, device: str, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
         """Return what the module takes besides its input; see `Mixer.share`."""
         with torch.device(device), torch.no_grad():
-            module = build_shared(self.mixer, self.sizes)
+            module = build_shared(self.block)
             return () if module is None else module.to(dtype)()
 
     def run(self, module: nn.Module) -> Tensor:

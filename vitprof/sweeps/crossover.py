@@ -149,7 +149,7 @@ def _followed(sizes: Sequence[int], option: str, *models: Configurable) -> Seque
         with suppress(SpecError):
             placed = [model.at({option: size}) for model in models]
             stages = [stage for one in placed if isinstance(one, Model) for stage in one.stages]
-            return max(stage.block.sizes.tokens.value for stage in stages)
+            return max(stage.sizes.tokens.value for stage in stages)
         return 0
 
     return sizes[: bisect_right(sizes, _LONGEST_SCAN, key=tokens)] or sizes

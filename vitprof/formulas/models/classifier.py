@@ -125,7 +125,7 @@ class Classifier(HeadOptions, PrefixOptions, StemOptions, ImageModel):
     def forward(self, run: Run, x: Tensor) -> Tensor:
         D, n = self.size("dim"), Size(self.patches, "patches")
         (stage,) = self.stages
-        N = stage.block.sizes.tokens
+        N = stage.sizes.tokens
         names = ("cls_token", "dist_token")[: self.class_tokens]
         tokens = [run.parameter(name, ONE, ONE, D) for name in names]
         last = [run.parameter("cls_token", ONE, ONE, D)] if self.pool == "class" else []
@@ -146,7 +146,7 @@ class Classifier(HeadOptions, PrefixOptions, StemOptions, ImageModel):
             x = put_before(run, x, [*tokens, *registers], N)
         if self.first_norm:
             x = self.normalise(run, "norm_pre", x)
-        for block in stage.blocks(run, *stage.shared(run)):
+        for block in stage.blocks(run, stage.shared(run)):
             x = block(x)
         if last:
             x = put_before(run, x, last, x.shape[1] + 1)

@@ -70,7 +70,8 @@ class EncoderLayer(Model):
 
     def _forward(self, run: Run, x: Tensor) -> Tensor:
         (stage,) = self.stages
-        return stage.block.arrange(run, x, *stage.shared(run))
+        (kind,) = stage.kinds
+        return kind.block.arrange(run, x, *stage.shared(run).get(kind.shared, ()))
 
     def loss(self, run: Run, y: Tensor) -> Tensor:
         return run.mean_of_all("loss", y)

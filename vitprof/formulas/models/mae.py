@@ -131,7 +131,7 @@ class MaskedAutoencoder(ImageModel):
         features = Size(self.decoder_output, "features")
         predicted = features if self.decoder_output else self.pixels
         encoder, decoder = self.stages
-        N, N_dec = encoder.block.sizes.tokens, decoder.block.sizes.tokens
+        N, N_dec = encoder.sizes.tokens, decoder.sizes.tokens
         token_has_position = self.class_token and self.pos_embed_token
         placed = n + 1 if token_has_position else n
         cls_tokens = [run.parameter("cls_token", ONE, ONE, D)] if self.class_token else []
@@ -154,7 +154,7 @@ class MaskedAutoencoder(ImageModel):
             for token in cls_tokens:
                 cls = located_token(token).expand(B, ONE, D)
                 x = run.cat([cls, x], 1, N)
-            for block in encoder.blocks(run):
+            for block in encoder.blocks(run, {}):
                 x = block(x)
             return normalised("norm", x), mask, order
 
@@ -184,7 +184,7 @@ class MaskedAutoencoder(ImageModel):
             x = run.cat([x[:, :1], patches], 1, N_dec) if self.class_token else patches
             if token_has_position:
                 x = located_in_decoder(x)
-            for block in decoder.blocks(run):
+            for block in decoder.blocks(run, {}):
                 x = block(x)
             x = run.linear("decoder_pred", normalised("decoder_norm", x), predicted)
             return x.narrow(1, 1, n) if self.class_token else x

@@ -134,8 +134,13 @@ class Pyramid(LogitOptions, GridModel):
                 heads=Size(self.stage_heads[place], "heads"),
                 grid=sides,
             )
-            hidden = self.mlp_hidden
-            made.append(self.stage("blocks", Size(depth, "depth"), sizes, mlp_hidden=hidden))
+            made.append(
+                self.stage(
+                    *("blocks", Size(depth, "depth"), sizes),
+                    mlp_hidden=self.mlp_hidden,
+                    within=f"stages.{place}",
+                )
+            )
         return tuple(made)
 
     def _sides(self, place: int) -> tuple[Size, Size]:
@@ -159,22 +164,22 @@ class Pyramid(LogitOptions, GridModel):
 
     def _stem(self, run: Run, x: Tensor) -> Tensor:
         kernel = Size(self.stem_kernel, "kernel") if self.stem_kernel else self.size("patch_size")
-        x = _convolved(run, x, self.stages[0].block.sizes, kernel)
+        x = _convolved(run, x, self.stages[0].sizes, kernel)
         return self.normalise(run, "norm", x) if self.stem_norm else x
 
     def _stages(self, run: Run, x: Tensor) -> Tensor:
         finer: MixerSizes | None = None
         for place, stage in enumerate(self.stages):
             x = run.layer(str(place), "Stage", partial(self._stage, run, stage, finer), x)
-            finer = stage.block.sizes
+            finer = stage.sizes
         return x
 
     def _stage(self, run: Run, stage: Stage, finer: MixerSizes | None, x: Tensor) -> Tensor:
         if finer is not None:
             merge, type_ = _MERGES[self.merge]
-            merged = partial(merge, self, run, finer, stage.block.sizes)
+            merged = partial(merge, self, run, finer, stage.sizes)
             x = run.layer("downsample", type_, merged, x)
-        for block in stage.blocks(run, *stage.shared(run)):
+        for block in stage.blocks(run, stage.shared(run)):
             x = block(x)
         return x
 

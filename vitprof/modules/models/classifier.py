@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from vitprof.modules.block import Block
-from vitprof.modules.build import build_shared
 from vitprof.modules.parts.class_attention import ClassAttentionLayer
 from vitprof.modules.parts.heads import AttentionPool
 from vitprof.modules.parts.norms import NORMS
 from vitprof.modules.parts.positions import FourierPositions
 from vitprof.modules.parts.stems import make_stem
 from vitprof.modules.patches import make_positions
+from vitprof.modules.stage import add_shared, make_blocks, run_shared, shared_of
 
 if TYPE_CHECKING:
     from vitprof.formulas.models.classifier import Classifier
@@ -48,8 +47,8 @@ class VisionTransformer(nn.Module):
         fourier = spec.pos_embed == "fourier"
         self.fourier_embed = FourierPositions(spec.grid, spec.dim) if fourier else nn.Identity()
         self.norm_pre = NORMS[spec.norm](spec.dim) if spec.first_norm else nn.Identity()
-        self.shared = build_shared(stage.block.mixer, stage.block.sizes)
-        self.blocks = nn.ModuleList(Block(stage.block) for _ in range(spec.depth))
+        add_shared(self, stage)
+        self.blocks = make_blocks(stage)
         if spec.pool == "class":
             layers = (ClassAttentionLayer(spec) for _ in range(spec.class_layers))
             self.class_blocks = nn.ModuleList(layers)
@@ -86,9 +85,9 @@ class VisionTransformer(nn.Module):
                 B = x_BND.shape[0]
                 x_BND = torch.cat([*self._tokens(B), *self._registers(B), x_BND], dim=1)
         x_BND = self.norm_pre(x_BND)
-        shared = () if self.shared is None else self.shared()
+        shared = run_shared(self)
         for block in self.blocks:
-            x_BND = block(x_BND, *shared)
+            x_BND = block(x_BND, *shared_of(shared, block))
         if self.pool == "class":
             cls_B1D = self.cls_token.expand(x_BND.shape[0], -1, -1)
             x_BND = torch.cat([cls_B1D, x_BND], dim=1)

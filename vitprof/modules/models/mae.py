@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from vitprof.modules.block import Block
 from vitprof.modules.parts.norms import NORMS
 from vitprof.modules.patches import make_positions, patchify
+from vitprof.modules.stage import make_blocks
 
 if TYPE_CHECKING:
     from vitprof.formulas.models.mae import MaskedAutoencoder
@@ -48,16 +48,16 @@ class MaskedAutoencoderViT(nn.Module):
         self.pos_embed = make_positions(
             spec.pos_embed, spec.grid, spec.dim, prefix_tokens=self.prefix_positions
         )
-        encoder, decoder = (stage.block for stage in spec.stages)
+        encoder, decoder = spec.stages
         norm = NORMS[spec.norm] if spec.final_norm else nn.Identity
-        self.blocks = nn.ModuleList(Block(encoder) for _ in range(spec.depth))
+        self.blocks = make_blocks(encoder)
         self.norm = norm(spec.dim)
         self.decoder_embed = nn.Linear(spec.dim, spec.decoder_dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, spec.decoder_dim))
         self.decoder_pos_embed = make_positions(
             spec.pos_embed, spec.grid, spec.decoder_dim, prefix_tokens=self.prefix_positions
         )
-        self.decoder_blocks = nn.ModuleList(Block(decoder) for _ in range(spec.decoder_depth))
+        self.decoder_blocks = make_blocks(decoder)
         self.decoder_norm = norm(spec.decoder_dim)
         pixels = spec.patch_size**2 * spec.channels
         self.decoder_pred = nn.Linear(spec.decoder_dim, spec.decoder_output or pixels)

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from vitprof.modules.block import Block
-from vitprof.modules.build import build_shared
 from vitprof.modules.parts.norms import NORMS
+from vitprof.modules.stage import add_shared, make_blocks, run_shared, shared_of
 
 if TYPE_CHECKING:
     from vitprof.formulas.mixer import MixerSizes
@@ -66,21 +65,21 @@ _MERGES = {"conv": ConvMerging, "concat": PatchMerging}
 
 
 class Stage(nn.Module):
-    """Equal blocks, after a merging of tokens except in the first stage."""
+    """Blocks, after a merging of tokens except in the first stage."""
 
     def __init__(self, spec: PyramidSpec, stage: StageSpec, finer: MixerSizes | None) -> None:
         super().__init__()
-        sizes = stage.block.sizes
+        sizes = stage.sizes
         self.downsample = None if finer is None else _MERGES[spec.merge](spec, finer, sizes)
-        self.shared = build_shared(stage.block.mixer, sizes)
-        self.blocks = nn.ModuleList(Block(stage.block) for _ in range(stage.depth.value))
+        add_shared(self, stage)
+        self.blocks = make_blocks(stage)
 
     def forward(self, x_BND: Tensor) -> Tensor:
         if self.downsample is not None:
             x_BND = self.downsample(x_BND)
-        shared = () if self.shared is None else self.shared()
+        shared = run_shared(self)
         for block in self.blocks:
-            x_BND = block(x_BND, *shared)
+            x_BND = block(x_BND, *shared_of(shared, block))
         return x_BND
 
 
@@ -91,7 +90,7 @@ class Pyramid(nn.Module):
         super().__init__()
         self.pooled_first = spec.final_norm_tokens == "pooled"
         self.stem = Stem(spec)
-        finer = (None, *(stage.block.sizes for stage in spec.stages[:-1]))
+        finer = (None, *(stage.sizes for stage in spec.stages[:-1]))
         stages = zip(spec.stages, finer, strict=True)
         self.stages = nn.Sequential(*(Stage(spec, stage, before) for stage, before in stages))
         dim = spec.widths[-1]
