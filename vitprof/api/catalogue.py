@@ -11,7 +11,7 @@ from vitprof.captured.libraries import find_names
 from vitprof.captured.libraries.base import version_of
 from vitprof.counters import NAMES, find_tools
 from vitprof.docstrings import docstring
-from vitprof.errors import VitprofError
+from vitprof.errors import SpecError, VitprofError, listing
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.mixers import find_all_mixers, find_mixer
@@ -128,6 +128,9 @@ def mixers(
             left_out=tuple(left_out),
         )
     mixer = named(find_mixer, name)
+    if mixer.turns:
+        names = listing(part.name for part in mixer.parts())
+        raise SpecError(f"{mixer.name} is several mixers; give one of them, {names}")
     spec: Mapping[str, Value] = {}
     readings: dict[str, str] = {}
     tools = [*counters]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 MEASURES = tuple(measure.value for measure in OF_FORWARD)
+_OF_A_MIXER = re.compile(r"^[\w-]+: ")  # at the start of the help of a mixer's option
 _WITHOUT_MACS = "measures params; leave it out, or add macs"
 
 
@@ -144,15 +146,21 @@ def _about(spec: Model | CapturedModel) -> dict[str, str]:
         return {}
     return {
         "model": f"{spec.name}, {spec.summary} ({spec.source})",
-        "mixer": f"{spec.mixer.name}, {spec.mixer.summary} ({spec.mixer.source})",
+        "mixer": "; ".join(
+            f"{part.name}, {part.summary} ({part.source})" for part in type(spec.mixer).parts()
+        ),
     }
 
 
 def _equations(spec: Model | CapturedModel, layer: str) -> str:
     """Return the equations of the mixer, if the layer is one or in one."""
-    if not isinstance(spec, Model) or "mixer" not in layer.split("."):
+    names = layer.split(".")
+    if not isinstance(spec, Model) or "mixer" not in names:
         return ""
-    return docstring(sys.modules[type(spec.mixer).__module__])
+    found = spec.formula().at(".".join(names[: names.index("mixer") + 1]))
+    parts = type(spec.mixer).parts()
+    own = [part for part in parts if found is None or part.type() == found.type]
+    return "\n\n".join(docstring(sys.modules[part.__module__]) for part in own)
 
 
 def _symbols(spec: Model | CapturedModel, names: list[tuple[Size, bool]]) -> Iterable[Symbol]:
@@ -173,7 +181,7 @@ def _meaning(spec: Model | CapturedModel, size: Size) -> str:
         return general
     values = {**spec.values(), **spec.mixer.values()}
     said = [
-        option.help.removeprefix(f"{spec.mixer.name}: ").partition(",")[0]
+        _OF_A_MIXER.sub("", option.help).partition(",")[0]
         for name, option in spec.options().items()
         if isinstance(option, Whole) and option.symbol == size.name and values[name] == size.value
     ]

@@ -26,6 +26,7 @@ from vitprof.cli.streams import emit
 from vitprof.counters import EXTRAS, KNOWN, NAMES, TOOLS
 from vitprof.errors import SpecError
 from vitprof.formats import ANY, Format
+from vitprof.formulas.hybrid import Hybrid
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.models import MODELS
@@ -59,6 +60,8 @@ def read_request(given: dict[str, Any]) -> Words:
     Raises:
         SpecError: an option names another one.
     """
+    if "mixer_at" in given:
+        given["mixer_at"] = "; ".join(given["mixer_at"])
     argument = given.pop("argument", None)
     if argument is None:
         return given
@@ -198,10 +201,20 @@ def _named() -> dict[str, Parameter]:
             "mixer",
             str,
             typer.Option(
-                help="token mixer of every block; vitprof mixers lists them",
+                help="token mixer of every block, or several that the blocks have in turn, such as "
+                "attn+linear; vitprof mixers lists them",
                 metavar="NAME",
                 show_default="that of --preset; else attn",
                 autocompletion=one_of(MIXERS),
+                rich_help_panel=MODEL,
+            ),
+        ),
+        "mixer_at": parameter(
+            "mixer_at",
+            list[str],
+            typer.Option(
+                help=Hybrid.declared()["mixer_at"].help,
+                metavar="PLACES=NAME",
                 rich_help_panel=MODEL,
             ),
         ),

@@ -33,8 +33,8 @@ def load_mixers(arguments: Sequence[str], commands: Sequence[str]) -> None:
         mixer = None
         with suppress(SpecError):
             mixer = find_mixer(name)
-        if mixer is not None:
-            check_options(mixer, commands)
+        for part in mixer.parts() if mixer is not None else ():
+            check_options(part, commands)
 
 
 def check_options(mixer: type[Mixer], commands: Sequence[str]) -> None:

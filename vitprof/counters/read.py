@@ -206,7 +206,7 @@ def _read_each(
 
 def _call_alone(spec: Subject, module: nn.Module, inputs: Inputs) -> None:
     """Call the module of another package's mixer without a tool, to let it raise its own error."""
-    if isinstance(spec, Model) and not is_own(type(spec.mixer)):
+    if isinstance(spec, Model) and not all(map(is_own, type(spec.mixer).parts())):
         copied, (in_order, by_name) = _on_cpu(module, inputs)
         with restored(copied):
             copied(*in_order, **by_name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
@@ -83,6 +83,7 @@ class Mixer(Options):
 
     Attributes:
         name: its name on the command line and in `MIXERS`.
+        turns: of a hybrid, the mixers that blocks have in turn; see `vitprof.formulas.hybrid`.
         aliases: other names for it.
         summary: description in one line.
         source: the paper, with the equation.
@@ -93,6 +94,7 @@ class Mixer(Options):
     """
 
     name: ClassVar[str]
+    turns: ClassVar[tuple[type[Mixer], ...]] = ()
     aliases: ClassVar[tuple[str, ...]] = ()
     summary: ClassVar[str]
     source: ClassVar[str]
@@ -125,6 +127,15 @@ class Mixer(Options):
     def divisor(self) -> int:
         """Number that has to divide the tokens; 1 if any number of tokens is possible."""
         return 1
+
+    @classmethod
+    def parts(cls) -> tuple[type[Mixer], ...]:
+        """Return the mixers that blocks can have: this one, or those of a hybrid."""
+        return (cls,)
+
+    def fits(self, lists: Sequence[Blocks], model: str) -> Iterator[Constraint]:
+        """Yield the rules for the lists of blocks of a model that has this mixer."""
+        return iter(())
 
     def admits(self, sizes: MixerSizes) -> Iterator[Constraint]:
         """Yield the rules for the sizes at which the mixer is defined."""

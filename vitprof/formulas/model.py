@@ -20,7 +20,7 @@ from vitprof.formulas.stage import EqualBlocks, Stage
 from vitprof.formulas.tensor import Tensor
 from vitprof.formulas.trace import trace
 from vitprof.values.derived import derived
-from vitprof.values.options import Constraint, Option, Value, plain, whole
+from vitprof.values.options import Constraint, Option, Value, Whole, plain, whole
 from vitprof.values.size import Size
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ class Model(BlockOptions):
     preset: str = ""
 
     def constraints(self) -> Iterator[Constraint]:
+        lists = [Blocks(stage.path, stage.depth) for stage in self.stages]
+        yield from self.mixer.fits(lists, self.name)
         for stage in self.stages:
             for kind in stage.kinds:
                 yield from kind.block.admits()
@@ -114,7 +116,14 @@ class Model(BlockOptions):
 
     def options(self) -> dict[str, Option]:
         """Return the declarations of the model's and the mixer's options, by name."""
-        return {**self.declared(), **self.mixer.declared()}
+        own = self.declared()
+        if self.mixer.turns:  # the cost of one more block is not always the same
+            own |= {
+                name: replace(option, convex=False)
+                for name, option in own.items()
+                if isinstance(option, Whole) and name.endswith("depth")
+            }
+        return {**own, **self.mixer.declared()}
 
     def at(self, values: Mapping[str, object]) -> Self:
         """Return a copy with other values of some options; unknown names are ignored.
@@ -165,7 +174,8 @@ class Model(BlockOptions):
             mlp_hidden: hidden width that is given for their MLP; 0 if it follows from the dim.
             within: path of the module that has the list.
         """
-        mixers = self.mixer.of_blocks(Blocks(join(within, name), depth), sizes)
+        path = join(within, name)
+        mixers = self.mixer.of_blocks(Blocks(path, depth), sizes)
         kinds = []
         shares = 0
         for mixer in {id(mixer): mixer for mixer in mixers}.values():
@@ -178,7 +188,7 @@ class Model(BlockOptions):
                 own = tuple(number for number, other in enumerate(mixers) if other is mixer)
                 kind.times, kind.numbers = Size(len(own), "blocks"), own
             kinds.append(kind)
-        return Stage(name=name, depth=depth, sizes=sizes, kinds=tuple(kinds))
+        return Stage(name=name, path=path, depth=depth, sizes=sizes, kinds=tuple(kinds))
 
     @abstractmethod
     def forward(self, run: Run, x: Tensor) -> Tensor:

@@ -191,6 +191,8 @@ def is_own(mixer: type[Mixer]) -> bool:
 
 def name_of(mixer: type[Mixer]) -> str:
     """Return what finds a mixer again: its name if it is registered, else its reference."""
+    if mixer.turns:
+        return "+".join(map(name_of, mixer.turns))
     entry = None if is_own(mixer) else entry_points().get(mixer.name)
     if is_own(mixer) or (entry is not None and _is_at(entry.reference, mixer)):
         return mixer.name
@@ -203,8 +205,14 @@ def check_can_be_found(mixer: type[Mixer]) -> None:
     Raises:
         SpecError: it does not.
     """
+    for part in mixer.parts() if mixer.turns else ():
+        check_can_be_found(part)
     name = name_of(mixer)
-    if ":" in name and (name.startswith("__main__:") or not _is_at(name, mixer)):
+    if (
+        ":" in name
+        and not mixer.turns
+        and (name.startswith("__main__:") or not _is_at(name, mixer))
+    ):
         raise SpecError(
             f"the mixer {name!r} cannot be imported by another process or from a file; define it "
             "in a module, outside of functions"

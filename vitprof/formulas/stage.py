@@ -36,12 +36,14 @@ class Stage:
 
     Attributes:
         name: name of their module list; empty if the block is the model itself.
+        path: path of the list.
         depth: number of blocks.
         sizes: N, D and heads of all of them.
         kinds: the blocks, those that are equal together, in the order of the first of each kind.
     """
 
     name: str
+    path: str
     depth: Size
     sizes: MixerSizes
     kinds: tuple[EqualBlocks, ...]

@@ -14,7 +14,7 @@ from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS, find_model
 from vitprof.request.effects import check_effects
 from vitprof.request.names import named
-from vitprof.request.specs import specify_loosely, subject
+from vitprof.request.specs import specify_loosely, subject, with_others
 from vitprof.subject import Configurable
 from vitprof.values.options import Option, label_of
 
@@ -182,7 +182,7 @@ def candidates(
         return with_mixers(model, one if mixers is None else mixers, options)
     if model is not None or "preset" in options:
         raise SpecError("presets name the models; leave out model and preset")
-    return of_presets(presets, mixer)
+    return of_presets(presets, mixer, options)
 
 
 def with_mixers(
@@ -207,7 +207,8 @@ def with_mixers(
     usual = start.model if start else "layer" if "tokens" in options else "mae"
     if mixers is None:
         mixers = [start.mixer if start else "attn"]
-    found = list(dict.fromkeys(named(find_mixer, name) for name in mixers))
+    every = (with_others(named(find_mixer, name), dict(options)) for name in mixers)
+    found = list(dict.fromkeys(every))
     if not found:
         raise SpecError(f"no mixer is named; known are {', '.join(MIXERS)}")
     chosen = named(find_model, usual if model is None else model)
@@ -217,13 +218,16 @@ def with_mixers(
 
 
 def of_presets(
-    names: Iterable[str], mixer: str | type[Mixer] | None = None
+    names: Iterable[str],
+    mixer: str | type[Mixer] | None = None,
+    options: Mapping[str, object] | None = None,
 ) -> list[ModelCandidate]:
     """Return a candidate for each preset, labelled by its name.
 
     Args:
         names: names of presets; duplicates are dropped.
         mixer: the mixer of all of them; None for each preset's own.
+        options: given options, of which `mixer_at` adds mixers.
 
     Raises:
         SpecError: there is no such preset or mixer, or no preset is named.
@@ -238,12 +242,22 @@ def of_presets(
             (
                 preset.name,
                 find_model(preset.model),
-                named(find_mixer, preset.mixer if mixer is None else mixer),
+                _mixer_of(preset, mixer, options or {}),
                 preset.name,
             )
             for preset in found.values()
         ]
     )
+
+
+def _mixer_of(
+    preset: Preset, mixer: str | type[Mixer] | None, options: Mapping[str, object]
+) -> type[Mixer]:
+    """Return the mixer of a preset, or another one in its place."""
+    at = {name: value for name, value in options.items() if name == "mixer_at"}
+    if mixer is not None:
+        return with_others(named(find_mixer, mixer), at)
+    return with_others(find_mixer(preset.mixer), {**preset.options, **at})
 
 
 def of_modules(

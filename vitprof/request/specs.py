@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vitprof.captured.given import Given
@@ -12,6 +13,7 @@ from vitprof.captured.subject import CapturedModel
 from vitprof.errors import SpecError, listing, unknown
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.mixers import MIXERS, find_mixer
+from vitprof.formulas.mixers import with_others as mixer_with_others
 from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS, find_model
 from vitprof.formulas.plugins import name_of
@@ -207,6 +209,19 @@ def specify_loosely(
     return _build(model_type, mixer_type, given)
 
 
+def with_others(mixer: type[Mixer], options: dict[str, object]) -> type[Mixer]:
+    """Return the mixer with those that options have at single places, and name them alike there.
+
+    Raises:
+        SpecError: the places cannot be read, or there is no such mixer.
+    """
+    at = options.pop("mixer_at", "")
+    made, places = named(partial(mixer_with_others, mixer), at)
+    if places:
+        options["mixer_at"] = places
+    return made
+
+
 def _from_preset(
     name: object, model: str | None, mixer: str | type[Mixer] | None, given: Mapping[str, object]
 ) -> Model:
@@ -224,7 +239,7 @@ def _from_preset(
     model_type = find_model(preset.model)
     mixer_type = named(find_mixer, preset.mixer if mixer is None else mixer)
     own = preset.options
-    if mixer_type.name != preset.mixer:
+    if name_of(mixer_type) != preset.mixer:
         own = _subset(own, model_type.declared())
     return replace(_build(model_type, mixer_type, {**own, **given}), preset=preset.name)
 
@@ -244,9 +259,9 @@ def spelled(spec: Model | CapturedModel) -> list[str]:
 
         preset, declared = find_preset(spec.preset), spec.options()
         words, mixer = ["--preset", spec.preset], preset.mixer
-        own = declared if mixer == spec.mixer.name else spec.declared()
+        own = declared if mixer == name_of(type(spec.mixer)) else spec.declared()
         default |= {n: own[n].read(n, value) for n, value in preset.options.items() if n in own}
-    if spec.mixer.name != mixer:
+    if name_of(type(spec.mixer)) != mixer:
         words += ["--mixer", name_of(type(spec.mixer))]
     for name, value in {**spec.values(), **spec.mixer.values()}.items():
         flag = name.replace("_", "-")
@@ -266,7 +281,9 @@ def _defaults(spec: Model) -> dict[str, Value]:
     return {name: of_both[name] for name in spec.options()}
 
 
-def _build(model: type[Model], mixer: type[Mixer], given: Mapping[str, object]) -> Model:
+def _build(model: type[Model], mixer: type[Mixer], options: Mapping[str, object]) -> Model:
+    given = dict(options)
+    mixer = with_others(mixer, given)
     for name in given:
         _check_option(name, model, mixer)
     return model(

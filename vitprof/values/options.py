@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Self
 
 from vitprof.errors import SpecError, listing
 from vitprof.text import quoted, shown
+from vitprof.values.places import read_places
 from vitprof.values.ratios import plain_ratio, read_ratio
 from vitprof.values.size import Size
 
@@ -182,7 +183,25 @@ class Flag:
         return "true or false"
 
 
-Option = Whole | Wholes | Ratio | Choice | Flag
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Places of blocks, and what is there: `2,5,8=linear; 11=pool`; see `values.places`."""
+
+    help: str
+    metavar: ClassVar[str] = "PLACES=NAME"
+
+    def read(self, name: str, value: object) -> str:
+        """Return `value` if it is such text, or raise SpecError."""
+        if not isinstance(value, str) or (value and read_places(value) is None):
+            raise SpecError(f"{label_of(name)} {shown(value)} cannot be read; give {self.bounds()}")
+        return value
+
+    def bounds(self) -> str:
+        """Describe the allowed text."""
+        return "places and a name, such as 2,5,8=linear or stages.2-3=attn, with semicolons between"
+
+
+Option = Whole | Wholes | Ratio | Choice | Flag | Placed
 
 
 def whole(
@@ -221,6 +240,11 @@ def choice(default: str, *, help: str, names: tuple[str, ...]) -> Any:
 def flag(default: bool, *, help: str) -> Any:
     """Declare a switch."""
     return _declare(default, Flag(help))
+
+
+def placed(default: str, *, help: str) -> Any:
+    """Declare places of blocks, and what is there."""
+    return _declare(default, Placed(help))
 
 
 def _declare(default: object, option: Option) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vitprof.errors import SpecError, unknown
+from vitprof.formulas.hybrid import Hybrid, hybrid
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.mixers.aft import AttentionFree
 from vitprof.formulas.mixers.attention import Attention
@@ -36,8 +37,10 @@ from vitprof.formulas.plugins import (
     entry_points,
     load_mixer,
     load_registered,
+    name_of,
 )
 from vitprof.values.options import Flag
+from vitprof.values.places import read_places
 
 MIXERS: dict[str, type[Mixer]] = {
     mixer.name: mixer
@@ -75,7 +78,8 @@ MIXERS: dict[str, type[Mixer]] = {
 def find_mixer(name: str | type[Mixer]) -> type[Mixer]:
     """Return the mixer of this name or alias, or import `package.module:Name`.
 
-    A mixer of another package is added to `MIXERS`.
+    A mixer of another package is added to `MIXERS`. Names with plus signs between are a hybrid,
+    whose mixers the blocks have in turn.
 
     Args:
         name: name, alias or reference; or the class itself.
@@ -84,8 +88,12 @@ def find_mixer(name: str | type[Mixer]) -> type[Mixer]:
         SpecError: there is no such mixer, it is none, or its name is taken by another one.
     """
     if not isinstance(name, str):
+        if issubclass(name, Hybrid):
+            return name
         check_mixer(name, f"the mixer {name!r}")
         return _add(name)
+    if "+" in name:
+        return hybrid(tuple([find_mixer(one.strip()) for one in name.split("+")]))
     for mixer in MIXERS.values():
         if name in (mixer.name, *mixer.aliases):
             return mixer
@@ -95,6 +103,27 @@ def find_mixer(name: str | type[Mixer]) -> type[Mixer]:
     if name not in registered:
         raise unknown("mixer", name, dict.fromkeys((*MIXERS, *registered)))
     return _add(load_registered(registered[name]))
+
+
+def with_others(mixer: type[Mixer], at: object) -> tuple[type[Mixer], str]:
+    """Return a hybrid of a mixer, or of those of a hybrid, and others at single places.
+
+    Args:
+        mixer: the mixer of all other blocks.
+        at: places and names of the others; see `vitprof.values.places`.
+
+    Returns:
+        The hybrid, and the places with the names by which it knows its mixers.
+
+    Raises:
+        SpecError: the places cannot be read, or there is no such mixer.
+    """
+    text = Hybrid.declared()["mixer_at"].read("mixer_at", at)
+    found = [(place.word, find_mixer(name)) for place, name in read_places(str(text)) or []]
+    others = tuple([other for _, other in found])
+    made = hybrid(mixer.turns or (mixer,), others)
+    named = "; ".join(f"{word}={name_of(other)}" for word, other in found)
+    return made, named if issubclass(made, Hybrid) else ""
 
 
 def find_all_mixers() -> tuple[list[type[Mixer]], list[str]]:
