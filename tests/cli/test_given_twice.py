@@ -34,7 +34,14 @@ def test_every_option_of_every_command(capsys: Capture, command: str) -> None:
     found = Commands().get_command(None, command)
     options: list[Any] = [one for one in found.params if one.param_type_name == "option"]
     several = {one.name for one in options if one.multiple}
-    assert several <= {"arg", "input", "plot", "vary", *(["output"] if command == "check" else [])}
+    assert several <= {
+        "arg",
+        "input",
+        "mixer_at",
+        "plot",
+        "vary",
+        *(["output"] if command == "check" else []),
+    }
     once = [one for one in options if not one.multiple and not one.is_eager]
     place = [*COMMANDS].index(command)
     for one in once[place % 4 :: 4]:  # most options are those of other commands too

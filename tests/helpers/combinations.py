@@ -21,13 +21,23 @@ from vitprof.allocation.step import follow, launches, peaks
 from vitprof.cuda.gpus import find_gpu
 from vitprof.cuda.platform import Platform
 from vitprof.errors import SpecError
-from vitprof.formulas.mixers import MIXERS
+from vitprof.formulas.mixers import MIXERS, find_mixer
 from vitprof.formulas.model import Model
 from vitprof.formulas.models import MODELS
 from vitprof.request.specs import specify, specify_loosely
 from vitprof.request.workload import BUCKETS, DEVICES, DTYPES, KERNELS, OPTIMIZERS, Workload
 from vitprof.running.trace import trace
-from vitprof.values.options import Choice, Flag, Option, Ratio, Whole, Wholes, pairs, why_idle
+from vitprof.values.options import (
+    Choice,
+    Flag,
+    Option,
+    Placed,
+    Ratio,
+    Whole,
+    Wholes,
+    pairs,
+    why_idle,
+)
 
 # Few values, so that sizes are often equal, divide each other, or are 1.
 _NUMBERS: dict[str, tuple[int, ...]] = {
@@ -60,7 +70,9 @@ def cases(seed: int) -> Iterator[Case]:
 
 def _model(random: Random) -> Model:
     model, mixer = random.choice([*MODELS]), random.choice([*MIXERS])
-    declared = {**MODELS[model].declared(), **MIXERS[mixer].declared()}
+    if model != "layer" and random.random() < 0.2:
+        mixer = "+".join([mixer, *random.choices([*MIXERS], k=random.choice((1, 1, 2)))])
+    declared = {**MODELS[model].declared(), **find_mixer(mixer).declared()}
     stages = random.choice((1, 2, 2, 3))
     options = {name: _value(random, name, option, stages) for name, option in declared.items()}
     given = {name: value for name, value in options.items() if value is not None}
@@ -84,6 +96,8 @@ def _value(random: Random, name: str, option: Option, stages: int) -> object:
             return random.choice(_NUMBERS[name])
         numbers = [option.minimum, 1, 2, 3, 5] if option.minimum == 0 else [1, 2, 3, 4, 6]
         return random.choice([number for number in numbers if number % 2 or not option.odd])
+    if isinstance(option, Placed):
+        return f"0={random.choice([*MIXERS])}" if random.random() < 0.3 else None
     if isinstance(option, Ratio):
         return random.choice(_RATIOS[name]) if name in _RATIOS else None
     if isinstance(option, Choice):

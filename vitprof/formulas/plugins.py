@@ -205,18 +205,13 @@ def check_can_be_found(mixer: type[Mixer]) -> None:
     Raises:
         SpecError: it does not.
     """
-    for part in mixer.parts() if mixer.turns else ():
-        check_can_be_found(part)
-    name = name_of(mixer)
-    if (
-        ":" in name
-        and not mixer.turns
-        and (name.startswith("__main__:") or not _is_at(name, mixer))
-    ):
-        raise SpecError(
-            f"the mixer {name!r} cannot be imported by another process or from a file; define it "
-            "in a module, outside of functions"
-        )
+    for part in mixer.parts():
+        name = name_of(part)
+        if ":" in name and (name.startswith("__main__:") or not _is_at(name, part)):
+            raise SpecError(
+                f"the mixer {name!r} cannot be imported by another process or from a file; define "
+                "it in a module, outside of functions"
+            )
 
 
 def describe(mixer: type[Mixer]) -> str:

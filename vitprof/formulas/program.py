@@ -166,9 +166,9 @@ def _add(body: Sequence[Entry], children: list[Layer | Op], parameters: list[Op]
 def _module_list(name: str, body: Sequence[Entry]) -> Layer:
     """Return the modules of a list that entries run, those that are equal together."""
     rows = [entry for entry in body if isinstance(entry, Repeat) and entry.name == name]
-    kinds = {row.numbers: row for row in reversed(rows)}
     equal = [
-        equal_layers(tree("0", row.type, row.body), row.times, numbers)
-        for numbers, row in reversed(kinds.items())
+        equal_layers(tree("0", row.type, row.body), row.times, row.numbers)
+        for row in rows
+        if not row.numbers or row.here.start == row.numbers[0]
     ]
     return Layer(name, "ModuleList", tuple(equal))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol
 
 from vitprof.captured.subject import CapturedModel
 from vitprof.errors import SpecError, listing
@@ -17,6 +18,9 @@ from vitprof.request.names import named
 from vitprof.request.specs import specify_loosely, subject, with_others
 from vitprof.subject import Configurable
 from vitprof.values.options import Option, label_of
+
+if TYPE_CHECKING:
+    from vitprof.published.preset import Preset
 
 _OF_A_MODULE = frozenset(("module", "arg", "input"))
 
@@ -220,7 +224,7 @@ def with_mixers(
 def of_presets(
     names: Iterable[str],
     mixer: str | type[Mixer] | None = None,
-    options: Mapping[str, object] | None = None,
+    options: Mapping[str, object] = MappingProxyType({}),
 ) -> list[ModelCandidate]:
     """Return a candidate for each preset, labelled by its name.
 
@@ -239,13 +243,8 @@ def of_presets(
         raise SpecError("no preset is named; vitprof presets lists them")
     return _candidates(
         [
-            (
-                preset.name,
-                find_model(preset.model),
-                _mixer_of(preset, mixer, options or {}),
-                preset.name,
-            )
-            for preset in found.values()
+            (name, find_model(preset.model), _mixer_of(preset, mixer, options), name)
+            for name, preset in found.items()
         ]
     )
 

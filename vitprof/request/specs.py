@@ -329,4 +329,5 @@ def described(conditions: Mapping[str, object]) -> str:
     if "module" in conditions:
         return str(conditions["module"])
     own = " with ".join(str(conditions[key]) for key in ("model", "mixer") if key in conditions)
-    return ", ".join(filter(None, [str(conditions.get("preset", "")), own]))
+    parts = [str(conditions.get("preset", "")), own, str(conditions.get("mixer_at", ""))]
+    return ", ".join(filter(None, parts))
