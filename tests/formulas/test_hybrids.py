@@ -155,7 +155,9 @@ def test_places_that_are_refused(mixer: str, options: dict[str, object], sentenc
 
 
 def test_a_single_block_has_one_mixer(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["params", "--tokens", "50", "--mixer", "attn+linear"]) == 2
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["params", "--tokens", "50", "--mixer", "attn+linear"])
+    assert exit_.value.code == 2
     assert capsys.readouterr().err == (
         "vitprof: layer is a single block, and attn and linear are several mixers; give one of "
         "them, or a model of several blocks\n"
