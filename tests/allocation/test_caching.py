@@ -8,6 +8,7 @@ from itertools import pairwise, permutations
 from typing import TypeVar
 
 import pytest
+from cases import for_each
 
 from vitprof.allocation.allocator import Allocator, Block, DoesNotFitError, Reserved, replay
 from vitprof.request.specs import specify
@@ -160,7 +161,7 @@ def test_a_segment_of_its_own_is_split_too() -> None:
 # Freed blocks
 
 
-@pytest.mark.parametrize("order", [*permutations([1, 2, 3, 4])])
+@for_each("order", [*permutations([1, 2, 3, 4])])
 def test_free_neighbours_are_one_hole(order: tuple[int, ...]) -> None:
     steps = [(1, 3 * MIB), (2, 4 * MIB), (3, 6 * MIB), (4, 7 * MIB)]
     steps += [(number, FREE) for number in order]

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from cases import for_each
 from spellings import MIXER_SIZES, defined, needed_options, variants
 
 from vitprof.allocation.autograd import Tensor
@@ -224,7 +225,7 @@ def test_mixed_precision_keeps(device: str) -> None:
     assert kept == {residuals + read + weights + softmax + (NUMBER if device == "cpu" else 0)}
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS)
+@for_each("spelling", SPELLINGS)
 def test_checkpoint_keeps_the_input_of_a_block(spelling: str) -> None:
     class_token = spec("classifier", spelling).values()["pool"] == "token"
     tokens = N if class_token else N - 1
@@ -232,7 +233,7 @@ def test_checkpoint_keeps_the_input_of_a_block(spelling: str) -> None:
     assert kept_by_a_block(spelling, "gelu", checkpoint=True) == {E * B * tokens * width}
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS)
+@for_each("spelling", SPELLINGS)
 def test_inference_keeps_nothing(spelling: str) -> None:
     found = memory(spec("layer", spelling), step(B, inference=True))
     assert (found.kept, found.kept_bytes) == ({}, 0)
@@ -382,9 +383,9 @@ def tensors_of(spelling: str) -> list[int]:
     return [D, D, *MIXER_TENSORS[spelling], D, D, D * H, H, H * D, D]
 
 
-@pytest.mark.parametrize("spelling", KEPT_BY_MIXER)
-@pytest.mark.parametrize(
-    ("optimizer", "moments", "counted"),
+@for_each("spelling", KEPT_BY_MIXER)
+@for_each(
+    "optimizer, moments, counted",
     [("sgd", 0, False), ("momentum", 1, False), ("adam", 2, True), ("adamw", 2, True)],
 )
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -541,7 +542,7 @@ def test_training_peak_of_attention() -> None:
 # Parts
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS)
+@for_each("spelling", SPELLINGS)
 def test_parts_add_up(spelling: str) -> None:
     for turn, (model, name) in enumerate(product(models_of(spelling), steps_of(spelling))):
         workload = step((1, 3)[turn % 2], **STEPS[name])
@@ -586,7 +587,7 @@ def test_rows_add_up(model: str, how: str) -> None:
 # Batch and depth
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS)
+@for_each("spelling", SPELLINGS)
 def test_memory_is_affine_in_the_batch(spelling: str) -> None:
     for place, name in enumerate(steps_of(spelling)):
         how = STEPS[name]
@@ -615,7 +616,7 @@ def by_phase(found: Memory) -> dict[str, int]:
     return {name: peak.bytes for name, peak in found.peaks.items()}
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS)
+@for_each("spelling", SPELLINGS)
 @pytest.mark.parametrize("model", ["classifier", "mae"])
 def test_middle_blocks_are_like_the_others(model: str, spelling: str) -> None:
     cases = []
@@ -632,7 +633,7 @@ def test_middle_blocks_are_like_the_others(model: str, spelling: str) -> None:
         assert summed(quick) == summed(slow)
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS)
+@for_each("spelling", SPELLINGS)
 def test_forty_blocks_lie_on_the_line_of_few(spelling: str) -> None:
     four, five, forty = (
         by_phase(memory(spec("classifier", spelling, depth=depth), step(3))) for depth in (4, 5, 40)

@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 import pytest
+from cases import for_each
 from h100 import EARLIER, H100, PEAKS, built, comparable, predicted, read, steps
 
 from vitprof.allocation.allocator import DoesNotFitError
@@ -39,7 +40,7 @@ def test_there_are_119_rows() -> None:
     assert sorted([*LABELS, *EARLIER]) == sorted(steps())
 
 
-@pytest.mark.parametrize("label", LABELS)
+@for_each("label", LABELS)
 def test_peak_of_a_step(label: str) -> None:
     assert within_the_peak(label)
 
@@ -50,7 +51,7 @@ def test_a_row_of_an_earlier_module_is_not_ours(label: str) -> None:
     assert not within_the_peak(label)
 
 
-@pytest.mark.parametrize("label", LABELS)
+@for_each("label", LABELS)
 def test_peak_of_each_phase(label: str) -> None:
     measured, found = steps()[label].allocated, predicted(label).allocated
     assert list(found) == list(measured)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from cases import for_each
 from h100 import H100, built, pairs, summary, timed
 
 from vitprof.allocation.launches import Kind, Launch, Product
@@ -152,7 +153,7 @@ def test_speed_of_the_gpu_that_was_measured() -> None:
     assert MEASURED.multiprocessors == find_gpu("h100").multiprocessors
 
 
-@pytest.mark.parametrize("gpu", gpus(), ids=lambda gpu: gpu.names[0])
+@for_each("gpu", gpus(), ids=lambda gpu: gpu.names[0])
 def test_speed_of_another_gpu_is_marked_and_below_its_peaks(gpu: Gpu) -> None:
     speed = speed_of(gpu, "fp32")
     assert speed.measured is (gpu.name == MEASURED.gpu)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from cases import for_each
 from torch import Tensor, nn
 
 from vitprof.captured.given import Given
@@ -71,8 +72,8 @@ FORMS = (
 )
 
 
-@pytest.mark.parametrize(
-    ("given", "sentence"),
+@for_each(
+    "given, sentence",
     [
         ((), f"no input is given; {FORMS}"),
         ({}, f"no input is given; {FORMS}"),

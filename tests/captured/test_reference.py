@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from cases import for_each
 
 from vitprof.captured.reference import (
     Argument,
@@ -51,8 +52,8 @@ def test_a_reference_that_is_no_text() -> None:
         read_reference(3)
 
 
-@pytest.mark.parametrize(
-    ("value", "meant"),
+@for_each(
+    "value, meant",
     [
         ("64", 64),
         ("-3", -3),
@@ -164,8 +165,8 @@ def test_inputs_in_order() -> None:
     assert [one.axes for one in inputs] == [("B", 3, 8, 8), ("B", 5), ("B", 7)]
 
 
-@pytest.mark.parametrize(
-    ("words", "sentence"),
+@for_each(
+    "words, sentence",
     [
         ([""], "input '' has no shape; a shape is lengths joined by x, such as 3x224x224"),
         (["mask="], "input 'mask=' has no shape"),

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 import torch
+from cases import for_each
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reconciled import broken, check_adds_up, macs, read
@@ -73,7 +74,7 @@ def one_thread() -> Iterator[None]:
 
 
 SPECS = {spelling: spelling.specify() for spelling in SOME}
-every_spelling = pytest.mark.parametrize("spelling", SOME, ids=str)
+every_spelling = for_each("spelling", SOME)
 
 
 # The matrix.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from cases import for_each
 from h100 import read
 
 from vitprof.cuda.attention import (
@@ -31,8 +32,8 @@ def in_blocks(*sizes: int) -> int:
     return sum(-(-size // BLOCK) * BLOCK for size in sizes)
 
 
-@pytest.mark.parametrize(
-    ("gpu", "torch", "bits", "head_dim", "kernel"),
+@for_each(
+    "gpu, torch, bits, head_dim, kernel",
     [
         ("h100", (2, 11), 16, 64, Kernel.CUDNN),  # measured
         ("h100", (2, 13), 16, 128, Kernel.CUDNN),

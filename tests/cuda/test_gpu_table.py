@@ -7,6 +7,7 @@ import re
 from dataclasses import fields, replace
 
 import pytest
+from cases import for_each
 from h100 import DATA, read
 
 from vitprof.cuda.gpus import Gpu, find_gpu, gpus
@@ -37,7 +38,7 @@ SEVERAL = {
     "6000": "quadrortx6000, rtx6000ada or rtxpro6000",
 }
 DTYPES = ("fp32", "tf32", "fp16", "bf16", "fp8")
-each_gpu = pytest.mark.parametrize("gpu", gpus(), ids=lambda gpu: gpu.name)
+each_gpu = for_each("gpu", gpus(), ids=lambda gpu: gpu.name)
 
 
 def plain(name: str) -> str:
@@ -63,8 +64,8 @@ def test_every_name_finds_its_gpu(gpu: Gpu) -> None:
         assert find_gpu(name.upper()) is gpu
 
 
-@pytest.mark.parametrize(
-    ("typed", "name"),
+@for_each(
+    "typed, name",
     [
         ("RTX 3090", "GeForce RTX 3090"),
         ("rtx3090", "GeForce RTX 3090"),
@@ -206,8 +207,8 @@ def test_nobody_has_measured_more_than_a_clock_explains(gpu: Gpu) -> None:
             assert 0 < measured < gpu.peaks["fp32"]
 
 
-@pytest.mark.parametrize(
-    ("name", "multiprocessors"),
+@for_each(
+    "name, multiprocessors",
     [
         ("p100", 56),
         ("v100-16", 80),

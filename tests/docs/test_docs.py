@@ -9,6 +9,7 @@ from doctest import ELLIPSIS, OutputChecker
 from pathlib import Path
 
 import pytest
+from cases import for_each
 
 from vitprof.cli import run
 
@@ -90,7 +91,7 @@ def test_python_of_the_docs_is_true() -> None:
     assert checked >= 12
 
 
-@pytest.mark.parametrize(("page", "link"), LINKS)
+@for_each("page, link", LINKS)
 def test_links_lead_somewhere(page: str, link: str) -> None:
     assert (ROOT / page).parent.joinpath(link).exists()
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from cases import for_each
 from references import columns, prepare
 from torch import Tensor, nn
 from torch.testing import assert_close
@@ -103,8 +104,8 @@ def position_lambda(mixer: LambdaLayer, place: tuple[int, int], copy: int) -> Te
 
 @torch.no_grad()
 @pytest.mark.parametrize("intra_depth", [1, 2, 3])
-@pytest.mark.parametrize(
-    ("positions", "count", "grid"),
+@for_each(
+    "positions, count, grid",
     [
         *[(positions, *at) for positions in ("local", "global") for at in GRIDS],
         *[("local-2d", count, grid) for count, grid in GRIDS if grid is not None],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from against_modules import CHECKS
+from cases import for_each
 from variants import DROPS, VARIANTS, Variant, every_variant, spec
 
 from vitprof.formulas.models import MODELS
@@ -42,7 +43,7 @@ def test_the_formulas_are_the_modules(variant: Variant) -> None:
         check(spec(variant))
 
 
-@every_variant
+@for_each("variant", VARIANTS)
 def test_a_step_trains_all_that_is_trained(variant: Variant) -> None:
     torch.manual_seed(0)
     step = Step(spec(variant), Workload(batch=3, device="cpu"), device="cpu")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from cases import for_each
 from variants import SIZES, Options
 
 import vitprof
@@ -109,8 +110,8 @@ HEAD = D * K + K
 CLASSIFIER = (PIXELS * D + D) + 2 * LAYER + 2 * D + HEAD + D + (n + 1) * D
 
 
-@pytest.mark.parametrize(
-    ("turned", "params"),
+@for_each(
+    "turned, params",
     [
         ({}, CLASSIFIER),
         # A token, its position, and its head.
@@ -132,7 +133,6 @@ CLASSIFIER = (PIXELS * D + D) + 2 * LAYER + 2 * D + HEAD + D + (n + 1) * D
         ({"layer_scale": True}, CLASSIFIER + 2 * 2 * D),
         ({"mlp": "none"}, CLASSIFIER - 2 * (2 * D + MLP)),
     ],
-    ids=str,
 )
 def test_parameters_of_a_classifier(turned: Options, params: int) -> None:
     assert_params(sized("classifier", turned), params)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from cases import for_each
 from variants import Options
 
 from vitprof.errors import SpecError
@@ -14,8 +15,8 @@ from vitprof.formulas.models import MODELS
 from vitprof.request.specs import specify
 
 
-@pytest.mark.parametrize(
-    ("model", "options", "sentence"),
+@for_each(
+    "model, options, sentence",
     [
         (
             "classifier",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import sympy
+from cases import for_each
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -189,7 +190,7 @@ MIXERS_BY_HAND: dict[str, tuple[Any, Any]] = {
 }
 
 
-@pytest.mark.parametrize("mixer", MIXERS)
+@for_each("mixer", MIXERS)
 def test_mixer_by_hand(mixer: str) -> None:
     params, macs = MIXERS_BY_HAND[mixer]
     assert sympy.expand(read(MIXER_ENTRIES[mixer].params) - params) == 0

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from cases import for_each
 
 from vitprof.errors import FormulaError, SpecError
 from vitprof.formulas.run import Run
@@ -51,7 +52,7 @@ WORDS: dict[str, tuple[tuple[int, ...], Callable[[Any], Any]]] = {
 }
 
 
-@pytest.mark.parametrize("word", WORDS)
+@for_each("word", WORDS)
 def test_shapes_are_torchs(word: str) -> None:
     shape, move = WORDS[word]
     assert shape_of(move(paper(*shape))) == shape_of(move(torch.empty(shape)))

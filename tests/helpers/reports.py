@@ -8,7 +8,7 @@ from functools import cache
 from io import StringIO
 from typing import Any
 
-import pytest
+from cases import for_each
 from rich.console import Console
 
 import vitprof
@@ -212,7 +212,7 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "gpus": vitprof.gpus,
     "gpu": lambda: vitprof.gpus("rtx3090"),
 }
-every_report = pytest.mark.parametrize("name", REPORTS)
+every_report = for_each("name", REPORTS)
 
 
 @cache

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from cases import for_each
 from references import columns, prepare
 from spellings import MIXER_SIZES, variants
 from torch import Tensor, nn
@@ -175,7 +176,7 @@ def specs() -> Iterator[Mixer]:
                 yield made
 
 
-every_mixer = pytest.mark.parametrize("spec", list(specs()), ids=str)
+every_mixer = for_each("spec", specs())
 
 
 GRID = replace(SIZES, tokens=Size(9), grid=(Size(3), Size(3)))
@@ -194,16 +195,15 @@ def build(spec: Mixer) -> nn.Module:
     return module
 
 
-@pytest.fixture
-def given(spec: Mixer) -> Tensor:
+def given_to(spec: Mixer) -> Tensor:
     torch.manual_seed(0)
     sizes = sizes_of(spec)
     return torch.randn(B, sizes.tokens.value, sizes.dim.value, dtype=torch.float64)
 
 
 @every_mixer
-def test_gradients_reach_every_channel(spec: Mixer, given: Tensor) -> None:
-    mixer = build(spec)
+def test_gradients_reach_every_channel(spec: Mixer) -> None:
+    mixer, given = build(spec), given_to(spec)
     parameters = dict(mixer.named_parameters())
     if not parameters:
         assert spec.formula(sizes_of(spec), Size(B)).total(Measure.PARAMS) == 0
@@ -222,10 +222,8 @@ def test_gradients_reach_every_channel(spec: Mixer, given: Tensor) -> None:
 
 
 @every_mixer
-def test_a_token_hears_the_tokens_of_its_image_and_none_of_another(
-    spec: Mixer, given: Tensor
-) -> None:
-    given.requires_grad_()
+def test_a_token_hears_the_tokens_of_its_image_and_none_of_another(spec: Mixer) -> None:
+    given = given_to(spec).requires_grad_()
     y: Tensor = build(spec)(given)
     assert y.shape == given.shape
     for n in range(given.shape[1]):
@@ -239,22 +237,22 @@ def test_a_token_hears_the_tokens_of_its_image_and_none_of_another(
 
 
 @every_mixer
-def test_weights_move_to_another_one(spec: Mixer, given: Tensor) -> None:
-    mixer, other = build(spec), build(spec)
+def test_weights_move_to_another_one(spec: Mixer) -> None:
+    given, mixer, other = given_to(spec), build(spec), build(spec)
     assert torch.equal(other(given), mixer(given)) == (not list(mixer.parameters()))
     other.load_state_dict(mixer.state_dict())
     assert torch.equal(other(given), mixer(given))
 
 
 @every_mixer
-def test_a_mixer_can_be_pickled(spec: Mixer, given: Tensor) -> None:
-    mixer = build(spec)
+def test_a_mixer_can_be_pickled(spec: Mixer) -> None:
+    mixer, given = build(spec), given_to(spec)
     assert torch.equal(pickle.loads(pickle.dumps(mixer))(given), mixer(given))
 
 
 @every_mixer
-def test_a_mixer_can_be_subclassed(spec: Mixer, given: Tensor) -> None:
-    mixer = build(spec)
+def test_a_mixer_can_be_subclassed(spec: Mixer) -> None:
+    mixer, given = build(spec), given_to(spec)
     plain: Any = type(mixer)
 
     class Doubled(plain):  # type: ignore[misc]

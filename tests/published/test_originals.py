@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 import pytest
+from cases import for_each
 from originals import DATA, ORIGINALS, compare
 
 from vitprof.published import find_preset
@@ -59,7 +60,7 @@ def test_every_preset_with_an_original_was_compared() -> None:
     assert [*ROWS] == [(preset.name, reference) for preset, reference in ORIGINALS]
 
 
-@pytest.mark.parametrize("row", ROWS.values(), ids=lambda row: row["preset"])
+@for_each("row", ROWS.values(), ids=lambda row: row["preset"])
 def test_presets_have_the_rows_of_their_originals(row: Any) -> None:
     cut = cut_otherwise(row["preset"])
     for command, side in product(("params", "macs"), ("here", "there")):

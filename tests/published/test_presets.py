@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 import pytest
 import timm
 import torch
+from cases import for_each
 from pyarrow import parquet
 from torchvision.models import get_model_weights
 
@@ -40,9 +41,7 @@ WITHOUT_FIGURES = {"mae-h-14", "fnet-b-16", "poolformer-isotropic-s"} | {
 }
 
 
-@pytest.mark.parametrize(
-    ("preset", "figure"), FIGURES, ids=[f"{name}-{figure.printed}" for name, figure in FIGURES]
-)
+@for_each("preset, figure", FIGURES)
 def test_a_published_figure_comes_out(preset: str, figure: Figure) -> None:
     model = specify(options={"preset": preset})
     assert figure.agrees(model), f"{figure.printed} against {figure.counted(model):,}"
@@ -60,19 +59,14 @@ def shallow(preset: str) -> Model:
     return specify(options={"preset": preset, **blocks})
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_the_module_holds_the_parameters_of_the_formulas(preset: str) -> None:
+@for_each("preset", PRESETS)
+def test_the_module_holds_the_parameters_of_the_formulas_and_takes_an_image(preset: str) -> None:
     model = shallow(preset)
-    module = build(model, device="meta")
+    module = build(model, device="meta").eval()
     on_paper = model.formula().total(Measure.PARAMS)
     assert on_paper == sum(parameter.numel() for parameter in module.parameters())
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-def test_the_module_takes_an_image(preset: str) -> None:
-    model = shallow(preset)
     with torch.no_grad():
-        build(model, device="meta").eval()(torch.empty(model.input_shape(2), device="meta"))
+        module(torch.empty(model.input_shape(2), device="meta"))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cases import for_each
 from commands import Capture, said
 
 import vitprof
@@ -66,7 +67,7 @@ WRONG: list[tuple[tuple[str | int, ...], Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("path", "value"), WRONG)
+@for_each("path, value", WRONG)
 def test_a_part_of_another_type(path: tuple[str | int, ...], value: Any) -> None:
     document = copy.deepcopy(json.loads(written()))
     inner = document

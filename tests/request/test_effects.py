@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from cases import for_each
 
 import vitprof
 from vitprof import Workload, specify
@@ -241,7 +242,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("model", "mixer", "name"), CASES)
+@for_each("model, mixer, name", CASES)
 def test_what_is_refused_changes_nothing(model: str, mixer: str, name: str) -> None:
     """Each way in which an option has no effect, by another value of each of those it needs."""
     own: dict[str, Options] = {

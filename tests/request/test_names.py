@@ -7,6 +7,7 @@ import random
 import re
 
 import pytest
+from cases import for_each
 
 import vitprof
 from vitprof import cli
@@ -48,7 +49,7 @@ def test_one_name_of_a_thing_is_enough() -> None:
     assert near("h10", things) == ["h100", "h100-nvl"]
 
 
-@pytest.mark.parametrize("seed", range(50))
+@for_each("seed", range(50))
 def test_what_is_written_after_a_name_does_not_change_its_family(seed: int) -> None:
     """Letters after a name of a GPU: what is offered begins as the name does."""
     drawn = random.Random(seed)

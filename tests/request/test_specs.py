@@ -11,6 +11,7 @@ from dataclasses import fields
 from fractions import Fraction
 
 import pytest
+from cases import for_each
 from spellings import divides_tokens, needs_grid
 
 from vitprof.errors import SpecError, listing
@@ -82,8 +83,8 @@ def test_attention_is_another_name_of_attn() -> None:
     assert specify(mixer="attention") == specify(mixer="attn")
 
 
-@pytest.mark.parametrize(
-    ("model", "mixer"),
+@for_each(
+    "model, mixer",
     [
         (model, mixer)
         for model in MODELS
@@ -199,8 +200,8 @@ def test_a_depth_that_cannot_be(value: object, sentence: str) -> None:
         specify(options={"depth": value})
 
 
-@pytest.mark.parametrize(
-    ("owner", "name"),
+@for_each(
+    "owner, name",
     [
         (owner, name)
         for owner in (*MODELS.values(), *MIXERS.values())
@@ -348,7 +349,7 @@ def test_kept_patches_are_rounded_down() -> None:
     assert model.kept == 25 * 7 // 10 == 17
 
 
-@pytest.mark.parametrize("owner", [*MODELS.values(), *MIXERS.values(), Workload])
+@for_each("owner", [*MODELS.values(), *MIXERS.values(), Workload])
 def test_every_default_is_a_value_that_is_allowed(owner: type[Options]) -> None:
     """Defaults are not validated when a model is built, so each is read here."""
     for field in fields(owner):

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from cases import for_each
 from h100 import H100
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -58,7 +59,7 @@ IN_16_BITS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @pytest.mark.parametrize("platform", [None, H100])
-@pytest.mark.parametrize("name", [*IN_FP32, *IN_16_BITS])
+@for_each("name", [*IN_FP32, *IN_16_BITS])
 def test_autocast_of_a_gpu(name: str, platform: object) -> None:
     x = torch.ones(2, 3, 4, 8, dtype=torch.bfloat16)
     function = {**IN_FP32, **IN_16_BITS}[name]

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import torch
+from cases import for_each
 
 from vitprof.allocation.largest_batch import largest_batch, largest_batch_on_gpu
 from vitprof.api.batch_size import batch_size
@@ -268,8 +269,8 @@ def test_ways_of_failing(code: str, sentence: str) -> None:
 NO_ANSWER = "exit code 0 and without a whole answer"
 
 
-@pytest.mark.parametrize(
-    ("code", "stdout", "stderr", "sentence"),
+@for_each(
+    "code, stdout, stderr, sentence",
     [
         (0, "", "", NO_ANSWER),
         (0, "", "first\nwhy\n", f"{NO_ANSWER}; its last line is why"),

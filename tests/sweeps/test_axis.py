@@ -7,6 +7,7 @@ from fractions import Fraction
 from math import log
 
 import pytest
+from cases import for_each
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,8 +24,8 @@ MLP_RATIO = EncoderLayer.declared()["mlp_ratio"]
 FIELD = MIXERS["lambda"].declared()["receptive_field"]
 
 
-@pytest.mark.parametrize(
-    ("words", "option", "values"),
+@for_each(
+    "words, option, values",
     [
         ("64:16384:x2", TOKENS, [64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384]),
         ("64:1000:x3", TOKENS, [64, 192, 576]),

@@ -6,6 +6,7 @@ import ast
 import warnings
 
 import pytest
+from cases import for_each
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -129,7 +130,7 @@ NO_DERIVATIONS: list[object] = [
 ]
 
 
-@pytest.mark.parametrize("value", NO_DERIVATIONS, ids=range(len(NO_DERIVATIONS)))
+@for_each("value", NO_DERIVATIONS)
 def test_what_is_no_derivation(value: object) -> None:
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sympy
+from cases import for_each
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from spellings import SPELLINGS, Spelling
@@ -150,7 +151,7 @@ def test_symbols_give_what_ints_give(expression: str) -> None:
     assert value.subs({symbols[name]: values[name] for name in values}) == expected
 
 
-@pytest.mark.parametrize("spelling", [one for one in SPELLINGS if one.model != "pyramid"], ids=str)
+@for_each("spelling", [one for one in SPELLINGS if one.model != "pyramid"])
 @pytest.mark.parametrize("measure", OF_FORWARD)
 def test_a_whole_model_is_counted_at_many_widths_at_once(
     spelling: Spelling, measure: Measure
