@@ -22,6 +22,7 @@ from vitprof.allocation.training import training
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixers import MIXERS
 from vitprof.request.workload import OPTIMIZERS
+from vitprof.running.step import Step
 from vitprof.running.trace import trace
 from vitprof.values.size import product
 
@@ -71,9 +72,9 @@ def test_every_launch_of_a_mixer_is_one_that_the_trace_sees(mixer: str) -> None:
 
 
 def at(path: str, words: dict[str, object], phase: str = "forward") -> list[Launch]:
-    """Return the launches of a submodule."""
+    """Return the kernels of a submodule."""
     found = launches(*case_of({**LAYER, "mixer": "attn", **words}), H100)
-    return [one for one in found[phase] if one.at == path]
+    return [one for one in found[phase] if one.at == path and one.has_kernel]
 
 
 def test_a_linear_layer_in_fp32() -> None:
@@ -82,7 +83,9 @@ def test_a_linear_layer_in_fp32() -> None:
     (forward,) = at("mlp.fc1", {"mlp_ratio": 2})
     x, weights, bias, y = 4 * B * N * D, 4 * D * wide, 4 * wide, 4 * B * N * wide
     product = Product(1, B * N, D, wide)
-    assert forward == Launch("mlp.fc1", Kind.PRODUCT, x + weights + bias, y, (product,))
+    assert forward == Launch(
+        *("mlp.fc1", Kind.PRODUCT, x + weights + bias, y, (product,)), recorded=True
+    )
     assert forward.macs == B * N * D * wide
     of_x, of_weights, of_bias = at("mlp.fc1", {"mlp_ratio": 2}, "backward")
     assert (of_x.read, of_x.written) == (y + weights, x)
@@ -101,6 +104,35 @@ def test_a_linear_layer_under_autocast_casts_its_operands() -> None:
         (Kind.COPY, 4 * x, 2 * x),
         (Kind.PRODUCT, 2 * (x + weights + wide), 2 * y),
     ]
+
+
+def test_views_and_gradients_are_the_hosts_alone() -> None:
+    """Count `t`, `view` before a product and `view` after it, and what arrives at two parameters.
+
+    Each function that autograd records is one of its graph.
+    """
+    model, workload = case_of({**LAYER, "mixer": "attn"})
+    found = launches(model, workload, H100)
+    of_fc1 = {
+        phase: [one.kind for one in some if one.at == "mlp.fc1" and not one.has_kernel]
+        for phase, some in found.items()
+    }
+    assert of_fc1 == {
+        "forward": [Kind.VIEW] * 3,
+        "backward": [Kind.GRADIENT] * 2,
+        "optimizer": [],
+    }
+    step = Step(model, workload, device="cpu")
+    functions: set[object] = set()
+    left = [step.forward().grad_fn]
+    while left:
+        node = left.pop()
+        if node is not None and node not in functions:
+            functions.add(node)
+            left += [before for before, _ in node.next_functions]
+    leaves = [node for node in functions if type(node).__name__ == "AccumulateGrad"]
+    assert sum(one.recorded for one in found["forward"]) == len(functions) - len(leaves) == 48
+    assert sum(one.kind is Kind.GRADIENT for one in found["backward"]) == len(leaves) == 12
 
 
 def test_a_layer_norm_writes_its_statistics() -> None:

@@ -188,9 +188,12 @@ def differences_on(case: Case, platform: Platform) -> list[str]:
     return found
 
 
-def moved(some: Iterable[Launch]) -> list[tuple[Kind, int, int, int, str]]:
-    """Return kind, bytes read and written, multiply-accumulates and dtype of each launch."""
-    return [(one.kind, one.read, one.written, one.macs, one.dtype) for one in some]
+def moved(some: Iterable[Launch]) -> list[tuple[Kind, int, int, int, str, bool]]:
+    """Return kind, bytes read and written, multiply-accumulates and dtype of each launch.
+
+    And whether autograd records it.
+    """
+    return [(one.kind, one.read, one.written, one.macs, one.dtype, one.recorded) for one in some]
 
 
 def main() -> int:

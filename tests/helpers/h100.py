@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
+from math import isclose
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from vitprof.allocation.launches import Launch
 from vitprof.allocation.on_gpu import OnGpu, on_gpu
-from vitprof.allocation.roofline import StepTime
+from vitprof.allocation.roofline import StepTime, step_time
 from vitprof.cuda.gpus import find_gpu
 from vitprof.cuda.platform import Platform
-from vitprof.cuda.speed import Found
+from vitprof.cuda.speed import MEASURED, Found
 from vitprof.formulas.model import Model
 from vitprof.request.specs import specify
 from vitprof.request.workload import Workload
-from vitprof.sweeps.time import on_gpu as on_h100
+from vitprof.sweeps.time import batches
 
 DATA = Path(__file__).parents[1] / "data" / "h100"
 H100 = Platform(gpu=find_gpu("h100"), torch=(2, 11))
@@ -143,7 +145,7 @@ def _options(words: str) -> dict[str, Any]:
     return options
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class TimedStep:
     """Measured time of a step, in seconds.
 
@@ -154,6 +156,7 @@ class TimedStep:
         workload: batch, dtypes, optimizer and the like.
         seconds: median of the measured times.
         predicted: predicted time.
+        launches: launches of kernels by phase, and what else the host calls.
     """
 
     label: str
@@ -162,16 +165,23 @@ class TimedStep:
     workload: Workload
     seconds: float
     predicted: StepTime
+    launches: Mapping[str, Sequence[Launch]]
 
     @property
     def error(self) -> float:
         """Relative error of the prediction; positive if it is too long."""
         return self.predicted.seconds / self.seconds - 1
 
+    @property
+    def functions(self) -> tuple[object, ...]:
+        """All that the time of the host depends on: settings, and functions by phase and path."""
+        called = [(phase, one.at, one.kind) for phase, own in self.launches.items() for one in own]
+        return self.workload.inference, self.workload.checkpoint, *called
+
 
 _SHORT = 0.005  # seconds; shorter steps of models are not compared
-# Steps from which the rates of depthwise convolutions follow, so that their errors say nothing.
-_GAUGES = ("convmixer-768-32 fp32", "convmixer-768-32 amp")
+# Steps from which the share of depthwise convolutions follows, so that their errors say nothing.
+GAUGES = ("convmixer-768-32 fp32", "convmixer-768-32 amp")
 
 
 @cache
@@ -188,10 +198,19 @@ def timed() -> tuple[TimedStep, ...]:
                 found.append(_timed(f"{row['spec']} {group}", group, model, own, seconds))
     for row in read("steps.jsonl"):
         label, seconds = row["label"], row["step_ms"] / 1e3
-        if label not in (*EARLIER, *_GAUGES) and seconds > _SHORT:
+        if label not in (*EARLIER, *GAUGES) and seconds > _SHORT:
             model, workload = built(row["spec"], row["workload"])
             found.append(_timed(label, _group(label), model, workload, seconds))
     return tuple(found)
+
+
+def gauges() -> list[TimedStep]:
+    """Return the steps that the share of depthwise convolutions follows from."""
+    rows = {row["label"]: row for row in read("steps.jsonl")}
+    return [
+        _timed(label, "", *built(row["spec"], row["workload"]), row["step_ms"] / 1e3)
+        for label, row in ((label, rows[label]) for label in GAUGES)
+    ]
 
 
 def _group(label: str) -> str:
@@ -204,13 +223,16 @@ def _group(label: str) -> str:
 
 def _timed(label: str, group: str, model: Model, workload: Workload, seconds: float) -> TimedStep:
     fused = " fused" if getattr(model.mixer, "fused", False) else ""
+    some = batches(model, workload, H100)
+    ((_, launches),) = some
     return TimedStep(
         label=label,
         group=group,
         mixer=f"{model.mixer.name}{fused}",
         workload=workload,
         seconds=seconds,
-        predicted=on_h100(model, workload, H100),
+        predicted=step_time(some, workload, MEASURED),
+        launches=launches,
     )
 
 
@@ -228,11 +250,7 @@ def summary(some: Sequence[TimedStep]) -> Found:
     """Return the errors of the predictions of some steps, and how many pairs are in order."""
     errors = sorted(abs(step.error) for step in some)
     ordered = pairs(some)
-    on_gpu = [
-        (one, other)
-        for one, other in ordered
-        if not (one.predicted.waits_for_host or other.predicted.waits_for_host)
-    ]
+    long = [pair for pair in ordered if min(step.seconds for step in pair) > _SHORT]
     return Found(
         steps=len(errors),
         median=round(median(errors), 3),
@@ -240,13 +258,41 @@ def summary(some: Sequence[TimedStep]) -> Found:
         worst=round(errors[-1], 3),
         pairs=len(ordered),
         in_order=_in_order(ordered),
-        pairs_on_gpu=len(on_gpu),
-        in_order_on_gpu=_in_order(on_gpu),
+        pairs_long=len(long),
+        in_order_long=_in_order(long),
     )
 
 
+_FREE = 3 / 4  # share of a measured time; a GPU that works for less of it waits for the host
+
+
+@cache
+def repeats() -> list[list[TimedStep]]:
+    """Return steps whose hosts call the same functions, and that wait for the host, together.
+
+    They differ in their tokens, or in fp32 against 16 bits without autocast.
+    """
+    alike: dict[object, list[TimedStep]] = {}
+    for step in timed():
+        if step.predicted.whole.device < _FREE * step.seconds:
+            alike.setdefault(step.functions, []).append(step)
+    return [some for some in alike.values() if len(some) > 1]
+
+
+def by_repeats(step: TimedStep) -> float:
+    """Return the median of the other steps whose hosts call the same functions, in seconds."""
+    (some,) = [some for some in repeats() if step in some]
+    return median(other.seconds for other in some if other is not step)
+
+
 def _in_order(some: Iterable[tuple[TimedStep, TimedStep]]) -> int:
-    return sum(one.predicted.seconds < other.predicted.seconds for one, other in some)
+    return sum(is_in_order(*pair) for pair in some)
+
+
+def is_in_order(faster: TimedStep, slower: TimedStep) -> bool:
+    """Return True if the prediction has the order; hosts that do as much are in none."""
+    seconds = faster.predicted.seconds, slower.predicted.seconds
+    return seconds[0] < seconds[1] and not isclose(*seconds)
 
 
 def _is_layer(step: TimedStep) -> bool:

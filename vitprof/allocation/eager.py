@@ -116,6 +116,7 @@ class Eager:
         self.launches: list[Launch] = []
         self.by_phase: dict[str, list[Launch]] = {}
         self.labels: Tensor
+        self._forward = False
         self._promising: Frame | None = None
         self._parameters = Storage(0, (), "", 0, "parameters", "")
 
@@ -149,16 +150,29 @@ class Eager:
                 _bytes((*written, *own)),
                 products,
                 (*read, *written)[0].dtype,
+                self._recorded(*read),
                 (*read, *written, *own, *own),
             )
         )
+
+    def _recorded(self, *inputs: Tensor) -> bool:
+        """Return True if autograd records a function of these inputs in the forward pass."""
+        return self._forward and self.training and any(x.requires_grad for x in inputs)
+
+    def made_view(self, x: Tensor) -> None:
+        """Note that a function of the forward pass returns views of a tensor."""
+        if self.launching and self._forward:
+            recorded = self._recorded(x)
+            self.launches.append(Launch(self.timeline.at, Kind.VIEW, 0, 0, recorded=recorded))
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Note the instants and the launches of the body under a name."""
         before = len(self.launches)
+        self._forward = name == "forward"
         with self.timeline.phase(name):
             yield
+        self._forward = False
         self.by_phase[name] = self.launches[before:]
 
     # Memory
@@ -420,6 +434,7 @@ class Eager:
 
     def viewed(self, y: Tensor, x: Tensor, back: Back) -> Tensor:
         """Return a view with its function, whose `back` makes the gradient of the tensor."""
+        self.made_view(x)
         node = self.node(x)
         y.requires_grad = x.requires_grad
         if node is not None:
@@ -531,7 +546,7 @@ class Eager:
             if each is not None and isinstance(each.node, Leaf):
                 each.node.uses -= 1
                 if not each.node.uses:
-                    self._accumulate(each.node)
+                    self._hand_over(each.node)
 
     def _release(self, node: Node) -> None:
         """Release the tensors that a function has saved."""
@@ -650,16 +665,22 @@ class Eager:
         grads[edge.slot] = total
         return False
 
-    def _accumulate(self, leaf: Leaf) -> None:
+    def _hand_over(self, leaf: Leaf) -> None:
+        """Accumulate the gradient of a parameter, if one has arrived."""
+        grad = leaf.grads[0]
+        if grad is None:
+            return
+        self.timeline.at = leaf.at
+        self._accumulate(leaf, grad)
+        if self.launching:
+            self.launches.append(Launch(leaf.at, Kind.GRADIENT, 0, 0))
+
+    def _accumulate(self, leaf: Leaf, grad: Tensor) -> None:
         """Accumulate the gradient of a parameter.
 
         A gradient that is there is added to in place; a bucket takes a copy (`AccumulateGrad` in
         accumulate_grad.h, `mark_variable_ready_dense` in reducer.cpp).
         """
-        grad = leaf.grads[0]
-        if grad is None:
-            return
-        self.timeline.at = leaf.at
         if self.arriving == "added":
             self.launch(Kind.ELEMENTWISE, (grad, grad), (grad,))  # one of them is there
             self._bucket(grad)

@@ -1,11 +1,13 @@
 """Launches of kernels in a step: what each reads, writes and multiplies.
 
-A launch is a call of a function of ATen that is neither a view nor an allocation. Bytes are those
-of its tensors, by one rule: each input is read once, and each output is written once. Of a tensor
-that is expanded or unfolded only the elements that are in memory count. A function that changes a
-tensor in place reads and writes it; one that fills it only writes it. What a kernel copies for
-itself, or computes into a tensor of its own, is written and read once more. Partial sums of
-reductions, which take less than a hundredth of what they sum, are not included.
+A launch is a call of a function of ATen that is neither a view nor an allocation. Views that the
+forward pass makes, and gradients that arrive at parameters, stand beside them: no kernel runs, but
+the host has work with them. Bytes are those of tensors, by one rule: each input is read once, and
+each output is written once. Of a tensor that is expanded or unfolded only the elements that are in
+memory count. A function that changes a tensor in place reads and writes it; one that fills it only
+writes it. What a kernel copies for itself, or computes into a tensor of its own, is written and
+read once more. Partial sums of reductions, which take less than a hundredth of what they sum, are
+not included.
 """
 
 from __future__ import annotations
@@ -40,6 +42,11 @@ class Kind(StrEnum):
     FFT = "fft"
     PLACES = "places"  # sorting, gathering and scattering by indices
     OPTIMIZER = "optimizer"  # of many tensors at once
+    VIEW = "view"  # no kernel
+    GRADIENT = "gradient"  # of a parameter, which is handed over: no kernel
+
+
+ON_HOST = frozenset([Kind.VIEW, Kind.GRADIENT])
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +113,7 @@ class OnPaper(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Launch of a kernel.
+    """Launch of a kernel, or a call that the host alone has work with.
 
     Attributes:
         at: path of the op that runs.
@@ -115,6 +122,8 @@ class Launch:
         written: bytes that it writes.
         products: contractions that it computes.
         dtype: dtype of its first input, a key of `vitprof.allocation.timeline.BYTES`.
+        recorded: True if autograd records it in the forward pass, so that the backward pass runs a
+            function for it.
         tensors: tensors on paper whose bytes add up to `bytes`; empty in a trace.
     """
 
@@ -124,7 +133,13 @@ class Launch:
     written: int
     products: tuple[Product, ...] = ()
     dtype: str = "fp32"
+    recorded: bool = False
     tensors: tuple[OnPaper, ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def has_kernel(self) -> bool:
+        """True if a kernel runs."""
+        return self.kind not in ON_HOST
 
     @property
     def macs(self) -> int:

@@ -1,19 +1,26 @@
 """Time of a step on paper, by a roofline (Williams et al. 2009).
 
 A kernel takes the larger of its multiply-accumulates over the rate of products and its bytes over
-the bandwidth, and a gap. A step takes the larger of the sum of its kernels and the time that the
-host needs to launch them, since the host runs ahead of the GPU if it can.
+the bandwidth, and a gap. A step takes the larger of the sum of its kernels and the time of the
+host, since the host runs ahead of the GPU if it can.
+
+The host takes its time for functions of ATen, whether a kernel runs or not: a view costs it as much
+as a product. What autograd records in the forward pass has a function in the backward pass, which
+takes twice as long, since it calls two others in the mean; so has each gradient that arrives at a
+parameter. The optimizer goes through the parameters in Python, and checkpointing through what it
+recomputes, with what is saved.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from vitprof.allocation.launches import Kind, Launch, Product
+from vitprof.allocation.timeline import BYTES
 from vitprof.cuda.speed import Speed
 
 if TYPE_CHECKING:
@@ -24,9 +31,8 @@ _SMALLER = (32, 64, TILE)
 _SPLITS = (1, 2, 4, 8, 16)
 _LEAST_TERMS = 64  # of a sum that is cut
 _HEAD = 64  # channels of a head, and keys, that fused attention computes at a time
-_CONTRACTIONS = frozenset(
-    [Kind.PRODUCT, Kind.ATTENTION, Kind.CONVOLUTION, Kind.DEPTHWISE, Kind.ONE_CHANNEL]
-)
+_FILL = 64  # terms of a sum that a tile takes the time of beside its own
+_BACKWARD = 2  # time on the host of a function of the backward pass, in that of a forward one
 
 
 class Bound(StrEnum):
@@ -91,13 +97,17 @@ def total(costs: Iterable[Cost]) -> Cost:
 
 
 @lru_cache(4096)
-def efficiency(product: Product, multiprocessors: int, fill: int) -> float:
+def efficiency(product: Product, multiprocessors: int) -> float:
     """Return the share of the rate of large products that a product reaches by its size.
+
+    Its result is cut into tiles of 128 x 128, which the multiprocessors take one each, in rounds:
+    those that have no tile in the last round wait. A tile takes as long as 64 more terms of its
+    sums, to fill its pipeline and to write its result. Long sums are cut in two, four, ... up to
+    sixteen where that is faster.
 
     Args:
         product: the product.
         multiprocessors: of the GPU, each of which takes a tile at a time.
-        fill: terms of a sum that a tile takes the time of beside its own.
     """
     rows, columns = _tile(product.rows), _tile(product.columns)
     down, across = -(-product.rows // rows), -(-product.columns // columns)
@@ -109,7 +119,7 @@ def efficiency(product: Product, multiprocessors: int, fill: int) -> float:
             break
         tiles = product.batch * down * across * splits
         rounds = -(-tiles // multiprocessors)
-        best = max(best, tiles / (rounds * multiprocessors) * terms / (terms + fill))
+        best = max(best, tiles / (rounds * multiprocessors) * terms / (terms + _FILL))
     return used * best
 
 
@@ -117,36 +127,37 @@ def _tile(size: int) -> int:
     return next((tile for tile in _SMALLER if size <= tile), TILE)
 
 
-def kernel(launch: Launch, speed: Speed, *, backward: bool) -> tuple[float, Bound]:
-    """Return the seconds that a kernel takes on the GPU, and what bounds them.
-
-    Args:
-        launch: the kernel.
-        speed: speed of the GPU.
-        backward: True for a kernel of the backward pass.
-    """
+def kernel(launch: Launch, speed: Speed) -> tuple[float, Bound]:
+    """Return the seconds that a kernel takes on the GPU, and what bounds them."""
     dtype = launch.dtype if launch.dtype in speed.products else "fp32"
-    share = speed.list_share if launch.kind is Kind.OPTIMIZER else speed.copy_share[dtype]
-    memory = launch.bytes / (speed.copy * share)
-    compute = launch.macs and _compute(launch, dtype, speed, backward=backward)
+    memory = launch.bytes / (speed.copy * _reached(launch, dtype, speed))
+    compute = launch.macs and _compute(launch, dtype, speed)
     seconds, bound = max((memory, Bound.MEMORY), (compute, Bound.COMPUTE))
     return seconds + speed.gap, bound if seconds >= speed.gap else Bound.LAUNCHES
 
 
-def _compute(launch: Launch, dtype: str, speed: Speed, *, backward: bool) -> float:
+def _reached(launch: Launch, dtype: str, speed: Speed) -> float:
+    """Return the share of the ceilings that a kernel reaches."""
+    wide = dtype == "fp32" and launch.kind not in (Kind.OPTIMIZER, Kind.ATTENTION, Kind.CONVOLUTION)
+    return 1.0 if wide else speed.share
+
+
+def _compute(launch: Launch, dtype: str, speed: Speed) -> float:
     """Return the seconds of the contractions of a kernel."""
+    rate = speed.products[dtype]
     if launch.kind is Kind.DEPTHWISE:
-        return launch.macs / speed.depthwise[dtype]
+        return launch.macs / (rate * speed.depthwise)
     if launch.kind is Kind.ONE_CHANNEL:
-        return launch.macs / speed.one_channel[dtype][len(launch.products) > 1]
+        if len(launch.products) > 1:  # gradients, which read an element of a window for each MAC
+            return launch.macs * BYTES[dtype] / (speed.copy * speed.windows)
+        return launch.macs / (speed.products["fp32"] * speed.one_channel)
+    reached = _reached(launch, dtype, speed)
     if launch.kind is Kind.ATTENTION:
-        macs = sum(map(_in_heads, launch.products))
-        return macs / (speed.products[dtype] * speed.attention[dtype][backward])
-    rate = (speed.convolutions if launch.kind is Kind.CONVOLUTION else speed.products)[dtype]
-    half = "fp16" if launch.kind is Kind.CONVOLUTION and dtype == "fp32" else dtype
-    reached = rate * speed.product_share[half]
+        return sum(map(_in_heads, launch.products)) / (rate * reached)
+    if launch.kind is Kind.CONVOLUTION:
+        rate = speed.convolutions[dtype]
     return sum(
-        one.macs / (reached * efficiency(one, speed.multiprocessors, speed.fill[half]))
+        one.macs / (rate * reached * efficiency(one, speed.multiprocessors))
         for one in launch.products
     )
 
@@ -155,14 +166,6 @@ def _in_heads(product: Product) -> int:
     """Return the multiply-accumulates of fused attention, whose kernels pad channels and keys."""
     inner, columns = (-(-size // _HEAD) * _HEAD for size in (product.inner, product.columns))
     return product.batch * product.rows * inner * columns
-
-
-def _on_host(launch: Launch, speed: Speed, *, gradients: bool) -> float:
-    """Return the seconds that the host needs for a kernel, with or without autograd."""
-    contracts = launch.kind in _CONTRACTIONS
-    if gradients:
-        return speed.host.product if contracts else speed.host.other
-    return speed.host.inference_product if contracts else speed.host.inference_other
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,11 +200,8 @@ class StepTime:
         return max(whole.host, whole.device)
 
 
-START = "start"  # path of what the host does before and after a step's kernels
-
-
 def step_time(
-    batches: Iterable[tuple[int, Mapping[str, Iterable[Launch]]]],
+    batches: Sequence[tuple[int, Mapping[str, Sequence[Launch]]]],
     workload: Workload,
     speed: Speed,
 ) -> StepTime:
@@ -221,38 +221,42 @@ def step_time(
 
     for times, launches in batches:
         for phase, some in launches.items():
-            gradients = not workload.inference and phase != "optimizer"
             by_path: dict[str, list[Launch]] = {}
             for launch in some:
                 by_path.setdefault(launch.at, []).append(launch)
             for path, own in by_path.items():
-                cost = _cost(own, times, speed, backward=phase == "backward", gradients=gradients)
-                add(phase, path, cost)
-                if workload.checkpoint and phase == "forward":
-                    add("backward", path, Cost(host=times * len(own) * host.checkpoint))
-    last = [*phases][-1]
-    add(last, START, Cost(host=host.inference if workload.inference else host.training))
+                add(phase, path, _on_gpu(own, times, speed))
+                if phase == "backward":
+                    arrived = sum(one.kind is Kind.GRADIENT for one in own)
+                    add(phase, path, Cost(host=times * arrived * _BACKWARD * host.function))
+                    continue
+                add(phase, path, Cost(host=times * len(own) * host.function))
+                if phase == "forward" and not workload.inference:
+                    recorded = sum(one.recorded for one in own)
+                    seconds = recorded * _BACKWARD * host.function
+                    seconds += len(own) * host.in_python * workload.checkpoint
+                    add("backward", path, Cost(host=times * seconds))
+    if not workload.inference:
+        _, last = batches[-1]
+        updated = sum(one.kind is Kind.GRADIENT for one in last["backward"])
+        add("optimizer", workload.optimizer, Cost(host=updated * host.in_python))
     return StepTime(phases)
 
 
-def _cost(
-    launches: list[Launch], times: int, speed: Speed, *, backward: bool, gradients: bool
-) -> Cost:
-    """Return the cost of kernels that are launched several times."""
+def _on_gpu(launches: Iterable[Launch], times: int, speed: Speed) -> Cost:
+    """Return the cost on the GPU of kernels that are launched several times."""
+    kernels = [launch for launch in launches if launch.has_kernel]
     by_bound: dict[Bound, float] = {}
-    host = 0.0
-    for launch in launches:
-        seconds, bound = kernel(launch, speed, backward=backward)
+    for launch in kernels:
+        seconds, bound = kernel(launch, speed)
         by_bound[bound] = by_bound.get(bound, 0.0) + times * seconds
-        host += times * _on_host(launch, speed, gradients=gradients)
     return Cost(
         device=sum(by_bound.values()),
-        host=host,
         by_bound=by_bound,
-        launches=times * len(launches),
-        macs=times * sum(launch.macs for launch in launches),
-        read=times * sum(launch.read for launch in launches),
-        written=times * sum(launch.written for launch in launches),
+        launches=times * len(kernels),
+        macs=times * sum(launch.macs for launch in kernels),
+        read=times * sum(launch.read for launch in kernels),
+        written=times * sum(launch.written for launch in kernels),
     )
 
 
@@ -273,16 +277,16 @@ def cautions(
     seconds: dict[Kind, float] = {}
     longest = 0
     for times, launches in batches:
-        for phase, some in launches.items():
+        for some in launches.values():
             for one in some:
-                own, _ = kernel(one, speed, backward=phase == "backward")
+                own = kernel(one, speed)[0] if one.has_kernel else 0.0
                 seconds[one.kind] = seconds.get(one.kind, 0.0) + times * own
                 if one.kind is Kind.SOFTMAX and one.tensors:
                     longest = max(longest, one.tensors[0].sizes[-1].value)
     sentences = {
         Kind.DEPTHWISE: (
-            "run far below either ceiling, at a rate that was measured in ConvMixer with kernels "
-            "of 7 x 7 alone"
+            "run far below either ceiling, at a share of it that was measured in two steps of "
+            "ConvMixer with kernels of 7 x 7 alone, and that nothing else has checked"
         ),
         Kind.ONE_CHANNEL: (
             "run far below either ceiling, at a rate that was measured in lambda layers with "

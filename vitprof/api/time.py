@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 _CONVENTION = (
     "a kernel takes the larger of its MACs over the rate of products and its bytes over the "
-    "bandwidth, and a gap; a step takes the larger of the sum of its kernels and the time that the "
-    "host needs to launch them; bytes are those of inputs and outputs, each once"
+    "bandwidth, and a gap; a step takes the larger of the sum of its kernels and the time of the "
+    "host, which goes by the functions that it calls; bytes are those of inputs and outputs, each "
+    "once"
 )
 
 
@@ -118,7 +119,7 @@ def time(
 def _rows(
     tree: Layer, found: StepTime, some: Batches, *, fold: bool, levels: int | None
 ) -> tuple[TimeRow, ...]:
-    """Return a row for each layer that launches kernels, and for what runs outside of layers."""
+    """Return a row for each layer, and for what runs outside of layers."""
     by_path: dict[str, dict[str, Cost]] = {}
     for phase, costs in found.phases.items():
         for path, cost in costs.items():

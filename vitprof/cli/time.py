@@ -48,8 +48,9 @@ def time(
     """Predict the time of a training step or of inference on a GPU, layer by layer.
 
     Each kernel takes the larger of its MACs over the rate of products and its bytes over the
-    bandwidth; the step takes the larger of the sum of its kernels and the time that the host
-    needs to launch them. The last lines say how far predictions were from measured steps.
+    bandwidth; the step takes the larger of the sum of its kernels and the time of the host, which
+    goes by the functions that it calls. The last lines say how far predictions were from measured
+    steps.
     """
     with progress() as say:
         report = report_time(

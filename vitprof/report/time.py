@@ -196,8 +196,8 @@ class Time(Report):
         whole = self.whole
         own, other = Seconds(whole.device), Seconds(whole.host)
         step = (
-            f"{Seconds(self.seconds)}: the GPU waits for the host, which needs {other} for "
-            f"{whole.launches:,} kernels of {own}"
+            f"{Seconds(self.seconds)}: the GPU waits for the host, which needs {other}; "
+            f"{whole.launches:,} kernels take {own}"
             if self.waits_for_host
             else f"{Seconds(self.seconds)} of kernels, ahead of which the host is: it needs {other}"
         )

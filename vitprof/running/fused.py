@@ -183,7 +183,7 @@ class HalfSoftmax(Function):
 def _by_tokens(like: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Make a tensor (B, heads, N, d) with the strides of a contiguous (B, N, heads, d)."""
     B, h, N, d = shape
-    return like.new_empty((B, N, h, d)).transpose(1, 2)
+    return like.new_empty_strided((B, h, N, d), (N * h * d, d, h * d, 1))
 
 
 def _sizes(q: Tensor, k: Tensor, v: Tensor) -> tuple[int, ...]:

@@ -60,6 +60,7 @@ _NONE = frozenset(
         *("lift_fresh", "_unsafe_view", "promote_types", "_local_scalar_dense", "is_same_size"),
     ]
 )
+_NO_VIEW = _NONE - {"_unsafe_view"}
 # Functions that take a tensor for its shape, or overwrite it.
 _WRITE_ONLY = frozenset(
     [
@@ -95,8 +96,12 @@ def launch_of(
     *,
     at: str,
     there: Callable[[Tensor], bool],
+    forward: bool,
+    records: bool,
 ) -> Launch | None:
     """Return the launch of a function of ATen on a GPU; None if it launches no kernel.
+
+    A view of the forward pass has one too, for the work of the host.
 
     Args:
         func: overload of a function.
@@ -105,10 +110,14 @@ def launch_of(
         result: its result.
         at: path of the submodule that runs.
         there: returns True if a tensor lies in the GPU's memory.
+        forward: True in the forward pass.
+        records: True if autograd records its functions.
     """
-    if not _moves(func):
-        return None
     name = _name(func)
+    if not _moves(func):
+        if not forward or func.namespace != "aten" or name in _NO_VIEW:
+            return None
+        return Launch(at, Kind.VIEW, 0, 0, recorded=records and _recorded([args[0]]))
     changed, given = [], []
     for place, argument in enumerate(func._schema.arguments):
         value = args[place] if place < len(args) else kwargs.get(argument.name)
@@ -135,8 +144,19 @@ def launch_of(
     products = _PRODUCTS[name](args, result) if name in _PRODUCTS else ()
     kind = _convolution_kind(name, args, products) or _kind(name)
     first = next(iter([*given, *made, *changed]), None)
-    dtype = "fp32" if first is None else _DTYPES.get(first.dtype, "fp32")
-    return Launch(at, kind, _bytes(given) + own, _bytes(written) + own, products, dtype)
+    return Launch(
+        *(at, kind, _bytes(given) + own, _bytes(written) + own, products, _dtype(first)),
+        recorded=records and _recorded(given),
+    )
+
+
+def _dtype(tensor: Tensor | None) -> str:
+    return "fp32" if tensor is None else _DTYPES.get(tensor.dtype, "fp32")
+
+
+def _recorded(inputs: Sequence[Tensor]) -> bool:
+    """Return True if autograd records a function of these inputs."""
+    return torch.is_grad_enabled() and any(x.requires_grad for x in inputs)
 
 
 def _is_written(name: str, argument: Any) -> bool:
@@ -153,6 +173,8 @@ def fused(
     written: Sequence[Tensor],
     products: tuple[Product, ...] = (),
     own: int = 0,
+    *,
+    recorded: bool,
 ) -> Launch:
     """Return the launch of a fused kernel that a function of autograd stands for.
 
@@ -163,9 +185,12 @@ def fused(
         written: tensors that it writes.
         products: contractions that it computes.
         own: bytes of tensors that it makes for itself.
+        recorded: True if autograd records functions of tensors that require a gradient.
     """
-    dtype = _DTYPES.get(read[0].dtype, "fp32")
-    return Launch(at, kind, _bytes(read) + own, _bytes(written) + own, products, dtype)
+    return Launch(
+        *(at, kind, _bytes(read) + own, _bytes(written) + own, products, _dtype(read[0])),
+        recorded=recorded and any(x.requires_grad for x in read),
+    )
 
 
 def _kind(name: str) -> Kind:

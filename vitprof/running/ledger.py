@@ -16,6 +16,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
+from vitprof.allocation.launches import Kind, Launch
 from vitprof.running.departures import adds_gradients, as_eager, is_in_place, is_of_the_cpu
 from vitprof.running.gpu_kernels import GpuKernels, statistics_in_fp32
 from vitprof.running.launches import fused, launch_of
@@ -23,7 +24,6 @@ from vitprof.running.own_memory import own_memory, workspace
 from vitprof.running.paths import Paths
 
 if TYPE_CHECKING:
-    from vitprof.allocation.launches import Kind, Launch
     from vitprof.cuda.platform import Platform
 
 _DTYPE = "torch."
@@ -71,6 +71,7 @@ class Ledger(TorchDispatchMode):
         on_gpu: emulate kernels and autocast of a GPU.
         platform: GPU whose kernels' own memory is booked too, as eager PyTorch takes it; None
             for the tensors of the trace alone.
+        trains: autograd records the functions of the forward pass.
 
     Attributes:
         paths: paths of the submodules that run.
@@ -86,8 +87,11 @@ class Ledger(TorchDispatchMode):
         launches: launches of kernels, by phase, with a platform only.
     """
 
-    def __init__(self, *, on_gpu: bool, platform: Platform | None = None) -> None:
+    def __init__(
+        self, *, on_gpu: bool, platform: Platform | None = None, trains: bool = True
+    ) -> None:
         super().__init__()
+        self._trains = trains
         self._on_gpu = on_gpu
         self._platform = platform
         self.paths = Paths()
@@ -115,7 +119,13 @@ class Ledger(TorchDispatchMode):
     def _launched(self, kind: Kind, *what: Any) -> None:
         """Note the launch of a fused kernel."""
         if self._platform is not None and self._phase:
-            self.launches[self._phase].append(fused(self.paths.now(), kind, *what))
+            launch = fused(self.paths.now(), kind, *what, recorded=self._recording)
+            self.launches[self._phase].append(launch)
+
+    @property
+    def _recording(self) -> bool:
+        """True in a forward pass whose functions autograd records."""
+        return self._trains and self._phase == "forward"
 
     def _is_there(self, tensor: Tensor) -> bool:
         """Return True if a tensor lies in the GPU's memory, False if it is a number of the CPU."""
@@ -154,6 +164,9 @@ class Ledger(TorchDispatchMode):
         def booked(parameter: Tensor) -> None:
             if parameter.grad is not None:
                 self._book_as(parameter.grad, "gradients", paths[id(parameter)])
+                if self._platform is not None and self._phase:
+                    launch = Launch(paths[id(parameter)], Kind.GRADIENT, 0, 0)
+                    self.launches[self._phase].append(launch)
 
         paths = {}
         for path, parameter in module.named_parameters():
@@ -222,7 +235,13 @@ class Ledger(TorchDispatchMode):
             self._take_over(args[0], result)
         tree_map_only(Tensor, lambda made: self._note(made, path), result)
         if self._phase:
-            launch = launch_of(func, args, kwargs or {}, result, at=path, there=self._is_there)
+            launch = launch_of(
+                *(func, args, kwargs or {}, result),
+                at=path,
+                there=self._is_there,
+                forward=self._phase == "forward",
+                records=self._recording,
+            )
             if launch is not None:
                 self.launches[self._phase].append(launch)
         for held in own_memory(self._platform.gpu, func, args, result):

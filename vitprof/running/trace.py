@@ -120,7 +120,7 @@ def trace(
         SpecError: a module raises in its step.
     """
     on_gpu = workload.device == "cuda"
-    ledger = Ledger(on_gpu=on_gpu, platform=platform)
+    ledger = Ledger(on_gpu=on_gpu, platform=platform, trains=not workload.inference)
     paths = ledger.paths
     around_it = quietly() if isinstance(model, CapturedModel) else nullcontext()
     usual = torch.inference_mode(mode=False), torch.enable_grad()

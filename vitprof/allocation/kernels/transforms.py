@@ -25,6 +25,7 @@ def real_part_of_fft(m: Eager, x: Tensor) -> Tensor:
     pairs = m.made(complex_, node, (wide,), lambda g, kept: [_real(m, g[0])])
     spectrum = _transform(m, pairs, pairs.sizes, (1, 2))
     m.free(wide)
+    m.made_view(spectrum)  # `real` is two views: of all parts, and of the real ones
     y = _real(m, spectrum)
 
     def back(grads: Grads, saved: Grads) -> list[Tensor]:

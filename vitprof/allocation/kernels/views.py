@@ -183,6 +183,7 @@ def filled(m: Eager, sizes: Shape, dtype: str) -> Tensor:
 
 def _parts(m: Eager, x: Tensor, parts: Sequence[Tensor], back: Back) -> tuple[Tensor, ...]:
     """Return views as outputs of one function, which waits for all of their gradients."""
+    m.made_view(x)
     node = m.node(x)
     for place, part in enumerate(parts):
         part.requires_grad = x.requires_grad

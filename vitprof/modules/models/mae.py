@@ -77,7 +77,7 @@ class MaskedAutoencoderViT(nn.Module):
         """
         x_BND = self.patch_embed(image_BCHW)
         if self.pos_embed is not None:
-            x_BND = x_BND + self.pos_embed[:, self.prefix_positions :]
+            x_BND = x_BND + _after(self.pos_embed, self.prefix_positions)
         x_BND, mask_BN, order_BN = self._mask(x_BND)
         if self.prefix_tokens:
             cls_B1D = self._token_with_position().expand(x_BND.shape[0], -1, -1)
@@ -97,7 +97,7 @@ class MaskedAutoencoderViT(nn.Module):
         B, tokens, D = x_BND.shape
         dropped = self.spec.patches + self.prefix_tokens - tokens
         mask_BND = self.mask_token.expand(B, dropped, -1)
-        shuffled_BND = torch.cat([x_BND[:, self.prefix_tokens :], mask_BND], dim=1)
+        shuffled_BND = torch.cat([_after(x_BND, self.prefix_tokens), mask_BND], dim=1)
         patches_BND = shuffled_BND.gather(1, order_BN[:, :, None].expand(-1, -1, D))
         positions = self.decoder_pos_embed
         if positions is not None and not self.prefix_positions:
@@ -107,7 +107,7 @@ class MaskedAutoencoderViT(nn.Module):
             x_BND = x_BND + positions
         for block in self.decoder_blocks:
             x_BND = block(x_BND)
-        return self.decoder_pred(self.decoder_norm(x_BND))[:, self.prefix_tokens :]
+        return _after(self.decoder_pred(self.decoder_norm(x_BND)), self.prefix_tokens)
 
     def loss(self, image_BCHW: Tensor, prediction_BNP: Tensor, mask_BN: Tensor) -> Tensor:
         """Return the mean squared error of the dropped patches; 0 if none was dropped.
@@ -130,3 +130,8 @@ class MaskedAutoencoderViT(nn.Module):
         kept_BN = shuffle_BN[:, : self.spec.kept]
         mask_BN = (order_BN >= self.spec.kept).to(self.mask_token.dtype)
         return x_BND.gather(1, kept_BN[:, :, None].expand(-1, -1, D)), mask_BN, order_BN
+
+
+def _after(x_BND: Tensor, tokens: int) -> Tensor:
+    """Return the tokens after the first ones; x itself, and no view of it, if there are none."""
+    return x_BND[:, tokens:] if tokens else x_BND
