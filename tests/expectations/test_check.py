@@ -125,6 +125,7 @@ def test_no_annotations_where_all_holds(capsys: Capture, monkeypatch: Patch, wri
         (["--dim=64"], "only with --write"),
         (["--batch=2"], "only with --write"),
         (["--force"], "only with --write"),
+        (["--training"], "only with --write"),
         (["more.toml"], "cannot read more.toml: no such file"),
         (["none*.toml"], "no file matches none*.toml; give a TOML file, or a pattern"),
         (["a**b/*.toml"], "cannot look for a**b/*.toml: "),

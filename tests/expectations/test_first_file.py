@@ -109,6 +109,34 @@ def test_a_first_file_names_every_choice_and_every_row(capsys: Capture, tmp_path
     }
 
 
+def test_a_first_file_expects_a_training_step_on_request(capsys: Capture, tmp_path: Path) -> None:
+    """Check three products of each layer, two of the first; the gradients of 2 x 9 images of 6."""
+    file = tmp_path / "first.toml"
+    words = ["--model=classifier", "--image-size=6", "--patch-size=2", "--channels=1", "--dim=12"]
+    words += ["--depth=2", "--heads=3", "--mlp-ratio=1", "--no-class-token", "--pool=mean"]
+    assert checked(capsys, "--write", "--training", "--batch=2", *words, file) == (0, "", "")
+    (table,) = tomllib.loads(file.read_text(encoding="utf-8"))["expect"]
+    first = 2 * 9 * 4 * 12
+    assert table["training_macs"]["training_macs"] == 3 * table["macs"]["macs"] - first
+    assert table["training_macs"]["patch_embed.proj"] == "2 * (2 * 9 * 4 * 12)"
+    assert table["training_macs"]["blocks.0-1.mlp.fc1"] == "2 * (3 * (2 * 9 * 12 * 12))"
+    (case,) = read_cases(file)
+    wrong = tuple(slip for it in case.expectations for slip in slips(it))
+    assert not any(outcome.holds for outcome in replace(case, expectations=wrong).evaluate())
+    code, out, err = checked(capsys, file)
+    assert (code, err) == (0, "")
+    assert "training_macs torch reconciled" in out
+    number = len(case.expectations) + 2 * len(TOOLS) + 1
+    assert out.splitlines()[-1] == f"{number} of {number} expectations hold"
+
+
+def test_a_first_file_of_a_module_that_is_not_trained(capsys: Capture, tmp_path: Path) -> None:
+    file = tmp_path / "first.toml"
+    words = ["--module=torch.nn:ReLU", "--input=6"]
+    assert "no parameter that is trained" in refused(capsys, file, "--write", "--training", *words)
+    assert not file.exists()
+
+
 def test_a_file_is_never_overwritten_unless_forced(capsys: Capture, write: Write) -> None:
     mine = f"{LAYER}max_macs = 99_999 # mine\n"
     file = write(mine)

@@ -83,6 +83,10 @@ def check(
     batch: Annotated[
         str | None, typer.Option(help=f"{BATCH.help}, for --write", metavar="N")
     ] = None,
+    training: Annotated[
+        bool,
+        typer.Option("--training", help="let --write expect the MACs of a training step, too"),
+    ] = False,
     trust: Annotated[
         bool,
         typer.Option(
@@ -105,12 +109,12 @@ def check(
                 "--trust is for a FILE that is read, and --write takes the module of the command "
                 "line; leave out --trust"
             )
-        _write_first(files, request, batch, force=force)
+        _write_first(files, request, batch, force=force, training=training)
         return
-    if request or batch is not None or force:
+    if request or batch is not None or force or training:
         raise SpecError(
             "the files give the models and their options; give a preset, options of a model, "
-            "--batch and --force only with --write"
+            "--batch, --training and --force only with --write"
         )
     with progress() as say:
         report = run_check(*files, trust=trust, say=say)
@@ -126,7 +130,9 @@ def check(
     last.show(report)
 
 
-def _write_first(names: list[str], request: Words, batch: str | None, *, force: bool) -> None:
+def _write_first(
+    names: list[str], request: Words, batch: str | None, *, force: bool, training: bool
+) -> None:
     """Write a first file; after its name may stand that of a preset or a module.
 
     Raises:
@@ -149,7 +155,7 @@ def _write_first(names: list[str], request: Words, batch: str | None, *, force: 
     with progress() as say:
         say("counting")
         spec, _ = subject(model, mixer=mixer, options=options)
-        write(path, first_cases(spec, images, request))
+        write(path, first_cases(spec, images, request, training=training))
 
 
 def _update(report: Check) -> Check:

@@ -217,7 +217,11 @@ def read_cases(path: Path, *, trusted: bool = False, expecting: bool = True) -> 
 
 
 def first_cases(
-    spec: Model | CapturedModel, batch: int, request: Mapping[str, object] | None = None
+    spec: Model | CapturedModel,
+    batch: int,
+    request: Mapping[str, object] | None = None,
+    *,
+    training: bool = False,
 ) -> str:
     """Return the text of a file that expects the counts of `spec` by formula, for review.
 
@@ -225,12 +229,14 @@ def first_cases(
         spec: the model, or the module.
         batch: images at a time.
         request: names and words that `spec` was made from; the file repeats references.
+        training: expect the MACs of a training step, too.
 
     Raises:
-        SpecError: the module cannot be captured.
+        SpecError: the module cannot be captured, or no parameter of it is trained.
     """
     request = request or {}
-    trees = {measure: spec.tree(measure, batch) for measure in OF_FORWARD}
+    measures = (*OF_FORWARD, Measure.TRAINING) if training else OF_FORWARD
+    trees = {measure: _tree(spec, measure, Workload(batch=batch)) for measure in measures}
     uncounted = trees[Measure.MACS].unknown()
     options = _spelled(spec, batch, request)
     sizes = ", ".join(f"{name} = {_toml(value)}" for name, value in options.items())
