@@ -123,9 +123,10 @@ def _file(mixer: str) -> str:
 def test_random_models_are_derived() -> None:
     """Names that differ between encoder and decoder, or between layers, are said where used."""
     equations = 0
-    for model in drawn(60, seed=1):
+    for place, model in enumerate(drawn(60, seed=1)):
         for fold in (True, False):
-            report = explained(model, batch=2, fold=fold)
+            words = {"training": True, "checkpoint": place % 8 == 0} if place % 4 == 0 else {}
+            report = explained(model, batch=2, fold=fold, **words)
             check_sums(report)
             equations += check_equations(report)
     assert equations > 2_000
@@ -213,6 +214,28 @@ def test_a_module_is_derived() -> None:
     assert report.invocation == ""
 
 
+def test_a_training_step_is_derived_beside_the_tools_that_read_one() -> None:
+    """Count three products of each layer, and two of the first, whose images want no gradient."""
+    module = nn.Sequential(nn.Conv2d(3, 8, 4, stride=4), nn.Flatten(2), nn.Linear(64, 5))
+    report = vitprof.explain(module, (2, 3, 32, 32), training=True)
+    check_sums(report)
+    check_equations(report)
+    convolution, linear = 2 * 8 * 8 * (4 * 4 * 3) * 8, 2 * 8 * 64 * 5
+    assert report.totals["training_macs"] == 2 * convolution + 3 * linear
+    assert {*report.counts[Measure.TRAINING].differences} == {"torch"}
+    own = vitprof.explain("layer", training=True, layer="mlp", counters=["analytic"], tokens=5)
+    whole = vitprof.explain("layer", measures=["params"], training=True, counters=["torch"])
+    assert own.totals["training_macs"] == 3 * own.totals["macs"]
+    assert {*whole.totals} == {"params", "training_macs"}
+    assert not whole.not_counted
+    said = whole.text()
+    assert "Multiply-accumulates of a training step" in said
+    assert "What the tools say: training MACs" in said
+    both = vitprof.explain("layer", training=True, counters=["torch"], tokens=5).text()
+    assert "mode eval, gradients off" in both
+    assert "mode train, gradients on" in both
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -221,6 +244,8 @@ def test_a_module_is_derived() -> None:
         "--model=classifier --layer=blocks.0.mixer --fused --mlp-ratio=8/3",
         "--model=classifier --no-qkv-bias --pool=mean --mixer=window",
         "--model=layer --tokens=7 --mixer=linformer",
+        "--model=classifier --depth=2 --training --checkpoint",
+        "--model=layer --tokens=7 --training --measures=params --batch=2",
     ],
 )
 def test_the_command_line_in_a_report_makes_it_again(capsys: Capture, words: str) -> None:
@@ -249,6 +274,8 @@ def test_random_models_are_named_by_their_command_line(capsys: Capture) -> None:
         ("--train", "train has no effect with counters analytic"),
         ("--measures=params --batch=2", "batch 2 has no effect with measures params; leave it out"),
         ("--measures=params --train", "train has no effect with measures params"),
+        ("--measures=params --train --training", "train has no effect with measures params"),
+        ("--checkpoint", "checkpoint has no effect with a forward pass alone; .*give training"),
     ],
 )
 def test_bad_request(capsys: Capture, words: str, sentence: str) -> None:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _LEVELS = Whole("levels of layers to show", maximum=100)
 WITHOUT_TOOLS = "counters analytic; leave it out, or name a tool, such as counters fvcore"
 _OF_A_STEP = "training, which runs in train mode with gradients; leave it out"
-_OF_A_FORWARD_PASS = "a forward pass alone; leave it out, or give training, too"
+OF_A_FORWARD_PASS = "a forward pass alone; leave it out, or give training, too"
 _OF_MODULES = "a model whose work all has rules; leave it out, or count a module by --module"
 
 
@@ -232,10 +232,10 @@ def macs(
     if training:
         check_arguments({"train": (train, False), "grad": (grad, False)}, _OF_A_STEP)
     else:
-        check_arguments({"checkpoint": (checkpoint, False)}, _OF_A_FORWARD_PASS)
+        check_arguments({"checkpoint": (checkpoint, False)}, OF_A_FORWARD_PASS)
     if loss is not None:
         if not training:
-            raise SpecError(f"loss has no effect with {_OF_A_FORWARD_PASS}")
+            raise SpecError(f"loss has no effect with {OF_A_FORWARD_PASS}")
         if not isinstance(spec, CapturedModel):
             raise SpecError("loss is that of a module; vitprof's own models have theirs")
         spec = replace(spec, loss=loss)
@@ -334,12 +334,13 @@ def training_of(
     tools: Sequence[Tool],
     setting: Setting,
     *,
+    layer: str = "",
     force: bool = False,
     strict: bool = False,
     view: View = USUAL,
     say: Say = quiet,
 ) -> Counts:
-    """Count the MACs of a training step of a model, as `macs` does."""
+    """Count the MACs of a training step of a model, or of the layer at a path, as `macs` does."""
     from vitprof.allocation.training import training as training_tree
 
     say("following the step")
@@ -358,6 +359,8 @@ def training_of(
     readings: dict[str, Reading | Unavailable] = {}
     if tools:
         readings = read_training(tools, make, tree, setting, force=force, say=say)
+    if layer:
+        tree, readings = _within(layer, tree, readings)
     return _counts(
         Measure.TRAINING,
         tree,

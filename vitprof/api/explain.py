@@ -8,7 +8,16 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from vitprof.api.counts import WITHOUT_TOOLS, View, at_path, macs_of, of_tools, params_of
+from vitprof.api.counts import (
+    OF_A_FORWARD_PASS,
+    WITHOUT_TOOLS,
+    View,
+    at_path,
+    macs_of,
+    of_tools,
+    params_of,
+    training_of,
+)
 from vitprof.captured.subject import CapturedModel
 from vitprof.counters import NAMES, find_tools
 from vitprof.counters.convention import Setting
@@ -23,7 +32,7 @@ from vitprof.report.derivation import derive, scoped, uncounted
 from vitprof.report.explain import Explained, Symbol
 from vitprof.request.effects import check_arguments
 from vitprof.request.specs import spelled, subject
-from vitprof.request.workload import BATCH
+from vitprof.request.workload import BATCH, Workload
 from vitprof.values.options import Whole
 from vitprof.values.size import Size
 
@@ -47,6 +56,8 @@ def explain(
     device: str = "meta",
     train: bool = False,
     grad: bool = False,
+    training: bool = False,
+    checkpoint: bool = False,
     force: bool = False,
     fold: bool = True,
     say: Say = quiet,
@@ -66,6 +77,8 @@ def explain(
         device: device of the model that the tools read: `meta` or `cpu`.
         train: put the model in train mode instead of eval mode.
         grad: enable gradients.
+        training: derive the MACs of a training step, too, beside the tools that read one.
+        checkpoint: recompute each block in the backward pass of that step.
         force: run a tool that executes the model even if the model is very large.
         fold: derive equal layers once, and multiply.
         say: called with a message on the current progress.
@@ -76,34 +89,55 @@ def explain(
         SpecError: a model, mixer, layer, measure, option or counter is unknown, or a value is
             invalid or has no effect.
     """
-    wanted = _measures(measures)
+    wanted = _measures(measures) + [Measure.TRAINING] * training
     tools = find_tools(counters)
-    called = Measure.MACS in wanted
+    called = wanted != [Measure.PARAMS]
     spec, given = subject(model, inputs, mixer=mixer, options=options, called=called)
     images = BATCH.read("batch", (given or 1) if batch is None else batch)
     setting = Setting(device=device, train=train, grad=grad)
+    if not training:
+        check_arguments({"checkpoint": (checkpoint, False)}, OF_A_FORWARD_PASS)
+    if Measure.MACS not in wanted:
+        check_arguments({"train": (train, False), "grad": (grad, False)}, _WITHOUT_MACS)
     if not called:
         settings = {"batch": (images, given or 1), **of_tools(spec, setting, force=force)}
-        check_arguments({**settings, "train": (train, False)}, _WITHOUT_MACS)
+        check_arguments(settings, _WITHOUT_MACS)
     elif not tools:
         check_arguments(of_tools(spec, setting, force=force), WITHOUT_TOOLS)
+    trained = spec
     if isinstance(spec, CapturedModel):
         spec = spec.in_mode(train=train)
     counts: dict[Measure, Counts] = {}
     view = View(fold=fold)
     trees: dict[Measure, Layer] = {}
     for measure in wanted:
-        trees[measure] = spec.tree(measure, images)
+        if measure is Measure.TRAINING:
+            from vitprof.allocation.training import training as training_tree
+
+            trees[measure] = training_tree(trained, images, checkpoint=checkpoint)
+        else:
+            trees[measure] = spec.tree(measure, images)
         if layer:
             trees[measure] = at_path(trees[measure], layer)
         if measure is Measure.PARAMS:
             counts[measure] = params_of(spec, tools, layer=layer, view=view, say=say)
+        elif measure is Measure.TRAINING:
+            counts[measure] = training_of(
+                trained,
+                Workload(batch=images, checkpoint=checkpoint),
+                [tool for tool in tools if tool.training is not None],
+                Setting(device=device, train=True, grad=True, training=True),
+                layer=layer,
+                force=force,
+                view=view,
+                say=say,
+            )
         else:
             counts[measure] = macs_of(
                 spec, images, tools, setting, layer=layer, force=force, view=view, say=say
             )
     groups = [derive(tree, measure, fold=fold) for measure, tree in trees.items()]
-    work = uncounted(trees[Measure.MACS]) if called else []
+    work = uncounted(trees[Measure.MACS]) if Measure.MACS in trees else []
     names, derived = scoped([*groups, *work])
     return Explained(
         layer=layer,
@@ -117,12 +151,19 @@ def explain(
             spec,
             {
                 "layer": layer,
-                "measures": ",".join(one.value for one in wanted) if len(wanted) == 1 else "",
+                "measures": wanted[0].value if len(wanted) == 1 + training else "",
                 "batch": str(images) if images != 1 else "",
                 "counters": _others([tool.name for tool in tools]),
                 "device": device if device != "meta" else "",
             },
-            [flag for flag, on in (("train", train), ("grad", grad), ("force", force)) if on],
+            [
+                flag
+                for flag, on in (
+                    *(("train", train), ("grad", grad), ("training", training)),
+                    *(("checkpoint", checkpoint), ("force", force)),
+                )
+                if on
+            ],
         ),
     )
 

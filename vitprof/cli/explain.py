@@ -55,6 +55,18 @@ def explain(
     device: Device = "meta",
     train: Train = False,
     grad: Grad = False,
+    training: Annotated[
+        bool,
+        typer.Option("--training", help="derive the MACs of a training step, too"),
+    ] = False,
+    checkpoint: Annotated[
+        bool,
+        typer.Option(
+            "--checkpoint",
+            help="recompute each block in the backward pass of that step (activation "
+            "checkpointing)",
+        ),
+    ] = False,
     force: Force = False,
     fold: Fold = None,
 ) -> None:
@@ -73,6 +85,8 @@ def explain(
             device=device,
             train=train,
             grad=grad,
+            training=training,
+            checkpoint=checkpoint,
             force=force,
             fold=to.format.for_people if fold is None else fold,
             say=say,

@@ -31,8 +31,16 @@ from vitprof.values.amounts import Signed
 from vitprof.values.options import label_of, pairs
 from vitprof.values.size import Size
 
-_NOUNS = {Measure.PARAMS: "parameters", Measure.MACS: "MACs"}
-_TITLES = {Measure.PARAMS: "Parameters", Measure.MACS: "Multiply-accumulates (MACs)"}
+_NOUNS = {
+    Measure.PARAMS: "parameters",
+    Measure.MACS: "MACs",
+    Measure.TRAINING: "training MACs",
+}
+_TITLES = {
+    Measure.PARAMS: "Parameters",
+    Measure.MACS: "Multiply-accumulates (MACs)",
+    Measure.TRAINING: "Multiply-accumulates of a training step",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,12 +187,12 @@ class Explained(Report):
                 total = summed([term.times * term.each for term in group.terms])
                 steps.append(Step("sum", "", total, strong=True))
             yield Derivation(noun, tuple(steps), group.where)
-        if measure is Measure.MACS and whole.terms:
+        if measure is not Measure.PARAMS and whole.terms:
             doubled = Step("FLOPs", "two for each MAC", Size(2) * Size(whole.each))
             yield Derivation("FLOPs", (doubled,))
         parts = self.counts[measure].totals
         others = {label_of(name): f"{count:,}" for name, count in parts.items() if count}
-        if measure is Measure.PARAMS and len({*others.values()}) > 1:
+        if measure is not Measure.MACS and len({*others.values()}) > 1:
             yield Facts(others)
 
     def _beside(self) -> Iterator[Element]:
@@ -214,11 +222,11 @@ class Explained(Report):
 
     def _conditions(self) -> dict[str, str]:
         last = [*self.counts.values()][-1]
-        lines = {
-            "spec": pairs(last.spec),
-            "conditions": pairs(last.conditions),
-            "versions": pairs(last.versions),
-        }
+        forward = [one for measure, one in self.counts.items() if measure is not Measure.TRAINING]
+        lines = {"spec": pairs(last.spec), "conditions": pairs(forward[-1].conditions)}
+        if forward[-1] is not last:
+            lines["in training"] = pairs(last.conditions)
+        lines["versions"] = pairs(last.versions)
         if self.invocation:
             lines["reproduce"] = self.invocation
         return lines
