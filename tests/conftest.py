@@ -1,4 +1,4 @@
-"""Setup of all tests: one thread per pytest worker, and torchvision beside a CPU build of torch.
+"""Setup of all tests: one thread per pytest worker, torchvision beside a CPU build of torch, speed.
 
 More threads than cores make a test about ten times slower.
 """
@@ -8,8 +8,11 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from runpy import run_path
+
+import typer.main
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
@@ -21,6 +24,9 @@ if str(BESIDE) not in before:
 if not any(type(finder).__name__ == "_Operators" for finder in sys.meta_path):
     run_path(str(BESIDE / "sitecustomize.py"))
 
+# Typer reads the signature of a command at each run, which took a tenth of the time.
+typer.main.get_params_from_function = cache(typer.main.get_params_from_function)
+
 
 def pytest_collection_finish() -> None:
     """Leave what is loaded and collected out of later garbage collections, and make these rare.
@@ -29,4 +35,4 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 10, 100)
+    gc.set_threshold(50_000, 10, 100)

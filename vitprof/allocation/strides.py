@@ -15,6 +15,7 @@ Ints = tuple[int, ...]
 _KEPT = 4096  # results in the cache, of the latest shapes
 
 
+@lru_cache(_KEPT)
 def contiguous(shape: Ints) -> Ints:
     """Return the strides of a contiguous tensor."""
     strides = []

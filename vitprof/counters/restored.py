@@ -81,9 +81,9 @@ def _restored(module: nn.Module, *, grad: bool) -> Iterator[None]:
 
 def _restore_functions(place: Any, own: dict[str, Any]) -> None:
     """Restore the functions of a module or class that were replaced, or put into a class."""
-    now = dict(vars(place))
+    now = vars(place)
     for name, value in own.items():
-        if callable(value) and now.get(name) is not value:
+        if now.get(name) is not value and callable(value):
             setattr(place, name, value)
     if isinstance(place, type):
         for name in now.keys() - own.keys():
