@@ -16,6 +16,7 @@ import vitprof
 from vitprof.errors import SpecError
 from vitprof.expectations.file import read_cases
 from vitprof.formats.table import plain
+from vitprof.formulas.model import Model
 from vitprof.report.match import Match
 from vitprof.request.specs import specify, subject
 
@@ -113,6 +114,40 @@ def test_amounts_are_those_of_the_other_commands(by: str, budget: str) -> None:
     assert [one.place["dim"] for one in found.sizes] == sorted(widths, key=distance)
     assert found.exact is not None
     assert found.exact_number == sum(costs[str(dim)][by] == target for dim in widths)
+
+
+@pytest.mark.parametrize("mixer", ["lambda", "performer", "window"])
+def test_training_macs_are_matched_where_they_are_nearest(mixer: str) -> None:
+    """Count at every size; they are listed where they are matched alone."""
+    reference = specify("layer", options={"tokens": 49, "dim": 40})
+    words: dict[str, Any] = {"reference": reference, "batch": 3, "checkpoint": True}
+    for name, values in (("dim", range(8, 81, 8)), ("tokens", (9, 16, 49, 64))):
+        given: dict[str, Any] = {} if name == "tokens" else {"tokens": 49}
+        given |= {"window": 1} if mixer == "window" else {}
+        found = vitprof.match(
+            "layer", mixer=mixer, vary={name: [*values]}, by="training_macs", **given, **words
+        )
+        costs = {
+            value: training_macs(specify("layer", mixer=mixer, options={**given, name: value}))
+            for value in values
+        }
+        target = training_macs(reference)
+        assert found.reference.amounts["training_macs"] == target
+        nearest = {
+            "below": max((cost for cost in costs.values() if cost < target), default=None),
+            "exact": target if target in costs.values() else None,
+            "above": min((cost for cost in costs.values() if cost > target), default=None),
+        }
+        listed = {one.side: one.amounts["training_macs"] for one in found.sizes}
+        assert listed == {side: nearest[side] for side in listed}
+        assert {*listed} in ({"exact"}, {side for side, cost in nearest.items() if cost})
+    usual = vitprof.match("layer", mixer=mixer, vary={"dim": [8, 40]}, tokens=49, **given, **words)
+    assert "training_macs" not in usual.measures
+
+
+def training_macs(model: Model) -> int:
+    """Return those of three images, with checkpointing."""
+    return vitprof.macs(model, batch=3, training=True, checkpoint=True, counters=["analytic"]).total
 
 
 def test_the_reference_has_the_task_and_nothing_else_of_the_variant(capsys: Capture) -> None:
@@ -283,6 +318,7 @@ def test_where_nothing_costs_less(capsys: Capture) -> None:
             "and --max-points is 99; give ranges",
         ),
         (("--vary=dim", "--by=flops"), "there is no measure 'flops'"),
+        (("--vary=dim", "--by=training_macs", "--inference"), "leave out inference"),
         (("--vary=dim", "--by=batch"), "the largest batch needs a memory budget"),
         (("--vary=dim", "--by=gpu_memory", "--memory=9GiB"), "memory on a GPU needs its name"),
         (("--vary=dim", "--by=batch", "--memory=9MiB"), "not even one image of deit-s"),

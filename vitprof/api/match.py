@@ -39,10 +39,13 @@ MAX_POINTS, MAX_TRACES = 10_000, 100  # by default: minutes, of a module too
 _ROUNDED = ("gpu_memory", "batch")  # may be the same at all sizes of a range, and not of another
 _FURTHER = 4  # factor of the next range, if nothing in an open range costs more
 
-MEASURES = ("params", "macs", "memory", "gpu_memory", "batch")
+MEASURES = ("params", "macs", "training_macs", "memory", "gpu_memory", "batch")
 _CONVENTIONS = {
     "params": "parameters are all, trained or not",
     "macs": "a MAC is one multiply and one add of a contraction in a forward pass of the batch",
+    "training_macs": (
+        "training MACs are those of a forward and a backward pass, with what is recomputed"
+    ),
     "memory": (
         "memory is the most that the tensors of a step hold at once, by formula, and of a module "
         "by a trace"
@@ -80,7 +83,8 @@ def match(
         vary: options to vary, `"dim"` or `["dim", "depth=2:24"]`, with the values to try after
             an equals sign: `64:1024` for all whole numbers from 64 to 1,024, or a range as in
             `sweep`; or a dict of ranges by name, None for one without a range.
-        by: cost that both are to have: `params`, `macs`, `memory`, `gpu_memory` or `batch`.
+        by: cost that both are to have: `params`, `macs`, `training_macs`, `memory`, `gpu_memory` or
+            `batch`; training MACs are shown only where both are to have them.
         mixer: the variant's mixer.
         reference: `"NAME"` of a preset, a model or a module, `"NAME,OPTION=VALUE,..."`, a dict of
             options, or a model made by `specify`; None for the preset of `options`.
@@ -104,7 +108,7 @@ def match(
     """
     workload = take_workload(workload, options)
     budget = read_budget(memory, gpu, torch)
-    _check_measure(by, budget)
+    _check_measure(by, budget, workload)
     most = None if show is None else SHOWN.read("show", show)
     limit = None if max_points is None else POINTS.read("max_points", max_points)
     say("reading the models")
@@ -139,7 +143,11 @@ def match(
         space = Space(base, axes, varied.ties)
         found = search.nearest(space, wanted, number)
     _check_found(found, space, by)
-    measures = [name for name in MEASURES if _is_known(name, budget)]
+    measures = [
+        name
+        for name in MEASURES
+        if name == by or (name != "training_macs" and _is_known(name, budget))
+    ]
     sizes = []
     for side, near in _listed(found, number):
         place = space.full(near.place)
@@ -162,9 +170,11 @@ def match(
     )
 
 
-def _check_measure(by: str, budget: Budget | None) -> None:
+def _check_measure(by: str, budget: Budget | None, workload: Workload) -> None:
     if by not in MEASURES:
         raise unknown("measure", by, MEASURES)
+    if by == "training_macs" and workload.inference:
+        raise SpecError("training MACs are of a training step; leave out inference")
     if by == "gpu_memory" and not _is_known(by, budget):
         raise SpecError("memory on a GPU needs its name; give --gpu, such as h100, or --by memory")
     if by == "batch" and budget is None:
@@ -301,7 +311,7 @@ class _Search:
         """
         if isinstance(model, CapturedModel) or self.by == "gpu_memory":
             return 0
-        if self.by == "memory":
+        if self.by in ("memory", "training_macs"):
             return 1
         return -1 if self.budget is not None and self.budget.platform is None else 0
 
