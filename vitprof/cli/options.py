@@ -26,7 +26,7 @@ from vitprof.cli.streams import emit
 from vitprof.counters import EXTRAS, KNOWN, NAMES, TOOLS
 from vitprof.errors import SpecError
 from vitprof.formats import ANY, Format
-from vitprof.formulas.hybrid import Hybrid
+from vitprof.formulas.hybrid import MIXER_AT
 from vitprof.formulas.layer import Measure
 from vitprof.formulas.mixers import MIXERS
 from vitprof.formulas.models import MODELS
@@ -213,8 +213,8 @@ def _named() -> dict[str, Parameter]:
             "mixer_at",
             list[str],
             typer.Option(
-                help=Hybrid.declared()["mixer_at"].help,
-                metavar="PLACES=NAME",
+                help=MIXER_AT.help,
+                metavar=MIXER_AT.metavar,
                 rich_help_panel=MODEL,
             ),
         ),

@@ -22,8 +22,12 @@ from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
 from vitprof.values.derived import derived
 from vitprof.values.numbers import in_a_word
-from vitprof.values.options import Constraint, placed
+from vitprof.values.options import Constraint, Placed, declare
 from vitprof.values.places import Place, read_places
+
+MIXER_AT = Placed(
+    help="other mixers of single blocks, such as 2,5,8=linear or stages.2-3=attn; may repeat"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +44,7 @@ class Hybrid(Mixer):
 
     _parts: ClassVar[tuple[type[Mixer], ...]] = ()
 
-    mixer_at: str = placed(
-        "",
-        help="other mixers of single blocks, such as 2,5,8=linear or stages.2-3=attn; may repeat",
-    )
+    mixer_at: ClassVar[str] = ""  # an option of those with mixers at single places
 
     @classmethod
     def parts(cls) -> tuple[type[Mixer], ...]:
@@ -152,13 +153,15 @@ def hybrid(turns: tuple[type[Mixer], ...], others: tuple[type[Mixer], ...] = ())
         SpecError: two mixers have an option of the same name, and of another kind or default.
     """
     parts = tuple(dict.fromkeys((*turns, *others)))
-    return turns[0] if len(parts) == 1 else _made(turns, parts)
+    return turns[0] if len(parts) == 1 else _made(turns, parts, has_places=bool(others))
 
 
 @lru_cache(64)
-def _made(turns: tuple[type[Mixer], ...], parts: tuple[type[Mixer], ...]) -> type[Mixer]:
-    annotations: dict[str, Any] = {}
-    made: dict[str, Any] = {}
+def _made(
+    turns: tuple[type[Mixer], ...], parts: tuple[type[Mixer], ...], *, has_places: bool
+) -> type[Mixer]:
+    annotations: dict[str, Any] = {"mixer_at": "str"} if has_places else {}
+    made: dict[str, Any] = {"mixer_at": declare("", MIXER_AT)} if has_places else {}
     owners: dict[str, type[Mixer]] = {}
     for part in parts:
         declared = part.declared()

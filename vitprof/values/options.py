@@ -219,36 +219,32 @@ def whole(
 ) -> Any:  # Any, since the field is annotated with the type of its value
     """Declare a whole number with a default; `Whole` explains the arguments."""
     option = Whole(help, symbol, minimum, maximum, odd, grows, convex, multiple_of, unit)
-    return _declare(default, option)
+    return declare(default, option)
 
 
 def wholes(default: tuple[int, ...], *, help: str, maximum: int = 1_000_000) -> Any:
     """Declare whole numbers from 1, one for each stage."""
-    return _declare(default, Wholes(help, Whole(help, maximum=maximum)))
+    return declare(default, Wholes(help, Whole(help, maximum=maximum)))
 
 
 def ratio(default: str, *, help: str, minimum: str, below: str) -> Any:
     """Declare a ratio; default and bounds are in decimal notation."""
-    return _declare(read_ratio(default), Ratio(help, Fraction(minimum), Fraction(below)))
+    return declare(read_ratio(default), Ratio(help, Fraction(minimum), Fraction(below)))
 
 
 def choice(default: str, *, help: str, names: tuple[str, ...]) -> Any:
     """Declare one name out of a closed set."""
-    return _declare(default, Choice(help, names))
+    return declare(default, Choice(help, names))
 
 
 def flag(default: bool, *, help: str) -> Any:
     """Declare a switch."""
-    return _declare(default, Flag(help))
+    return declare(default, Flag(help))
 
 
-def placed(default: str, *, help: str) -> Any:
-    """Declare places of blocks, and what is there."""
-    return _declare(default, Placed(help))
-
-
-def _declare(default: object, option: Option) -> Any:
-    return field(default=default, metadata={"option": option})
+def declare(default: object, declared: Option) -> Any:
+    """Declare an option of any kind."""
+    return field(default=default, metadata={"option": declared})
 
 
 def plain(value: Value | Plain) -> Plain:

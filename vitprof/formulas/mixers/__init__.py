@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vitprof.errors import SpecError, unknown
-from vitprof.formulas.hybrid import Hybrid, hybrid
+from vitprof.formulas.hybrid import MIXER_AT, Hybrid, hybrid
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.mixers.aft import AttentionFree
 from vitprof.formulas.mixers.attention import Attention
@@ -118,8 +118,9 @@ def with_others(mixer: type[Mixer], at: object) -> tuple[type[Mixer], str]:
     Raises:
         SpecError: the places cannot be read, or there is no such mixer.
     """
-    text = Hybrid.declared()["mixer_at"].read("mixer_at", at)
-    found = [(place.word, find_mixer(name)) for place, name in read_places(str(text)) or []]
+    text = MIXER_AT.read("mixer_at", at)
+    places = (read_places(text) if text else None) or []
+    found = [(place.word, find_mixer(name)) for place, name in places]
     others = tuple([other for _, other in found])
     made = hybrid(mixer.turns or (mixer,), others)
     named = "; ".join(f"{word}={name_of(other)}" for word, other in found)
