@@ -13,6 +13,7 @@ from pathlib import Path
 from runpy import run_path
 
 import typer.main
+from typer.utils import get_params_from_function
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
@@ -25,7 +26,7 @@ if not any(type(finder).__name__ == "_Operators" for finder in sys.meta_path):
     run_path(str(BESIDE / "sitecustomize.py"))
 
 # Typer reads the signature of a command at each run, which took a tenth of the time.
-typer.main.get_params_from_function = cache(typer.main.get_params_from_function)
+vars(typer.main)["get_params_from_function"] = cache(get_params_from_function)
 
 
 def pytest_collection_finish() -> None:
