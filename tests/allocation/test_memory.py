@@ -342,6 +342,7 @@ MOVES: dict[str, tuple[Callable[[Eager, Tensor], Tensor], int]] = {
     ),
     "narrow": (lambda m, x: views.narrow(m, x, (few, columns)), 5 * D + N * D),
     "cat": (lambda m, x: views.cat(m, [x, x], (Size(2 * N), columns)), 2 * N * D + N * D),
+    "pad": (lambda m, x: views.pad(m, x, (Size(N + 2), columns)), (N + 2) * D + N * D),
     "gather": (
         lambda m, x: places.gather(m, x, m.hold(places.argsort(m, m.new((few, columns), "fp32")))),
         5 * D + N * D,

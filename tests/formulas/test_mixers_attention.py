@@ -262,6 +262,41 @@ def test_attention_within_windows(grid: tuple[int, int], window: int) -> None:
     assert_close(mixer(x), y @ mixer.fc_out.weight.T + mixer.fc_out.bias)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize(("grid", "window"), [((3, 5), 2), ((2, 3), 4), ((4, 4), 2)], ids=str)
+@pytest.mark.parametrize("relative", ["table", "none", "decomposed"])
+def test_windows_that_pad(grid: tuple[int, int], window: int, relative: str) -> None:
+    """Kirillov et al. 2023: tokens of zeros have keys and values by the biases of the layers."""
+    torch.manual_seed(0)
+    rows, columns = grid
+    options: dict[str, Any] = {"window_pad": True, "window_relative": relative}
+    mixer: Any = WindowAttention(DIM_W, HEADS_W, grid=grid, window=window, **options)
+    prepare(mixer)
+    x = torch.randn(B, rows * columns, DIM_W, dtype=torch.float64)
+    y = torch.empty_like(x)
+    for b, (row, column) in product(range(B), product(range(rows), range(columns))):
+        first = row // window * window, column // window * window
+        inside = [(first[0] + i, first[1] + j) for i, j in product(range(window), repeat=2)]
+        zero = torch.zeros(DIM_W, dtype=torch.float64)
+        read = torch.stack(
+            [x[b, r * columns + c] if r < rows and c < columns else zero for r, c in inside]
+        )
+        q, k, v = (read @ mixer.qkv.weight.T + mixer.qkv.bias).chunk(3, dim=-1)
+        for head in range(HEADS_W):
+            own = slice(head * C, (head + 1) * C)
+            query = q[inside.index((row, column)), own]
+            bias = torch.zeros(window**2, dtype=torch.float64)
+            for place, (r, c) in enumerate(inside):
+                down, along = row - r + window - 1, column - c + window - 1
+                if relative == "table":
+                    bias[place] = mixer.relative_bias[down * (2 * window - 1) + along, head]
+                elif relative == "decomposed":
+                    part = mixer.relative
+                    bias[place] = query @ (part.row_table[down] + part.column_table[along])
+            y[b, row * columns + column, own] = attended(query, k[:, own], v[:, own], bias)
+    assert_close(mixer(x), y @ mixer.fc_out.weight.T + mixer.fc_out.bias)
+
+
 def test_one_window_without_bias_is_attention() -> None:
     torch.manual_seed(0)
     windows = WindowAttention(DIM_W, HEADS_W, grid=(3, 3), window=3)
@@ -303,10 +338,15 @@ def test_the_index_is_not_saved() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"tokens": 36}, "grid rows 6 is not divisible by window 7; window can be 1, 2, 3 or 6"),
+        (
+            {"tokens": 36},
+            "grid rows 6 is not divisible by window 7; window can be 1, 2, 3 or 6, or any with "
+            "--window-pad",
+        ),
         (
             {"tokens": 16, "window": 3},
-            "grid rows 4 is not divisible by window 3; window can be 1, 2 or 4",
+            "grid rows 4 is not divisible by window 3; window can be 1, 2 or 4, or any with "
+            "--window-pad",
         ),
         (
             {"tokens": 50},
@@ -339,6 +379,27 @@ def test_counts_of_windows_by_hand() -> None:
         "scores": 5 * 9 * 3 * 4 * 5 * 4,
         "output": 5 * 9 * 3 * 4 * 4 * 5,
         "fc_out": 5 * 36 * 15 * 15,
+    }
+
+
+def test_counts_of_windows_that_pad_by_hand() -> None:
+    options: dict[str, object] = {"tokens": 25, "dim": 15, "heads": 3, "window": 4}
+    options |= {"window_pad": True, "window_relative": "decomposed"}
+    params, macs = mixer_counts(specify("layer", mixer="window", options=options), 7)
+    assert params == {
+        "qkv": 15 * 45 + 45,
+        "fc_out": 15 * 15 + 15,
+        "row_table": 7 * 5,
+        "column_table": 7 * 5,
+    }
+    # Four windows of 16 tokens.
+    assert macs == {
+        "qkv": 7 * 64 * 15 * 45,
+        "by_row": 7 * 4 * 3 * 16 * 4 * 5,
+        "by_column": 7 * 4 * 3 * 16 * 4 * 5,
+        "scores": 7 * 4 * 3 * 16 * 5 * 16,
+        "output": 7 * 4 * 3 * 16 * 16 * 5,
+        "fc_out": 7 * 64 * 15 * 15,
     }
 
 
@@ -379,6 +440,19 @@ def layers() -> list[Model]:
     windows = [
         specify("layer", mixer="window", options={**LAYER, "tokens": n, "window": w})
         for n, w in ((36, 3), (36, 2), (9, 3), (4, 1))
+    ]
+    windows += [
+        specify(
+            "layer",
+            mixer="window",
+            options={**LAYER, "tokens": n, "window": w, "window_pad": n != 36}
+            | {"window_relative": kind, "qkv_bias": bias},
+        )
+        for n, w, kind, bias in (
+            *((36, 3, "decomposed", True), (36, 2, "none", False), (25, 3, "none", True)),
+            *((25, 4, "decomposed", False), (9, 3, "decomposed", True), (4, 3, "table", True)),
+            *((1, 2, "decomposed", True), (4, 1, "decomposed", True)),
+        )
     ]
     return shared + windows
 

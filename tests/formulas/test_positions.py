@@ -57,8 +57,11 @@ def axial_angles(patch: int) -> Tensor:
     return torch.tensor(angles, dtype=torch.float64)
 
 
-def attended(module: Any, x: Tensor, bias: Tensor | None, turn: Any) -> Tensor:
-    """Attend head by head and token by token; `turn` maps a head's token to its turned one."""
+def attended(module: Any, x: Tensor, bias: Any, turn: Any) -> Tensor:
+    """Attend head by head and token by token; `turn` maps a head's token to its turned one.
+
+    The bias is (heads, N, N), or a function that returns that of a head's queries.
+    """
     if module.key_bias:
         q, k, v = (x @ module.qkv.weight.T + module.qkv.bias).split(module.widths, dim=-1)
     else:
@@ -79,7 +82,7 @@ def attended(module: Any, x: Tensor, bias: Tensor | None, turn: Any) -> Tensor:
         )
         scores = queries @ keys.T / C**0.5
         if bias is not None:
-            scores = scores + bias[head]
+            scores = scores + (bias(queries) if callable(bias) else bias[head])
         y[b, :, head * C : (head + 1) * C] = scores.softmax(dim=-1) @ values
     projected: Tensor = y @ module.fc_out.weight.T + module.fc_out.bias
     return projected
@@ -221,6 +224,41 @@ def test_an_mlp_of_relative_positions(prefix: int) -> None:
     assert_close(module(x), attended(module, x, bias, unturned), rtol=1e-6, atol=1e-6)
 
 
+@torch.no_grad()
+@every_prefix
+@every_kv_heads
+@pytest.mark.parametrize("qk_norm", [False, True])
+def test_decomposed_relative_positions(prefix: int, kv_heads: int, qk_norm: bool) -> None:
+    """Li et al. 2022, MViTv2: products of a query with vectors of its rows and its columns."""
+    x = tokens(prefix)
+    options: dict[str, Any] = {"kv_heads": kv_heads, "qk_norm": qk_norm, "prefix": prefix}
+    module: Any = Attention(DIM, HEADS, relative="decomposed", grid=GRID, **options)
+    prepare(module)
+    if qk_norm:
+        module.norm_k.weight.copy_(module.norm_q.weight)
+    part = module.relative
+    assert len(part.row_table) == 2 * rows - 1
+    assert len(part.column_table) == 2 * columns - 1
+
+    def normed(key: int, place: int, token: Tensor) -> Tensor:
+        if not qk_norm:
+            return token
+        norm, away = module.norm_q, token - token.mean()
+        scaled: Tensor = away / (away.square().mean() + norm.eps).sqrt() * norm.weight
+        return scaled
+
+    def of_queries(queries: Tensor) -> Tensor:
+        bias = torch.zeros(len(queries), len(queries), dtype=torch.float64)
+        for i, j in product(range(PATCHES), repeat=2):
+            (row, column), (key_row, key_column) = divmod(i, columns), divmod(j, columns)
+            down = part.row_table[row - key_row + rows - 1]
+            along = part.column_table[column - key_column + columns - 1]
+            bias[prefix + i, prefix + j] = queries[prefix + i] @ (down + along)
+        return bias
+
+    assert_close(module(x), attended(module, x, of_queries, normed))
+
+
 def counts(measure: Measure, batch: int = 1, **options: object) -> dict[str, int]:
     model = specify("layer", options={**LAYER, **options})
     return {
@@ -242,6 +280,11 @@ def test_counts_by_hand() -> None:
     assert params["mixer.relative.fc2"] == 11 * 3 + 3
     assert macs["mixer.relative.fc1"] == 25 * 2 * 11  # 25 offsets, for any batch
     assert macs["mixer.relative.fc2"] == 25 * 11 * 3
+    decomposed: dict[str, Any] = {"relative": "decomposed", "kv_heads": 1}
+    params, macs = counts(Measure.PARAMS, **decomposed), counts(Measure.MACS, 7, **decomposed)
+    assert params["mixer.relative.row_table"] == params["mixer.relative.column_table"] == 5 * 8
+    # For each of 9 queries of 3 heads, 3 rows and 3 columns.
+    assert macs["mixer.relative.by_row"] == macs["mixer.relative.by_column"] == 7 * 3 * 9 * 3 * 8
     bare = counts(Measure.PARAMS, key_bias=False, proj_bias=False, qk_norm=True, qk_norm_type="rms")
     assert bare["mixer.q"] == bare["mixer.v"] == 24 * 24 + 24
     assert bare["mixer.k"] == bare["mixer.fc_out"] == 24 * 24
@@ -290,6 +333,18 @@ def test_turning_is_listed() -> None:
         ),
         (
             "classifier",
+            {"relative": "decomposed", "fused": True},
+            "relative decomposed is added to scores, which the fused kernel never writes; give "
+            "relative or fused, not both",
+        ),
+        (
+            "classifier",
+            {"relative": "decomposed", "relative_shared": True},
+            "relative shared has no effect with relative decomposed; leave it out, or give "
+            "relative table or mlp",
+        ),
+        (
+            "classifier",
             {"relative_shared": True},
             "relative shared has no effect with relative none; leave it out, or give relative "
             "table or mlp",
@@ -321,14 +376,14 @@ def drawn(seed: int, number: int) -> list[tuple[Model, Workload]]:
             "key_bias": random.random() < 0.5,
             "proj_bias": random.random() < 0.5,
             "rope": random.choice(["none", "axial", "mixed"]),
-            "relative": random.choice(["none", "table", "mlp"]),
+            "relative": random.choice(["none", "table", "mlp", "decomposed"]),
             "talking_heads": random.random() < 0.2,
         }
         if attention["qk_norm"]:
             attention["qk_norm_type"] = random.choice(["layer", "rms"])
-        if attention["relative"] != "none":
+        if attention["relative"] in ("table", "mlp"):
             attention["relative_shared"] = random.random() < 0.5
-        elif not attention["talking_heads"]:
+        elif attention["relative"] == "none" and not attention["talking_heads"]:
             attention["fused"] = random.random() < 0.5
         classifier: dict[str, Any] = {
             "image_size": random.choice([4, 8, 12]),

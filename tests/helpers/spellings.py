@@ -43,6 +43,7 @@ MIXER_SIZES: dict[str, object] = {
 BESIDE: dict[str, Variant] = {
     "relative_shared": (("relative", "table"),),
     "qk_norm_type": (("qk_norm", True),),
+    "window_pad": (("window", 2),),  # of a grid of 3 x 3 tokens
 }
 # Sizes of a head whose channels can be turned by fours.
 TURNED: dict[str, object] = {"dim": 12, "heads": 3}

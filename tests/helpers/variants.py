@@ -34,9 +34,11 @@ SIZES: dict[str, Options] = {
 GIVEN: Options = {
     **{"image_width": 18, "mlp_hidden": 17, "decoder_mlp_hidden": 19},
     **{"registers": 2, "head_hidden": 13, "decoder_output": 7, "stem_kernel": 5},
+    **{"neck": 5},
 }
 BESIDE: dict[tuple[str, object], Options] = {
     ("pool", "none"): {"head": False},
+    ("neck", 5): {"pool": "none", "head": False},
     ("stem", "conv"): {"patch_size": 4},
     ("patch_interaction", True): {"tokens": 9},
 }
@@ -90,6 +92,8 @@ TOGETHER: dict[str, list[Options]] = {
         {"registers": 2, "pool": "mean", "final_norm_tokens": "pooled", "norm": "rms"},
         {"registers": 2, "pool": "map", "first_norm": True, "norm": "affine"},
         {"registers": 2, "pool": "none", "head": False},
+        {"neck": 5, "pool": "none", "head": False, "final_norm": False, "image_width": 18},
+        {"neck": 5, "pool": "none", "head": False, "norm": "batch", "registers": 2},
         {"pool": "map", "pool_fused": True, "final_norm_tokens": "pooled", "norm": "batch"},
         {"pool": "map", "mlp": "gated", "mlp_norm": True, "mlp_bias": False, **DROPS},
         {"pool": "map", "mlp": "none", "head_hidden": 13, "head_bias": False},

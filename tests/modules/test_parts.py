@@ -1,9 +1,10 @@
-"""Parts of XCiT and CaiT against naive references, and both as wholes against timm's models."""
+"""Parts of XCiT, CaiT and SAM against naive references, and each as a whole against timm's."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from math import cos, pi, sin, sqrt
 from typing import Any
@@ -12,18 +13,22 @@ import pytest
 import torch
 from references import prepare
 from timm.models.cait import Cait
+from timm.models.vision_transformer_sam import VisionTransformerSAM
 from timm.models.xcit import PositionalEncodingFourier, Xcit
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.testing import assert_close
 
+from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.mixers.attention import Attention
+from vitprof.formulas.mixers.window import WindowAttention
 from vitprof.formulas.mixers.xca import CrossCovarianceAttention
 from vitprof.formulas.models.classifier import Classifier
 from vitprof.formulas.models.encoder_layer import EncoderLayer
 from vitprof.modules.block import EncoderLayer as EncoderLayerModule
 from vitprof.modules.models.classifier import VisionTransformer
 from vitprof.modules.parts.class_attention import ClassAttention, ClassAttentionLayer
+from vitprof.modules.parts.neck import Neck
 from vitprof.modules.parts.patch_interaction import PatchInteraction
 from vitprof.modules.parts.positions import FourierPositions
 from vitprof.modules.parts.stems import ConvStem
@@ -74,6 +79,17 @@ def test_patch_interaction_mixes_neighbours_of_each_channel(x: Tensor, activatio
     z = getattr(functional, activation)(convolved(local.conv1, z))
     z = convolved(local.conv2, batch_normed(local.norm, z))
     assert_close(local(x), z.reshape(B, D, N).transpose(1, 2))
+
+
+@pytest.mark.parametrize("norm", ["layer", "rms"])
+@torch.no_grad()
+def test_a_neck_convolves_patches(x: Tensor, norm: str) -> None:
+    neck = Neck(D, 5, (ROWS, COLUMNS), norm)
+    prepare(neck)
+    y = x @ neck.conv1.weight[:, :, 0, 0].T
+    z = neck.norm1(y).transpose(1, 2).reshape(B, 5, ROWS, COLUMNS)
+    z = convolved(neck.conv2, z).reshape(B, 5, N).transpose(1, 2)
+    assert_close(neck(x), neck.norm2(z))
 
 
 LOCAL: dict[str, Callable[[Any, Tensor], Tensor]] = {
@@ -247,6 +263,12 @@ COMMON = [
     (r"^(blocks\.\d+)\.attn\.proj_l\.", r"\1.mixer.mix_scores."),
     (r"^(blocks\.\d+)\.attn\.proj_w\.", r"\1.mixer.mix_weights."),
     (r"^(blocks\.\d+)\.attn\.proj\.", r"\1.mixer.fc_out."),
+    (r"^(blocks\.\d+)\.attn\.rel_pos_h$", r"\1.mixer.relative.row_table"),
+    (r"^(blocks\.\d+)\.attn\.rel_pos_w$", r"\1.mixer.relative.column_table"),
+    (r"^neck\.0\.", "neck.conv1."),
+    (r"^neck\.1\.", "neck.norm1."),
+    (r"^neck\.2\.", "neck.conv2."),
+    (r"^neck\.3\.", "neck.norm2."),
     (r"^(blocks\.\d+)\.attn\.", r"\1.mixer."),
     (r"^(cls_attn_blocks|blocks_token_only)\.", "class_blocks."),
     (r"\.local_mp\.bn\.", ".local.norm."),
@@ -305,3 +327,31 @@ def test_cait_returns_what_timms_returns() -> None:
     model = with_weights_of(timms, spec)
     images = torch.randn(B, 3, 12, 12, dtype=torch.float64)
     assert_close(model(images), timms(images))
+
+
+SAM = {  # a mixer, and the blocks of timm's with global attention
+    "window": (
+        WindowAttention(window=4, window_pad=True, window_relative="decomposed"),
+        (),
+    ),
+    "attn": (Attention(relative="decomposed"), (0, 1)),
+}
+
+
+@pytest.mark.parametrize(("mixer", "everywhere"), SAM.values(), ids=SAM)
+@torch.no_grad()
+def test_sam_returns_what_timm_returns(mixer: Mixer, everywhere: tuple[int, ...]) -> None:
+    """Six by six patches, which windows of four pad to eight by eight."""
+    torch.manual_seed(0)
+    own: Options = {"img_size": 24, "patch_size": 4, "embed_dim": D, "depth": 2, "num_heads": h}
+    own |= {"neck_chans": 5, "use_rel_pos": True, "window_size": 4, "num_classes": 0}
+    own |= {"norm_layer": partial(nn.LayerNorm, eps=1e-6)}
+    timms: Any = VisionTransformerSAM(**own, global_attn_indexes=everywhere)
+    timms.pos_embed.data = timms.pos_embed.data.reshape(1, 36, D)
+    sizes: Options = {"image_size": 24, "patch_size": 4, "channels": 3, "dim": D, "heads": h}
+    options: Options = {"activation": "gelu", "pool": "none", "head": False, "final_norm": False}
+    spec = Classifier(**sizes, **options, depth=2, neck=5, mixer=mixer)
+    model = with_weights_of(timms, spec)
+    timms.pos_embed.data = timms.pos_embed.data.reshape(1, 6, 6, D)
+    images = torch.randn(B, 3, 24, 24, dtype=torch.float64)
+    assert_close(model(images), timms.forward_features(images).flatten(2).transpose(1, 2))

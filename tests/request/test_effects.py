@@ -256,6 +256,7 @@ def test_what_is_refused_changes_nothing(model: str, mixer: str, name: str) -> N
     known = {**MODELS[model].declared(), **MIXERS[mixer].declared()}
     usable = [one for one in needs if one.keys() <= known.keys()]
     held = {other: wanted[0] for other, wanted in usable[0].items()}
+    held |= {"head": False} if held.get("pool") == "none" else {}
     on = specify_loosely(model, mixer=mixer, options={**options, **held})
     changed = other_value(on, name)
     assert costs(on) != costs(on.at({name: changed}))

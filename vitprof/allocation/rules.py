@@ -225,5 +225,6 @@ _MOVES: Mapping[str, Callable[..., Any]] = {
     "gather": lambda m, e, x, index: places.gather(m, x, index),
     "index": lambda m, e, x, index: places.index(m, x, index, e.shapes[0]),
     "cat": lambda m, e, *parts: views.cat(m, parts, e.shapes[0]),
+    "pad": lambda m, e, x: views.pad(m, x, e.shapes[0]),
     "rand": lambda m, e: views.filled(m, e.shapes[0], "fp32"),
 }

@@ -416,6 +416,16 @@ class Run:
                 )
         return Tensor(self, shape)
 
+    def pad(self, x: Tensor, *sizes: Size) -> Tensor:
+        """Zeros around a tensor, up to a shape; the tensor itself if it has that shape."""
+        if self.checked:
+            if alike(sizes, x.shape):
+                return x
+            fits_in = [own.value <= size.value for own, size in zip(x.shape, sizes, strict=False)]
+            if len(sizes) != len(x.shape) or not all(fits_in):
+                raise x.refusal(f"pad to {spell(sizes)}", "has other axes, or a longer one")
+        return Tensor(self, sizes)
+
     # Modules
 
     def layer(self, name: str, type: str, forward: Forward[Made], *inputs: Tensor) -> Made:

@@ -76,6 +76,10 @@ class Tracer(Run):
     def cat(self, parts: Sequence[Tensor], dim: int, whole: Size) -> Tensor:
         return self.record_move("cat", (dim,), parts, (super().cat(parts, dim, whole),))[0]
 
+    def pad(self, x: Tensor, *sizes: Size) -> Tensor:
+        padded = super().pad(x, *sizes)
+        return x if padded is x else self.record_move("pad", (), (x,), (padded,))[0]
+
     def record_move(
         self,
         method: str,

@@ -289,6 +289,10 @@ def _in_format(x: Tensor, weight: Tensor, read: Sequence[Tensor]) -> int:
     )
 
 
+def _pad(args: Sequence[Any], result: Tensor) -> Reads:
+    return [min(args[0], result, key=_whole)], 0  # with negative padding it reads a part
+
+
 def _loss_backward(args: Sequence[Any], result: Tensor) -> Reads:
     return [args[0], args[2], args[6]], 0
 
@@ -307,6 +311,7 @@ _READS: dict[str, Callable[[Sequence[Any], Any], Reads]] = {
     "_fft_c2r": _inverse_fft,
     "convolution": _convolution,
     "convolution_backward": _convolution_backward,
+    "constant_pad_nd": _pad,
     "nll_loss_backward": _loss_backward,
 }
 

@@ -280,7 +280,9 @@ def group_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     inner = product(x.sizes[2:]).value
     node = m.node(x, weight, bias)
     m.save(node, x, weight)
-    y = m.new(x.sizes, x.dtype)
+    # A trace keeps the strides of axes of length 1 if there are several images.
+    kept = not m.departs.layouts and images.value > 1
+    y = m.new(x.sizes, x.dtype, x.strides if kept else None)
     mixed = m.departs.statistics and x.dtype != weight.dtype
     statistics = [m.new((images, ONE), "fp32" if mixed else x.dtype) for _ in range(2)]
     own = _of_gpu(m, group_norm_scratch(images.value, channels.value))

@@ -263,6 +263,26 @@ def _part(m: Eager, part: Tensor, x: Tensor, kind: Kind = Kind.COPY) -> Tensor:
     return m.viewed(part, x, back)
 
 
+def pad(m: Eager, x: Tensor, sizes: Shape) -> Tensor:
+    """Follow `constant_pad_nd`, which fills a tensor with zeros and copies x into it.
+
+    It is channels-last if x is. Its gradient is a copy of a part.
+    """
+    node = m.node(x)
+    own, shape = x.sizes, tuple([size.value for size in sizes])
+    last = suggests_channels_last(*x.layout)
+    y = m.new(sizes, x.dtype, channels_last(shape) if last else None)
+    m.launch(Kind.ELEMENTWISE, (x,), (y,))
+
+    def back(grads: Grads, saved: Grads) -> list[Tensor]:
+        part = m.view(grads[0], own, grads[0].strides)
+        made = m.like(part)
+        m.launch(Kind.ELEMENTWISE, (part,), (made,))
+        return [made]
+
+    return m.made(y, node, (x,), back)
+
+
 def flip(m: Eager, x: Tensor) -> Tensor:
     """Follow `flip`, a copy with the strides of x if x is dense."""
     node = m.node(x)

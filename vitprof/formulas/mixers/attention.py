@@ -23,7 +23,7 @@ and values are then three linear layers, W_k without a bias.
 
 With `rope`, Q and K are turned by their positions (`vitprof.formulas.parts.rotary`). With
 `relative`, a bias P of each head is added (`vitprof.formulas.parts.relative`), which with
-`relative_shared` is computed once for all blocks:
+`relative_shared` is computed once for all blocks, if it does not depend on the queries:
 
 A = softmax(Q K^T / sqrt(d) + P)
 
@@ -45,6 +45,7 @@ from typing import Any
 from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.options import proj_bias_option, qkv_bias_option
 from vitprof.formulas.parts import relative, rotary
+from vitprof.formulas.parts.relative import BY_OFFSET
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
 from vitprof.values.options import Constraint, choice, divides, flag, needing, whole
@@ -93,12 +94,13 @@ class Attention(Mixer):
     relative: str = choice(
         "none",
         names=tuple(relative.TYPES),
-        help="attn: bias of the scores by the offset of two patches: a table, or an MLP of the "
-        "offset",
+        help="attn: bias of the scores by the offset of two patches: a table, an MLP of the "
+        "offset, or products of the query with vectors for its rows and its columns (decomposed, "
+        "as in MViTv2 and SAM)",
     )
     relative_shared: bool = needing(
         flag(False, help="attn: one relative position bias for all blocks"),
-        {"relative": ("table", "mlp")},
+        {"relative": BY_OFFSET},
     )
     relative_hidden: int = needing(
         whole(128, help="attn: hidden width of the MLP of relative positions"),
@@ -151,7 +153,7 @@ class Attention(Mixer):
 
     @property
     def _shares_bias(self) -> bool:
-        return self.relative != "none" and self.relative_shared
+        return self.relative in BY_OFFSET and self.relative_shared
 
     def arguments(self, sizes: MixerSizes) -> dict[str, Any]:
         arguments = super().arguments(sizes)
@@ -190,8 +192,9 @@ class Attention(Mixer):
                 q = q.permute(0, 2, 3, 1, 4).reshape(B, N * r, g, d).transpose(1, 2)
             y = run.attention("attend", q, k, v)
         else:
+            unscaled = q if self.relative == "decomposed" else None
             q = run.scale("scale", q).reshape(B, g, N * r, d)
-            a = self._attention_matrix(run, q, k, sizes, shared)
+            a = self._attention_matrix(run, q, k, unscaled, sizes, shared)
             y = run.matmul("output", a, v)
         each = y.reshape(B, g, N, r, d)
         y = each.transpose(1, 2).reshape(B, N, D)
@@ -202,13 +205,28 @@ class Attention(Mixer):
             return run.rms_norm(name, x)
         return run.layer_norm(name, x, bias=False)
 
-    def _relative(self, run: Run, sizes: MixerSizes, shared: tuple[Tensor, ...]) -> Tensor:
-        """Return P of relative positions, in the order of the scores: (g, N r, N)."""
+    def _relative(
+        self, run: Run, q: Tensor | None, sizes: MixerSizes, shared: tuple[Tensor, ...]
+    ) -> Tensor:
+        """Return P of relative positions, in the order of the scores: (g, N r, N).
+
+        With `decomposed` it is that of the queries q: (B, g, N r, N).
+        """
+        if q is not None:
+            return self._decomposed(run, q, sizes)
         bias = shared[-1] if self.relative_shared else self._bias(run, sizes)
         (_, N, _), (g, r) = bias.shape, self._groups(sizes.heads)
         if r is ONE:
             return bias
         return bias.reshape(g, r, N, N).transpose(1, 2).reshape(g, N * r, N)
+
+    def _decomposed(self, run: Run, q: Tensor, sizes: MixerSizes) -> Tensor:
+        """Return P of queries that are not scaled, (B, h, N, d) or (B, g, N, r, d)."""
+        assert sizes.patches is not None
+        of_queries = partial(relative.decomposed_bias, run, sizes.patches, sizes.prefix, 2)
+        bias = run.layer("relative", relative.TYPES["decomposed"], of_queries, q)
+        B, g, N, *group, _ = bias.shape
+        return bias.reshape(B, g, N * group[0], N) if group else bias
 
     def _tables(
         self, run: Run, sizes: MixerSizes, shared: tuple[Tensor, ...]
@@ -248,7 +266,13 @@ class Attention(Mixer):
         return q, k, v.reshape(B, N, g, d).transpose(1, 2)
 
     def _attention_matrix(
-        self, run: Run, q: Tensor, k: Tensor, sizes: MixerSizes, shared: tuple[Tensor, ...]
+        self,
+        run: Run,
+        q: Tensor,
+        k: Tensor,
+        unscaled: Tensor | None,
+        sizes: MixerSizes,
+        shared: tuple[Tensor, ...],
     ) -> Tensor:
         """Return A of the scaled queries: (B, g, N r, N).
 
@@ -256,7 +280,7 @@ class Attention(Mixer):
         """
         a = run.matmul("scores", q, k.mT)
         if self.relative != "none":
-            a = run.add("positions", a, self._relative(run, sizes, shared))
+            a = run.add("positions", a, self._relative(run, unscaled, sizes, shared))
         if not self.talking_heads:
             return run.softmax("weights", a, -1)
         (B, _, _, N), h, (g, r) = a.shape, sizes.heads, self._groups(sizes.heads)

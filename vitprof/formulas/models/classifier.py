@@ -9,7 +9,8 @@ With `distillation`, there is a second token with a second head, and the logits 
 of both heads, as at inference (Touvron et al. 2020, Training data-efficient image
 transformers & distillation through attention, section 4). There is a class token with pool
 `token`, and otherwise with `class_token`; with pool `class`, it is put before the tokens after the
-blocks. `first_norm` is a norm before the first block (Radford et al. 2021, CLIP, section 2.4).
+blocks. With pool `none`, all patches are returned, and a `neck` maps them to other channels.
+`first_norm` is a norm before the first block (Radford et al. 2021, CLIP, section 2.4).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from vitprof.formulas.model import depth_option, dim_option, heads_option
 from vitprof.formulas.parts.class_attention import ClassLayer
 from vitprof.formulas.parts.heads import HeadOptions, Pooled
 from vitprof.formulas.parts.mlps import activation_option
+from vitprof.formulas.parts.neck import NeckOptions
 from vitprof.formulas.parts.positions import add_fourier_positions
 from vitprof.formulas.parts.prefix import PrefixOptions, left_out, put_before
 from vitprof.formulas.parts.stems import Patches, StemOptions
@@ -41,7 +43,7 @@ from vitprof.values.size import ONE, Size
 
 
 @dataclass(frozen=True, kw_only=True)
-class Classifier(HeadOptions, PrefixOptions, StemOptions, ImageModel):
+class Classifier(HeadOptions, NeckOptions, PrefixOptions, StemOptions, ImageModel):
     """An image classifier; the default sizes are those of a report on Fashion-MNIST."""
 
     name = "classifier"
@@ -152,7 +154,17 @@ class Classifier(HeadOptions, PrefixOptions, StemOptions, ImageModel):
             x = put_before(run, x, last, x.shape[1] + 1)
             for layer in self.class_blocks(run, self._class_layer):
                 x = layer(x)
-        return self.run_head(run, self._pool(run, x))
+        return self._classify(run, self._pool(run, x))
+
+    def _classify(self, run: Run, x: Tensor) -> Tensor:
+        if self.has_neck:
+            x = self.run_neck(run, self.sides, x)
+        return self.run_head(run, x)
+
+    @property
+    def has_neck(self) -> bool:
+        """True if the patches that are returned go through a neck."""
+        return self.neck > 0 and self.pool == "none"
 
     @property
     def _hidden(self) -> Size:

@@ -7,9 +7,10 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from vitprof.formulas.parts.relative import BY_OFFSET
 from vitprof.modules.fused import FusedAttention
 from vitprof.modules.matmul import MatMul
-from vitprof.modules.parts.relative import BiasMlp, BiasTable
+from vitprof.modules.parts.relative import BiasMlp, BiasTable, DecomposedBias
 from vitprof.modules.parts.rotary import AxialAngles, MixedAngles, rotate_patches
 
 _NORMS: dict[str, Callable[[int], nn.Module]] = {
@@ -65,12 +66,15 @@ class Attention(nn.Module):
             self.norm_q, self.norm_k = (_NORMS[qk_norm_type](head_dim) for _ in "qk")
         self.turns, self.prefix = rope != "none", prefix
         self.rope = MixedAngles(self.kv_heads, head_dim, grid) if rope == "mixed" else None
-        self.biased, self.relative = relative != "none", None
+        self.biased, self.decomposed = relative != "none", relative == "decomposed"
+        self.relative: nn.Module | None = None
         if fused:
             self.attend = FusedAttention()
         else:
             self.scores = MatMul()
-            if self.biased and not relative_shared:
+            if self.decomposed:
+                self.relative = DecomposedBias(head_dim, grid, axis=2, prefix=prefix)
+            elif self.biased and not relative_shared:
                 self.relative = make_bias(relative, heads, grid, prefix, relative_hidden)
             if talking_heads:
                 self.mix_scores = nn.Linear(heads, heads)
@@ -96,8 +100,9 @@ class Attention(nn.Module):
                 q_BGMC = q_BGMC.permute(0, 2, 3, 1, 4).reshape(B, -1, G, C).transpose(1, 2)
             y_BGMC = self.attend(q_BGMC, k_BGNC, v_BGNC)
         else:
+            unscaled = q_BGMC if self.decomposed else None
             q_BGMC = (q_BGMC * C**-0.5).reshape(B, G, -1, C)
-            a_BGMN = self._attention_matrix(q_BGMC, k_BGNC, shared)
+            a_BGMN = self._attention_matrix(q_BGMC, k_BGNC, unscaled, shared)
             y_BGMC = self.output(a_BGMN, v_BGNC)
         y_BGNRC = y_BGMC.reshape(B, G, N, H // G, C)
         return self.fc_out(y_BGNRC.transpose(1, 2).reshape(B, N, D))
@@ -123,12 +128,16 @@ class Attention(nn.Module):
         return q_BGNRC, k_BGNC, v_BGNC
 
     def _attention_matrix(
-        self, q_BGMC: Tensor, k_BGNC: Tensor, shared: tuple[Tensor, ...]
+        self,
+        q_BGMC: Tensor,
+        k_BGNC: Tensor,
+        unscaled: Tensor | None,
+        shared: tuple[Tensor, ...],
     ) -> Tensor:
         """Return softmax(Q K^T); talking heads mix its heads before and after the softmax."""
         a = self.scores(q_BGMC, k_BGNC.transpose(-2, -1))
         if self.biased:
-            a = a + self._bias(shared)
+            a = a + self._bias(unscaled, shared)
         if not self.talking_heads:
             return self.weights(a)
         (B, G, _, N), R = a.shape, self.heads // self.kv_heads
@@ -138,8 +147,14 @@ class Attention(nn.Module):
         a = a.reshape(B, N, N, G, R).permute(0, 3, 1, 4, 2).contiguous()
         return a.reshape(B, G, N * R, N)
 
-    def _bias(self, shared: tuple[Tensor, ...]) -> Tensor:
-        """Return the relative position bias in the order of the scores, (G, M, N)."""
+    def _bias(self, unscaled: Tensor | None, shared: tuple[Tensor, ...]) -> Tensor:
+        """Return the relative position bias in the order of the scores, (G, M, N).
+
+        A decomposed one is that of the queries before they are scaled: (B, G, M, N).
+        """
+        if unscaled is not None:
+            assert self.relative is not None
+            return self.relative(unscaled).flatten(2, -2)
         bias_HNN = shared[-1] if self.relative is None else self.relative()
         (H, N, _), G = bias_HNN.shape, self.kv_heads
         if G == H:
@@ -166,7 +181,7 @@ class Shared(nn.Module):
         super().__init__()
         self.rope = AxialAngles(dim // heads, grid) if rope == "axial" else None
         self.relative = None
-        if relative != "none" and relative_shared:
+        if relative in BY_OFFSET and relative_shared:
             self.relative = make_bias(relative, heads, grid, prefix, relative_hidden)
 
     def forward(self) -> tuple[Tensor, ...]:

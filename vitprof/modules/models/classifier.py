@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vitprof.modules.parts.class_attention import ClassAttentionLayer
 from vitprof.modules.parts.heads import AttentionPool
+from vitprof.modules.parts.neck import Neck
 from vitprof.modules.parts.norms import NORMS
 from vitprof.modules.parts.positions import FourierPositions
 from vitprof.modules.parts.stems import make_stem
@@ -23,7 +24,8 @@ class VisionTransformer(nn.Module):
     """Images (B, C, H, W) to logits (B, classes).
 
     Without a head, the output is features: (B, D) of the class token or pooled from the patches,
-    (B, 2, D) of class and distillation token, or (B, patches, D) of all patches.
+    (B, 2, D) of class and distillation token, or (B, patches, D) of all patches, of which a neck
+    makes (B, patches, neck).
     """
 
     def __init__(self, spec: Classifier) -> None:
@@ -60,6 +62,9 @@ class VisionTransformer(nn.Module):
             self.attn_pool = AttentionPool(spec, spec.dim, spec.heads, hidden)
         if self.norm_is_last:
             self.norm = norm
+        self.neck: nn.Module | None = None
+        if spec.has_neck:
+            self.neck = Neck(spec.dim, spec.neck, spec.grid, spec.norm)
         self.head = self.head_dist = self.pre_logits = None
         if spec.head:
             width = spec.head_hidden or spec.dim
@@ -123,6 +128,8 @@ class VisionTransformer(nn.Module):
         return patches_BND.mean(dim=1) if self.pool == "mean" else patches_BND
 
     def _classify(self, x: Tensor) -> Tensor:
+        if self.neck is not None:
+            x = self.neck(x)
         if self.head is None:
             return x
         if self.pre_logits is not None:

@@ -1,6 +1,6 @@
 """Relative position bias; `vitprof.formulas.parts.relative` gives its equations.
 
-More axes of tensors: L offsets of two patches.
+More axes of tensors: L offsets of two patches, S places along a side of the grid.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from vitprof.modules.matmul import MatMul
 
 
 class BiasTable(nn.Module):
@@ -52,6 +54,62 @@ class BiasMlp(nn.Module):
         if self.prefix:
             table_LH = torch.cat([table_LH, self.zero], dim=0)
         return table_LH[self.index].permute(2, 0, 1).contiguous()
+
+
+class DecomposedBias(nn.Module):
+    """A bias by the query and the offsets of rows and of columns: (..., N, ..., C) to (..., N).
+
+    Args:
+        head_dim: channels of a query.
+        grid: rows and columns of patches.
+        axis: axis of the tokens.
+        prefix: number of tokens before the patches.
+    """
+
+    row_index: Tensor
+    column_index: Tensor
+
+    def __init__(self, head_dim: int, grid: tuple[int, int], *, axis: int, prefix: int = 0) -> None:
+        super().__init__()
+        self.grid, self.axis, self.prefix = grid, axis, prefix
+        for name, side in zip(("row", "column"), grid, strict=True):
+            at = torch.arange(side)
+            index_SS = at[:, None] - at + side - 1
+            self.register_buffer(f"{name}_index", index_SS, persistent=False)
+        self.row_table, self.column_table = (
+            nn.Parameter(torch.empty(2 * side - 1, head_dim)) for side in grid
+        )
+        nn.init.normal_(self.row_table, std=0.02)
+        nn.init.normal_(self.column_table, std=0.02)
+        self.by_row, self.by_column = MatMul(), MatMul()
+
+    def forward(self, q: Tensor) -> Tensor:
+        axis, before = self.axis, self.prefix
+        if before:
+            q = q.narrow(axis, before, q.shape[axis] - before)
+        shape = (*q.shape[:-1], q.shape[axis])
+        q = q.reshape(*q.shape[:axis], *self.grid, *q.shape[axis + 1 :])
+        by_row = _by_offsets(self.by_row, q, axis, self.row_table, self.row_index)
+        by_row = by_row.contiguous()
+        by_column = _by_offsets(self.by_column, q, axis + 1, self.column_table, self.column_index)
+        bias = (by_row.unsqueeze(-1) + by_column.unsqueeze(-2)).reshape(shape)
+        if before:
+            behind = len(shape) - 2 - axis  # axes between queries and keys
+            bias = F.pad(bias, (before, 0, *(0, 0) * behind, before, 0))
+        return bias
+
+
+def _by_offsets(
+    product: nn.Module, q: Tensor, axis: int, table_LC: Tensor, index_SS: Tensor
+) -> Tensor:
+    """Multiply queries with the vectors of their offsets along an axis: (..., C) to (..., S)."""
+    vectors_SSC = table_LC[index_SS]
+    places = [*range(q.ndim)]
+    first = [axis, *places[:axis], *places[axis + 1 :]]
+    q = q.permute(first)
+    S, *others, C = q.shape
+    y = product(q.reshape(S, -1, C), vectors_SSC.transpose(-2, -1))
+    return y.reshape(S, *others, S).permute([first.index(place) for place in places])
 
 
 def number_of_offsets(grid: tuple[int, int]) -> int:
