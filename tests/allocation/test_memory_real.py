@@ -19,7 +19,7 @@ from vitprof.allocation.step import peaks
 from vitprof.formulas.layer import Layer
 from vitprof.formulas.work import Work
 
-SAMPLE = 24
+SAMPLE = 14
 SEED = 7
 CPU = Path("/proc/cpuinfo")
 BY_MKL = {Work.DROPOUT, Work.DROP_PATH}  # which draws integers for CPUs of Intel only

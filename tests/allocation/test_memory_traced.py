@@ -15,7 +15,7 @@ from combinations import Case, case_of, cases, described, differences, differenc
 from vitprof.cuda.platform import Platform
 from vitprof.request.workload import DEVICES, KERNELS, OPTIMIZERS
 
-SAMPLE, ON_GPUS = 16, 8
+SAMPLE, ON_GPUS = 10, 6
 SEED = 20
 
 

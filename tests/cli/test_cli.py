@@ -296,7 +296,7 @@ ON_STDOUT = [known for known in ANY if known is not Format.PARQUET]
 
 
 @pytest.mark.parametrize("format", ON_STDOUT)
-@settings(max_examples=30, deadline=None, derandomize=True, database=None)
+@settings(max_examples=15, deadline=None, derandomize=True, database=None)
 @given(words=command_lines())
 def test_any_command_line_is_met_or_refused(format: Format, words: list[str]) -> None:
     out, err = StringIO(), StringIO()

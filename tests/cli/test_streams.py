@@ -94,7 +94,7 @@ def test_stdout_that_is_not_unicode(
     assert "?" not in table
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, database=None)
+@settings(max_examples=15, deadline=None, derandomize=True, database=None)
 @given(st.text(max_size=20))
 def test_spelling_loses_nothing(text: str) -> None:
     """Whatever ASCII lacks is spelled or escaped, never replaced by a question mark."""
@@ -162,7 +162,7 @@ def test_progress_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "blocks [/] [red]head\\x1b[31m" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, database=None)
+@settings(max_examples=15, deadline=None, derandomize=True, database=None)
 @given(st.text(max_size=20))
 def test_a_message_is_one_visible_line(reason: str) -> None:
     err, sys.stderr = sys.stderr, StringIO()

@@ -143,7 +143,7 @@ def test_every_tool_is_asked_directly() -> None:
 
 
 @pytest.mark.parametrize("command", DISPLAYS)
-@pytest.mark.parametrize("spelling", [s for s in SOME if not s.variant], ids=str)
+@pytest.mark.parametrize("spelling", [s for s in SOME if not s.variant][::2], ids=str)
 def test_every_row_is_what_the_tool_shows(spelling: Spelling, command: str) -> None:
     spec = spelling.specify()
     module, inputs = build(spec).eval(), torch.zeros(spec.input_shape(2))

@@ -25,7 +25,7 @@ all_mixers = vitprof.mixers()
 assert isinstance(all_mixers, Catalogue)
 MIXER_ENTRIES = {entry.name: entry for entry in all_mixers.entries}
 MODEL_ENTRIES = {entry.name: entry for entry in vitprof.models().entries}
-SETTINGS = settings(max_examples=20, deadline=None, derandomize=True, database=None)
+SETTINGS = settings(max_examples=10, deadline=None, derandomize=True, database=None)
 
 SYMBOLS: dict[str, Any] = {
     name: sympy.Symbol(name, integer=True, positive=True)

@@ -17,8 +17,10 @@ from vitprof.formulas.op import Conv, Op, Parameter
 from vitprof.formulas.totals import totals
 from vitprof.modules.build import build
 
+BATCH = 3  # tests/counters compare the counts of one image with it
 
-@lru_cache(2)  # batches of the model that is checked
+
+@lru_cache(2)  # of one image, and of the batch
 def nodes(model: Model, batch: int = 1) -> list[Node]:
     return list(model.formula(batch).walk(fold=False))
 
@@ -51,8 +53,8 @@ class Ran:
     shapes: dict[str, list[Numbers]]
 
 
-@lru_cache(2)  # batches of the model that is checked
-def ran(model: Model, batch: int) -> Ran:
+@lru_cache(1)
+def ran(model: Model) -> Ran:
     """Run the module once for all checks."""
     module = built(model)
     shapes: dict[str, list[Numbers]] = {}
@@ -63,7 +65,7 @@ def ran(model: Model, batch: int) -> Ran:
     ]
     # Evaluation: batch statistics of a single token do not exist.
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module.eval()(torch.empty(model.input_shape(batch), device="meta"))
+        module.eval()(torch.empty(model.input_shape(BATCH), device="meta"))
     for hook in hooks:
         hook.remove()
     root = type(module).__name__
@@ -134,45 +136,43 @@ def check_names_types_and_order(model: Model) -> None:
 
 
 def check_macs(model: Model) -> None:
-    for batch in (1, 3):
-        counted = ran(model, batch)
-        on_paper = {
-            node.path: node.item.of_one(Measure.MACS)
-            if isinstance(node.item, Layer)
-            else node.item.macs.value
-            for node in nodes(model, batch)
-            if node.item.type != "ModuleList"  # is never called
-        }
-        assert {path: 2 * macs for path, macs in on_paper.items() if macs} == counted.flops
-        assert 2 * model.formula(batch).total(Measure.MACS) == counted.total
+    counted = ran(model)
+    on_paper = {
+        node.path: node.item.of_one(Measure.MACS)
+        if isinstance(node.item, Layer)
+        else node.item.macs.value
+        for node in nodes(model, BATCH)
+        if node.item.type != "ModuleList"  # is never called
+    }
+    assert {path: 2 * macs for path, macs in on_paper.items() if macs} == counted.flops
+    assert 2 * model.formula(BATCH).total(Measure.MACS) == counted.total
 
 
 def check_shapes(model: Model) -> None:
     identities = {
         path for path, part in built(model).named_modules() if isinstance(part, nn.Identity)
     }
-    for batch in (1, 3):
-        on_paper: dict[str, Layer | Op] = {
-            node.path: node.item
-            for node in nodes(model, batch)
-            if node.path
-            and (node.item.module if isinstance(node.item, Op) else node.item.type != "ModuleList")
-        }
-        seen = ran(model, batch).shapes
-        assert seen.keys() - identities == on_paper.keys()
-        for path, item in on_paper.items():
-            out = item.shape if isinstance(item, Op) else item.out
-            if path.endswith(("shared", "rope")):  # returns two tensors and reads none
-                assert (out, item.reads) == (None, ()), path
-                continue
-            assert out is not None, path
-            assert item.reads or path.endswith("relative"), path
-            shapes = [tuple(size.value for size in shape) for shape in (*item.reads, out)]
-            # Torch gives positions as many axes as its kernel has, and the steps of an iteration
-            # what they have in common.
-            merged = _merged if isinstance(item, Conv) else list
-            own = seen[path] if isinstance(item, Op) else seen[path][-len(shapes) :]
-            assert merged(shapes) == merged(own), path
+    on_paper: dict[str, Layer | Op] = {
+        node.path: node.item
+        for node in nodes(model, BATCH)
+        if node.path
+        and (node.item.module if isinstance(node.item, Op) else node.item.type != "ModuleList")
+    }
+    seen = ran(model).shapes
+    assert seen.keys() - identities == on_paper.keys()
+    for path, item in on_paper.items():
+        out = item.shape if isinstance(item, Op) else item.out
+        if path.endswith(("shared", "rope")):  # returns two tensors and reads none
+            assert (out, item.reads) == (None, ()), path
+            continue
+        assert out is not None, path
+        assert item.reads or path.endswith("relative"), path
+        shapes = [tuple(size.value for size in shape) for shape in (*item.reads, out)]
+        # Torch gives positions as many axes as its kernel has, and the steps of an iteration
+        # what they have in common.
+        merged = _merged if isinstance(item, Conv) else list
+        own = seen[path] if isinstance(item, Op) else seen[path][-len(shapes) :]
+        assert merged(shapes) == merged(own), path
 
 
 def _merged(shapes: list[Numbers]) -> list[Numbers]:

@@ -56,7 +56,11 @@ def loss_of(model: str, given: Tensor, output: Tensor | tuple[Tensor, Tensor, Te
     return mse_loss(output, given.flip(1))
 
 
-@pytest.mark.parametrize("spelling", SOME, ids=str)
+# Of the mixers' options, every third.
+TRAINED = [one for place, one in enumerate(SOME) if not one.variant or place % 3 == 0]
+
+
+@pytest.mark.parametrize("spelling", TRAINED, ids=str)
 def test_loss_falls(spelling: Spelling) -> None:
     needed = needed_options(spelling.model, spelling.mixer, spelling.variant)
     assert_loss_falls(spelling.specify({**TINY[spelling.model], **needed}))

@@ -55,7 +55,7 @@ def views(draw: st.DrawFn) -> tuple[Counts, list[str]]:
 
 
 # No shrinking: each example is a report of three tools.
-drawn = settings(max_examples=15, deadline=None, derandomize=True, phases=[Phase.generate])
+drawn = settings(max_examples=8, deadline=None, derandomize=True, phases=[Phase.generate])
 
 
 @drawn

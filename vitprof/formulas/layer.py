@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import groupby, islice, product
 from operator import attrgetter, itemgetter
@@ -74,7 +74,8 @@ class Layer:
     reads: tuple[Shape, ...] = ()
     out: Shape | None = None
     home: str = ""
-    _total: dict[object, int] | None = None  # a cache, since many models can share equal layers
+    # A cache, since many models can share equal layers.
+    _total: dict[object, int] | None = field(default=None, repr=False, compare=False)
 
     def total(self, measure: Measure | Pass) -> int:
         """Return the count of this layer and all below it, times its repeats."""
