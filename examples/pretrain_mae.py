@@ -78,7 +78,7 @@ def draw(module: nn.Module, images: Tensor, patch_size: int) -> Tensor:
     with same_masks(module):
         _, prediction, mask = module(images)
     dropped = mask[:, :, None]
-    seen = patchify(images, patch_size)
+    seen = patchify(images, (patch_size, patch_size))
     grey = (images.amin() + images.amax()) / 2
     columns = (seen, seen * (1 - dropped) + grey * dropped, seen + (prediction - seen) * dropped)
     shown = torch.stack([unpatchify(patches, patch_size) for patches in columns], dim=1)

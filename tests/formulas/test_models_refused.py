@@ -123,7 +123,11 @@ from vitprof.request.specs import specify
             "activation can be gelu, relu, silu or quick-gelu, not 'tanh'",
         ),
         ("mae", {"pos_embed": "sin"}, "pos embed can be learned, fixed or none, not 'sin'"),
-        ("classifier", {"pool": "cls"}, "pool can be token, mean, map, class or none, not 'cls'"),
+        (
+            "classifier",
+            {"pool": "cls"},
+            "pool can be token, both, mean, map, class or none, not 'cls'",
+        ),
         (
             "classifier",
             {"mask_ratio": "0.5"},

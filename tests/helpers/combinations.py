@@ -46,7 +46,9 @@ _NUMBERS: dict[str, tuple[int, ...]] = {
     **{"dim": (4, 8, 12, 20, 24), "decoder_dim": (4, 8, 12), "heads": (1, 2, 3, 4)},
     **{"decoder_heads": (1, 2, 4), "depth": (1, 2, 3, 4), "decoder_depth": (1, 2, 3)},
     **{"depths": (1, 2, 3), "widths": (4, 8, 12), "stage_heads": (1, 2, 4)},
-    **{"stem_kernel": (0, 0, 3, 5), "merge_kernel": (2, 3, 5)},
+    **{"stem_kernel": (0, 0, 3, 5), "merge_kernel": (2, 3, 5), "branches": (1, 1, 1, 2, 3)},
+    **{"patch_width": (0, 0, 0, 1, 2, 3), "patch_stride": (0, 0, 0, 1, 2, 3)},
+    **{"patch_stride_width": (0, 0, 0, 1, 2), "frames": (1, 1, 1, 2, 4, 6), "tubelet": (1, 1, 2)},
 }
 _RATIOS = {
     **{"mlp_ratio": ("0.5", "1", "2", "4"), "mask_ratio": ("0", "0.3", "0.5", "0.75")},

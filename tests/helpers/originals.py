@@ -28,11 +28,27 @@ from vitprof.report.counts import Counts
 from vitprof.request.specs import specify
 
 DATA = Path(__file__).parents[1] / "data" / "originals.jsonl"
+_VIDEO = "transformers:VideoMAEForVideoClassification"
+ARGUMENTS: dict[str, tuple[str, dict[str, Any]]] = {  # of models that no name stands for
+    "ast-b-16": (
+        "transformers:ASTForAudioClassification",
+        {"arg": {"num_labels": 527}, "input": "1024x128"},
+    ),
+    "videomae-b-16": (_VIDEO, {"arg": {"num_labels": 400}}),
+    "videomae-l-16": (
+        _VIDEO,
+        {
+            "arg": {"num_labels": 400, "hidden_size": 1024, "num_hidden_layers": 24}
+            | {"num_attention_heads": 16, "intermediate_size": 4096}
+        },
+    ),
+}
 ORIGINALS = [
     (preset, reference)
     for preset in PRESETS.values()
-    for reference in preset.libraries
-    if reference.startswith("timm:")  # torchvision's attention holds weights without a module
+    for reference in (*preset.libraries, *ARGUMENTS.get(preset.name, ())[:1])
+    # torchvision's attention holds weights without a module
+    if reference.startswith(("timm:", "transformers:"))
 ]
 
 
@@ -63,12 +79,13 @@ def compare(preset: Preset, reference: str) -> dict[str, Compared]:
         if is_there
     }
     alone: dict[str, Any] = {"counters": ["analytic"]}
+    words = ARGUMENTS[preset.name][1] if preset.name in ARGUMENTS else {}
     set_fused_attn(not given["relative"])
     try:
         return {
             command: Compared(
                 _rows(count(preset=preset.name, **fused, **alone)),
-                _rows(count(module=reference, **alone)),
+                _rows(count(module=reference, **words, **alone)),
             )
             for command, count in (("params", vitprof.params), ("macs", vitprof.macs))
         }

@@ -35,6 +35,7 @@ GIVEN: Options = {
     **{"image_width": 18, "mlp_hidden": 17, "decoder_mlp_hidden": 19},
     **{"registers": 2, "head_hidden": 13, "decoder_output": 7, "stem_kernel": 5},
     **{"neck": 5},
+    **{"patch_width": 2, "patch_stride": 2, "patch_stride_width": 4},
 }
 BESIDE: dict[tuple[str, object], Options] = {
     ("pool", "none"): {"head": False},
@@ -53,6 +54,7 @@ LOCAL: Options = {"patch_interaction": True, "tokens": 9}
 CONV_STEM: Options = {"stem": "conv", "patch_size": 4}
 CAIT: Options = {"pool": "class", "class_layer": "cait", "class_layers": 3}
 XCIT: Options = {"pool": "class", "class_layer": "xcit", "layer_scale": True}
+VIDEO: Options = {"frames": 4, "tubelet": 2, "image_width": 18}
 DROPS: Options = {"dropout": "0.1", "drop_path": "0.2"}
 TOGETHER: dict[str, list[Options]] = {
     "mae": [
@@ -66,6 +68,9 @@ TOGETHER: dict[str, list[Options]] = {
         {"pos_embed": "learned", "image_width": 18},
         {"pos_embed": "none", "patch_bias": False},
         {"decoder_output": 7, "class_token": False, "norm": "rms"},
+        {"decoder_output": 7, "predict_kept": False, "decoder_embed_bias": False},
+        {**VIDEO, "patch_width": 2, "pos_embed_token": False, "patch_bias": False},
+        {**VIDEO, "class_token": False, "predict_kept": False, "norm": "batch"},
     ],
     "classifier": [
         BLOCKS[1],
@@ -99,6 +104,11 @@ TOGETHER: dict[str, list[Options]] = {
         {"pool": "map", "mlp": "none", "head_hidden": 13, "head_bias": False},
         {"distillation": True, "head_hidden": 13, "head_bias": False},
         {"branches": 2, "mlp": "gated", "norm": "rms", **DROPS},
+        {"pool": "both", "head_norm": True, "final_norm_tokens": "all", "patch_stride": 2},
+        {"pool": "both", "final_norm_tokens": "pooled", "head": False, "registers": 2},
+        {"patch_width": 4, "patch_stride": 2, "image_width": 17, "patch_bias": False},
+        {**VIDEO, "pool": "mean", "pos_embed": "fixed", "final_norm_tokens": "pooled"},
+        {**VIDEO, "patch_width": 2, "patch_stride": 2, "patch_norm": True, "registers": 2},
         {"first_norm": True, "patch_bias": False, "activation": "quick-gelu"},
         {**CONV_STEM, "patch_norm": True, "norm": "batch", "activation": "quick-gelu"},
         {**CONV_STEM, "pos_embed": "fourier", "pool": "mean", "image_width": 20},

@@ -599,7 +599,8 @@ def test_every_patch_has_its_own_place(
     )
     table, decoder_table = model.pos_embed, model.decoder_pos_embed
     assert (table is None) == (decoder_table is None) == (kind == "none")
-    conv, embed = model.patch_embed.proj, model.decoder_embed
+    conv: Any = model.patch_embed.proj
+    embed = model.decoder_embed
     assert_close(prediction, decoded[:, prefix_tokens:])
     if prefix_tokens:
         token = model.cls_token[0, 0] + (position(table, 0) if has_positions else 0.0)
@@ -609,7 +610,6 @@ def test_every_patch_has_its_own_place(
     for b, patch in product(range(IMAGES), range(PATCHES)):
         # The kernel's pixels are in the order of `pixels`, with the channels last.
         kernel = conv.weight.permute(0, 2, 3, 1).flatten(1)
-        assert conv.bias is not None
         embedded = kernel @ pixels(images, b, patch) + conv.bias
         embedded = embedded + position(table, has_positions + patch)
         distance = (into[b, prefix_tokens:] - embedded).abs().amax(dim=1)

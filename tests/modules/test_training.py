@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 from math import cos, sin
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -250,7 +250,8 @@ def test_every_patch_has_its_own_place(images: Tensor) -> None:
     """Follow each patch by its value into the encoder, and back to its position in the decoder."""
     model = mae()
     seen = forward(model, images)
-    conv, embed = model.patch_embed.proj, model.decoder_embed
+    conv: Any = model.patch_embed.proj
+    embed = model.decoder_embed
     assert model.pos_embed is not None
     assert model.decoder_pos_embed is not None
     assert_close(seen.encoder_input[:, 0], model.cls_token[0].expand(IMAGES, -1))

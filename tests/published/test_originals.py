@@ -1,4 +1,4 @@
-"""Presets against timm's own models, row by row."""
+"""Presets against the models of timm and transformers, row by row."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from itertools import product
 from typing import Any
 
 import pytest
+import torch
+import transformers
 from cases import for_each
 from originals import DATA, ORIGINALS, compare
 
@@ -22,7 +24,7 @@ Rows = dict[str, list[list[int]]]
 
 
 def cut_otherwise(name: str) -> Rows:
-    """Return the rows of layers that timm cuts otherwise, by D, N, L blocks and hidden width."""
+    """Return the rows of layers that are cut otherwise there, by D, N, L blocks, hidden width."""
     model = specify(options={"preset": name})
     (stage, *_), mixer = model.stages, model.mixer.values()
     sizes, L, H = stage.block.sizes, stage.depth.value, stage.block.hidden
@@ -41,6 +43,11 @@ def cut_otherwise(name: str) -> Rows:
     if name.startswith(("beit", "eva02-t", "eva02-s")):  # queries, keys and values are one layer
         biases = [[D * D, L], [D * D + D, 2 * L]], [[D, 2 * L], [3 * D * D, L]]
         return _cut("params", *biases) | _cut("macs", [[N * D * D, 3 * L]], [[3 * N * D * D, L]])
+    if name.startswith("ast"):  # transformers' queries, keys and values are three layers
+        layers = _cut("params", [[3 * (D * D + D), L]], [[D * D + D, 3 * L]])
+        return layers | _cut("macs", [[3 * N * D * D, L]], [[N * D * D, 3 * L]])
+    if name.startswith("videomae"):  # biases are apart there, and the positions are no parameter
+        return _cut("params", [[D * D + D, 2 * L], [N * D, 1]], [[D, 2 * L], [D * D, 2 * L]])
     if name.startswith(("eva02", "dinov3")) and model.values()["mlp"] == "gated":
         layer = D * H + H  # gate and value are two layers
         layers = _cut("params", [[2 * layer, L]], [[layer, 2 * L]])
@@ -65,6 +72,23 @@ def test_presets_have_the_rows_of_their_originals(row: Any) -> None:
     cut = cut_otherwise(row["preset"])
     for command, side in product(("params", "macs"), ("here", "there")):
         assert row[f"{command} only {side}"] == cut.get(f"{command} only {side}", [])
+
+
+def test_videomae_in_pretraining_has_the_parameters_of_transformers() -> None:
+    """It takes a mask of which it reads the values, so that it cannot be captured."""
+    spec = specify(options={"preset": "videomae-b-16-pre"})
+    library: Any = transformers
+    config = library.VideoMAEConfig(use_mean_pooling=False)
+    with torch.device("meta"):
+        original = library.VideoMAEForPreTraining(config)
+    own = spec.build(device="meta", dtype=torch.float32)
+    sizes, originals = (
+        Counter(parameter.numel() for parameter in module.parameters())
+        for module in (own, original)
+    )
+    # The positions of encoder and decoder are no parameters there.
+    assert sizes - originals == Counter([1568 * 768, 1568 * 384])
+    assert not originals - sizes
 
 
 @pytest.mark.parametrize("name", ["siglip-b-16-224"])

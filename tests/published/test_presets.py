@@ -53,9 +53,10 @@ def test_every_preset_has_a_figure_or_says_why_not() -> None:
 
 
 def shallow(preset: str) -> Model:
-    """Return a preset's model with one block, or one of each stage."""
+    """Return a preset's model with one block of each mixer, or one of each stage."""
     widths = PRESETS[preset].options.get("widths")
-    blocks = {"depths": [1] * len(widths)} if isinstance(widths, tuple) else {"depth": 1}
+    depth = len(PRESETS[preset].mixer.split("+"))
+    blocks = {"depths": [1] * len(widths)} if isinstance(widths, tuple) else {"depth": depth}
     return specify(options={"preset": preset, **blocks})
 
 

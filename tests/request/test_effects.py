@@ -68,7 +68,7 @@ Options = dict[str, Any]
             "attn",
             {"pool": "mean", "pos_embed_token": False},
             "no pos embed token has no effect with pool mean and no class token; leave it out, or "
-            "give pool token or give class token",
+            "give pool token or both or give class token",
         ),
         (
             "layer",

@@ -36,7 +36,7 @@ def refused(sentence: str, *, exact: bool = True) -> AbstractContextManager[obje
 def test_nothing_asked_for_is_the_report_on_mae_token_mixers() -> None:
     assert specify() == MaskedAutoencoder(mixer=Attention())
     told = specify().conditions()
-    assert {name: told[name] for name in list(told)[:17]} == {
+    assert {name: told[name] for name in list(told)[:19]} == {
         "model": "mae",
         "mixer": "attn",
         "image_size": 256,
@@ -52,10 +52,12 @@ def test_nothing_asked_for_is_the_report_on_mae_token_mixers() -> None:
         "mlp_hidden": 0,
         "decoder_mlp_hidden": 0,
         "decoder_output": 0,
+        "decoder_embed_bias": True,
+        "predict_kept": True,
         "mask_ratio": Fraction(3, 4),
         "class_token": True,
     }
-    assert {name: told[name] for name in list(told)[17:33]} == {
+    assert {name: told[name] for name in list(told)[19:38]} == {
         "norm": "layer",
         "mlp_ratio": 4,
         "mlp_multiple": 1,
@@ -70,6 +72,9 @@ def test_nothing_asked_for_is_the_report_on_mae_token_mixers() -> None:
         "layer_scale": False,
         "drop_path": 0,
         "image_width": 0,
+        "patch_width": 0,
+        "frames": 1,
+        "tubelet": 1,
         "patch_bias": True,
         "pos_embed_token": True,
     }

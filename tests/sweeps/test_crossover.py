@@ -449,7 +449,7 @@ def test_what_grows_with_the_tokens(spelling: Spelling, workload: Workload) -> N
 SIZES = {
     **{"image_size": range(4, 28, 4), "dim": range(4, 36, 4), "depth": range(1, 6)},
     **{"channels": range(1, 5), "classes": range(1, 5), "batch": range(1, 6)},
-    "class_layers": range(1, 6),
+    **{"class_layers": range(1, 6), "branches": range(1, 6), "frames": range(1, 6)},
     **{"decoder_dim": range(16, 80, 16), "decoder_depth": range(1, 6)},
     **{"image_width": range(0, 28, 4), "features": range(1, 7), "projection": range(1, 7)},
     **{"key_depth": range(1, 7), "receptive_field": range(1, 13, 2), "intra_depth": range(1, 7)},

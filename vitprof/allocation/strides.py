@@ -182,6 +182,8 @@ def view(shape: Ints, strides: Ints, to: Ints) -> Ints | None:
     """
     if not shape:
         return (1,) * len(to)
+    if 0 in shape:
+        return strides if shape == to else contiguous(to)
     made = [0] * len(to)
     place = len(to) - 1
     base, own, seen = strides[-1], 1, 1
@@ -209,6 +211,8 @@ def fake_view(shape: Ints, strides: Ints, to: Ints) -> Ints:
     """
     if not shape:
         return (1,) * len(to)
+    if 0 in shape:
+        return contiguous(to)
     if is_contiguous(shape, strides):
         if len(to) == 1 and len(shape) > 1:
             return (1,)

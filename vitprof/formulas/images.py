@@ -1,9 +1,10 @@
-"""Base classes of image models: options, patches on a grid and their positions."""
+"""Base classes of models of images and videos: options, patches on a grid and their positions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import Any, ClassVar
 
 from vitprof.formulas.model import Model
@@ -69,13 +70,17 @@ class GridModel(Model):
     patch_size: int = patch_size_option(16)
 
     def constraints(self) -> Iterator[Constraint]:
+        yield from self.cut_fits()
+        yield from super().constraints()
+
+    def cut_fits(self) -> Iterator[Constraint]:
+        """Yield the rules that the sides of an image are cut into patches."""
         height, width, patch = self.image_size, self.width, self.patch_size
         yield divides("image_size", height, "patch_size", patch, beside=width)
         yield divides("image_width", width, "patch_size", patch, beside=height)
-        yield from super().constraints()
 
     @derived
-    def grid(self) -> tuple[int, int]:
+    def grid(self) -> tuple[int, ...]:
         """Rows and columns of patches, as numbers."""
         return self.image_size // self.patch_size, self.width // self.patch_size
 
@@ -92,8 +97,7 @@ class GridModel(Model):
     @derived
     def patches(self) -> int:
         """Number of patches of an image."""
-        rows, columns = self.grid
-        return rows * columns
+        return prod(self.grid)
 
     def input(self, batch: Size) -> Shape:
         height = self.size("image_size")
@@ -101,25 +105,49 @@ class GridModel(Model):
         return (batch, self.size("channels"), height, width)
 
     @derived
-    def sides(self) -> tuple[Size, Size]:
-        """Rows and columns of patches, as named sizes."""
-        rows, columns = self.grid
-        return Size(rows, "rows"), Size(columns, "columns")
+    def axes(self) -> Shape:
+        """Patches along each axis, as named sizes: rows and columns."""
+        names = ("steps", "rows", "columns")[-len(self.grid) :]
+        return tuple([Size(*one) for one in zip(self.grid, names, strict=True)])
+
+    @derived
+    def sides(self) -> tuple[Size, Size] | None:
+        """Rows and columns of patches, as named sizes; None if they have a third axis."""
+        return (self.axes[0], self.axes[1]) if len(self.axes) == 2 else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageModel(GridModel):
     """A model whose tokens are flattened patches with positions.
 
+    With several `frames`, the input is a video (B, C, T, H, W), and a patch has a third axis, of
+    `tubelet` frames (Arnab et al. 2021, ViViT, section 3.2).
+
     Positions are a table of parameters, trained or fixed. Fixed ones are sines and cosines of
-    both axes, for which `dim` has to be divisible by 4.
+    both axes, for which `dim` has to be divisible by 4; of a video, those of the place in the
+    sequence of all patches (Tong et al. 2022, VideoMAE, by `get_sinusoid_encoding_table` of its
+    code; Vaswani et al. 2017, section 3.5).
     """
 
+    task: ClassVar[tuple[str, ...]] = (*GridModel.task, "frames")
+
+    patch_width: int = whole(
+        0, minimum=0, help="width of a patch that is not square; 0 for a square one", unit="pixels"
+    )
+    frames: int = whole(
+        1,
+        maximum=10_000,
+        help="frames of a video; 1 for an image",
+        grows=1_024,
+        multiple_of="tubelet",
+        unit="frames",
+    )
+    tubelet: int = whole(1, maximum=10_000, help="frames of a patch of a video", unit="frames")
     patch_bias: bool = flag(True, help="bias of the patch embedding")
     pos_embed: str = pos_embed_option("learned")
     pos_embed_token: bool = needing(
         flag(True, help="position embedding for the prefix tokens too"),
-        {"pos_embed": ("learned", "fixed"), "pool": ("token",)},
+        {"pos_embed": ("learned", "fixed"), "pool": ("token", "both")},
         {"pos_embed": ("learned", "fixed"), "class_token": (True,)},
     )
     final_norm: bool = final_norm_option()
@@ -133,21 +161,68 @@ class ImageModel(GridModel):
         """Return the parameter with the positions of the tokens: (1, tokens, dim)."""
         return run.parameter(name, ONE, tokens, dim, trained=self.pos_embed == "learned")
 
+    def cut_fits(self) -> Iterator[Constraint]:
+        if self.has_square_patches:
+            yield from super().cut_fits()
+        else:
+            yield divides("image_size", self.image_size, "patch_size", self.patch_size)
+            yield divides("image_width", self.width, "patch_width", self.patch_width)
+        yield divides("frames", self.frames, "tubelet", self.tubelet)
+
+    @property
+    def has_square_patches(self) -> bool:
+        """True if patches are as wide as they are high; an array or a symbol is a width."""
+        return isinstance(self.patch_width, int) and self.patch_width == 0
+
+    @property
+    def is_video(self) -> bool:
+        """True if the input has several frames."""
+        return self.frames > 1
+
+    @derived
+    def patch(self) -> Shape:
+        """Sides of a patch along each axis: frames of a video, height and width."""
+        height = self.size("patch_size")
+        width = height if self.has_square_patches else Size(self.patch_width, "patch width")
+        return (Size(self.tubelet, "tubelet"), height, width) if self.is_video else (height, width)
+
+    @derived
+    def grid(self) -> tuple[int, ...]:
+        """Patches along each axis, as numbers: steps in time of a video, rows and columns."""
+        sides = zip(self.pixels_along, self.patch, strict=True)
+        return tuple([whole // side.value for whole, side in sides])
+
+    @property
+    def pixels_along(self) -> tuple[int, ...]:
+        """Frames of a video, height and width of the input."""
+        sides = (self.image_size, self.width)
+        return (self.frames, *sides) if self.is_video else sides
+
+    def input(self, batch: Size) -> Shape:
+        B, C, *sides = super().input(batch)
+        return (B, C, *([Size(self.frames, "frames")] if self.is_video else []), *sides)
+
     @derived
     def pixels(self) -> Size:
         """Elements of a patch: patch × patch × channels."""
-        p = self.size("patch_size")
-        return product((p, p, self.size("channels")))
+        return product((*self.patch, self.size("channels")))
+
+    @property
+    def off_grid(self) -> str:
+        """Reason for having no grid of rows and columns; empty if there is one."""
+        return "the patches of a video have frames beside rows and columns" if self.is_video else ""
 
     def patchify(self, image: Tensor) -> Tensor:
         """Cut images into patches, row by row: (B, patches, patch × patch × channels)."""
-        (B, C, _, _), (rows, columns), p = image.shape, self.sides, self.size("patch_size")
-        grid = image.reshape(B, C, rows, p, columns, p).permute(0, 2, 4, 3, 5, 1)
+        B, C = image.shape[:2]
+        cut = [size for axis in zip(self.axes, self.patch, strict=True) for size in axis]
+        places, within = range(2, len(cut) + 2, 2), range(3, len(cut) + 3, 2)
+        grid = image.reshape(B, C, *cut).permute(0, *places, *within, 1)
         return grid.reshape(B, Size(self.patches, "patches"), self.pixels)
 
     def sines_fit(self, dim_name: str, dim: int, heads: int) -> Iterator[Constraint]:
-        """Yield the rule that 4 divides `dim` if positions are fixed."""
-        if self.pos_embed == "fixed":
+        """Yield the rule that 4 divides `dim` if positions of two axes are fixed."""
+        if self.pos_embed == "fixed" and not self.is_video:
             yield Constraint(
                 dim % 4 == 0,
                 lambda: (

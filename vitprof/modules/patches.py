@@ -2,40 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 
-def patchify(image_BCHW: Tensor, patch_size: int) -> Tensor:
-    """Cut images into patches, row by row: (B, patches, patch * patch * C)."""
-    B, C, H, W = image_BCHW.shape
-    rows, columns, p = H // patch_size, W // patch_size, patch_size
-    grid = image_BCHW.reshape(B, C, rows, p, columns, p)
-    return grid.permute(0, 2, 4, 3, 5, 1).reshape(B, rows * columns, p * p * C)
+def patchify(image_BCHW: Tensor, patch: Sequence[int]) -> Tensor:
+    """Cut images, or videos (B, C, T, H, W), into patches of these sides along each axis.
+
+    Returns:
+        (B, patches, patch * patch * C), row by row.
+    """
+    B, C, *sides = image_BCHW.shape
+    grid = [side // p for side, p in zip(sides, patch, strict=True)]
+    cut = [size for axis in zip(grid, patch, strict=True) for size in axis]
+    places, within = range(2, len(cut) + 2, 2), range(3, len(cut) + 3, 2)
+    x = image_BCHW.reshape(B, C, *cut).permute(0, *places, *within, 1)
+    return x.reshape(B, prod(grid), prod(patch) * C)
+
+
+def make_conv(
+    channels: int, dim: int, kernel: Sequence[int], stride: Sequence[int], *, bias: bool
+) -> nn.Module:
+    """Return a convolution of images (B, C, H, W), or along three axes of videos."""
+    kind: Any = nn.Conv2d if len(kernel) == 2 else nn.Conv3d
+    made: nn.Module = kind(channels, dim, tuple(kernel), stride=tuple(stride), bias=bias)
+    return made
 
 
 def make_positions(
-    kind: str, grid: tuple[int, int], dim: int, *, prefix_tokens: int
+    kind: str, grid: tuple[int, ...], dim: int, *, prefix_tokens: int
 ) -> nn.Parameter | None:
     """Return the parameter of a position embedding; None if `kind` has none.
 
     Args:
         kind: `learned` or `fixed`, which have one, or another.
-        grid: rows and columns of patches.
+        grid: patches along each axis: rows and columns, before them those in time of a video.
         dim: channels.
         prefix_tokens: number of prefix tokens that have positions too.
 
     Returns:
-        (1, prefix_tokens + rows * columns, dim)
+        (1, prefix_tokens + patches, dim)
     """
     if kind not in ("learned", "fixed"):
         return None
     if kind == "fixed":
-        return nn.Parameter(
-            sincos_positions(grid, dim, prefix_tokens=prefix_tokens), requires_grad=False
+        fixed = (
+            sincos_positions((grid[0], grid[1]), dim, prefix_tokens=prefix_tokens)
+            if len(grid) == 2
+            else sequence_positions(prod(grid), dim, prefix_tokens=prefix_tokens)
         )
-    rows, columns = grid
-    learned = nn.Parameter(torch.zeros(1, prefix_tokens + rows * columns, dim))
+        return nn.Parameter(fixed, requires_grad=False)
+    learned = nn.Parameter(torch.zeros(1, prefix_tokens + prod(grid), dim))
     nn.init.normal_(learned, std=0.02)
     return learned
 
@@ -59,6 +80,22 @@ def sincos_positions(grid: tuple[int, int], dim: int, *, prefix_tokens: int = 1)
     of_rows = _waves(rows, dim)[:, None, :].expand(-1, columns, -1)
     of_columns = _waves(columns, dim)[None, :, :].expand(rows, -1, -1)
     table = torch.cat([of_columns, of_rows], dim=2).reshape(rows * columns, dim)
+    return torch.cat([torch.zeros(prefix_tokens, dim), table])[None].to(torch.get_default_dtype())
+
+
+def sequence_positions(patches: int, dim: int, *, prefix_tokens: int = 0) -> Tensor:
+    """Return sines and cosines of the place in a sequence (Vaswani et al. 2017, section 3.5).
+
+    Channels 2i and 2i + 1 are sine and cosine of place / 10000^(2i / dim). Prefix tokens come
+    first, with zeros.
+
+    Returns:
+        (1, prefix_tokens + patches, dim)
+    """
+    channel = torch.arange(dim)
+    frequency = 10000 ** -((channel // 2 * 2).to(torch.float32) / dim)
+    angle = torch.arange(patches)[:, None] * frequency
+    table = torch.where(channel % 2 == 0, angle.sin(), angle.cos())
     return torch.cat([torch.zeros(prefix_tokens, dim), table])[None].to(torch.get_default_dtype())
 
 

@@ -14,7 +14,9 @@ from vitprof.published import (
     pyramids,
     reports,
     sequences,
+    sounds,
     towers,
+    videos,
     vit,
 )
 from vitprof.published.preset import Preset
@@ -22,7 +24,10 @@ from vitprof.text import quoted
 
 PRESETS: Mapping[str, Preset] = {
     preset.name: preset
-    for family in (vit, towers, class_attention, positions, mae, mlps, pyramids, sequences, reports)
+    for family in (
+        *(vit, towers, class_attention, positions, mae, mlps, pyramids, sequences, sounds, videos),
+        reports,
+    )
     for preset in family.presets()
 }
 

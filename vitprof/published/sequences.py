@@ -12,29 +12,33 @@ _IMAGENET: dict[str, object] = {
     **{"image_size": 224, "channels": 3, "patch_size": 16, "classes": 1000},
     **{"activation": "gelu", "mlp": "none"},
 }
-_CHANNEL_MIX = "12*({tokens}9*{D}**2{rest})"  # of key, value and receptance
 
 
 def presets() -> Iterator[Preset]:
     """Yield the presets."""
     yield from _vim()
-    D = 192
-    yield Preset(
-        name="vrwkv-t-spatial",
-        model="classifier",
-        mixer="rwkv",
-        options={
-            **_IMAGENET,
-            **{"dim": D, "depth": 12, "heads": 3, "pool": "mean", "first_norm": True},
-        },
-        source="Duan et al. 2024, Vision-RWKV, table 1",
-        figures=(
-            # With its norm, and a mix of keys and one of receptances.
-            params("6.2 M", VRWKV, beside=_CHANNEL_MIX.format(D=D, tokens="", rest=f" + 4*{D}")),
-            macs("1.2 G", VRWKV, beside=_CHANNEL_MIX.format(D=D, tokens="196*", rest="")),
-        ),
-        note="the spatial mix of each block; its channel mix, the mixer channel-mix, is not built",
-    )
+    yield from _vrwkv()
+
+
+def _vrwkv() -> Iterator[Preset]:
+    options: dict[str, object] = {**_IMAGENET, "depth": 24, "pool": "mean", "first_norm": True}
+    scaled: dict[str, object] = {"block": "res-post", "layer_scale": True}
+    wrong = "; the README prints 93.7 M parameters for 93.65 M"
+    for size, dim, more, million, giga in (
+        ("t", 192, {}, "6.2 M", "1.2 G"),
+        ("s", 384, scaled, "23.8 M", "4.6 G"),
+        ("b", 768, scaled, "", "18.2 G"),
+    ):
+        yield Preset(
+            name=f"vrwkv-{size}",
+            model="classifier",
+            mixer="rwkv+channel-mix",
+            options={**options, **more, "dim": dim, "heads": dim // 64},
+            source="Duan et al. 2024, Vision-RWKV, table 1",
+            figures=(*([params(million, VRWKV)] if million else []), macs(giga, VRWKV)),
+            note="a block of Vision-RWKV is two here, one of each mixer"
+            + ("" if million else wrong),
+        )
 
 
 def _vim() -> Iterator[Preset]:

@@ -39,6 +39,7 @@ RESMLP_README = _at(
     "facebookresearch/deit", "README_resmlp.md", "7e160fe43f0252d17191b71cbb5826254114ea5b"
 )
 GFNET = _at("raoyongming/GFNet", "README.md", "2de48b626ea805de82a7f389fed930af1ae0340d")
+HTS_AT = "Chen et al. 2022, HTS-AT, table 1"
 VIM = _at("hustvl/Vim", "README.md", "dd0358ad1e42701f22afbefa0717cc8825cf9f45")
 VRWKV = _at("OpenGVLab/Vision-RWKV", "README.md", "0e0e38a6fd4475ae3817e14420ab85fab08d9097")
 POOLFORMER = "Yu et al. 2022, MetaFormer Is Actually What You Need for Vision, section 3"
@@ -77,3 +78,8 @@ TIMM_CSV = _at(
 def timm(name: str) -> str:
     """Return the source of a parameter count: the sum over a model of timm."""
     return f"timm 1.0.31, {name}, its parameters added up"
+
+
+def transformers(model: str) -> str:
+    """Return the source of a parameter count: the sum over a model of transformers."""
+    return f"transformers 4.57.1, {model}, its parameters added up"

@@ -8,9 +8,9 @@ mmpretrain.
 With `distillation`, there is a second token with a second head, and the logits are the mean
 of both heads, as at inference (Touvron et al. 2020, Training data-efficient image
 transformers & distillation through attention, section 4). There is a class token with pool
-`token`, and otherwise with `class_token`; with pool `class`, it is put before the tokens after the
-blocks. With pool `none`, all patches are returned, and a `neck` maps them to other channels.
-`first_norm` is a norm before the first block (Radford et al. 2021, CLIP, section 2.4).
+`token` and `both`, and otherwise with `class_token`; with pool `class`, it is put before the tokens
+after the blocks. With pool `none`, all patches are returned, and a `neck` maps them to other
+channels. `first_norm` is a norm before the first block (Radford et al. 2021, CLIP, section 2.4).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from vitprof.formulas.run import Run
 from vitprof.formulas.stage import Stage
 from vitprof.formulas.tensor import Tensor
 from vitprof.values.derived import derived
-from vitprof.values.options import Constraint, choice, flag, needing
+from vitprof.values.options import Constraint, choice, divides, flag, needing
 from vitprof.values.size import ONE, Size
 
 
@@ -72,14 +72,54 @@ class Classifier(HeadOptions, NeckOptions, PrefixOptions, StemOptions, ImageMode
             help="tokens that the final norm reads: all of them; with pool token or class only the "
             "class token, else all; or what the pooling returns",
         ),
-        {"pool": ("token", "mean", "map", "class"), "final_norm": (True,)},
+        {"pool": ("token", "both", "mean", "map", "class"), "final_norm": (True,)},
     )
 
     def constraints(self) -> Iterator[Constraint]:
         yield from self.fits("dim", self.dim, "heads", self.heads, self.mlp_hidden)
         yield from self.sines_fit("dim", self.dim, self.heads)
-        yield from self.stem_fits(self.patch_size, self.dim, self.heads)
+        sides = [side.value for side in self.patch]
+        yield from self.stem_fits(sides, self.dim, self.heads)
+        yield Constraint(
+            not (self.is_video and self.pos_embed == "fourier"),
+            lambda: (
+                "pos embed fourier is of rows and columns, and a video has frames too; give pos "
+                "embed learned, fixed or none"
+            ),
+        )
+        yield Constraint(
+            not (self.is_video and self.has_neck),
+            lambda: (
+                f"neck {self.neck} is a convolution of rows and columns, and a video has frames "
+                "too; give neck 0"
+            ),
+        )
         yield from super().constraints()
+
+    def cut_fits(self) -> Iterator[Constraint]:
+        if not self.is_strided:
+            yield from super().cut_fits()
+            return
+        names = ("image size", "image width"), ("patch size", "patch width")
+        for image, patch, name, part in zip(
+            *((self.image_size, self.width), self.patch[-2:], *names), strict=True
+        ):
+            yield _fits(name, image, part, patch.value)
+        yield divides("frames", self.frames, "tubelet", self.tubelet)
+
+    @derived
+    def strides(self) -> tuple[int, ...]:
+        """Frames and pixels from one patch to the next, along each axis."""
+        *first, height, width = [side.value for side in self.patch]
+        rows = self.patch_stride or height
+        return (*first, rows, self.patch_stride_width or self.patch_stride or width)
+
+    @derived
+    def grid(self) -> tuple[int, ...]:
+        if not self.is_strided:
+            return super().grid
+        along = zip(self.pixels_along, self.patch, self.strides, strict=True)
+        return tuple([(whole - side.value) // stride + 1 for whole, side, stride in along])
 
     @property
     def classifies(self) -> bool:
@@ -101,7 +141,7 @@ class Classifier(HeadOptions, NeckOptions, PrefixOptions, StemOptions, ImageMode
             ("class token", "--pool mean" if self.pooled_tokens else "--no-class-token"): (
                 self.class_tokens > 0
             ),
-            ("distillation token", "--no-distillation"): self.pooled_tokens > 1,
+            ("distillation token", "--no-distillation"): self.distillation,
             ("registers", "--registers 0"): self.registers > 0,
         }
         tokens = [token for token, is_there in there.items() if is_there]
@@ -115,7 +155,7 @@ class Classifier(HeadOptions, NeckOptions, PrefixOptions, StemOptions, ImageMode
             grid=None if self.prefix_tokens else self.sides,
             patches=self.sides,
             prefix=self.prefix_tokens,
-            scattered=f"the {first} {has} no place on a grid; {without_prefix}",
+            scattered=self.off_grid or f"the {first} {has} no place on a grid; {without_prefix}",
             without_prefix=without_prefix,
         )
         depth, hidden = self.size("depth"), self.mlp_hidden
@@ -135,8 +175,9 @@ class Classifier(HeadOptions, NeckOptions, PrefixOptions, StemOptions, ImageMode
         tokens_have_positions = self.pos_embed_token and self.class_tokens > 0
         rows = self._behind(n, self.class_tokens) if tokens_have_positions else n
         tables = [self.table(run, "pos_embed", rows, D)] if self.has_table else []
-        x = self.run_stem(run, x, Patches(self.patch_size, self.sides, n, D, self.patchify))
+        x = self.run_stem(run, x, Patches(self.patch, self.axes, n, D, self.patchify))
         if self.pos_embed == "fourier":
+            assert self.sides is not None
             x = add_fourier_positions(run, self.sides, x)
         if tables and tokens_have_positions:
             x = put_before(run, x, tokens, rows if registers else N)
@@ -158,6 +199,7 @@ class Classifier(HeadOptions, NeckOptions, PrefixOptions, StemOptions, ImageMode
 
     def _classify(self, run: Run, x: Tensor) -> Tensor:
         if self.has_neck:
+            assert self.sides is not None
             x = self.run_neck(run, self.sides, x)
         return self.run_head(run, x)
 
@@ -197,3 +239,14 @@ class Classifier(HeadOptions, NeckOptions, PrefixOptions, StemOptions, ImageMode
 
     def loss(self, run: Run, y: Tensor) -> Tensor:
         return run.cross_entropy("loss", y) if self.head else run.mean_of_all("loss", y)
+
+
+def _fits(name: str, image: int, part: str, patch: int) -> Constraint:
+    """Return the rule that a patch is not larger than the image."""
+    return Constraint(
+        image >= patch,
+        lambda: (
+            f"{part} {patch} is larger than {name} {image}, so that there is no patch; give at "
+            f"most {image}"
+        ),
+    )

@@ -1,6 +1,7 @@
 """Pooling of the tokens, and the head that reads what it returns.
 
 token   the class token, or class and distillation token
+both    the mean of class and distillation token (Gong et al. 2021, AST, by `ASTModel` of its code)
 mean    the mean of the patches
 map     attention pooling (Zhai et al. 2021, Scaling Vision Transformers, section 2.1, after
         Lee et al. 2019, Set Transformer, section 3.2), over the patches:
@@ -14,7 +15,7 @@ none    no pooling: all patches
 
 The head is a linear layer, `head_bias` its bias; without it and with as many `classes` as channels
 it is the projection of CLIP. With `head_hidden`, tanh(y W + b) is before it (Dosovitskiy et al.
-2020, section 3.1, at pre-training).
+2020, section 3.1, at pre-training); with `head_norm`, a norm.
 """
 
 from __future__ import annotations
@@ -90,16 +91,20 @@ class HeadOptions(LogitOptions, ClassAttentionOptions):
 
     pool: str = choice(
         "token",
-        names=("token", "mean", "map", "class", "none"),
-        help="input of the head: the class token, the mean of the patches, attention pooling of "
-        "the patches (the MAP head of SigLIP), a class token that is put before the tokens after "
-        "the blocks (class attention, as in CaiT and XCiT), or no pooling",
+        names=("token", "both", "mean", "map", "class", "none"),
+        help="input of the head: the class token, the mean of class and distillation token (AST), "
+        "the mean of the patches, attention pooling of the patches (the MAP head of SigLIP), a "
+        "class token that is put before the tokens after the blocks (class attention, as in CaiT "
+        "and XCiT), or no pooling",
     )
     pool_fused: bool = needing(
         flag(False, help="scaled_dot_product_attention in the attention pooling"),
         {"pool": ("map",)},
     )
     distillation: bool = flag(False, help="distillation token with a second head")
+    head_norm: bool = needing(
+        flag(False, help="a norm right before the head, as in AST"), {"head": (True,)}
+    )
 
     def constraints(self) -> Iterator[Constraint]:
         yield Constraint(
@@ -121,6 +126,8 @@ class HeadOptions(LogitOptions, ClassAttentionOptions):
     @property
     def pooled_tokens(self) -> int:
         """Number of prefix tokens that the pooling reads: class and distillation token."""
+        if self.pool == "both":
+            return 2
         return 0 if self.pool != "token" else 2 if self.distillation else 1
 
     def run_pool(self, run: Run, x: Tensor, sizes: Pooled) -> Tensor:
@@ -131,6 +138,8 @@ class HeadOptions(LogitOptions, ClassAttentionOptions):
         """Run the head on what the pooling returns: (B, D), or (B, 2, D), to (B, classes)."""
         if not self.head:
             return x
+        if self.head_norm:
+            x = self.normalise(run, "head_norm", x)
         x = self.before_head(run, x)
         if not self.distillation:
             return self.logits(run, "head", x)
@@ -144,6 +153,10 @@ def _token(options: HeadOptions, run: Run, x: Tensor, sizes: Pooled) -> Tensor:
     if not options.distillation:
         return x[:, 0]
     return x[:, : Size(options.pooled_tokens, "prefix tokens")]
+
+
+def _both(options: HeadOptions, run: Run, x: Tensor, sizes: Pooled) -> Tensor:
+    return run.mean("pool", x[:, : Size(options.pooled_tokens, "prefix tokens")], 1)
 
 
 def _mean(options: HeadOptions, run: Run, x: Tensor, sizes: Pooled) -> Tensor:
@@ -179,6 +192,7 @@ def _attention_pool(options: HeadOptions, run: Run, sizes: Pooled, x: Tensor) ->
 
 _POOLS: dict[str, Callable[[HeadOptions, Run, Tensor, Pooled], Tensor]] = {
     "token": _token,
+    "both": _both,
     "mean": _mean,
     "map": _map,
     "class": _token,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class VisionTransformer(nn.Module):
-    """Images (B, C, H, W) to logits (B, classes).
+    """Images (B, C, H, W), or videos (B, C, T, H, W), to logits (B, classes).
 
     Without a head, the output is features: (B, D) of the class token or pooled from the patches,
     (B, 2, D) of class and distillation token, or (B, patches, D) of all patches, of which a neck
@@ -35,7 +35,7 @@ class VisionTransformer(nn.Module):
         self.prefix_tokens, self.class_tokens = spec.prefix_tokens, spec.class_tokens
         if self.class_tokens or spec.pool == "class":
             self.cls_token = _token(1, spec.dim)
-        if spec.distillation:
+        if spec.pooled_tokens == 2:
             self.dist_token = _token(1, spec.dim)
         self.reg_token = _token(spec.registers, spec.dim) if spec.registers else None
         self.tokens_have_positions = spec.pos_embed_token and self.class_tokens > 0
@@ -46,8 +46,10 @@ class VisionTransformer(nn.Module):
             prefix_tokens=self.class_tokens if self.tokens_have_positions else 0,
         )
         self.patch_embed = make_stem(spec)
-        fourier = spec.pos_embed == "fourier"
-        self.fourier_embed = FourierPositions(spec.grid, spec.dim) if fourier else nn.Identity()
+        self.fourier_embed: nn.Module = nn.Identity()
+        if spec.pos_embed == "fourier":
+            rows, columns = spec.grid
+            self.fourier_embed = FourierPositions((rows, columns), spec.dim)
         self.norm_pre = NORMS[spec.norm](spec.dim) if spec.first_norm else nn.Identity()
         add_shared(self, stage)
         self.blocks = make_blocks(stage)
@@ -64,9 +66,11 @@ class VisionTransformer(nn.Module):
             self.norm = norm
         self.neck: nn.Module | None = None
         if spec.has_neck:
-            self.neck = Neck(spec.dim, spec.neck, spec.grid, spec.norm)
-        self.head = self.head_dist = self.pre_logits = None
+            rows, columns = spec.grid
+            self.neck = Neck(spec.dim, spec.neck, (rows, columns), spec.norm)
+        self.head = self.head_dist = self.pre_logits = self.head_norm = None
         if spec.head:
+            self.head_norm = NORMS[spec.norm](spec.dim) if spec.head_norm else None
             width = spec.head_hidden or spec.dim
             if spec.head_hidden:
                 self.pre_logits = nn.Linear(spec.dim, width)
@@ -120,6 +124,8 @@ class VisionTransformer(nn.Module):
         return self._pool(x_BND)
 
     def _pool(self, x_BND: Tensor) -> Tensor:
+        if self.pool == "both":
+            return x_BND[:, :2].mean(dim=1)
         if self.pool in ("token", "class"):
             return x_BND[:, 0] if self.class_tokens < 2 else x_BND[:, : self.class_tokens]
         patches_BND = x_BND[:, self.prefix_tokens :] if self.prefix_tokens else x_BND
@@ -132,6 +138,8 @@ class VisionTransformer(nn.Module):
             x = self.neck(x)
         if self.head is None:
             return x
+        if self.head_norm is not None:
+            x = self.head_norm(x)
         if self.pre_logits is not None:
             x = self.head_act(self.pre_logits(x))
         if self.head_dist is None:

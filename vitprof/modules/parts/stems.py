@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vitprof.formulas.parts.stems import sides
 from vitprof.modules.parts.activations import ACTIVATIONS
 from vitprof.modules.parts.norms import NORMS
-from vitprof.modules.patches import patchify
+from vitprof.modules.patches import make_conv, patchify
 
 if TYPE_CHECKING:
     from vitprof.formulas.models.classifier import Classifier
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def make_stem(spec: Classifier) -> nn.Module:
     """Return the stem that the options select: images (B, C, H, W) to (B, patches, D)."""
-    return _STEMS[spec.stem](spec)
+    return _STEMS[spec.stem_kind(len(spec.patch))](spec)
 
 
 class FlatPatchEmbed(nn.Module):
@@ -25,13 +25,26 @@ class FlatPatchEmbed(nn.Module):
 
     def __init__(self, spec: Classifier) -> None:
         super().__init__()
-        self.patch_size = spec.patch_size
-        pixels = spec.patch_size**2 * spec.channels
-        self.proj = nn.Linear(pixels, spec.dim, bias=spec.patch_bias)
+        self.patch = [side.value for side in spec.patch]
+        self.proj = nn.Linear(spec.pixels.value, spec.dim, bias=spec.patch_bias)
         self.act, self.norm = _after(spec)
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
-        return self.norm(self.act(self.proj(patchify(image_BCHW, self.patch_size))))
+        return self.norm(self.act(self.proj(patchify(image_BCHW, self.patch))))
+
+
+class StridedPatchEmbed(nn.Module):
+    """A convolution of images or videos, with a stride, and optional activation and norm."""
+
+    def __init__(self, spec: Classifier) -> None:
+        super().__init__()
+        kernel = [side.value for side in spec.patch]
+        bias = spec.patch_bias
+        self.proj = make_conv(spec.channels, spec.dim, kernel, spec.strides, bias=bias)
+        self.act, self.norm = _after(spec)
+
+    def forward(self, image_BCHW: Tensor) -> Tensor:
+        return self.norm(self.act(self.proj(image_BCHW).flatten(2).transpose(1, 2)))
 
 
 class ConvStem(nn.Module):
@@ -71,4 +84,4 @@ def _after(spec: Classifier) -> tuple[nn.Module, nn.Module]:
     return ACTIVATIONS[spec.activation](), NORMS[spec.norm](spec.dim)
 
 
-_STEMS = {"patch": FlatPatchEmbed, "conv": ConvStem}
+_STEMS = {"patch": FlatPatchEmbed, "strided": StridedPatchEmbed, "conv": ConvStem}
