@@ -26,6 +26,8 @@ from vitprof.modules.build import build
 from vitprof.modules.mixers.attention import Attention
 from vitprof.modules.mixers.window import WindowAttention, relative_index
 from vitprof.request.specs import specify
+from vitprof.request.workload import Workload
+from vitprof.running.mixer import check_memory
 
 B, N, HEADS, C = 2, 7, 6, 5
 DIM = HEADS * C
@@ -497,3 +499,29 @@ def test_every_tools_reading_is_explained(model: Model) -> None:
         assert report.differences.keys() == set(TOOLS)
         for tool, difference in report.differences.items():
             assert (difference.unexplained, difference.mismatches) == (0, ()), (tool, setting)
+
+
+WORKLOADS = (
+    Workload(batch=2, optimizer="sgd"),
+    Workload(batch=1, optimizer="sgd", checkpoint=True, dtype="bf16", autocast=True),
+    Workload(batch=3, inference=True),
+)
+
+
+@pytest.mark.parametrize("workload", WORKLOADS, ids=["fp32", "bf16", "inference"])
+@pytest.mark.parametrize("relative", ["table", "none", "decomposed"])
+def test_memory_of_windows_that_pad(workload: Workload, relative: str) -> None:
+    """Three by five patches, by windows of two, and a neck; windows of three pad columns alone."""
+    options: dict[str, Any] = {"image_size": 6, "image_width": 10, "patch_size": 2, "depth": 2}
+    options |= {"pool": "none", "head": False, "neck": 5, "window_relative": relative}
+    for window in (2, 3):
+        own = {**options, "window_pad": True, "window": window}
+        check_memory(specify("classifier", mixer="window", options=own), workload)
+
+
+def test_memory_of_a_single_token_in_a_window() -> None:
+    """Its image has the strides of its norm on axes of length 1, by which zeros are laid out."""
+    options: dict[str, object] = {"tokens": 1, "dim": 8, "heads": 1, "norm": "group"}
+    model = specify("layer", mixer="window", options={**options, "window": 4, "window_pad": True})
+    for batch in (1, 2):
+        check_memory(model, Workload(batch=batch, optimizer="sgd"))

@@ -81,15 +81,17 @@ def test_patch_interaction_mixes_neighbours_of_each_channel(x: Tensor, activatio
     assert_close(local(x), z.reshape(B, D, N).transpose(1, 2))
 
 
-@pytest.mark.parametrize("norm", ["layer", "rms"])
 @torch.no_grad()
-def test_a_neck_convolves_patches(x: Tensor, norm: str) -> None:
-    neck = Neck(D, 5, (ROWS, COLUMNS), norm)
+def test_a_neck_convolves_patches(x: Tensor) -> None:
+    neck = Neck(D, 5, (ROWS, COLUMNS), "layer")
     prepare(neck)
-    y = x @ neck.conv1.weight[:, :, 0, 0].T
-    z = neck.norm1(y).transpose(1, 2).reshape(B, 5, ROWS, COLUMNS)
-    z = convolved(neck.conv2, z).reshape(B, 5, N).transpose(1, 2)
-    assert_close(neck(x), neck.norm2(z))
+
+    def normed(norm: Any, x: Tensor) -> Tensor:
+        return functional.layer_norm(x, (5,), norm.weight, norm.bias, 1e-6)
+
+    y = normed(neck.norm1, x @ neck.conv1.weight[:, :, 0, 0].T)
+    z = convolved(neck.conv2, y.transpose(1, 2).reshape(B, 5, ROWS, COLUMNS))
+    assert_close(neck(x), normed(neck.norm2, z.reshape(B, 5, N).transpose(1, 2)))
 
 
 LOCAL: dict[str, Callable[[Any, Tensor], Tensor]] = {

@@ -54,9 +54,13 @@ def test_every_preset_has_a_figure_or_says_why_not() -> None:
 
 def shallow(preset: str) -> Model:
     """Return a preset's model with one block of each mixer, or one of each stage."""
-    widths = PRESETS[preset].options.get("widths")
-    depth = len(PRESETS[preset].mixer.split("+"))
-    blocks = {"depths": [1] * len(widths)} if isinstance(widths, tuple) else {"depth": depth}
+    preset_of = PRESETS[preset]
+    widths, at = preset_of.options.get("widths"), preset_of.options.get("mixer_at")
+    blocks: dict[str, object] = {"depth": len(preset_of.mixer.split("+"))}
+    if isinstance(widths, tuple):
+        blocks = {"depths": [1] * len(widths)}
+    elif isinstance(at, str):
+        blocks = {"depth": 2, "mixer_at": f"1={at.partition('=')[2]}"}
     return specify(options={"preset": preset, **blocks})
 
 
@@ -125,6 +129,11 @@ def test_fused_attention_is_what_fvcore_does_not_see() -> None:
     macs = 50 * (64 * 192 + 64 * 64 + 2 * 64 * 256) + scores + output
     assert COUNTINGS["fvcore"].of(tree) == macs + norms
     assert COUNTINGS["fvcore, fused"].of(tree) == macs + norms - scores - output
+    # Biases of scores are given to the kernel: products of 49 queries with 7 rows and 7 columns.
+    options = {"tokens": 49, "relative": "decomposed"}
+    plain, biased = (specify("layer", options=one).formula() for one in ({"tokens": 49}, options))
+    more = COUNTINGS["fvcore, fused"].of(biased) - COUNTINGS["fvcore, fused"].of(plain)
+    assert more == 2 * 4 * 49 * 16 * 7
 
 
 def test_fvcores_count_of_timms_model_needs_no_correction() -> None:
@@ -436,7 +445,7 @@ def test_a_name_of_a_library_is_that_of_one_preset() -> None:
     own = {(preset, reference.partition(":")[2]) for preset, reference in ALIASES}
     names = [*PRESETS, *(name for _, name in own)]
     assert len(names) == len({name.casefold() for name in names})
-    assert len(ALIASES) == 138
+    assert len(ALIASES) == 142
 
 
 # Of timm, test_originals.py has the rows of all.

@@ -13,6 +13,7 @@ from vitprof.published import (
     positions,
     pyramids,
     reports,
+    sam,
     sequences,
     sounds,
     towers,
@@ -25,8 +26,8 @@ from vitprof.text import quoted
 PRESETS: Mapping[str, Preset] = {
     preset.name: preset
     for family in (
-        *(vit, towers, class_attention, positions, mae, mlps, pyramids, sequences, sounds, videos),
-        reports,
+        *(vit, towers, class_attention, positions, sam, mae, mlps, pyramids, sequences, sounds),
+        *(videos, reports),
     )
     for preset in family.presets()
 }

@@ -1,4 +1,4 @@
-"""Presets of image classifiers with attention, and the figures that timm prints of one."""
+"""Presets of image classifiers, and the figures that timm prints of one."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def classifier(
     options: Mapping[str, object],
     figures: tuple[Figure, ...],
     *,
+    mixer: str = "attn",
     library: str = "",
     note: str = "",
 ) -> Preset:
@@ -29,6 +30,7 @@ def classifier(
         source: the paper, or the library.
         options: its other options.
         figures: its published counts.
+        mixer: name of its token mixer.
         library: name of the same model in timm; empty if timm has none.
         note: differences between the published model and the one built here.
     """
@@ -37,7 +39,7 @@ def classifier(
     return Preset(
         name=name,
         model="classifier",
-        mixer="attn",
+        mixer=mixer,
         options={"channels": 3, "activation": "gelu", **sizes, **options},
         source=source,
         libraries=(f"timm:{library}",) if library else (),
