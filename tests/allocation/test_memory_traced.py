@@ -68,6 +68,27 @@ OTHERS: list[dict[str, object]] = [
 DEEP: list[dict[str, object]] = [
     {"model": "classifier", "depth": 9, "image_size": 6, "patch_size": 3, "fused": True},
     {"model": "mae", "depth": 5, "decoder_depth": 4, "image_size": 16, "mixer": "lambda"},
+    # Which variable holds what a head or a branch reads shows where it is cast or not kept.
+    {
+        **{"model": "classifier", "image_size": 6, "patch_size": 3, "depth": 1, "head_hidden": 5},
+        **{"device": "cuda", "dtype": "bf16", "autocast": True},
+    },
+    *(
+        {
+            **{"model": "layer", "tokens": 9, "layer_scale": True, "drop_path": "0.2"},
+            **{"checkpoint": True, "branches": branches},
+        }
+        for branches in (1, 2)
+    ),
+    {
+        **{"model": "mae", "image_size": 6, "patch_size": 2, "frames": 4, "tubelet": 2, "depth": 1},
+        **{"predict_kept": False, "class_token": False, "decoder_depth": 1, "device": "cuda"},
+    },
+    {
+        **{"model": "classifier", "image_size": 7, "patch_size": 3, "patch_stride": 2, "depth": 1},
+        **{"frames": 2, "pool": "both", "head_norm": True, "branches": 2, "block": "res-post"},
+        **{"layer_scale": True, "norm": "batch"},
+    },
     # The peak is in the loss: 7 × 7 × 5 pixels a patch, and a few channels.
     {
         **{"model": "mae", "image_size": 14, "patch_size": 7, "channels": 5, "depth": 1},

@@ -34,7 +34,7 @@ et al. 2016, Deep Networks with Stochastic Depth). `vitprof.formulas.parts.mlps`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -185,7 +185,9 @@ class Block:
             x = _PARTS[part](self, run, x, shared)
             if self.options.block == "res-post":
                 x = self._norm(run, "", x)
-            return self._scaled(run, "", x)
+            for scale in self._scales(run, ""):
+                x = scale(x)
+            return x
 
         def branches(x: Tensor) -> list[Tensor]:
             return [
@@ -255,15 +257,16 @@ class Block:
 
     def _add(self, run: Run, place: int, x: Tensor, branch: Tensor) -> Tensor:
         """Add the branch, with layer scale and drop path if there are any, to the residual."""
-        branch = self._scaled(run, place, branch)
+        for scale in self._scales(run, place):
+            branch = scale(branch)
         return run.add(f"residual{place}", x, branch)
 
-    def _scaled(self, run: Run, place: int | str, branch: Tensor) -> Tensor:
+    def _scales(self, run: Run, place: int | str) -> Iterator[Callable[[Tensor], Tensor]]:
+        """Yield layer scale and drop path of a branch, if there are any."""
         if self.options.layer_scale:
-            branch = run.layer_scale(f"ls{place}", branch)
+            yield partial(run.layer_scale, f"ls{place}")
         if self.options.drop_path:
-            branch = run.drop_path(f"drop_path{place}", branch)
-        return branch
+            yield partial(run.drop_path, f"drop_path{place}")
 
     def _mixer(self, run: Run, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
         def mixer(x: Tensor, *shared: Tensor) -> Tensor:

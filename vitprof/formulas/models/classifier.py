@@ -195,13 +195,13 @@ class Classifier(HeadOptions, NeckOptions, PrefixOptions, StemOptions, ImageMode
             x = put_before(run, x, last, x.shape[1] + 1)
             for layer in self.class_blocks(run, self._class_layer):
                 x = layer(x)
-        return self._classify(run, self._pool(run, x))
+        return self.run_head(run, self._after_neck(run, self._pool(run, x)))
 
-    def _classify(self, run: Run, x: Tensor) -> Tensor:
-        if self.has_neck:
-            assert self.sides is not None
-            x = self.run_neck(run, self.sides, x)
-        return self.run_head(run, x)
+    def _after_neck(self, run: Run, x: Tensor) -> Tensor:
+        if not self.has_neck:
+            return x
+        assert self.sides is not None
+        return self.run_neck(run, self.sides, x)
 
     @property
     def has_neck(self) -> bool:

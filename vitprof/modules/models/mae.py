@@ -126,8 +126,8 @@ class MaskedAutoencoderViT(nn.Module):
         (B, _, D), spec = x_BND.shape, self.spec
         if not spec.is_video:
             return x_BND.gather(1, indices_BN[:, :, None].expand(-1, -1, D))
-        x_BTND = x_BND.reshape(B, spec.steps, spec.places, D)
         indices_BTND = indices_BN[:, None, :, None].expand(-1, spec.steps, -1, D)
+        x_BTND = x_BND.reshape(B, spec.steps, spec.places, D)
         return x_BTND.gather(2, indices_BTND).reshape(B, -1, D)
 
     def loss(
