@@ -239,6 +239,10 @@ class Run:
         """A square, without a submodule."""
         return self._element(name, Work.SQUARE, "", x)
 
+    def clamp(self, name: str, x: Tensor) -> Tensor:
+        """x, and a constant where x is greater, without a submodule."""
+        return self._element(name, Work.CLAMP, "", x)
+
     def cos(self, name: str, x: Tensor) -> Tensor:
         """A cosine, without a submodule."""
         return self._element(name, Work.COS, "", x)

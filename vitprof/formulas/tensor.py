@@ -186,6 +186,10 @@ class Tensor:
         """Return a copy with an axis reversed."""
         return self
 
+    def roll(self, shifts: tuple[int, ...], dims: tuple[int, ...]) -> Tensor:
+        """Return a copy with elements moved along axes, and those that leave put in front."""
+        return self
+
     def to(self, dtype: str) -> Tensor:
         """Cast to another dtype; `float` is the dtype of the weights."""
         return self

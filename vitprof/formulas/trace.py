@@ -48,7 +48,7 @@ def _recorded(method_name: str) -> Callable[..., Any]:
 
 for _word in (
     *("reshape", "permute", "transpose", "unsqueeze", "squeeze", "expand", "unbind", "split"),
-    *("narrow", "select", "unfold", "contiguous", "clone", "flip", "to", "exact", "detach"),
+    *("narrow", "select", "unfold", "contiguous", "clone", "flip", "roll", "to", "exact", "detach"),
     *("view_as_complex", "argsort", "ge", "gather", "index", "type_as"),
 ):
     setattr(Traced, _word, _recorded(_word))

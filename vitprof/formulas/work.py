@@ -56,6 +56,7 @@ class Work(StrEnum):
     COS = "cos"
     SIN = "sin"
     SQUARE = "square"
+    CLAMP = "clamp"
     COMPLEX_MULTIPLY = "complex multiply"
     MASK = "mask"
     SHIFT = "shift"

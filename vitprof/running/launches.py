@@ -36,7 +36,7 @@ _KINDS = {
         "gelu gelu_backward silu silu_backward elu elu_backward sigmoid sigmoid_backward tanh "
         "tanh_backward exp softplus softplus_backward"
     ),
-    Kind.COPY: "_to_copy clone copy_ cat stack flip slice_backward select_backward",
+    Kind.COPY: "_to_copy clone copy_ cat stack flip roll slice_backward select_backward",
     Kind.REDUCTION: (
         "sum cumsum mean prod amax amin max min argmax argmin var std var_mean std_mean "
         "linalg_vector_norm norm avg_pool2d avg_pool2d_backward unfold_backward"
@@ -268,6 +268,10 @@ def _inverse_fft(args: Sequence[Any], result: Tensor) -> Reads:
     return [args[0]], _whole(args[0])  # `_fft_c2r_cufft` transforms a clone
 
 
+def _roll(args: Sequence[Any], result: Tensor) -> Reads:
+    return [args[0]], _whole(result) * (len(args[2]) - 1)
+
+
 def _convolution(args: Sequence[Any], result: Tensor) -> Reads:
     return [*_tensors(args[:3])], _in_format(args[0], args[1], args[:2])
 
@@ -309,6 +313,7 @@ _READS: dict[str, Callable[[Sequence[Any], Any], Reads]] = {
     "native_batch_norm": _batch_norm,
     "native_batch_norm_backward": _batch_norm_backward,
     "_fft_c2r": _inverse_fft,
+    "roll": _roll,
     "convolution": _convolution,
     "convolution_backward": _convolution_backward,
     "constant_pad_nd": _pad,

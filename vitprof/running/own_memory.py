@@ -146,6 +146,11 @@ def _clone_of_spectrum(gpu: Gpu, args: Sequence[Any], result: Tensor) -> Buffers
     return [[_bytes(args[0])]]
 
 
+def _roll(gpu: Gpu, args: Sequence[Any], result: Tensor) -> Buffers:
+    # TensorTransformations.cpp, `roll_common`: along one axis after the other.
+    return [[_bytes(result)]] * (len(args[2]) > 1)
+
+
 def _norms_together(gpu: Gpu, args: Sequence[Any], result: Sequence[Tensor]) -> Buffers:
     return [[foreach_norm_partials([x.numel() for x in args[0]])]]
 
@@ -200,6 +205,7 @@ _RULES: dict[Any, Callable[..., Buffers]] = {
     _ATEN.native_layer_norm_backward: _layer_norm_backward,
     _ATEN.native_group_norm: _group_norm,
     _ATEN.native_group_norm_backward: _group_norm_backward,
+    _ATEN.roll: _roll,
     _ATEN._fft_c2r: _clone_of_spectrum,
     _ATEN._foreach_norm: _norms_together,
 }

@@ -191,8 +191,8 @@ def rsqrt(m: Eager, x: Tensor) -> Tensor:
     return m.made(y, node, (x,), back)
 
 
-def at_least(m: Eager, x: Tensor) -> Tensor:
-    """Follow `clamp_min` with a scalar: a 0 and a mask select the gradient."""
+def clamp(m: Eager, x: Tensor) -> Tensor:
+    """Follow a clamp from one side by a scalar: a 0 and a mask select the gradient."""
     node = m.node(x)
     m.save(node, x)
 

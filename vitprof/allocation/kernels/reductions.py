@@ -7,7 +7,7 @@ from math import prod
 
 from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
-from vitprof.allocation.kernels.elementwise import at_least, divide
+from vitprof.allocation.kernels.elementwise import clamp, divide
 from vitprof.allocation.kernels.views import Grads, expanded
 from vitprof.allocation.launches import Kind
 from vitprof.formulas.op import Shape
@@ -138,7 +138,7 @@ def length(m: Eager, x: Tensor) -> Tensor:
 def l2_norm(m: Eager, x: Tensor) -> Tensor:
     """Follow x over its norm along the last axis, clamped to a small number from below."""
     norm = length(m, x)
-    clamped = at_least(m, norm)
+    clamped = clamp(m, norm)
     m.free(norm)
     y = divide(m, x, clamped)
     m.free(clamped)

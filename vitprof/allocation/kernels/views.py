@@ -289,6 +289,22 @@ def flip(m: Eager, x: Tensor) -> Tensor:
     return m.made(m.copied(x, x.dtype), node, (x,), lambda g, kept: [m.copied(g[0], g[0].dtype)])
 
 
+def roll(m: Eager, x: Tensor, dims: int) -> Tensor:
+    """Follow `roll`, which moves a tensor along one axis after the other; its gradient is alike."""
+    node = m.node(x)
+    return m.made(_rolled(m, x, dims), node, (x,), lambda g, kept: [_rolled(m, g[0], dims)])
+
+
+def _rolled(m: Eager, x: Tensor, dims: int) -> Tensor:
+    between = []
+    if dims > 1 and (m.own_memory or m.platform is not None):
+        between = [m.new(x.sizes, x.dtype) for _ in range(dims - 1)]
+    y = m.new(x.sizes, x.dtype)
+    m.launch(Kind.COPY, (x,), (y,), own=between)
+    m.free(*between)
+    return y
+
+
 def shift(m: Eager, x: Tensor) -> Tensor:
     """Follow `constant_pad_nd` with as much padding as it cuts; its gradient is moved back."""
     node = m.node(x)

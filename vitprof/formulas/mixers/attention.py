@@ -43,7 +43,7 @@ from functools import partial
 from typing import Any
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
-from vitprof.formulas.mixers.options import proj_bias_option, qkv_bias_option
+from vitprof.formulas.mixers.options import key_bias_option, proj_bias_option, qkv_bias_option
 from vitprof.formulas.parts import relative, rotary
 from vitprof.formulas.parts.relative import BY_OFFSET
 from vitprof.formulas.run import Run
@@ -77,13 +77,7 @@ class Attention(Mixer):
         {"qk_norm": (True,)},
     )
     qkv_bias: bool = qkv_bias_option()
-    key_bias: bool = needing(
-        flag(
-            True,
-            help="attn: bias of the keys; without it, queries, keys and values are three layers",
-        ),
-        {"qkv_bias": (True,)},
-    )
+    key_bias: bool = key_bias_option()
     proj_bias: bool = proj_bias_option()
     rope: str = choice(
         "none",

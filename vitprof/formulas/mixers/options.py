@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from vitprof.values.options import flag, whole
+from vitprof.values.options import flag, needing, whole
 
 
 def qkv_bias_option() -> Any:
     """Declare the bias of the layer that computes queries, keys and values."""
     return flag(True, help="bias of queries, keys and values")
+
+
+def key_bias_option() -> Any:
+    """Declare the bias of the keys, which does not change a softmax over the keys."""
+    return needing(
+        flag(True, help="bias of the keys; without it, queries, keys and values are three layers"),
+        {"qkv_bias": (True,)},
+    )
 
 
 def causal_option() -> Any:

@@ -8,6 +8,8 @@ table   one learned number for each head and offset; prefix tokens have three mo
 mlp     relu(C W_1 + b_1) W_2 + b_2, with C, L x 2, the logarithms of the offsets (Liu et al. 2022,
         Swin Transformer V2, eqs. 3 and 4); it is 0 for the scores of prefix tokens
 
+bounded   16 sigmoid(relu(C W_1 + b_1) W_2), of patches alone, as in the code of Swin Transformer V2
+
 or on the query of patch i too, with a learned vector of d channels for each offset of rows and one
 for each offset of columns, which all heads share (Li et al. 2022, MViTv2, section 4.1):
 
@@ -25,7 +27,7 @@ from vitprof.values.size import ONE, Size, product
 
 TYPES = {  # -> class
     **{"none": "", "table": "BiasTable", "mlp": "BiasMlp"},
-    "decomposed": "DecomposedBias",
+    **{"bounded": "BoundedBiasMlp", "decomposed": "DecomposedBias"},
 }
 BY_OFFSET = ("table", "mlp")  # those that depend on the offset alone
 
@@ -53,6 +55,26 @@ def relative_bias(run: Run, kind: str, hidden: Size, sizes: MixerSizes) -> Tenso
             table = run.cat([table, run.buffer("zero", ONE, h)], 0, offsets + 1)
     index = run.buffer("index", N, N, dtype="int64")
     return table.index(index).permute(2, 0, 1).contiguous()
+
+
+def bounded_bias(run: Run, sides: tuple[Size, Size], hidden: Size, heads: Size) -> Tensor:
+    """Return P of all patches on a grid, by an MLP, between 0 and 16: (heads, N, N).
+
+    Args:
+        run: the run.
+        sides: rows and columns of the patches.
+        hidden: hidden width of the MLP.
+        heads: number of heads.
+    """
+    (rows, columns), N = sides, product(sides)
+    offsets = ((2 * rows - 1) * (2 * columns - 1)).named("offsets")
+    coordinates = run.buffer("offsets", offsets, Size(2))
+    y = run.activation("act", "relu", run.linear("fc1", coordinates, hidden))
+    table = run.linear("fc2", y, heads, bias=False)
+    del y
+    index = run.buffer("index", N, N, dtype="int64")
+    bias = run.activation("gate", "sigmoid", table.index(index).permute(2, 0, 1).contiguous())
+    return run.scale("scale", bias)
 
 
 def decomposed_bias(

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-
-def phi(x: Tensor) -> Tensor:
-    """Divide each token by its L2 norm, which is at least 1e-12."""
-    return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(1e-12)
+from vitprof.modules.parts.norms import normalised
 
 
 class Hydra(nn.Module):
@@ -23,7 +19,7 @@ class Hydra(nn.Module):
 
     def forward(self, x_BND: Tensor) -> Tensor:
         q_BND, k_BND, v_BND = self.qkv(x_BND).chunk(3, dim=-1)
-        q_BND = phi(q_BND)
-        k_BND = phi(k_BND)
+        q_BND = normalised(q_BND)
+        k_BND = normalised(k_BND)
         sum_B1D = (k_BND * v_BND).sum(dim=1, keepdim=True)
         return self.fc_out(q_BND * sum_B1D)

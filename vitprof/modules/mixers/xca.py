@@ -6,11 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vitprof.modules.matmul import MatMul
-
-
-def normalised(x: Tensor) -> Tensor:
-    """Divide x by its L2 norm along the last axis, which is at least 1e-12."""
-    return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(1e-12)
+from vitprof.modules.parts.norms import normalised
 
 
 class CrossCovarianceAttention(nn.Module):

@@ -58,3 +58,8 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
     "batch": TokenBatchNorm,
     "group": TokenGroupNorm,
 }
+
+
+def normalised(x: Tensor) -> Tensor:
+    """Divide x by its L2 norm along the last axis, which is at least 1e-12."""
+    return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(1e-12)

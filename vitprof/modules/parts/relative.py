@@ -56,6 +56,26 @@ class BiasMlp(nn.Module):
         return table_LH[self.index].permute(2, 0, 1).contiguous()
 
 
+class BoundedBiasMlp(nn.Module):
+    """A bias between 0 and 16 of each head by an MLP of the logarithms of the offset: (H, N, N)."""
+
+    index: Tensor
+    offsets: Tensor
+
+    def __init__(self, heads: int, grid: tuple[int, int], hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(2, hidden)
+        self.act = nn.ReLU()
+        self.fc2 = nn.Linear(hidden, heads, bias=False)
+        self.gate = nn.Sigmoid()
+        self.register_buffer("offsets", log_offsets(grid), persistent=False)
+        self.register_buffer("index", offset_index(grid, 0, (0, 0, 0)), persistent=False)
+
+    def forward(self) -> Tensor:
+        table_LH = self.fc2(self.act(self.fc1(self.offsets)))
+        return self.gate(table_LH[self.index].permute(2, 0, 1).contiguous()) * 16
+
+
 class DecomposedBias(nn.Module):
     """A bias by the query and the offsets of rows and of columns: (..., N, ..., C) to (..., N).
 
