@@ -73,7 +73,7 @@ class WindowAttention(nn.Module):
         if window_cosine:
             self.logit_scale = nn.Parameter(torch.full((heads, 1, 1), log(10)))
         if self.moved:
-            mask = shift_mask(self.padded, window, window_shift)
+            mask = shift_mask(grid, self.padded, window, window_shift)
             self.register_buffer("shift_mask", mask, persistent=False)
 
     def forward(self, x_BND: Tensor) -> Tensor:
@@ -148,22 +148,25 @@ class WindowAttention(nn.Module):
         return self.relative_bias[self.relative_index].permute(2, 0, 1)
 
 
-def shift_mask(sides: tuple[int, ...], window: int, shifts: tuple[int, int]) -> Tensor:
+def shift_mask(
+    grid: tuple[int, int], padded: tuple[int, ...], window: int, shifts: tuple[int, int]
+) -> Tensor:
     """Return the mask of windows whose tokens come from opposite sides of the image, (P, M, M).
 
     It is 0 for two tokens of one region, and else -100.
 
     Args:
-        sides: rows and columns of the grid.
+        grid: rows and columns of the grid.
+        padded: the same with those of zeros behind it.
         window: side of a window.
         shifts: by how much rows and columns are moved.
     """
     regions = [
-        torch.arange(side) >= side - shift if shift else torch.zeros(side, dtype=torch.bool)
-        for side, shift in zip(sides, shifts, strict=True)
+        torch.arange(whole) >= (side - shift if shift else whole)
+        for side, whole, shift in zip(grid, padded, shifts, strict=True)
     ]
     region = regions[0][:, None] * 2 + regions[1][None].long()
-    R, S = (side // window for side in sides)
+    R, S = (side // window for side in padded)
     region_PM = region.reshape(R, window, S, window).transpose(1, 2).reshape(R * S, window**2)
     apart = region_PM[:, :, None] != region_PM[:, None, :]
     return apart.to(torch.get_default_dtype()) * -100.0
