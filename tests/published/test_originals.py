@@ -13,6 +13,7 @@ import transformers
 from cases import for_each
 from originals import DATA, ORIGINALS, compare
 
+from vitprof.formulas.mixer import MixerSizes
 from vitprof.published import find_preset
 from vitprof.request.specs import specify
 
@@ -40,19 +41,33 @@ def cut_otherwise(name: str) -> Rows:
         return _cut("params", _listed(whole - halves), _listed(halves - whole))
     if mixer.get("rope") == "mixed":  # frequencies of all blocks are one parameter
         return _cut("params", [[D // 2, 2 * L]], [[L * D, 1]])
-    if name.startswith(("beit", "eva02-t", "eva02-s")):  # queries, keys and values are one layer
-        biases = [[D * D, L], [D * D + D, 2 * L]], [[D, 2 * L], [3 * D * D, L]]
-        return _cut("params", *biases) | _cut("macs", [[N * D * D, 3 * L]], [[3 * N * D * D, L]])
     if name.startswith("ast"):  # transformers' queries, keys and values are three layers
         layers = _cut("params", [[3 * (D * D + D), L]], [[D * D + D, 3 * L]])
         return layers | _cut("macs", [[3 * N * D * D, L]], [[N * D * D, 3 * L]])
     if name.startswith("videomae"):  # biases are apart there, and the positions are no parameter
         return _cut("params", [[D * D + D, 2 * L], [N * D, 1]], [[D, 2 * L], [D * D, 2 * L]])
+    # Queries, keys and values are one layer.
+    if name.startswith(("beit", "eva02-t", "eva02-s", "swinv2")):
+        return _of_one_layer([(stage.sizes, stage.depth.value) for stage in model.stages])
     if name.startswith(("eva02", "dinov3")) and model.values()["mlp"] == "gated":
         layer = D * H + H  # gate and value are two layers
         layers = _cut("params", [[2 * layer, L]], [[layer, 2 * L]])
         return layers | _cut("macs", [[2 * N * D * H, L]], [[N * D * H, 2 * L]])
     return {}
+
+
+def _of_one_layer(stages: list[tuple[MixerSizes, int]]) -> Rows:
+    """Return the rows of layers of which only those of queries and values have a bias."""
+    here, there = Counter[int](), Counter[int]()
+    products, of_one = Counter[int](), Counter[int]()
+    for sizes, L in stages:
+        D, N = sizes.dim.value, sizes.tokens.value
+        here += Counter({D * D: L, D * D + D: 2 * L})
+        there += Counter({D: 2 * L, 3 * D * D: L})
+        products[N * D * D] += 3 * L
+        of_one[3 * N * D * D] += L
+    layers = _cut("params", _listed(here), _listed(there))
+    return layers | _cut("macs", _listed(products), _listed(of_one))
 
 
 def _listed(rows: Counter[int]) -> list[list[int]]:

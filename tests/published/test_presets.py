@@ -402,7 +402,7 @@ IN_REPOSITORY = re.compile(r"[\w-]+/[\w.-]+, \S+\.(csv|md|py|yml) at commit [0-9
 def test_a_file_of_a_repository_is_cited_at_a_commit() -> None:
     sources = {figure.source for _, figure in FIGURES}
     files = {one for one in sources if re.search(r"/|\.(csv|md|py|yml)\b", one)}
-    assert len(files) == 18
+    assert len(files) == 20
     assert all(IN_REPOSITORY.match(one) or re.match(r"\w+ \d+\.\d+\.\d+, ", one) for one in files)
 
 
@@ -445,7 +445,7 @@ def test_a_name_of_a_library_is_that_of_one_preset() -> None:
     own = {(preset, reference.partition(":")[2]) for preset, reference in ALIASES}
     names = [*PRESETS, *(name for _, name in own)]
     assert len(names) == len({name.casefold() for name in names})
-    assert len(ALIASES) == 142
+    assert len(ALIASES) == 154
 
 
 # Of timm, test_originals.py has the rows of all.

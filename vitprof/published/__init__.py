@@ -16,6 +16,7 @@ from vitprof.published import (
     sam,
     sequences,
     sounds,
+    swin,
     towers,
     videos,
     vit,
@@ -26,8 +27,8 @@ from vitprof.text import quoted
 PRESETS: Mapping[str, Preset] = {
     preset.name: preset
     for family in (
-        *(vit, towers, class_attention, positions, sam, mae, mlps, pyramids, sequences, sounds),
-        *(videos, reports),
+        *(vit, towers, class_attention, positions, sam, mae, mlps, pyramids, swin, sequences),
+        *(sounds, videos, reports),
     )
     for preset in family.presets()
 }

@@ -42,6 +42,11 @@ GFNET = _at("raoyongming/GFNet", "README.md", "2de48b626ea805de82a7f389fed930af1
 HTS_AT = "Chen et al. 2022, HTS-AT, table 1"
 VIM = _at("hustvl/Vim", "README.md", "dd0358ad1e42701f22afbefa0717cc8825cf9f45")
 VRWKV = _at("OpenGVLab/Vision-RWKV", "README.md", "0e0e38a6fd4475ae3817e14420ab85fab08d9097")
+SWIN = "Liu et al. 2021, Swin Transformer: Hierarchical Vision Transformer using Shifted Windows"
+SWIN_V2 = "Liu et al. 2022, Swin Transformer V2: Scaling Up Capacity and Resolution"
+SWIN_README = _at(
+    "microsoft/Swin-Transformer", "README.md", "005e8efa45795c351eb85b8107e49caf055a84c0"
+)
 POOLFORMER = "Yu et al. 2022, MetaFormer Is Actually What You Need for Vision, section 3"
 POOLFORMER_README = _at(
     "sail-sg/poolformer", "README.md", "a075575b8b3dc3c76ecc5c49985d156167372bfa"
@@ -50,6 +55,7 @@ CONVNEXT = "Liu et al. 2022, A ConvNet for the 2020s"
 CONVNEXT_README = _at(
     "facebookresearch/ConvNeXt", "README.md", "048efcea897d999aed302f2639b6270aedf8d4c8"
 )
+TORCHVISION_SWIN = "torchvision 0.28.0, swin_transformer.py, num_params and _ops of the weights"
 TORCHVISION_CONVNEXT = "torchvision 0.28.0, convnext.py, num_params and _ops of the weights"
 TORCHVISION = "torchvision 0.28.0, vision_transformer.py, num_params and _ops of the weights"
 TIMM_CSV_FUSED = _at(

@@ -20,7 +20,7 @@ _OF_BOTH: dict[str, object] = {
     **{"activation": "gelu", "window_shift": True},
 }
 _OF_SECOND: dict[str, object] = {
-    **{"block": "res-post", "merge_norm": "after", "window_relative": "mlp"},
+    **{"block": "res-post", "merge": "concat-post", "window_relative": "mlp"},
     **{"window_cosine": True, "key_bias": False},
 }
 _SHAPES = {  # depths, width and heads of the first stage
@@ -29,7 +29,7 @@ _SHAPES = {  # depths, width and heads of the first stage
     "base": ((2, 2, 18, 2), 128, 4),
     "large": ((2, 2, 18, 2), 192, 6),
 }
-_KEYS = "torchvision's layers have biases of the keys, {}, which it sets to 0"
+_KEYS = "torchvision's swin_v2_{} has biases of the keys, too, {} parameters that it sets to 0"
 
 
 def _sizes(size: str) -> dict[str, object]:
@@ -91,11 +91,11 @@ def _second() -> Iterator[Preset]:
             mixer="window",
             options={**_OF_BOTH, **_OF_SECOND, **_sizes(size), "image_size": 256, "window": 8},
             source=SWIN_V2,
-            libraries=(f"timm:{model}", f"torchvision:swin_v2_{size[0]}"),
+            libraries=(f"timm:{model}",),
             figures=(
                 params(count, timm(model)),
                 macs(cost, TIMM_CSV_240, "fvcore"),
                 macs(ops, TORCHVISION_SWIN),
             ),
-            note=f"{_KEYS.format(keys)}; timm's queries, keys and values are one layer",
+            note=f"{_KEYS.format(size[0], keys)}; timm's queries, keys and values are one layer",
         )

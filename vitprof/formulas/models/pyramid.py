@@ -5,7 +5,8 @@ stage, tokens of 2 x 2 places become one, of another width:
 
 conv     a convolution with stride 2 (Yu et al. 2022, PoolFormer; Liu et al. 2022, ConvNeXt)
 concat   their channels one after the other, a norm, and a linear layer without bias (Liu et al.
-         2021, Swin Transformer, section 3.1)
+         2021, Swin Transformer, section 3.1); concat-post has the norm after the linear layer (Liu
+         et al. 2022, Swin Transformer V2, in its code)
 
 Depths, widths and heads are one number for each stage; the other options are those of every
 block. The mean of the last stage's tokens is classified.
@@ -65,9 +66,9 @@ class Pyramid(LogitOptions, GridModel):
     stem_norm: bool = flag(False, help="a norm of the first tokens, as in Swin and ConvNeXt")
     merge: str = choice(
         "conv",
-        names=("conv", "concat"),
+        names=("conv", "concat", "concat-post"),
         help="what makes one token of 2 x 2 before each stage but the first: a convolution, or "
-        "their channels, a norm and a linear layer",
+        "their channels, a norm and a linear layer (as in Swin), or the norm after that (Swin V2)",
     )
     merge_kernel: int = needing(
         whole(
@@ -194,14 +195,22 @@ class Pyramid(LogitOptions, GridModel):
         assert sizes.grid is not None
         (B, _, C), (rows, columns) = x.shape, sizes.grid
         x = x.reshape(B, rows, 2, columns, 2, C).permute(0, 1, 3, 4, 2, 5)
-        x = self.normalise(run, "norm", x.reshape(B, sizes.tokens, 4 * C))
+        x = x.reshape(B, sizes.tokens, 4 * C)
+        if self.merge == "concat-post":
+            x = run.linear("reduction", x, sizes.dim, bias=False)
+            return self.normalise(run, "norm", x)
+        x = self.normalise(run, "norm", x)
         return run.linear("reduction", x, sizes.dim, bias=False)
 
     def loss(self, run: Run, y: Tensor) -> Tensor:
         return run.cross_entropy("loss", y) if self.head else run.mean_of_all("loss", y)
 
 
-_MERGES = {"conv": (Pyramid._conv, "ConvMerging"), "concat": (Pyramid._concat, "PatchMerging")}
+_MERGES = {
+    "conv": (Pyramid._conv, "ConvMerging"),
+    "concat": (Pyramid._concat, "PatchMerging"),
+    "concat-post": (Pyramid._concat, "PatchMerging"),
+}
 
 
 def _convolved(run: Run, x: Tensor, sizes: MixerSizes, kernel: Size) -> Tensor:

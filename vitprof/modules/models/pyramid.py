@@ -44,24 +44,32 @@ class ConvMerging(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """The channels of 2 x 2 tokens, a norm, and a linear layer without bias."""
+    """The channels of 2 x 2 tokens, a norm, and a linear layer without bias, or these in turn."""
 
     def __init__(self, spec: PyramidSpec, finer: MixerSizes, sizes: MixerSizes) -> None:
         super().__init__()
         dim, out = finer.dim.value, sizes.dim.value
         self.grid = _numbers(sizes)
-        self.norm = NORMS[spec.norm](4 * dim)
+        self.norm_is_last = spec.merge == "concat-post"
+        if not self.norm_is_last:
+            self.norm = NORMS[spec.norm](4 * dim)
         self.reduction = nn.Linear(4 * dim, out, bias=False)
+        if self.norm_is_last:
+            self.norm = NORMS[spec.norm](out)
 
     def forward(self, x_BND: Tensor) -> Tensor:
         B, _, D = x_BND.shape
         R, C = self.grid
         x_BND = x_BND.reshape(B, R, 2, C, 2, D).permute(0, 1, 3, 4, 2, 5)
-        x_BND = self.norm(x_BND.reshape(B, R * C, 4 * D))
+        x_BND = x_BND.reshape(B, R * C, 4 * D)
+        if self.norm_is_last:
+            x_BND = self.reduction(x_BND)
+            return self.norm(x_BND)
+        x_BND = self.norm(x_BND)
         return self.reduction(x_BND)
 
 
-_MERGES = {"conv": ConvMerging, "concat": PatchMerging}
+_MERGES = {"conv": ConvMerging, "concat": PatchMerging, "concat-post": PatchMerging}
 
 
 class Stage(nn.Module):
