@@ -246,7 +246,7 @@ CASES = [
 def test_what_is_refused_changes_nothing(model: str, mixer: str, name: str) -> None:
     """Each way in which an option has no effect, by another value of each of those it needs."""
     own: dict[str, Options] = {
-        "layer": {"tokens": 9},
+        "layer": {"tokens": 49},
         "pyramid": {"image_size": 16, "depths": (1, 1), "widths": (4, 8), "stage_heads": (1, 2)},
     }
     options = own.get(model, {"image_size": 16, "patch_size": 4, "depth": 1})

@@ -85,8 +85,8 @@ class WindowAttention(Mixer):
 
     def _shifts(self, sizes: MixerSizes) -> tuple[int, ...]:
         """Return by how many rows and columns the grid of a moved block is moved."""
-        assert sizes.grid is not None
-        return tuple([self.window // 2 * (side.value > self.window) for side in sizes.grid])
+        grid = sizes.grid or ()
+        return tuple([self.window // 2 * (side.value > self.window) for side in grid])
 
     def admits(self, sizes: MixerSizes) -> Iterator[Constraint]:
         yield from super().admits(sizes)
