@@ -244,10 +244,10 @@ class Attention(Mixer):
         (B, g, N, r, d) and K and V are (B, g, N, d)."""
         (B, N, D), h, d = x.shape, sizes.heads, sizes.head_dim
         g, r = self._groups(h)
-        if not self.key_bias:
-            q = run.linear("q", x, D, bias=self.qkv_bias)
+        if self.qkv_bias and not self.key_bias:
+            q = run.linear("q", x, D)
             k = run.linear("k", x, g * d, bias=False)
-            v = run.linear("v", x, g * d, bias=self.qkv_bias)
+            v = run.linear("v", x, g * d)
         elif r is ONE:
             qkv = run.linear("qkv", x, 3 * D, bias=self.qkv_bias).reshape(B, N, 3, h, d)
             return qkv.permute(2, 0, 3, 1, 4).unbind(0)

@@ -142,12 +142,12 @@ class WindowAttention(Mixer):
     def _project(self, run: Run, x: Tensor, each: tuple[Size, ...]) -> tuple[Tensor, ...]:
         """Return Q, K and V: (B, windows, h, w^2, d)."""
         (B, n, m, h, d), D = each, x.shape[-1]
-        if self.key_bias:
+        if self.key_bias or not self.qkv_bias:
             qkv = run.linear("qkv", x, 3 * D, bias=self.qkv_bias).reshape(B, n, m, 3, h, d)
             return qkv.permute(3, 0, 1, 4, 2, 5).unbind(0)
-        q = run.linear("q", x, D, bias=self.qkv_bias)
+        q = run.linear("q", x, D)
         k = run.linear("k", x, D, bias=False)
-        v = run.linear("v", x, D, bias=self.qkv_bias)
+        v = run.linear("v", x, D)
         q = q.reshape(B, n, m, h, d).transpose(2, 3)
         k = k.reshape(B, n, m, h, d).transpose(2, 3)
         return q, k, v.reshape(B, n, m, h, d).transpose(2, 3)

@@ -54,12 +54,12 @@ class Attention(nn.Module):
         self.talking_heads = talking_heads
         head_dim = dim // heads
         self.widths = (dim, *2 * [self.kv_heads * head_dim])
-        self.key_bias = key_bias
-        if key_bias:
+        self.together = key_bias or not qkv_bias
+        if self.together:
             self.qkv = nn.Linear(dim, sum(self.widths), bias=qkv_bias)
         else:
             self.q, self.k, self.v = (
-                nn.Linear(dim, width, bias=qkv_bias and name != "k")
+                nn.Linear(dim, width, bias=name != "k")
                 for name, width in zip("qkv", self.widths, strict=True)
             )
         if qk_norm:
@@ -111,7 +111,7 @@ class Attention(nn.Module):
         """Return queries, keys and values; if heads share a key, M is two axes, N and R."""
         B, N, D = x_BND.shape
         H, G, C = self.heads, self.kv_heads, D // self.heads
-        if not self.key_bias:
+        if not self.together:
             q_BND = self.q(x_BND)
             k_BNE = self.k(x_BND)
             v_BNE = self.v(x_BND)

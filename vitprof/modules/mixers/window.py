@@ -51,13 +51,11 @@ class WindowAttention(nn.Module):
         self.by = tuple(shift for shift in window_shift if shift)
         self.kind = window_relative
         self.relative: nn.Module
-        self.key_bias, self.cosine = key_bias, window_cosine
-        if key_bias:
+        self.together, self.cosine = key_bias or not qkv_bias, window_cosine
+        if self.together:
             self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         else:
-            self.q, self.k, self.v = (
-                nn.Linear(dim, dim, bias=qkv_bias and name != "k") for name in "qkv"
-            )
+            self.q, self.k, self.v = (nn.Linear(dim, dim, bias=name != "k") for name in "qkv")
         if window_relative == "decomposed":
             self.relative = DecomposedBias(dim // heads, (window, window), axis=3)
         elif window_relative == "mlp":
@@ -112,7 +110,7 @@ class WindowAttention(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values, (B, P, H, M, C)."""
         B, P, M, H, C = each
-        if self.key_bias:
+        if self.together:
             qkv = self.qkv(x).reshape(B, P, M, 3, H, C)
             q_BPHMC, k_BPHMC, v_BPHMC = qkv.permute(3, 0, 1, 4, 2, 5).unbind(0)
             return q_BPHMC, k_BPHMC, v_BPHMC
