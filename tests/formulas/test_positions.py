@@ -62,7 +62,7 @@ def attended(module: Any, x: Tensor, bias: Any, turn: Any) -> Tensor:
 
     The bias is (heads, N, N), or a function that returns that of a head's queries.
     """
-    if module.key_bias:
+    if module.together:
         q, k, v = (x @ module.qkv.weight.T + module.qkv.bias).split(module.widths, dim=-1)
     else:
         q = x @ module.q.weight.T + module.q.bias
