@@ -10,7 +10,16 @@ from __future__ import annotations
 from itertools import islice
 
 import pytest
-from combinations import Case, case_of, cases, described, differences, differences_on, on_gpus
+from combinations import (
+    PLATFORMS,
+    Case,
+    case_of,
+    cases,
+    described,
+    differences,
+    differences_on,
+    on_gpus,
+)
 
 from vitprof.cuda.platform import Platform
 from vitprof.request.workload import DEVICES, KERNELS, OPTIMIZERS
@@ -65,6 +74,22 @@ OTHERS: list[dict[str, object]] = [
     {**THREE, "mixer": "linformer", "image_size": 36, "patch_size": 1},
     {**THREE, "mixer": "hydra", "image_size": 96, "patch_size": 16},
 ]
+# Small models for combinations that random ones have found.
+TINY: dict[str, object] = {
+    **{"model": "classifier", "image_size": 4, "patch_size": 2, "dim": 4, "heads": 1, "depth": 1},
+}
+PYRAMID: dict[str, object] = {
+    **{"model": "pyramid", "depths": [1], "widths": [4], "stage_heads": [1]},
+    **{"image_size": 4, "patch_size": 1, "batch": 1},
+}
+FOUND: list[dict[str, object]] = [
+    # Transforms take their axes by strides, and the gradient of a real part is contiguous.
+    {**PYRAMID, "mixer": "fourier", "block": "single", "norm": "batch"},
+    {
+        **{**TINY, "mixer": "fourier", "branches": 2, "norm": "group", "dtype": "bf16"},
+        **{"class_token": False, "pool": "mean"},
+    },
+]
 DEEP: list[dict[str, object]] = [
     {"model": "classifier", "depth": 9, "image_size": 6, "patch_size": 3, "fused": True},
     {"model": "mae", "depth": 5, "decoder_depth": 4, "image_size": 16, "mixer": "lambda"},
@@ -99,11 +124,26 @@ DEEP: list[dict[str, object]] = [
 
 @pytest.mark.parametrize(
     "words",
-    [*({**BARE, **words} for words in TRIPLES), *OTHERS, *DEEP],
+    [*({**BARE, **words} for words in TRIPLES), *OTHERS, *DEEP, *FOUND],
     ids=lambda words: "-".join(map(str, words.values())),
 )
 def test_combination(words: dict[str, object]) -> None:
     assert differences(case_of(words)) == []
+
+
+FOUND_ON_GPUS: list[dict[str, object]] = [
+    # Views of a video's patches, in the order in which the host makes them.
+    {
+        **{"model": "mae", "image_size": 4, "patch_size": 2, "frames": 2, "tubelet": 1},
+        **{"dim": 4, "heads": 1, "depth": 1},
+        **{"decoder_dim": 4, "decoder_heads": 1, "decoder_depth": 1},
+    },
+]
+
+
+@pytest.mark.parametrize("words", FOUND_ON_GPUS, ids=lambda words: "-".join(map(str, words)))
+def test_combination_on_a_named_gpu(words: dict[str, object]) -> None:
+    assert differences_on(case_of({**words, "device": "cuda"}), PLATFORMS[0]) == []
 
 
 GRADIENTS: list[dict[str, object]] = [

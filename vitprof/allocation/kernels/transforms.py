@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from vitprof.allocation.autograd import Tensor
 from vitprof.allocation.eager import Eager
 from vitprof.allocation.kernels.elementwise import joint
@@ -29,7 +31,9 @@ def real_part_of_fft(m: Eager, x: Tensor) -> Tensor:
     y = _real(m, spectrum)
 
     def back(grads: Grads, saved: Grads) -> list[Tensor]:
-        return [m.copied(grads[0], "complex64")]
+        made = m.new(grads[0].sizes, "complex64")  # `select_backward`
+        m.launch(Kind.COPY, grads, (made,))
+        return [made]
 
     y = m.viewed(y, spectrum, back)
     return m.cast(y, dtype)
@@ -47,13 +51,18 @@ def _transform(m: Eager, x: Tensor, out: Shape, dims: tuple[int, ...]) -> Tensor
     node = m.node(x)
 
     def back(grads: Grads, saved: Grads) -> list[Tensor]:
-        return [_spectrum(m, grads[0], out, dims)]
+        return [_complex_spectrum(m, grads[0], out, dims)]
 
-    return m.made(_spectrum(m, x, out, dims), node, (x,), back)
+    return m.made(_complex_spectrum(m, x, out, dims), node, (x,), back)
+
+
+def _complex_spectrum(m: Eager, x: Tensor, out: Shape, dims: tuple[int, ...]) -> Tensor:
+    """Allocate the result of `_fft_c2c`, which takes its axes by their strides, outermost first."""
+    return _spectrum(m, x, out, sorted(dims, key=lambda dim: -x.strides[dim]))
 
 
 def _spectrum(
-    m: Eager, x: Tensor, out: Shape, dims: tuple[int, ...], dtype: str = "complex64"
+    m: Eager, x: Tensor, out: Shape, dims: Sequence[int], dtype: str = "complex64"
 ) -> Tensor:
     """Allocate the result of a transform."""
     made = m.new(out, dtype, _innermost(out, x.strides, dims))
@@ -63,7 +72,7 @@ def _spectrum(
     return made
 
 
-def _innermost(sizes: Shape, strides: Ints, dims: tuple[int, ...]) -> Ints:
+def _innermost(sizes: Shape, strides: Ints, dims: Sequence[int]) -> Ints:
     """Return the strides of the result of `_exec_fft`.
 
     The axes that are not transformed are outside, by their strides, the transformed ones inside.
@@ -94,7 +103,7 @@ def half_fft(m: Eager, x: Tensor, out: Shape) -> Tensor:
         if g.shape != saved[0].shape:
             padded = filled(m, sizes, "complex64")
             m.launch(Kind.COPY, (g,), (g,))
-        spectrum = _spectrum(m, padded or g, sizes, dims)
+        spectrum = _complex_spectrum(m, padded or g, sizes, dims)
         if padded is not None:
             m.free(padded)
         return [_real(m, spectrum)]
