@@ -112,7 +112,7 @@ def test_memory_is_the_traces() -> None:
         assert not differences(case), described(case)
 
 
-OF_BLOCKS = "those of classifier are blocks.0-4"
+OF_BLOCKS = "give some of those of classifier, blocks.0-4"
 
 
 @pytest.mark.parametrize(

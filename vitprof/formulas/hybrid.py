@@ -97,7 +97,7 @@ class Hybrid(Mixer):
                 wrong = f"mixer at {single.word}={part.name} names no block"
                 yield Constraint(
                     any(map(single.has, blocks)),
-                    partial("{}; those of {} are {}".format, wrong, model, own),
+                    partial("{}; give some of those of {}, {}".format, wrong, model, own),
                 )
         for block in blocks:
             words = [place.word for place, _ in self._places if place.has(block)]
