@@ -44,6 +44,7 @@ PARTS: list[dict[str, object]] = [
 # Options that have to fit 9 tokens in a grid of 3 by 3, and attention in one kernel.
 OWN: dict[str, dict[str, object]] = {
     **{"nystrom": {"landmarks": 3}, "window": {"window": 3}, "attn": {"fused": True}},
+    "sra": {"reduction": 3},
 }
 
 

@@ -39,6 +39,11 @@ ENCODER: dict[str, Any] = {"batch": 100, "tokens": 50, "dim": 64, "heads": 4}
 LAYER: dict[str, Any] = {"tokens": 49, "dim": 24, "heads": 3, "mlp_ratio": "2.5"}
 
 
+def layer_of(mixer: str) -> dict[str, Any]:
+    """Return sizes of a layer that suit a mixer."""
+    return {**LAYER, **({"reduction": 7} if mixer == "sra" else {})}
+
+
 def explained(model: Model | str, **options: Any) -> Explained:
     return vitprof.explain(model, **{"counters": ["analytic"], **options})
 
@@ -102,7 +107,7 @@ def check_sums(report: Explained) -> None:
 
 @pytest.mark.parametrize("mixer", MIXERS)
 def test_every_mixer_is_derived(mixer: str) -> None:
-    model = specify("layer", mixer=mixer, options=LAYER)
+    model = specify("layer", mixer=mixer, options=layer_of(mixer))
     for report in (explained(model, batch=3), explained(model, batch=3, layer="mixer")):
         check_sums(report)
         check_equations(report)
@@ -340,7 +345,7 @@ def test_latex_compiles(tmp_path: Path) -> None:
 def test_terms_have_words() -> None:
     """Each step says in words what it counts; only sums and repeated layers need none."""
     for mixer in MIXERS:
-        report = explained("layer", mixer=mixer, **LAYER)
+        report = explained("layer", mixer=mixer, **layer_of(mixer))
         for whole in report.derivations.values():
             assert all(term.words for term, _ in whole.walk() if isinstance(term, Term))
 

@@ -77,8 +77,8 @@ FORMS = "first:last:xFACTOR, first:last:+STEP, or values with commas between"
         ),
         (
             ("--tokens=9", "--activation=gelu,relu"),
-            "activation is not a number and cannot be swept; give one value, gelu, relu, silu or "
-            "quick-gelu, and sweep another option",
+            "activation is not a number and cannot be swept; give one value, gelu, relu, silu, "
+            "quick-gelu, squared-relu or star-relu, and sweep another option",
         ),
         (
             ("--tokens=1:100000:+1",),

@@ -134,7 +134,10 @@ def in_a_process(
         ("params --image-size 30", "image size 30 .*patch size 8.*1, 2, 3, 5, 6, 10, 15 or 30"),
         ("params --dim 6 --heads 2", "dim 6 .*by 4.*4 or 8"),
         # Options of another model or mixer.
-        ("params --mixer lambda --fused", "fused is an option of attn, not of mae with lambda"),
+        (
+            "params --mixer lambda --fused",
+            "fused is an option of attn and sra, not of mae with lambda",
+        ),
         ("params --key-depth 8", "key depth is an option of lambda, not of mae with attn"),
         ("params --classes 7", "classes is an option of classifier and pyramid, not of mae"),
         ("params --model layer --depth 2", "depth is an option of mae and classifier"),
@@ -143,7 +146,7 @@ def in_a_process(
         ("params --batch 3", "--batch"),
         (
             "params --activation tanh",
-            "activation can be gelu, relu, silu or quick-gelu, not 'tanh'",
+            "activation can be gelu, relu, silu, quick-gelu, squared-relu or star-relu, not 'tanh'",
         ),
         # Memory and GPUs.
         ("memory --gpu a100", "'a100' is the name of several GPUs; give a100-40 or a100-80$"),

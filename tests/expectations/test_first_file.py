@@ -86,7 +86,8 @@ def test_a_first_file_names_every_choice_and_every_row(capsys: Capture, tmp_path
         **{"relative_hidden": 128, "talking_heads": False, "qk_norm_type": "layer"},
         **{"mlp": "plain", "block": "pre", "norm": "layer", "layer_scale": False},
         "patch_interaction": False,
-        **{"dropout": 0, "drop_path": 0, "branches": 1},
+        **{"dropout": 0, "drop_path": 0, "branches": 1, "norm_bias": True, "res_scale": False},
+        "mlp_conv": "none",
     }
     assert list(table["params"].items())[5:] == [
         ("norm1", "2 * 15"),

@@ -27,13 +27,18 @@ from vitprof.formulas.mixer import Mixer, MixerSizes
 from vitprof.formulas.mixers.conv import DepthwiseConv as ConvSpec
 from vitprof.formulas.mixers.identity import Identity
 from vitprof.formulas.mixers.pool import Pool as PoolSpec
+from vitprof.formulas.mixers.random import RandomMixing as RandomSpec
+from vitprof.formulas.mixers.sepconv import SeparableConv as SepConvSpec
 from vitprof.formulas.mixers.token_linear import TokenLinear as TokenLinearSpec
 from vitprof.formulas.mixers.token_mlp import TokenMlp as TokenMlpSpec
 from vitprof.formulas.model import Model
+from vitprof.formulas.totals import totals
 from vitprof.modules.build import build_mixer
 from vitprof.modules.mixers.conv import DepthwiseConv
 from vitprof.modules.mixers.identity import IdentityMixer
 from vitprof.modules.mixers.pool import Pool
+from vitprof.modules.mixers.random import RandomMixing
+from vitprof.modules.mixers.sepconv import SeparableConv
 from vitprof.modules.mixers.token_linear import TokenLinear
 from vitprof.modules.mixers.token_mlp import TokenMlp
 from vitprof.request.specs import specify
@@ -120,6 +125,51 @@ def test_conv_weighs_the_neighbours_of_each_channel(x: Tensor, size: int) -> Non
             if max(abs(u - i), abs(v - j)) <= reach:
                 y[b, n] += kernel[:, 0, u - i + reach, v - j + reach] * x[b, m]
     assert_close(mixer(x), y)
+
+
+@pytest.mark.parametrize("size", [1, 3, 7])
+@torch.no_grad()
+def test_sepconv_expands_weighs_the_neighbours_and_projects(x: Tensor, size: int) -> None:
+    """Yu et al. 2022, MetaFormer Baselines for Vision, eqs. 4 and 5."""
+    mixer = SeparableConv(dim=DIM, heads=HEADS, grid=GRID, expand=2, sepconv_kernel=size)
+    prepare(mixer)
+    reach, act = size // 2, mixer.act
+    hidden = x @ mixer.fc1.weight.T
+    hidden = act.scale * hidden.clamp(min=0) ** 2 + act.bias
+    mixed = torch.zeros_like(hidden)
+    for b, (n, (i, j)) in product(range(B), enumerate(PLACES)):
+        for m, (u, v) in enumerate(PLACES):
+            if max(abs(u - i), abs(v - j)) <= reach:
+                kernel = mixer.conv.weight[:, 0, u - i + reach, v - j + reach]
+                mixed[b, n] += kernel * hidden[b, m]
+    assert_close(mixer(x), mixed @ mixer.fc2.weight.T)
+
+
+def test_sepconv_counts_two_layers_and_a_kernel_at_each_place() -> None:
+    E = 3 * DIM
+    mixer = SepConvSpec(expand=3, sepconv_kernel=5)
+    assert count(mixer, SIZES, Measure.PARAMS) == 2 * DIM * E + 5 * 5 * E + 2
+    assert count(mixer, SIZES, Measure.MACS) == B * N * (2 * DIM * E + 5 * 5 * E)
+
+
+@torch.no_grad()
+def test_random_mixing_averages_tokens_with_weights_that_are_not_trained(x: Tensor) -> None:
+    """Yu et al. 2022, MetaFormer Baselines for Vision, eq. 3."""
+    mixer = RandomMixing(dim=DIM, heads=HEADS, tokens=N).double()
+    assert [one.requires_grad for one in mixer.parameters()] == [False]
+    assert_close(mixer.matrix.sum(1), torch.ones(N, dtype=torch.float64))  # a softmax of each row
+    assert (mixer.matrix > 0).all()
+    y = torch.zeros_like(x)
+    for n, m in product(range(N), range(N)):
+        y[:, n] += mixer.matrix[n, m] * x[:, m]
+    assert_close(mixer(x), y)
+
+
+def test_random_mixing_has_a_matrix_of_tokens_and_trains_none() -> None:
+    tree = RandomSpec().formula(SIZES, Size(B))
+    assert totals(tree, Measure.PARAMS)["trainable"] == 0
+    assert tree.total(Measure.PARAMS) == N * N
+    assert tree.total(Measure.MACS) == B * N * N * DIM
 
 
 def test_convmixer_as_published() -> None:
@@ -258,7 +308,7 @@ def test_resmlp_as_published() -> None:
         ("layer", {"tokens": 7}, "7 tokens are not a square"),
     ],
 )
-@pytest.mark.parametrize("mixer", ["conv", "pool"])
+@pytest.mark.parametrize("mixer", ["conv", "pool", "sepconv"])
 def test_there_has_to_be_a_grid(
     model: str, mixer: str, options: dict[str, object], why: str
 ) -> None:

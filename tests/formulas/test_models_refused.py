@@ -120,7 +120,7 @@ from vitprof.request.specs import specify
         (
             "layer",
             {"activation": "tanh"},
-            "activation can be gelu, relu, silu or quick-gelu, not 'tanh'",
+            "activation can be gelu, relu, silu, quick-gelu, squared-relu or star-relu, not 'tanh'",
         ),
         ("mae", {"pos_embed": "sin"}, "pos embed can be learned, fixed or none, not 'sin'"),
         (

@@ -177,6 +177,17 @@ MIXERS_BY_HAND: dict[str, tuple[Any, Any]] = {
     "filter": (D * N - D * SYMBOLS["rows"] * (SYMBOLS["columns"] % 2) + 2 * D * SYMBOLS["rows"], 0),
     # A kernel and a bias for each channel; a kernel at each token.
     "conv": (D * SYMBOLS["kernel"] ** 2 + D, B * N * SYMBOLS["kernel"] ** 2 * D),
+    # A layer to E channels and one back, a kernel of each, scale and bias of the activation.
+    "sepconv": (
+        2 * D * E + SYMBOLS["kernel"] ** 2 * E + 2,
+        B * N * (2 * D * E + SYMBOLS["kernel"] ** 2 * E),
+    ),
+    # A convolution of 2 x 2 and a norm; queries of N tokens, keys and values of a quarter of them.
+    "sra": (
+        ATTENTION + (4 * D * D + D) + 2 * D,
+        B * (2 * N * D * D + N / 4 * (4 * D * D + 2 * D * D) + 2 * N * N / 4 * D),
+    ),
+    "random": (N * N, B * D * N * N),
     "pool": (0, 0),
     # N × D_S and back, for each channel.
     "token-mlp": (
@@ -269,7 +280,8 @@ def test_mixer_at_any_size(name: str, data: st.DataObject) -> None:
     sizes = {symbol: data.draw(st.integers(1, 40), symbol) for symbol in names}
     # Windows cover the grid.
     window = 2 * data.draw(st.integers(0, 2), "half a window") + 1 if name == "window" else 1
-    sizes |= {side: window * sizes[side] for side in ("rows", "columns")}
+    step = 2 if name == "sra" else window  # its reduction, by default, divides the grid
+    sizes |= {side: step * sizes[side] for side in ("rows", "columns")}
     sizes["D"] = sizes["heads"] * 2 * data.draw(st.integers(1, 20), "half a head dim")
     whole = {
         option: declared

@@ -89,9 +89,11 @@ def test_patch_merging_puts_four_tokens_together() -> None:
 @pytest.mark.parametrize("kernel", [2, 3, 5])
 @torch.no_grad()
 def test_a_convolution_between_stages_reads_the_grid(kernel: int) -> None:
-    merging: Any = built(merge_kernel=kernel, merge_norm=True).stages[1].get_submodule("downsample")
+    merging: Any = (
+        built(merge_kernel=kernel, merge_norm="before").stages[1].get_submodule("downsample")
+    )
     x = torch.randn(1, 60, 6)
-    made, normalised = merging(x), merging.norm(x).reshape(6, 10, 6)
+    made, normalised = merging(x), merging.norm_before(x).reshape(6, 10, 6)
     weight, bias, before = merging.conv.weight, merging.conv.bias, (kernel - 1) // 2
     for row in range(3):
         for column in range(5):
@@ -102,6 +104,50 @@ def test_a_convolution_between_stages_reads_the_grid(kernel: int) -> None:
                     if 0 <= i < 6 and 0 <= j < 10:
                         y += weight[:, :, u, v] @ normalised[i, j]
             assert_close(made[0, row * 5 + column], y)
+
+
+@pytest.mark.parametrize("place", ["none", "before", "after", "both"])
+@torch.no_grad()
+def test_a_mean_between_stages_is_of_four_tokens(place: str) -> None:
+    merging: Any = built(merge="pool", merge_norm=place).stages[1].get_submodule("downsample")
+    before, after = place in ("before", "both"), place in ("after", "both")
+    assert isinstance(merging.norm_before, torch.nn.LayerNorm) == before
+    assert isinstance(merging.norm_after, torch.nn.LayerNorm) == after
+    x = torch.randn(2, 60, 6)
+    merged, normalised = merging(x), merging.norm_before(x).reshape(2, 6, 10, 6)
+    for row in range(3):
+        for column in range(5):
+            four = normalised[:, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+            y = merging.norm_after(merging.proj(four.sum((1, 2)) / 4))
+            assert_close(merged[:, row * 5 + column], y)
+
+
+def test_stages_differ_in_the_ratio_of_their_mlp_and_in_their_residual_scale() -> None:
+    options = {**SMALL, "mlp_ratio": 4, "mlp_ratios": (3, 5)}
+    options |= {"res_scale": True, "res_scale_from": 2}
+    first, second = specify("pyramid", options=options).stages
+    assert (first.block.hidden, second.block.hidden) == (3 * 6, 5 * 10)
+    module = built(**options)
+    scaled = [name for name, _ in module.named_modules() if name.rpartition(".")[2] == "rs1"]
+    assert scaled == [f"stages.1.blocks.{block}.rs1" for block in range(3)]
+    alike = specify("pyramid", options={**options, "mlp_ratios": 5}).stages
+    assert [stage.block.hidden for stage in alike] == [5 * 6, 5 * 10]
+
+
+def test_norms_outside_of_the_blocks_and_biases() -> None:
+    """Yu et al. 2022, PoolFormerV2: gains only, but before the head."""
+    module = built(
+        norm="group", norm_bias=False, outer_norm="layer", stem_norm=True, merge_norm="before"
+    )
+    norms = {
+        name: (type(part).__name__, part.bias is not None)
+        for name, part in module.named_modules()
+        if isinstance(part, torch.nn.LayerNorm | TokenGroupNorm)
+    }
+    assert norms.pop("stem.norm") == ("LayerNorm", False)
+    assert norms.pop("stages.1.downsample.norm_before") == ("LayerNorm", False)
+    assert norms.pop("norm") == ("LayerNorm", True)
+    assert {*norms.values()} == {("TokenGroupNorm", False)}
 
 
 @pytest.mark.parametrize("shape", [(3, 7, 5), (3, 5)])
@@ -156,6 +202,20 @@ def test_a_single_stage() -> None:
             {"image_width": 18},
             "image width 18 is not divisible by 4, which patch size 2 and 2 stages make; give 16 "
             "or 20",
+        ),
+        (
+            {"mlp_ratios": "2,0"},
+            "mlp ratios 2,0 are not one number from 1 on for each of 2 stages; give as many, or "
+            "one for all stages",
+        ),
+        (
+            {"res_scale": True, "res_scale_from": 3},
+            "res scale from 3 is no stage of 2; give a number from 1 to 2",
+        ),
+        (
+            {"pre_logits": "squared-relu"},
+            "pre logits squared-relu follows a layer before the head, and head hidden 0 has none; "
+            "give head hidden with it",
         ),
         ({"stem_kernel": 4}, f"stem kernel 4 {OF_KERNEL}"),
         ({"merge_kernel": 6}, f"merge kernel 6 {OF_KERNEL}"),

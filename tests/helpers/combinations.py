@@ -49,6 +49,8 @@ _NUMBERS: dict[str, tuple[int, ...]] = {
     **{"stem_kernel": (0, 0, 3, 5), "merge_kernel": (2, 3, 5), "branches": (1, 1, 1, 2, 3)},
     **{"patch_width": (0, 0, 0, 1, 2, 3), "patch_stride": (0, 0, 0, 1, 2, 3)},
     **{"patch_stride_width": (0, 0, 0, 1, 2), "frames": (1, 1, 1, 2, 4, 6), "tubelet": (1, 1, 2)},
+    **{"stem_kernel": (0, 0, 3, 5), "merge_kernel": (2, 3, 5), "mlp_ratios": (1, 2, 3)},
+    **{"reduction": (1, 2), "sra_pool": (0, 0, 2, 3), "res_scale_from": (1, 1, 2)},
 }
 _RATIOS = {
     **{"mlp_ratio": ("0.5", "1", "2", "4"), "mask_ratio": ("0", "0.3", "0.5", "0.75")},
@@ -92,7 +94,8 @@ def _model(random: Random) -> Model:
 def _value(random: Random, name: str, option: Option, stages: int) -> object:
     """Draw a value of an option; None for its default."""
     if isinstance(option, Wholes):
-        return [random.choice(_NUMBERS[name]) for _ in range(stages)]
+        of_one = name in ("mlp_ratios", "reduction") and random.random() < 0.5
+        return [random.choice(_NUMBERS[name]) for _ in range(1 if of_one else stages)]
     if isinstance(option, Whole):
         if name in _NUMBERS:
             return random.choice(_NUMBERS[name])

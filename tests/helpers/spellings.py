@@ -34,11 +34,14 @@ OWN_SIZES: dict[str, dict[str, object]] = {
 MIXER_SIZES: dict[str, object] = {
     **{"key_depth": 2, "receptive_field": 3, "intra_depth": 1, "projection": 5},
     **{"features": 5, "landmarks": 3, "iterations": 4},
-    **{"pool_size": 3, "kernel_size": 3, "token_hidden": 5},
+    **{"pool_size": 3, "kernel_size": 3, "sepconv_kernel": 3, "token_hidden": 5},
+    **{"reduction": 3},
     **{"window": 3, "gate_ratio": "4", "bias_dim": 2, "expand": 2, "gate_rank": 2},
     **{"latent": 5, "rope_dim": 2, "top_k": 3},
     **{"state": 2, "dt_rank": 3, "conv_width": 3, "channel_ratio": 2},
 }
+# Numbers other than 1 that are not 0, which stands for none.
+SWITCHED_ON = {"sra_pool": 2}
 # Flags that require another option.
 BESIDE: dict[str, Variant] = {
     "relative_shared": (("relative", "table"),),
@@ -140,7 +143,7 @@ def variants(mixer: type[Mixer]) -> list[Variant]:
             others = [other for other in option.names if other != default]
             found += [(*BESIDE.get(name, ()), (name, other)) for other in others]
         elif isinstance(option, Whole) and not option.minimum and name not in MIXER_SIZES:
-            found.append(((name, 1),))
+            found.append(((name, SWITCHED_ON.get(name, 1)),))
     return found
 
 

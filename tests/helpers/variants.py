@@ -42,6 +42,9 @@ BESIDE: dict[tuple[str, object], Options] = {
     ("neck", 5): {"pool": "none", "head": False},
     ("stem", "conv"): {"patch_size": 4},
     ("patch_interaction", True): {"tokens": 9},
+    ("pre_logits", "squared-relu"): {"head_hidden": 13},
+    ("mlp_conv", "conv"): {"tokens": 9},
+    ("mlp_conv", "relu-conv"): {"tokens": 9},
 }
 
 BLOCKS: list[Options] = [
@@ -55,6 +58,14 @@ CONV_STEM: Options = {"stem": "conv", "patch_size": 4}
 CAIT: Options = {"pool": "class", "class_layer": "cait", "class_layers": 3}
 XCIT: Options = {"pool": "class", "class_layer": "xcit", "layer_scale": True}
 VIDEO: Options = {"frames": 4, "tubelet": 2, "image_width": 18}
+PVT: Options = {
+    **{"mlp_conv": "conv", "stem_kernel": 5, "stem_norm": True, "merge_kernel": 3},
+    **{"merge_norm": "both", "final_norm_tokens": "all"},
+}
+METAFORMER: Options = {
+    **{"norm_bias": False, "mlp_bias": False, "activation": "star-relu", "res_scale": True},
+    **{"stem_norm": True, "merge_norm": "before", "head_hidden": 13, "pre_logits": "squared-relu"},
+}
 DROPS: Options = {"dropout": "0.1", "drop_path": "0.2"}
 TOGETHER: dict[str, list[Options]] = {
     "mae": [
@@ -123,11 +134,16 @@ TOGETHER: dict[str, list[Options]] = {
     "pyramid": [
         *BLOCKS,
         DROPS,
-        {"norm": "group", "layer_scale": True, "stem_norm": True, "merge_norm": True},
+        {"norm": "group", "layer_scale": True, "stem_norm": True, "merge_norm": "both"},
         {"norm": "group", "merge": "concat", "final_norm_tokens": "pooled", "image_width": 18},
         {"norm": "batch", "merge": "concat", "stem_kernel": 7, "head_hidden": 13},
-        {"merge_norm": True, "merge_kernel": 5, "block": "inner", "layer_scale": True},
+        {"merge_norm": "before", "merge_kernel": 5, "block": "inner", "layer_scale": True},
         {"depths": (2,), "widths": (12,), "stage_heads": (2,), "head": False},
+        {**METAFORMER, "merge": "pool", "merge_norm": "both", "mlp_ratios": (2, 3)},
+        {**PVT, "mlp_ratios": (2, 3)},
+        {**PVT, "mlp_conv": "relu-conv", "mlp_norm": True, "merge": "pool", **DROPS},
+        {**METAFORMER, "norm": "group", "outer_norm": "layer", "res_scale_from": 2},
+        {"outer_norm": "group", "final_norm_bias": False, "stem_norm": True, "mlp_ratios": (3,)},
     ],
     "layer": [
         *BLOCKS,
@@ -154,6 +170,10 @@ TOGETHER: dict[str, list[Options]] = {
         ),
         {"branches": 3, "mlp": "none", "norm": "batch"},
         {**LOCAL, "activation": "quick-gelu", "mlp": "none"},
+        *({"tokens": 9, "mlp_conv": "conv", "block": block, **DROPS} for block in ARRANGEMENTS),
+        {"branches": 2, "res_scale": True, **LOCAL},
+        {**LOCAL, "res_scale": True, "norm": "group", "norm_bias": False},
+        *({"block": block, "res_scale": True, **DROPS} for block in ARRANGEMENTS),
     ],
 }
 

@@ -28,6 +28,7 @@ from vitprof.modules.block import EncoderLayer as EncoderLayerModule
 from vitprof.modules.drop_path import DropPath
 from vitprof.modules.models.classifier import VisionTransformer
 from vitprof.modules.models.mae import MaskedAutoencoderViT
+from vitprof.modules.parts.activations import SquaredReLU, StarReLU
 from vitprof.modules.parts.mlps import GatedLinearUnit, Pointwise, make_mlp
 from vitprof.modules.parts.norms import NORMS as NORM_MODULES
 from vitprof.modules.parts.norms import Affine, LayerScale, TokenBatchNorm
@@ -51,7 +52,20 @@ NAIVE: dict[str, Callable[[float], float]] = {
     "relu": lambda z: max(z, 0.0),
     "silu": lambda z: z / (1 + exp(-z)),
     "quick-gelu": lambda z: z / (1 + exp(-1.702 * z)),
+    "squared-relu": lambda z: max(z, 0.0) ** 2,
+    "star-relu": lambda z: 1.3 * max(z, 0.0) ** 2 + 0.7,
 }
+
+
+def set_star(activation: nn.Module) -> None:
+    """Give a StarReLU the scale and the bias of its reference."""
+    if isinstance(activation, StarReLU):
+        activation.scale.fill_(1.3)
+        activation.bias.fill_(0.7)
+
+
+def test_a_star_relu_begins_as_a_squared_relu(x: Tensor) -> None:
+    assert_close(StarReLU().double()(x), SquaredReLU()(x))
 
 
 def test_every_activation_has_a_reference() -> None:
@@ -63,6 +77,7 @@ def test_every_activation_has_a_reference() -> None:
 def test_a_gated_mlp_multiplies_its_halves(x: Tensor, activation: str) -> None:
     mlp = GatedLinearUnit(MlpOptions(activation=activation), D, H)
     prepare(mlp)
+    set_star(mlp.act)
     gate, value = columns(mlp.fc1, x, 0, H), columns(mlp.fc1, x, H, H)
     gated = torch.empty(B, N, H, dtype=torch.float64)
     for b, token, i in product(range(B), range(N), range(H)):
@@ -132,6 +147,7 @@ def test_branches_read_the_same_tokens_and_are_summed(x: Tensor, block: str) -> 
 def test_a_linear_mlp_is_one_layer_and_its_activation(x: Tensor, activation: str) -> None:
     mlp = Pointwise(MlpOptions(activation=activation), D, H)
     prepare(mlp)
+    set_star(mlp.act)
     assert_close(mlp(x), columns(mlp.fc1, x, 0, D).apply_(NAIVE[activation]))
 
 
@@ -144,6 +160,42 @@ def test_affine_is_a_gain_and_a_bias_of_each_channel(x: Tensor) -> None:
     for c in range(D):
         y[:, :, c] = x[:, :, c] * affine.weight[c].item() + affine.bias[c].item()
     assert_close(affine(x), y)
+
+
+SCALED: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "pre": lambda b, x: (
+        (y := x * b.rs1.gamma + b.mixer(b.norm1(x))) * b.rs2.gamma + b.mlp(b.norm2(y))
+    ),
+    "post": lambda b, x: b.norm2(
+        (y := b.norm1(x * b.rs1.gamma + b.mixer(x))) * b.rs2.gamma + b.mlp(y)
+    ),
+    "parallel": lambda b, x: (
+        (x * b.rs1.gamma + b.mixer(b.norm1(x))) * b.rs2.gamma + b.mlp(b.norm1(x))
+    ),
+    "res-post": lambda b, x: (
+        (y := x * b.rs1.gamma + b.norm1(b.mixer(x))) * b.rs2.gamma + b.norm2(b.mlp(y))
+    ),
+    "single": lambda b, x: x * b.rs1.gamma + b.mlp(b.norm2(b.mixer(b.norm1(x)))),
+    "inner": lambda b, x: x * b.rs1.gamma + b.mlp(b.norm1(b.mixer(x))),
+    "conv": lambda b, x: b.norm2(b.mlp(x * b.rs1.gamma + b.norm1(functional.gelu(b.mixer(x))))),
+}
+
+
+@pytest.mark.parametrize("block", ARRANGEMENTS)
+@torch.no_grad()
+def test_a_residual_scale_is_of_what_a_branch_is_added_to(x: Tensor, block: str) -> None:
+    """Yu et al. 2022, MetaFormer Baselines for Vision, `res_scale` of the code."""
+    sizes: Options = {"tokens": N, "dim": D, "heads": h, "block": block, "activation": "gelu"}
+    usual, scaled = (
+        EncoderLayerModule(EncoderLayer(**sizes, res_scale=on)) for on in (False, True)
+    )
+    prepare(usual)
+    missing, unknown = scaled.double().eval().load_state_dict(usual.state_dict(), strict=False)
+    scales = 1 if block in ("single", "inner", "conv") else 2
+    assert (sorted(missing), unknown) == ([f"rs{place + 1}.gamma" for place in range(scales)], [])
+    assert_close(scaled(x), usual(x))  # at first
+    prepare(scaled)
+    assert_close(scaled(x), SCALED[block](scaled, x))
 
 
 @torch.no_grad()
@@ -406,8 +458,12 @@ def linear(model: nn.Module, name: str, x: Tensor) -> Tensor:
 
 
 def logits(model: VisionTransformer, x: Tensor, head: str = "head") -> Tensor:
-    if model.pre_logits is not None:
-        x = linear(model, "pre_logits", x).tanh()
+    if model.before_head:
+        x = linear(model, "pre_logits", x)
+        if "hidden_norm" in model.before_head:
+            x = model.get_submodule("hidden_norm")(x.clamp(min=0) ** 2)
+        else:
+            x = x.tanh()
     return linear(model, head, x)
 
 
@@ -470,6 +526,11 @@ RETURNED: list[tuple[Options, tuple[int, ...], Expected]] = [
     ({"pool": "map", "mlp": "none"}, (K,), lambda m, x: logits(m, attended(m, x))),
     ({"head_hidden": 9}, (K,), lambda m, x: logits(m, feature(m, x, 0)[:, 0])),
     ({"head_hidden": 9, "distillation": True, "head_bias": False}, (K,), distilled),
+    (
+        {"head_hidden": 9, "pre_logits": "squared-relu"},
+        (K,),
+        lambda m, x: logits(m, feature(m, x, 0)[:, 0]),
+    ),
 ]
 
 

@@ -25,9 +25,12 @@ from vitprof.formulas.mixers.window import WindowAttention
 from vitprof.formulas.mixers.xca import CrossCovarianceAttention
 from vitprof.formulas.models.classifier import Classifier
 from vitprof.formulas.models.encoder_layer import EncoderLayer
+from vitprof.formulas.parts.mlps import MlpOptions
+from vitprof.formulas.parts.neck import NeckOptions
 from vitprof.modules.block import EncoderLayer as EncoderLayerModule
 from vitprof.modules.models.classifier import VisionTransformer
 from vitprof.modules.parts.class_attention import ClassAttention, ClassAttentionLayer
+from vitprof.modules.parts.mlps import make_mlp
 from vitprof.modules.parts.neck import Neck
 from vitprof.modules.parts.patch_interaction import PatchInteraction
 from vitprof.modules.parts.positions import FourierPositions
@@ -83,7 +86,7 @@ def test_patch_interaction_mixes_neighbours_of_each_channel(x: Tensor, activatio
 
 @torch.no_grad()
 def test_a_neck_convolves_patches(x: Tensor) -> None:
-    neck = Neck(D, 5, (ROWS, COLUMNS), "layer")
+    neck = Neck(NeckOptions(neck=5), D, (ROWS, COLUMNS))
     prepare(neck)
 
     def normed(norm: Any, x: Tensor) -> Tensor:
@@ -92,6 +95,27 @@ def test_a_neck_convolves_patches(x: Tensor) -> None:
     y = normed(neck.norm1, x @ neck.conv1.weight[:, :, 0, 0].T)
     z = convolved(neck.conv2, y.transpose(1, 2).reshape(B, 5, ROWS, COLUMNS))
     assert_close(neck(x), normed(neck.norm2, z.reshape(B, 5, N).transpose(1, 2)))
+
+
+@pytest.mark.parametrize("kind", ["conv", "relu-conv"])
+@torch.no_grad()
+def test_an_mlp_with_a_convolution_mixes_neighbours_of_each_hidden_channel(
+    x: Tensor, kind: str
+) -> None:
+    """Wang et al. 2021, PVTv2, section 3.3; timm's `MlpWithDepthwiseConv` has the ReLU."""
+    options = MlpOptions(mlp_conv=kind, activation="gelu")
+    mlp: Any = make_mlp(options, D, 3 * D, (ROWS, COLUMNS))
+    prepare(mlp)
+    hidden = functional.linear(x, mlp.fc1.weight, mlp.fc1.bias)
+    if kind == "relu-conv":
+        hidden = hidden.clamp(min=0)
+    hidden = convolved(mlp.conv, hidden.transpose(1, 2).reshape(B, 3 * D, ROWS, COLUMNS))
+    hidden = functional.gelu(hidden.reshape(B, 3 * D, N).transpose(1, 2))
+    assert_close(mlp(x), functional.linear(hidden, mlp.fc2.weight, mlp.fc2.bias))
+
+
+def test_an_mlp_of_tokens_without_a_grid_has_no_convolution() -> None:
+    assert type(make_mlp(MlpOptions(mlp_conv="conv"), D, 3 * D)).__name__ == "Mlp"
 
 
 LOCAL: dict[str, Callable[[Any, Tensor], Tensor]] = {

@@ -32,7 +32,7 @@ def cut_otherwise(name: str) -> Rows:
     D, N = sizes.dim.value, sizes.tokens.value
     if name.startswith("resmlp"):  # gain and bias of an affine norm are rows of their own
         return _cut("params", [[2 * D, 2 * L + 1]], [[D, 2 * (2 * L + 1)]])
-    if name.startswith("poolformer"):  # so are those of a group norm; a width can be twice another
+    if name.startswith("poolformer-"):  # so are those of a group norm; a width can be twice another
         whole, halves = Counter[int](), Counter[int]()
         for one in model.stages:
             width, norms = one.block.sizes.dim.value, 2 * one.depth.value

@@ -212,7 +212,7 @@ def test_swept_option_that_one_value_needs() -> None:
 
 def costs(model: Model) -> tuple[object, ...]:
     """Return all that an option may change: layers, counts, other work and memory."""
-    tree, step = model.formula(), memory(model, Workload())
+    tree, step = model.formula(), memory(model, Workload(batch=2))
     layers = [(node.path, getattr(node.item, "type", "")) for node in tree.walk(fold=True)]
     totals = [tree.total(measure) for measure in OF_FORWARD]
     return layers, totals, tree.uncounted(), step.peak.bytes, step.kept_bytes
@@ -238,7 +238,7 @@ CASES = [
     for model in MODELS
     for mixer in (MIXERS if model == "layer" else ("attn",))
     for name in (MIXERS[mixer].needs() if mixer != "attn" else MODELS[model].needs())
-    if (model, name) != ("mae", "patch_interaction")  # which has no grid
+    if model != "mae" or name not in ("patch_interaction", "mlp_conv")  # which has no grid
 ]
 
 
@@ -246,12 +246,14 @@ CASES = [
 def test_what_is_refused_changes_nothing(model: str, mixer: str, name: str) -> None:
     """Each way in which an option has no effect, by another value of each of those it needs."""
     own: dict[str, Options] = {
-        "layer": {"tokens": 49},
-        "pyramid": {"image_size": 16, "depths": (1, 1), "widths": (4, 8), "stage_heads": (1, 2)},
+        "layer": {"tokens": 100 if mixer == "sra" else 49},
+        "pyramid": {"image_size": 64, "depths": (1, 1, 1, 1, 1), "widths": (4, 8, 8, 8, 8)}
+        | {"stage_heads": (1, 2, 1, 1, 1)},
     }
     options = own.get(model, {"image_size": 16, "patch_size": 4, "depth": 1})
-    pool = "mean" if name == "patch_interaction" else "token"
+    pool = "mean" if name in ("patch_interaction", "mlp_conv") else "token"
     options |= {"pool": pool} if model == "classifier" else {}
+    options |= {"head_hidden": 5} if name == "pre_logits" else {}
     needs = {**MODELS[model].needs(), **MIXERS[mixer].needs()}[name]
     known = {**MODELS[model].declared(), **MIXERS[mixer].declared()}
     usable = [one for one in needs if one.keys() <= known.keys()]

@@ -57,12 +57,14 @@ def test_nothing_asked_for_is_the_report_on_mae_token_mixers() -> None:
         "mask_ratio": Fraction(3, 4),
         "class_token": True,
     }
-    assert {name: told[name] for name in list(told)[19:38]} == {
+    assert {name: told[name] for name in list(told)[19:41]} == {
         "norm": "layer",
+        "norm_bias": True,
         "mlp_ratio": 4,
         "mlp_multiple": 1,
         "mlp": "plain",
         "mlp_bias": True,
+        "mlp_conv": "none",
         "mlp_norm": False,
         "activation": "gelu",
         "dropout": 0,
@@ -70,6 +72,7 @@ def test_nothing_asked_for_is_the_report_on_mae_token_mixers() -> None:
         "patch_interaction": False,
         "branches": 1,
         "layer_scale": False,
+        "res_scale": False,
         "drop_path": 0,
         "image_width": 0,
         "patch_width": 0,
@@ -145,7 +148,7 @@ def test_unknown_mixer(mixer: str, sentence: str) -> None:
     ("model", "mixer", "option", "sentence"),
     [
         ("mae", "attn", "key_depth", "key depth is an option of lambda, not of mae with attn"),
-        ("mae", "linear", "fused", "fused is an option of attn, not of mae with linear"),
+        ("mae", "linear", "fused", "fused is an option of attn and sra, not of mae with linear"),
         (
             "mae",
             "attn",
@@ -177,10 +180,10 @@ def test_unknown_mixer(mixer: str, sentence: str) -> None:
             "attn",
             "token",
             "there is no option of layer with attn named 'token'; did you mean tokens? "
-            "known are activation, tokens, dim, heads, norm, mlp_ratio, mlp_hidden, mlp_multiple, "
-            "mlp, mlp_bias, mlp_norm, dropout, block, patch_interaction, branches, layer_scale, "
-            "drop_path, fused, kv_heads, qk_norm, qk_norm_type, qkv_bias, key_bias, proj_bias, "
-            "rope, relative, relative_shared, relative_hidden and talking_heads",
+            "known are activation, tokens, dim, heads, norm, norm_bias, mlp_ratio, mlp_hidden, "
+            "mlp_multiple, mlp, mlp_bias, mlp_conv, mlp_norm, dropout, block, patch_interaction, "
+            "branches, layer_scale, res_scale, drop_path, fused, kv_heads, qk_norm, qk_norm_type, "
+            "qkv_bias, key_bias, proj_bias, rope, relative, relative_shared and 2 more",
         ),
     ],
 )
@@ -259,8 +262,14 @@ def test_a_ratio_of_a_billion_digits_is_refused_at_once(exponent: str) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"activation": "tanh"}, "activation can be gelu, relu, silu or quick-gelu, not 'tanh'"),
-        ({"activation": None}, "activation can be gelu, relu, silu or quick-gelu, not None"),
+        (
+            {"activation": "tanh"},
+            "activation can be gelu, relu, silu, quick-gelu, squared-relu or star-relu, not 'tanh'",
+        ),
+        (
+            {"activation": None},
+            "activation can be gelu, relu, silu, quick-gelu, squared-relu or star-relu, not None",
+        ),
         ({"fused": "yes"}, "fused is on or off (true or false), not 'yes'"),
         ({"fused": 1}, "fused is on or off (true or false), not 1"),
         ({"mlp_ratio": 0}, "mlp ratio 0 is out of range; give a number from 1/1000 to below 1000"),

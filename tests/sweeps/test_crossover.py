@@ -454,6 +454,7 @@ SIZES = {
     **{"image_width": range(0, 28, 4), "features": range(1, 7), "projection": range(1, 7)},
     **{"key_depth": range(1, 7), "receptive_field": range(1, 13, 2), "intra_depth": range(1, 7)},
     **{"iterations": range(1, 7), "kernel_size": range(1, 13, 2), "pool_size": range(1, 13, 2)},
+    "sepconv_kernel": range(1, 13, 2),
     **{"token_hidden": range(7), "bias_dim": range(1, 7), "latent": range(1, 7)},
     **{"gate_rank": range(1, 7), "expand": range(1, 5), "channel_ratio": range(1, 5)},
     **{"state": range(1, 5), "dt_rank": range(1, 5), "conv_width": range(1, 5)},
@@ -500,6 +501,8 @@ def test_what_grows_with_other_options(mixer: str, model: str) -> None:
                     costs.append(cost(made, workload, measure, option, size))
                 except SpecError:
                     continue
+            if option == "frames" and len(costs) == 1:
+                continue  # a mixer of neighbours, which a video has no grid for
             assert len(costs) > 2, option
             # At a size of 1 views can become copies; the search takes the first two sizes alone.
             steps = differences(costs[2:])

@@ -78,7 +78,9 @@ def _batch_norm(m: Eager, op: ChannelWise | _BatchNorm, x: Tensor) -> Tensor:
 
 
 def _group_norm(m: Eager, op: ChannelWise, x: Tensor) -> Tensor:
-    return norms.token_group_norm(m, x, m.parameter((op.dim,)), m.parameter((op.dim,)))
+    weight = m.parameter((op.dim,))
+    bias = None if op.biases is ZERO else m.parameter((op.dim,))
+    return norms.token_group_norm(m, x, weight, bias)
 
 
 def _affine(m: Eager, op: ChannelWise, x: Tensor) -> Tensor:
@@ -172,7 +174,8 @@ RULES: Mapping[Work, Rule] = {
     Work.CUMULATIVE_SUM: _cumulative_sum,
     Work.SCAN: _of_elements(scans.scan),
     Work.TOP_K: _of_shape(places.topk),
-    Work.AVERAGE_POOL: _of_elements(convolutions.avg_pool),
+    Work.AVERAGE_POOL: _of_shape(convolutions.avg_pool),
+    Work.ADAPTIVE_POOL: _of_shape(convolutions.avg_pool),
     Work.L2_NORM: _of_elements(reductions.l2_norm),
     Work.FFT: _fft,
     Work.CROSS_ENTROPY: _of_elements(losses.cross_entropy),

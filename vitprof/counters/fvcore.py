@@ -19,6 +19,7 @@ from vitprof.formulas.op import (
     BatchNorm,
     Called,
     Conv,
+    Elementwise,
     FusedAttention,
     LayerNorm,
     TokenBatchNorm,
@@ -125,6 +126,14 @@ def _conv(op: Conv) -> Causes:
     return {"convolutions with padding as a word have no rule": -op.macs.value}
 
 
+def _adaptive_pool(op: Elementwise) -> Causes:
+    return _of_adaptive_pool(product(op.axes).value)
+
+
+def _of_adaptive_pool(read: int) -> Causes:
+    return {"adaptive_avg_pool2d, 1 per element read": read}
+
+
 def _call(op: Called) -> Causes:
     """Return fvcore's rules for a function by its name, as a TorchScript trace calls it."""
     name, macs = op.function.removeprefix("aten::"), op.macs.value
@@ -143,7 +152,7 @@ def _call(op: Called) -> Causes:
         each = _BY_WRITTEN[name]
         return {f"{name}, {each} per element written": each * product(op.out).value}
     if name == "adaptive_avg_pool2d":
-        return {f"{name}, 1 per element read": prod(operands[0])}
+        return _of_adaptive_pool(prod(operands[0]))
     if name in _NORMS:
         affine = "affine" in op.detail
         each = 4 + affine
@@ -187,6 +196,7 @@ IN_EVAL: Mapping[Work, Rule] = {
     Work.LAYER_NORM: _layer_norm,
     Work.BATCH_NORM: _batch_norm_in_eval,
     Work.GROUP_NORM: _group_norm,
+    Work.ADAPTIVE_POOL: _adaptive_pool,
     Work.CONV: _conv,
 }
 

@@ -25,6 +25,7 @@ _ON_PAPER = {  # what vitprof's own modules call, and the submodules of torch in
     Work.ELU: ("F.elu",),
     Work.SOFTMAX: ("F.softmax",),
     Work.AVERAGE_POOL: ("F.avg_pool2d",),
+    Work.ADAPTIVE_POOL: ("F.adaptive_avg_pool2d",),
 }
 
 

@@ -272,7 +272,7 @@ _RULES: dict[Work, Rule] = {
     Work.FUSED_ATTENTION: _product,
     Work.LAYER_NORM: _norm,
     Work.BATCH_NORM: _norm,
-    **dict.fromkeys((*_ACTIVATIONS, Work.AVERAGE_POOL), _elements),
+    **dict.fromkeys((*_ACTIVATIONS, Work.AVERAGE_POOL, Work.ADAPTIVE_POOL), _elements),
     Work.CALL: _call,
 }
 

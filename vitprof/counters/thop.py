@@ -17,7 +17,7 @@ from vitprof.counters.convention import Causes, Convention, Rule, Setting, calle
 from vitprof.counters.parts import Part
 from vitprof.counters.reading import NoReadingError, Reading, Tool
 from vitprof.formulas.layer import ancestors, join
-from vitprof.formulas.op import BatchNorm, Called, Conv, Elementwise, LayerNorm, Linear, Op
+from vitprof.formulas.op import BatchNorm, Called, Conv, Elementwise, LayerNorm, Linear, Op, Shape
 from vitprof.formulas.work import Work
 from vitprof.values.size import product
 
@@ -148,6 +148,10 @@ def _average_pool(op: Elementwise) -> Causes:
     return _written(op) if caller(op) in _HOOKED else {}
 
 
+def _adaptive_pool(op: Elementwise) -> Causes:
+    return _of_adaptive_pool(op, op.axes) if caller(op) in _HOOKED else {}
+
+
 def _written(op: Op, each: int = 1) -> Causes:
     return {f"{caller(op)}, {each} per element written": each * product(op.shape).value}
 
@@ -167,7 +171,7 @@ def _call(op: Called) -> Causes:
     if of.startswith("AvgPool"):
         return _written(op)
     if of.startswith("AdaptiveAvgPool"):
-        return _adaptive_pool(op)
+        return _of_adaptive_pool(op, op.operands[0])
     if of.startswith("Upsampl"):
         return _written(op, _OF_UPSAMPLING.get(name, 0))
     return {} if of == "Linear" else _unseen(op)
@@ -184,8 +188,8 @@ def _convolution(op: Called, of: str) -> Causes:
     return {f"{of}, by its output": counted - op.macs.value}
 
 
-def _adaptive_pool(op: Called) -> Causes:
-    (read, *_), written = op.operands, op.out
+def _of_adaptive_pool(op: Op, read: Shape) -> Causes:
+    written = op.shape
     kernel = prod(x.value / y.value for x, y in zip(read[2:], written[2:], strict=True))
     counted = int((kernel + 1) * product(written).value)
     return {f"{caller(op)}, 1 and its kernel per element written": counted}
@@ -223,6 +227,7 @@ _RULES: dict[Work, Rule] = {
     Work.BATCH_NORM: _norm,
     Work.SOFTMAX: _softmax,
     Work.AVERAGE_POOL: _average_pool,
+    Work.ADAPTIVE_POOL: _adaptive_pool,
 }
 
 THOP = Tool(

@@ -201,6 +201,7 @@ _RULES: dict[Work, Rule] = {
     Work.SUBTRACT_FROM_IDENTITY: _of_identity,
     Work.MEAN: _means,
     Work.AVERAGE_POOL: _means,
+    Work.ADAPTIVE_POOL: _means,
     Work.SQUARED_ERROR: _squared_error,
     Work.CONV: _conv,
     Work.CALL: _call,

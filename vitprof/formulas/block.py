@@ -27,7 +27,8 @@ Vision Transformers, section 3):
 pre        X = X + sum_i Mixer_i(norm_i(X)); X = X + sum_i MLP_i(norm_i(X))
 
 With `layer_scale`, each branch is multiplied by a learned gain per channel before the sum
-(Touvron et al. 2021, Going Deeper with Image Transformers, eq. 4). In training, `dropout` drops
+(Touvron et al. 2021, Going Deeper with Image Transformers, eq. 4), and with `res_scale` what it is
+added to (Shleifer et al. 2021, NormFormer, section 2). In training, `dropout` drops
 elements after the mixer and in the MLP, and `drop_path` the branch of a sample as a whole (Huang
 et al. 2016, Deep Networks with Stochastic Depth). `vitprof.formulas.parts.mlps` has the MLPs.
 """
@@ -82,6 +83,9 @@ class BlockOptions(MlpOptions):
         {"block": _WITH_NORMS},
     )
     layer_scale: bool = flag(False, help="learned gain per channel on each residual branch")
+    res_scale: bool = flag(
+        False, help="learned gain per channel on what each residual branch is added to"
+    )
     drop_path: Fraction = ratio(
         "0",
         minimum="0",
@@ -94,6 +98,13 @@ class BlockOptions(MlpOptions):
     def has_patch_interaction(self) -> bool:
         """True if a block has a local patch interaction."""
         return self.patch_interaction and self.block in _WITH_BRANCHES
+
+    @property
+    def part_on_grid(self) -> str:
+        """Part beside the mixer that mixes neighbours on a grid; empty if there is none."""
+        if self.has_mlp_conv:
+            return f"mlp conv {self.mlp_conv}"
+        return "patch interaction" if self.has_patch_interaction else ""
 
     @property
     def has_several(self) -> bool:
@@ -150,8 +161,8 @@ class Block:
     def admits(self) -> Iterator[Constraint]:
         """Yield the rules for the sizes at which the block is defined."""
         yield from self.mixer.admits(self.sizes)
-        if self.options.has_patch_interaction:
-            yield on_grid("patch interaction", self.sizes)
+        if self.options.part_on_grid:
+            yield on_grid(self.options.part_on_grid, self.sizes)
 
     def forward(self, run: Run, x: Tensor, *shared: Tensor) -> Tensor:
         """Run the block's ops on (B, N, D).
@@ -196,57 +207,67 @@ class Block:
             ]
 
         made = run.layer(names, "ModuleList", branches, x)
+        x = self._kept(run, place, x)
         for number, y in enumerate(made):
             x = run.add(f"residual{place}_{number}", x, y)
         return x
 
     def _pre(self, run: Run, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
-        x = self._add(run, 1, x, self._mixer(run, self._norm(run, 1, x), shared))
+        x = self._add(
+            run, 1, self._kept(run, 1, x), self._mixer(run, self._norm(run, 1, x), shared)
+        )
         if self.options.has_patch_interaction:
-            x = self._add(run, 3, x, self._local(run, self._norm(run, 3, x)))
+            x = self._add(run, 3, self._kept(run, 3, x), self._local(run, self._norm(run, 3, x)))
         if self.options.mlp == "none":
             return x
-        return self._add(run, 2, x, self._mlp(run, self._norm(run, 2, x)))
+        return self._add(run, 2, self._kept(run, 2, x), self._mlp(run, self._norm(run, 2, x)))
 
     def _post(self, run: Run, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
-        x = self._norm(run, 1, self._add(run, 1, x, self._mixer(run, x, shared)))
+        x = self._add(run, 1, self._kept(run, 1, x), self._mixer(run, x, shared))
+        x = self._norm(run, 1, x)
         if self.options.has_patch_interaction:
-            x = self._norm(run, 3, self._add(run, 3, x, self._local(run, x)))
+            x = self._add(run, 3, self._kept(run, 3, x), self._local(run, x))
+            x = self._norm(run, 3, x)
         if self.options.mlp == "none":
             return x
-        return self._norm(run, 2, self._add(run, 2, x, self._mlp(run, x)))
+        x = self._add(run, 2, self._kept(run, 2, x), self._mlp(run, x))
+        return self._norm(run, 2, x)
 
     def _res_post(self, run: Run, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
-        x = self._add(run, 1, x, self._norm(run, 1, self._mixer(run, x, shared)))
+        x = self._add(
+            run, 1, self._kept(run, 1, x), self._norm(run, 1, self._mixer(run, x, shared))
+        )
         if self.options.has_patch_interaction:
-            x = self._add(run, 3, x, self._norm(run, 3, self._local(run, x)))
+            x = self._add(run, 3, self._kept(run, 3, x), self._norm(run, 3, self._local(run, x)))
         if self.options.mlp == "none":
             return x
-        return self._add(run, 2, x, self._norm(run, 2, self._mlp(run, x)))
+        return self._add(run, 2, self._kept(run, 2, x), self._norm(run, 2, self._mlp(run, x)))
 
     def _parallel(self, run: Run, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
         normalised = self._norm(run, 1, x)
-        x = self._add(run, 1, x, self._mixer(run, normalised, shared))
+        x = self._add(run, 1, self._kept(run, 1, x), self._mixer(run, normalised, shared))
         if self.options.has_patch_interaction:
-            x = self._add(run, 3, x, self._local(run, normalised))
+            x = self._add(run, 3, self._kept(run, 3, x), self._local(run, normalised))
         if self.options.mlp == "none":
             return x
-        return self._add(run, 2, x, self._mlp(run, normalised))
+        return self._add(run, 2, self._kept(run, 2, x), self._mlp(run, normalised))
 
     def _single(self, run: Run, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
         y = self._mixer(run, self._norm(run, 1, x), shared)
         if self.options.mlp != "none":
             y = self._mlp(run, self._norm(run, 2, y))
-        return self._add(run, 1, x, y)
+        return self._add(run, 1, self._kept(run, 1, x), y)
 
     def _inner(self, run: Run, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
         y = self._norm(run, 1, self._mixer(run, x, shared))
         if self.options.mlp != "none":
             y = self._mlp(run, y)
-        return self._add(run, 1, x, y)
+        return self._add(run, 1, self._kept(run, 1, x), y)
 
     def _conv(self, run: Run, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
-        x = self._add(run, 1, x, self._norm(run, 1, self._acted(run, x, shared)))
+        x = self._add(
+            run, 1, self._kept(run, 1, x), self._norm(run, 1, self._acted(run, x, shared))
+        )
         return x if self.options.mlp == "none" else self._norm(run, 2, self._mlp(run, x))
 
     def _acted(self, run: Run, x: Tensor, shared: Sequence[Tensor]) -> Tensor:
@@ -254,6 +275,10 @@ class Block:
 
     def _norm(self, run: Run, place: int | str, x: Tensor) -> Tensor:
         return self.options.normalise(run, f"norm{place}", x)
+
+    def _kept(self, run: Run, place: int, x: Tensor) -> Tensor:
+        """Return the residual that a branch is added to, with its scale if there is one."""
+        return run.layer_scale(f"rs{place}", x) if self.options.res_scale else x
 
     def _add(self, run: Run, place: int, x: Tensor, branch: Tensor) -> Tensor:
         """Add the branch, with layer scale and drop path if there are any, to the residual."""
@@ -281,7 +306,7 @@ class Block:
         return run.layer("local", "PatchInteraction", forward, x)
 
     def _mlp(self, run: Run, x: Tensor, shared: Sequence[Tensor] = ()) -> Tensor:
-        return self.options.run_mlp(run, x, Size(self.hidden, "hidden"))
+        return self.options.run_mlp(run, x, Size(self.hidden, "hidden"), self.sizes.grid)
 
 
 _ARRANGEMENTS = {

@@ -33,6 +33,8 @@ class MixerSizes:
         without_prefix: options that leave out the prefix tokens, as a clause; empty if the
             tokens are patches only.
         beside: tokens of the model's other stages, which the same options have to suit.
+        stage: place of the stage in a model of stages, from 0 on.
+        stages: number of stages, for options with one number for each.
         head_dim: d = D / h, channels of a head.
     """
 
@@ -45,6 +47,8 @@ class MixerSizes:
     scattered: str = ""
     without_prefix: str = ""
     beside: tuple[Size, ...] = ()
+    stage: int = 0
+    stages: int = 1
     head_dim: Size = field(init=False)
 
     def __post_init__(self) -> None:

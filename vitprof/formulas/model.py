@@ -95,7 +95,8 @@ class Model(BlockOptions):
     @property
     def needs_grid(self) -> bool:
         """True if its blocks need the patches of an image, with or without other tokens."""
-        return self.mixer.needs_grid or bool(self.mixer.needs_patches) or self.has_patch_interaction
+        of_mixer = self.mixer.needs_grid or bool(self.mixer.needs_patches)
+        return of_mixer or bool(self.part_on_grid)
 
     @property
     def divisor(self) -> int:

@@ -193,9 +193,9 @@ class Run:
         """Batch normalisation of the last axis over all tokens."""
         return self._call(TokenBatchNorm(name, x.shape[:-1], x.shape[-1]), x.shape, x)
 
-    def token_group_norm(self, name: str, x: Tensor) -> Tensor:
+    def token_group_norm(self, name: str, x: Tensor, *, bias: bool = True) -> Tensor:
         """Group normalisation of (B, N, D) or (B, D) with one group, all of an image."""
-        return self._call(TokenGroupNorm(name, x.shape[:-1], x.shape[-1]), x.shape, x)
+        return self._call(TokenGroupNorm(name, x.shape[:-1], x.shape[-1], bias), x.shape, x)
 
     def batch_norm(self, name: str, x: Tensor) -> Tensor:
         """Batch normalisation of the second axis: (rows, channels) or (B, channels, ...)."""
@@ -223,9 +223,23 @@ class Run:
             raise FormulaError(without_a_rule(place, "activation", work, ACTIVATIONS))
         return self._element(name, *ACTIVATIONS[work], x)
 
-    def avg_pool(self, name: str, x: Tensor) -> Tensor:
-        """The mean of neighbours: (B, C, rows, columns) to the same, by a submodule."""
-        return self._element(name, Work.AVERAGE_POOL, "AvgPool2d", x)
+    def avg_pool(self, name: str, x: Tensor, positions: Sequence[Size] = ()) -> Tensor:
+        """The mean of neighbours, by a submodule: (B, C, rows, columns) to the same.
+
+        Args:
+            name: name of the submodule.
+            x: the input.
+            positions: rows and columns of the output; by default those of the input, by padding.
+        """
+        out = (*x.shape[:2], *positions) if positions else x.shape
+        op = Elementwise(name, Work.AVERAGE_POOL, x.shape, out, (), "AvgPool2d")
+        return self._call(op, out, x)
+
+    def adaptive_pool(self, name: str, x: Tensor, positions: Sequence[Size]) -> Tensor:
+        """The means of as many regions as there are `positions`, by a submodule: (B, C, *axes)."""
+        out = (*x.shape[:2], *positions)
+        op = Elementwise(name, Work.ADAPTIVE_POOL, x.shape, out, (), "AdaptiveAvgPool2d")
+        return self._call(op, out, x)
 
     def elu(self, name: str, x: Tensor) -> Tensor:
         """ELU, without a submodule."""

@@ -100,6 +100,7 @@ class Stage:
             block.mixer,
             kind.numbers,
             sizes.prefix,
+            sizes.stage,
             block.hidden,
             block.options.of_blocks(),
             *[size.value for size in sizes_of_all],

@@ -68,6 +68,7 @@ class Work(StrEnum):
     MAXIMUM = "maximum"
     GREATEST_COLUMN_SUM = "greatest column sum"
     AVERAGE_POOL = "average pool"
+    ADAPTIVE_POOL = "adaptive average pool"
     CUMULATIVE_SUM = "cumulative sum"
     TOP_K = "top k"
     SCAN = "scan"

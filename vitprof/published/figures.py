@@ -116,6 +116,9 @@ COUNTINGS: Mapping[str, Counting] = {
     "trained": Counting(
         "trained parameters", lambda tree: totals(tree, Measure.PARAMS)["trainable"]
     ),
+    "fixed": Counting(
+        "parameters that are not trained", lambda tree: totals(tree, Measure.PARAMS)["fixed"]
+    ),
     "headless": Counting("parameters without the head's", _without_heads),
     "contractions": Counting("MACs of contractions", _total_by(Convention({}))),
     "contractions, Fourier": Counting(

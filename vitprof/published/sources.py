@@ -51,6 +51,14 @@ POOLFORMER = "Yu et al. 2022, MetaFormer Is Actually What You Need for Vision, s
 POOLFORMER_README = _at(
     "sail-sg/poolformer", "README.md", "a075575b8b3dc3c76ecc5c49985d156167372bfa"
 )
+METAFORMER = "Yu et al. 2022, MetaFormer Baselines for Vision"
+METAFORMER_README = _at(
+    "sail-sg/metaformer", "README.md", "64c534ab8f65105fd21713b38e3393a449ca742d"
+)
+PVT_V2 = "Wang et al. 2021, PVT v2: Improved Baselines with Pyramid Vision Transformer, table 1"
+PVT_README = _at(
+    "whai362/PVT", "classification/README.md", "57e2dfaa5a46f9050d76f306a4fcd9a7c061f520"
+)
 CONVNEXT = "Liu et al. 2022, A ConvNet for the 2020s"
 CONVNEXT_README = _at(
     "facebookresearch/ConvNeXt", "README.md", "048efcea897d999aed302f2639b6270aedf8d4c8"

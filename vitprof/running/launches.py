@@ -39,7 +39,8 @@ _KINDS = {
     Kind.COPY: "_to_copy clone copy_ cat stack flip roll slice_backward select_backward",
     Kind.REDUCTION: (
         "sum cumsum mean prod amax amin max min argmax argmin var std var_mean std_mean "
-        "linalg_vector_norm norm avg_pool2d avg_pool2d_backward unfold_backward"
+        "linalg_vector_norm norm avg_pool2d avg_pool2d_backward _adaptive_avg_pool2d "
+        "_adaptive_avg_pool2d_backward unfold_backward"
     ),
     Kind.SOFTMAX: "_softmax _log_softmax _softmax_backward_data _log_softmax_backward_data",
     Kind.NORM: (

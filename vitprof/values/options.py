@@ -222,9 +222,11 @@ def whole(
     return declare(default, option)
 
 
-def wholes(default: tuple[int, ...], *, help: str, maximum: int = 1_000_000) -> Any:
-    """Declare whole numbers from 1, one for each stage."""
-    return declare(default, Wholes(help, Whole(help, maximum=maximum)))
+def wholes(
+    default: tuple[int, ...], *, help: str, minimum: int = 1, maximum: int = 1_000_000
+) -> Any:
+    """Declare whole numbers, one for each stage."""
+    return declare(default, Wholes(help, Whole(help, minimum=minimum, maximum=maximum)))
 
 
 def ratio(default: str, *, help: str, minimum: str, below: str) -> Any:

@@ -91,20 +91,19 @@ def _strides(sizes: Shape, *, last: bool) -> Ints | None:
     return channels_last(tuple([size.value for size in sizes])) if last else None
 
 
-def avg_pool(m: Eager, x: Tensor) -> Tensor:
-    """Follow `avg_pool2d`, which saves its input."""
+def avg_pool(m: Eager, x: Tensor, out: Shape) -> Tensor:
+    """Follow `avg_pool2d`, or an adaptive one to several places; each saves its input."""
     node = m.node(x)
     m.save(node, x)
     last, sizes = suggests_channels_last(*x.layout), x.sizes
-    strides = _strides(sizes, last=last)
-    y = m.new(sizes, x.dtype, strides)
+    y = m.new(out, x.dtype, _strides(out, last=last))
     m.launch(Kind.REDUCTION, (x,), (y,))
 
     def back(grads: Grads, saved: Grads) -> list[Tensor]:
         (g,) = grads
         in_format = is_channels_last(*g.layout) if last else g.is_contiguous
-        copies = [m.new(sizes, g.dtype, strides)] if m.own_memory and not in_format else []
-        of_x = m.new(sizes, g.dtype, strides)
+        copies = [m.new(g.sizes, g.dtype)] if m.own_memory and not in_format else []
+        of_x = m.new(sizes, g.dtype, _strides(sizes, last=last))
         m.launch(Kind.REDUCTION, (g, *saved), (of_x,))
         m.free(of_x, *copies)
         return [of_x]

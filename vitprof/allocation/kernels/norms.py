@@ -268,17 +268,26 @@ def token_batch_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor) -> Tenso
     return reshape(m, y, x.sizes)
 
 
-def group_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def group_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Follow `native_group_norm` with one group on (B, D, ...), of a contiguous input.
 
     It saves its input, and mean and deviation of each image. On a GPU, both passes take buffers of
     their own (`vitprof.cuda.norms`).
+
+    Raises:
+        SpecError: it has a single value, which `torch.nn.functional.group_norm` refuses.
     """
+    if all(size == 1 for size in x.shape):
+        raise SpecError(
+            f"{m.timeline.at} has a single value to normalise, which a group norm cannot do; give "
+            "a batch of 2 or more"
+        )
     given = m.to_float32(x)  # autocast holds the cast until the norm is computed
     x = make_contiguous(m, given)
     images, channels = x.sizes[0], x.sizes[1]
     inner = product(x.sizes[2:]).value
-    node = m.node(x, weight, bias)
+    inputs = (x, weight) if bias is None else (x, weight, bias)
+    node = m.node(*inputs)
     m.save(node, x, weight)
     # A trace keeps the strides of axes of length 1 if there are several images.
     kept = not m.departs.layouts and images.value > 1
@@ -286,7 +295,7 @@ def group_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     mixed = m.departs.statistics and x.dtype != weight.dtype
     statistics = [m.new((images, ONE), "fp32" if mixed else x.dtype) for _ in range(2)]
     own = _of_gpu(m, group_norm_scratch(images.value, channels.value))
-    m.launch(Kind.NORM, (x, weight, bias), (y, *statistics))
+    m.launch(Kind.NORM, inputs, (y, *statistics))
     m.free(y, *statistics, *own, given)
     m.save(node, *statistics)
     sizes, of_channels = x.sizes, weight.sizes
@@ -300,15 +309,16 @@ def group_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
             g = copy
         dtype = g.dtype if m.departs.layouts or m.on_gpu else weight.dtype  # a trace widens it
         made = [m.new(sizes, dtype)] if node.needs_grad(0) else []
-        made += [m.new(of_channels, weight.dtype) for _ in range(2)]
+        of_own = [m.new(of_channels, weight.dtype) for _ in inputs[1:]]
+        made += of_own
         count = images.value * channels.value
         own = m.buffers(*[BYTES["fp32"] * count] * 2)  # sums of each channel
         own += _of_gpu(m, group_norm_backward_scratch(images.value, channels.value, inner, 1))
         m.launch(Kind.NORM, (g, *saved), made)
         m.free(*made, *own, *copies)
-        return [made[0] if len(made) == 3 else None, *made[-2:]]
+        return [made[0] if node.needs_grad(0) else None, *of_own]
 
-    return m.made(y, node, (x, weight, bias), back)
+    return m.made(y, node, inputs, back)
 
 
 def _of_gpu(m: Eager, buffers: list[int]) -> list[Tensor]:
@@ -316,7 +326,7 @@ def _of_gpu(m: Eager, buffers: list[int]) -> list[Tensor]:
     return [] if m.platform is None else [m.new((Size(some),), "bool") for some in buffers]
 
 
-def token_group_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+def token_group_norm(m: Eager, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Follow a group norm of (B, N, D) with its channels as the second axis."""
     if len(x.sizes) == 2:
         return group_norm(m, x, weight, bias)

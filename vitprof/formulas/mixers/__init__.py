@@ -24,8 +24,11 @@ from vitprof.formulas.mixers.mamba import Mamba
 from vitprof.formulas.mixers.nystrom import NystromAttention
 from vitprof.formulas.mixers.performer import Performer
 from vitprof.formulas.mixers.pool import Pool
+from vitprof.formulas.mixers.random import RandomMixing
 from vitprof.formulas.mixers.retention import Retention
 from vitprof.formulas.mixers.rwkv import Rwkv
+from vitprof.formulas.mixers.sepconv import SeparableConv
+from vitprof.formulas.mixers.spatial_reduction import SpatialReduction
 from vitprof.formulas.mixers.token_linear import TokenLinear
 from vitprof.formulas.mixers.token_mlp import TokenMlp
 from vitprof.formulas.mixers.topk_attention import TopKAttention
@@ -49,6 +52,7 @@ MIXERS: dict[str, type[Mixer]] = {
         DiffAttention,
         LatentAttention,
         TopKAttention,
+        SpatialReduction,
         LambdaLayer,
         Retention,
         GatedLinearAttention,
@@ -63,9 +67,11 @@ MIXERS: dict[str, type[Mixer]] = {
         CrossCovarianceAttention,
         WindowAttention,
         DepthwiseConv,
+        SeparableConv,
         Pool,
         TokenMlp,
         TokenLinear,
+        RandomMixing,
         GatedMlp,
         Fourier,
         Filter,

@@ -43,7 +43,12 @@ from functools import partial
 from typing import Any
 
 from vitprof.formulas.mixer import Mixer, MixerSizes
-from vitprof.formulas.mixers.options import key_bias_option, proj_bias_option, qkv_bias_option
+from vitprof.formulas.mixers.options import (
+    fused_option,
+    key_bias_option,
+    proj_bias_option,
+    qkv_bias_option,
+)
 from vitprof.formulas.parts import relative, rotary
 from vitprof.formulas.parts.relative import BY_OFFSET
 from vitprof.formulas.run import Run
@@ -63,9 +68,7 @@ class Attention(Mixer):
     module = "vitprof.modules.mixers.attention:Attention"
     shared_module = "vitprof.modules.mixers.attention:Shared"
 
-    fused: bool = flag(
-        False, help="attn: scaled_dot_product_attention in place of explicit products"
-    )
+    fused: bool = fused_option()
     kv_heads: int = whole(
         0,
         minimum=0,

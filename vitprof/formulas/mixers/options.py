@@ -20,6 +20,11 @@ def key_bias_option() -> Any:
     )
 
 
+def fused_option() -> Any:
+    """Declare a fused kernel of attention."""
+    return flag(False, help="scaled_dot_product_attention in place of explicit products")
+
+
 def causal_option() -> Any:
     """Declare that a token reads no token after it."""
     return flag(False, help="one direction, in which a token reads those before it only")

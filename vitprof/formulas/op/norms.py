@@ -108,18 +108,24 @@ class TokenBatchNorm(ChannelWise):
 
 @dataclass(slots=True)
 class TokenGroupNorm(ChannelWise):
-    """Normalisation of all channels of all tokens of an image, as one group (Wu and He 2018)."""
+    """Normalisation of all channels of all tokens of an image, as one group (Wu and He 2018).
 
+    Attributes:
+        bias: True if it has a bias per channel beside its gain.
+    """
+
+    bias: bool = True
     work = Work.GROUP_NORM
 
     @property
     def biases(self) -> Size:
-        return self.dim
+        return self.dim if self.bias else ZERO
 
 
 @dataclass(slots=True)
 class LayerScale(ChannelWise):
-    """A gain per channel of a residual branch (Touvron et al. 2021, CaiT, eq. 4)."""
+    """A gain per channel of a residual branch (Touvron et al. 2021, CaiT, eq. 4), or of what it is
+    added to."""
 
     work = Work.LAYER_SCALE
 

@@ -14,8 +14,12 @@ class   the class token, which is put before the tokens after the blocks and att
 none    no pooling: all patches
 
 The head is a linear layer, `head_bias` its bias; without it and with as many `classes` as channels
-it is the projection of CLIP. With `head_hidden`, tanh(y W + b) is before it (Dosovitskiy et al.
-2020, section 3.1, at pre-training); with `head_norm`, a norm.
+it is the projection of CLIP. With `head_norm`, a norm is before it. With `head_hidden`, a layer of
+that width is between them, by `pre_logits`
+
+tanh            tanh(y W + b)               (Dosovitskiy et al. 2020, section 3.1, at pre-training)
+squared-relu    norm(relu(y W + b)^2)       (Yu et al. 2022, MetaFormer Baselines for Vision,
+                                             `MlpHead` of its code)
 """
 
 from __future__ import annotations
@@ -25,10 +29,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from vitprof.formulas.parts.activations import activate
 from vitprof.formulas.parts.class_attention import ClassAttentionOptions
+from vitprof.formulas.parts.norms import NormOptions
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
-from vitprof.values.options import Constraint, Options, choice, flag, needing, whole
+from vitprof.values.options import Constraint, choice, flag, needing, whole
 from vitprof.values.size import ONE, Size
 
 
@@ -55,16 +61,35 @@ def classes_option(default: int) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LogitOptions(Options):
+class LogitOptions(NormOptions):
     """The head of a classifier."""
 
     head: bool = flag(True, help="linear layer that returns the logits")
     head_bias: bool = needing(flag(True, help="bias of the head"), {"head": (True,)})
     head_hidden: int = needing(
-        whole(0, minimum=0, help="width of a linear layer and tanh before the head; 0 for none"),
+        whole(0, minimum=0, help="width of a linear layer before the head; 0 for none"),
+        {"head": (True,)},
+    )
+    pre_logits: str = needing(
+        choice(
+            "tanh",
+            names=("tanh", "squared-relu"),
+            help="what follows that layer: tanh, as in ViT, or a squared ReLU and a norm, as in "
+            "ConvFormer",
+        ),
         {"head": (True,)},
     )
     classes: int = needing(classes_option(10), {"head": (True,)})
+
+    def constraints(self) -> Iterator[Constraint]:
+        yield Constraint(
+            self.pre_logits == "tanh" or self.head_hidden != 0,
+            lambda: (
+                f"pre logits {self.pre_logits} follows a layer before the head, and head hidden 0 "
+                "has none; give head hidden with it"
+            ),
+        )
+        yield from super().constraints()
 
     def run_head(self, run: Run, x: Tensor) -> Tensor:
         """Run the head, if there is one, on what the pooling returns: (B, D) to (B, classes)."""
@@ -74,11 +99,19 @@ class LogitOptions(Options):
         return self.logits(run, "head", x)
 
     def before_head(self, run: Run, x: Tensor) -> Tensor:
-        """Run the linear layer and tanh that are before the head, if they are."""
+        """Run the linear layer before the head and what follows it, if they are."""
         if not self.head_hidden:
             return x
         hidden = Size(self.head_hidden, "head hidden")
-        return run.activation("head_act", "tanh", run.linear("pre_logits", x, hidden))
+        x = run.linear("pre_logits", x, hidden)
+        if self.pre_logits == "tanh":
+            return run.activation("head_act", "tanh", x)
+        x = activate(run, self.pre_logits, x, "head_act")
+        return self.normalise_last(run, "hidden_norm", x)
+
+    def normalise_last(self, run: Run, name: str, x: Tensor) -> Tensor:
+        """Run a norm after the last block."""
+        return self.normalise(run, name, x)
 
     def logits(self, run: Run, name: str, x: Tensor) -> Tensor:
         """Run a linear layer on (B, D): (B, classes)."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from vitprof.modules.parts.class_attention import ClassAttentionLayer
-from vitprof.modules.parts.heads import AttentionPool
+from vitprof.modules.parts.heads import AttentionPool, WithLogits
 from vitprof.modules.parts.neck import Neck
-from vitprof.modules.parts.norms import NORMS
+from vitprof.modules.parts.norms import make_norm
 from vitprof.modules.parts.positions import FourierPositions
 from vitprof.modules.parts.stems import make_stem
 from vitprof.modules.patches import make_positions
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from vitprof.formulas.models.classifier import Classifier
 
 
-class VisionTransformer(nn.Module):
+class VisionTransformer(WithLogits):
     """Images (B, C, H, W), or videos (B, C, T, H, W), to logits (B, classes).
 
     Without a head, the output is features: (B, D) of the class token or pooled from the patches,
@@ -50,13 +51,13 @@ class VisionTransformer(nn.Module):
         if spec.pos_embed == "fourier":
             rows, columns = spec.grid
             self.fourier_embed = FourierPositions((rows, columns), spec.dim)
-        self.norm_pre = NORMS[spec.norm](spec.dim) if spec.first_norm else nn.Identity()
+        self.norm_pre = make_norm(spec, spec.dim) if spec.first_norm else nn.Identity()
         add_shared(self, stage)
         self.blocks = make_blocks(stage)
         if spec.pool == "class":
             layers = (ClassAttentionLayer(spec) for _ in range(spec.class_layers))
             self.class_blocks = nn.ModuleList(layers)
-        norm = NORMS[spec.norm](spec.dim) if spec.final_norm else nn.Identity()
+        norm = make_norm(spec, spec.dim) if spec.final_norm else nn.Identity()
         if not self.norm_is_last:
             self.norm = norm
         if spec.pool == "map":
@@ -67,14 +68,11 @@ class VisionTransformer(nn.Module):
         self.neck: nn.Module | None = None
         if spec.has_neck:
             rows, columns = spec.grid
-            self.neck = Neck(spec.dim, spec.neck, (rows, columns), spec.norm)
-        self.head = self.head_dist = self.pre_logits = self.head_norm = None
+            self.neck = Neck(spec, spec.dim, (rows, columns))
+        self.head = self.head_dist = self.head_norm = None
         if spec.head:
-            self.head_norm = NORMS[spec.norm](spec.dim) if spec.head_norm else None
-            width = spec.head_hidden or spec.dim
-            if spec.head_hidden:
-                self.pre_logits = nn.Linear(spec.dim, width)
-                self.head_act = nn.Tanh()
+            self.head_norm = make_norm(spec, spec.dim) if spec.head_norm else None
+            width = self.make_before_head(spec, spec.dim, partial(make_norm, spec))
             self.head = nn.Linear(width, spec.classes, bias=spec.head_bias)
             if spec.distillation:
                 self.head_dist = nn.Linear(width, spec.classes, bias=spec.head_bias)
@@ -140,8 +138,7 @@ class VisionTransformer(nn.Module):
             return x
         if self.head_norm is not None:
             x = self.head_norm(x)
-        if self.pre_logits is not None:
-            x = self.head_act(self.pre_logits(x))
+        x = self.run_before_head(x)
         if self.head_dist is None:
             return self.head(x)
         cls_BD, dist_BD = x.unbind(1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from vitprof.modules.parts.norms import NORMS
+from vitprof.modules.parts.norms import make_norm
 from vitprof.modules.patches import make_conv, make_positions, patchify
 from vitprof.modules.stage import make_blocks
 
@@ -49,9 +49,8 @@ class MaskedAutoencoderViT(nn.Module):
             spec.pos_embed, spec.grid, spec.dim, prefix_tokens=self.prefix_positions
         )
         encoder, decoder = spec.stages
-        norm = NORMS[spec.norm] if spec.final_norm else nn.Identity
         self.blocks = make_blocks(encoder)
-        self.norm = norm(spec.dim)
+        self.norm = make_norm(spec, spec.dim) if spec.final_norm else nn.Identity()
         bias = spec.decoder_embed_bias
         self.decoder_embed = nn.Linear(spec.dim, spec.decoder_dim, bias=bias)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, spec.decoder_dim))
@@ -59,7 +58,7 @@ class MaskedAutoencoderViT(nn.Module):
             spec.pos_embed, spec.grid, spec.decoder_dim, prefix_tokens=self.prefix_positions
         )
         self.decoder_blocks = make_blocks(decoder)
-        self.decoder_norm = norm(spec.decoder_dim)
+        self.decoder_norm = make_norm(spec, spec.decoder_dim) if spec.final_norm else nn.Identity()
         predicted = spec.decoder_output or spec.pixels.value
         self.decoder_pred = nn.Linear(spec.decoder_dim, predicted)
         nn.init.normal_(self.mask_token, std=0.02)

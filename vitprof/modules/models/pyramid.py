@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from vitprof.modules.parts.norms import NORMS
+from vitprof.modules.parts.heads import WithLogits
+from vitprof.modules.parts.norms import norm_of
 from vitprof.modules.stage import add_shared, make_blocks, run_shared, shared_of
 
 if TYPE_CHECKING:
@@ -22,25 +24,47 @@ class Stem(nn.Module):
         super().__init__()
         dim, patch = spec.widths[0], spec.patch_size
         self.conv = _conv(spec.channels, dim, spec.stem_kernel or patch, stride=patch)
-        self.norm = NORMS[spec.norm](dim) if spec.stem_norm else nn.Identity()
+        self.norm = _norm(spec, dim) if spec.stem_norm else nn.Identity()
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
         return self.norm(self.conv(image_BCHW).flatten(2).transpose(1, 2))
 
 
 class ConvMerging(nn.Module):
-    """An optional norm and a convolution with stride 2 on a grid of rows and columns."""
+    """A convolution with stride 2 on a grid of rows and columns, and optional norms."""
 
     def __init__(self, spec: PyramidSpec, finer: MixerSizes, sizes: MixerSizes) -> None:
         super().__init__()
         dim, out = finer.dim.value, sizes.dim.value
         self.grid = _numbers(finer)
-        self.norm = NORMS[spec.norm](dim) if spec.merge_norm else nn.Identity()
+        self.norm_before = _merge_norm(spec, "before", dim)
         self.conv = _conv(dim, out, spec.merge_kernel, stride=2)
+        self.norm_after = _merge_norm(spec, "after", out)
 
     def forward(self, x_BND: Tensor) -> Tensor:
-        x_BDRC = self.norm(x_BND).transpose(1, 2).unflatten(2, self.grid)
-        return self.conv(x_BDRC).flatten(2).transpose(1, 2)
+        x_BDRC = self.norm_before(x_BND).transpose(1, 2).unflatten(2, self.grid)
+        x_BDRC = self.conv(x_BDRC)
+        return self.norm_after(x_BDRC.flatten(2).transpose(1, 2))
+
+
+class PoolMerging(nn.Module):
+    """The mean of 2 x 2 tokens and a linear layer, and optional norms."""
+
+    def __init__(self, spec: PyramidSpec, finer: MixerSizes, sizes: MixerSizes) -> None:
+        super().__init__()
+        dim, out = finer.dim.value, sizes.dim.value
+        self.grid = _numbers(finer)
+        self.norm_before = _merge_norm(spec, "before", dim)
+        self.pool = nn.AvgPool2d(2)
+        self.proj = nn.Linear(dim, out)
+        self.norm_after = _merge_norm(spec, "after", out)
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        x_BDRC = self.norm_before(x_BND).transpose(1, 2).unflatten(2, self.grid)
+        x_BDRC = self.pool(x_BDRC)
+        y_BND = self.proj(x_BDRC.flatten(2).transpose(1, 2))
+        del x_BDRC
+        return self.norm_after(y_BND)
 
 
 class PatchMerging(nn.Module):
@@ -52,10 +76,10 @@ class PatchMerging(nn.Module):
         self.grid = _numbers(sizes)
         self.norm_is_last = spec.merge == "concat-post"
         if not self.norm_is_last:
-            self.norm = NORMS[spec.norm](4 * dim)
+            self.norm = _norm(spec, 4 * dim)
         self.reduction = nn.Linear(4 * dim, out, bias=False)
         if self.norm_is_last:
-            self.norm = NORMS[spec.norm](out)
+            self.norm = _norm(spec, out)
 
     def forward(self, x_BND: Tensor) -> Tensor:
         B, _, D = x_BND.shape
@@ -69,7 +93,12 @@ class PatchMerging(nn.Module):
         return self.reduction(x_BND)
 
 
-_MERGES = {"conv": ConvMerging, "concat": PatchMerging, "concat-post": PatchMerging}
+_MERGES = {
+    "conv": ConvMerging,
+    "concat": PatchMerging,
+    "concat-post": PatchMerging,
+    "pool": PoolMerging,
+}
 
 
 class Stage(nn.Module):
@@ -91,7 +120,7 @@ class Stage(nn.Module):
         return x_BND
 
 
-class Pyramid(nn.Module):
+class Pyramid(WithLogits):
     """Images (B, C, H, W) to logits (B, classes), or without a head to features (B, D)."""
 
     def __init__(self, spec: PyramidSpec) -> None:
@@ -102,10 +131,9 @@ class Pyramid(nn.Module):
         stages = zip(spec.stages, finer, strict=True)
         self.stages = nn.Sequential(*(Stage(spec, stage, before) for stage, before in stages))
         dim = spec.widths[-1]
-        self.norm = NORMS[spec.norm](dim) if spec.final_norm else nn.Identity()
-        width = spec.head_hidden or dim
-        self.pre_logits = nn.Linear(dim, width) if spec.head and spec.head_hidden else None
-        self.head_act = nn.Tanh() if self.pre_logits is not None else None
+        last = partial(norm_of, spec.outside, bias=spec.final_norm_bias)
+        self.norm = last(dim) if spec.final_norm else nn.Identity()
+        width = self.make_before_head(spec, dim, last)
         self.head = nn.Linear(width, spec.classes, bias=spec.head_bias) if spec.head else None
 
     def forward(self, image_BCHW: Tensor) -> Tensor:
@@ -119,9 +147,17 @@ class Pyramid(nn.Module):
     def _classify(self, x: Tensor) -> Tensor:
         if self.head is None:
             return x
-        if self.pre_logits is not None and self.head_act is not None:
-            x = self.head_act(self.pre_logits(x))
+        x = self.run_before_head(x)
         return self.head(x)
+
+
+def _norm(spec: PyramidSpec, dim: int) -> nn.Module:
+    """Return a norm outside of the blocks, before the last of them."""
+    return norm_of(spec.outside, dim, bias=spec.norm_bias)
+
+
+def _merge_norm(spec: PyramidSpec, place: str, dim: int) -> nn.Module:
+    return _norm(spec, dim) if spec.has_norm(place) else nn.Identity()
 
 
 def _conv(channels: int, dim: int, kernel: int, *, stride: int) -> nn.Conv2d:

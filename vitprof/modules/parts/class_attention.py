@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vitprof.modules.fused import FusedAttention
 from vitprof.modules.matmul import MatMul
 from vitprof.modules.parts.mlps import make_dropout, make_mlp
-from vitprof.modules.parts.norms import NORMS, LayerScale
+from vitprof.modules.parts.norms import LayerScale, make_norm
 
 if TYPE_CHECKING:
     from vitprof.formulas.models.classifier import Classifier
@@ -59,12 +59,12 @@ class ClassAttentionLayer(nn.Module):
         dim = spec.dim
         self.of_cait, self.norm_all = spec.class_layer == "cait", spec.class_norm_all
         self.has_mlp = spec.mlp != "none"
-        self.norm1 = NORMS[spec.norm](dim)
+        self.norm1 = make_norm(spec, dim)
         self.attn = ClassAttention(dim, spec.heads, fused=spec.class_fused)
         self.proj_drop = make_dropout(spec)
         self.ls1 = LayerScale(dim) if spec.layer_scale else nn.Identity()
         if self.has_mlp:
-            self.norm2 = NORMS[spec.norm](dim)
+            self.norm2 = make_norm(spec, dim)
             self.mlp = make_mlp(spec, dim, spec.hidden_width(dim, spec.mlp_hidden))
             self.ls2 = LayerScale(dim) if spec.layer_scale else nn.Identity()
 

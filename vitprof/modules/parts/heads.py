@@ -1,15 +1,18 @@
-"""Attention pooling; `vitprof.formulas.parts.heads` gives its equations."""
+"""Attention pooling and what is before a head; `vitprof.formulas.parts.heads` has the equations."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from vitprof.formulas.parts.heads import HeadOptions
+from vitprof.formulas.parts.heads import HeadOptions, LogitOptions
 from vitprof.modules.fused import FusedAttention
 from vitprof.modules.matmul import MatMul
+from vitprof.modules.parts.activations import ACTIVATIONS
 from vitprof.modules.parts.mlps import make_mlp
-from vitprof.modules.parts.norms import NORMS
+from vitprof.modules.parts.norms import make_norm
 
 
 class AttentionPool(nn.Module):
@@ -32,7 +35,7 @@ class AttentionPool(nn.Module):
         self.proj = nn.Linear(dim, dim)
         self.has_mlp = options.mlp != "none"
         if self.has_mlp:
-            self.norm = NORMS[options.norm](dim)
+            self.norm = make_norm(options, dim)
             self.mlp = make_mlp(options, dim, hidden)
 
     def forward(self, x_BND: Tensor) -> Tensor:
@@ -52,3 +55,39 @@ class AttentionPool(nn.Module):
             z_B1D = self.norm(y_B1D)
             y_B1D = y_B1D + self.mlp(z_B1D)
         return y_B1D[:, 0]
+
+
+class WithLogits(nn.Module):
+    """Base class of models with a head, before which there can be a layer and what follows it."""
+
+    before_head: tuple[str, ...] = ()  # names of these submodules, in order
+
+    def make_before_head(
+        self, options: LogitOptions, dim: int, norm: Callable[[int], nn.Module]
+    ) -> int:
+        """Add the submodules before the head, and return the width that the head reads.
+
+        Args:
+            options: the head's options.
+            dim: channels of what the pooling returns.
+            norm: makes a norm after the last block.
+        """
+        width = options.head_hidden
+        if not (options.head and width):
+            return dim
+        layers: dict[str, nn.Module] = {"pre_logits": nn.Linear(dim, width)}
+        if options.pre_logits == "tanh":
+            layers["head_act"] = nn.Tanh()
+        else:
+            layers["head_act"] = ACTIVATIONS[options.pre_logits]()
+            layers["hidden_norm"] = norm(width)
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+        self.before_head = tuple(layers)
+        return width
+
+    def run_before_head(self, x: Tensor) -> Tensor:
+        """Run the submodules before the head."""
+        for name in self.before_head:
+            x = self.get_submodule(name)(x)
+        return x

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 
-from vitprof.modules.parts.norms import NORMS
+from vitprof.modules.parts.norms import make_norm
+
+if TYPE_CHECKING:
+    from vitprof.formulas.parts.neck import NeckOptions
 
 
 class Neck(nn.Module):
     """Convolutions of 1 x 1 and 3 x 3 on patches of a grid, with norms: (B, N, D) to (B, N, K).
 
     Args:
+        options: the neck's options: its channels and its norm.
         dim: channels of a patch.
-        channels: channels that are returned.
         grid: rows and columns of patches.
-        norm: a key of `NORMS`.
     """
 
-    def __init__(self, dim: int, channels: int, grid: tuple[int, int], norm: str) -> None:
+    def __init__(self, options: NeckOptions, dim: int, grid: tuple[int, int]) -> None:
         super().__init__()
+        channels = options.neck
         self.grid = grid
         self.conv1 = nn.Conv2d(dim, channels, 1, bias=False)
-        self.norm1 = NORMS[norm](channels)
+        self.norm1 = make_norm(options, channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.norm2 = NORMS[norm](channels)
+        self.norm2 = make_norm(options, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         for conv, norm in ((self.conv1, self.norm1), (self.conv2, self.norm2)):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vitprof.formulas.parts.stems import sides
 from vitprof.modules.parts.activations import ACTIVATIONS
-from vitprof.modules.parts.norms import NORMS
+from vitprof.modules.parts.norms import make_norm
 from vitprof.modules.patches import make_conv, patchify
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _after(spec: Classifier) -> tuple[nn.Module, nn.Module]:
     """Return the activation and the norm after a stem, identities if there are none."""
     if not spec.patch_norm:
         return nn.Identity(), nn.Identity()
-    return ACTIVATIONS[spec.activation](), NORMS[spec.norm](spec.dim)
+    return ACTIVATIONS[spec.activation](), make_norm(spec, spec.dim)
 
 
 _STEMS = {"patch": FlatPatchEmbed, "strided": StridedPatchEmbed, "conv": ConvStem}
