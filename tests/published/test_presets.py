@@ -402,7 +402,7 @@ IN_REPOSITORY = re.compile(r"[\w-]+/[\w.-]+, \S+\.(csv|md|py|yml) at commit [0-9
 def test_a_file_of_a_repository_is_cited_at_a_commit() -> None:
     sources = {figure.source for _, figure in FIGURES}
     files = {one for one in sources if re.search(r"/|\.(csv|md|py|yml)\b", one)}
-    assert len(files) == 20
+    assert len(files) == 22
     assert all(IN_REPOSITORY.match(one) or re.match(r"\w+ \d+\.\d+\.\d+, ", one) for one in files)
 
 
