@@ -428,9 +428,14 @@ class Eager:
         for x in inputs:
             x.storage.last = max(x.storage.last, now)
         if node is not None:
-            node.back = back
+            self.pass_back(node, back)
             y.node, y.requires_grad = node, True
         return y
+
+    def pass_back(self, node: Node, back: Back) -> None:
+        """Set what makes the gradients of a function; one that is recomputed makes none."""
+        if self.recomputing is None:
+            node.back = back
 
     def viewed(self, y: Tensor, x: Tensor, back: Back) -> Tensor:
         """Return a view with its function, whose `back` makes the gradient of the tensor."""
@@ -438,7 +443,7 @@ class Eager:
         node = self.node(x)
         y.requires_grad = x.requires_grad
         if node is not None:
-            node.back = back
+            self.pass_back(node, back)
             y.node = node
         return y
 
@@ -510,7 +515,9 @@ class Eager:
                 self._run(node)
             else:
                 self._release(node)
+            node.back, node.edges = None, ()  # a graph is cycles, which only a collector frees
         self.drop(seed)
+        self.recompute = _nothing
 
     def _run(self, node: Node) -> None:
         self.timeline.at = node.at

@@ -49,7 +49,8 @@ class StepReading:
         self.tails = tails
         self.skipped: dict[str, range] = {}
         self.runs: dict[str, list[_Run]] = {}
-        eager.recompute = self._recompute
+        if eager.checkpoint and eager.training:
+            eager.recompute = self._recompute
 
     def run(self, body: Sequence[Entry], variables: Variables, path: str) -> None:
         """Run entries of the module at `path`; variables hold what they make."""

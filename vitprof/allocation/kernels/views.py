@@ -189,7 +189,7 @@ def _parts(m: Eager, x: Tensor, parts: Sequence[Tensor], back: Back) -> tuple[Te
         part.requires_grad = x.requires_grad
         part.node, part.slot = node, place
     if node is not None:
-        node.back = back
+        m.pass_back(node, back)
         node.grads = [None] * len(parts)
     return tuple(parts)
 
