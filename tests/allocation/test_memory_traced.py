@@ -21,8 +21,11 @@ from combinations import (
     on_gpus,
 )
 
+from vitprof.allocation.step import peaks
 from vitprof.cuda.platform import Platform
+from vitprof.errors import SpecError
 from vitprof.request.workload import DEVICES, KERNELS, OPTIMIZERS
+from vitprof.running.trace import trace
 
 SAMPLE, ON_GPUS = 10, 6
 SEED = 20
@@ -82,6 +85,8 @@ PYRAMID: dict[str, object] = {
     **{"model": "pyramid", "depths": [1], "widths": [4], "stage_heads": [1]},
     **{"image_size": 4, "patch_size": 1, "batch": 1},
 }
+# A class token that goes through the MLP of a layer of its own.
+ALONE: dict[str, object] = {"pool": "class", "class_token": False}
 FOUND: list[dict[str, object]] = [
     # Transforms take their axes by strides, and the gradient of a real part is contiguous.
     {**PYRAMID, "mixer": "fourier", "block": "single", "norm": "batch"},
@@ -89,6 +94,8 @@ FOUND: list[dict[str, object]] = [
         **{**TINY, "mixer": "fourier", "branches": 2, "norm": "group", "dtype": "bf16"},
         **{"class_token": False, "pool": "mean"},
     },
+    # Fake tensors select the gradient of a softplus by its input, whose layout comes first.
+    {"model": "layer", "mixer": "gla", "tokens": 5, "dim": 4, "heads": 2, "causal": True},
 ]
 DEEP: list[dict[str, object]] = [
     {"model": "classifier", "depth": 9, "image_size": 6, "patch_size": 3, "fused": True},
@@ -138,12 +145,30 @@ FOUND_ON_GPUS: list[dict[str, object]] = [
         **{"dim": 4, "heads": 1, "depth": 1},
         **{"decoder_dim": 4, "decoder_heads": 1, "decoder_depth": 1},
     },
+    # A GPU takes the gradient's layout for that of a softplus's input.
+    {"model": "layer", "mixer": "gla", "tokens": 5, "dim": 4, "heads": 2, "causal": True},
 ]
 
 
 @pytest.mark.parametrize("words", FOUND_ON_GPUS, ids=lambda words: "-".join(map(str, words)))
 def test_combination_on_a_named_gpu(words: dict[str, object]) -> None:
     assert differences_on(case_of({**words, "device": "cuda"}), PLATFORMS[0]) == []
+
+
+@pytest.mark.parametrize(
+    ("norm", "sentence"),
+    [
+        ("batch", r" has a single value of each channel to normalise, .* a batch of 2 or more"),
+        ("group", r" has a single value to normalise, .* a batch of 2 or more"),
+    ],
+)
+def test_norm_of_a_single_value(norm: str, sentence: str) -> None:
+    """Refuse what `F.batch_norm` and `F.group_norm` refuse (`_verify_batch_size`)."""
+    case = case_of({**TINY, "batch": 1, "norm": norm, "mlp_norm": True, "mlp_hidden": 1, **ALONE})
+    with pytest.raises(SpecError, match=sentence):
+        peaks(*case)
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        trace(*case)
 
 
 GRADIENTS: list[dict[str, object]] = [

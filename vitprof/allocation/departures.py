@@ -23,7 +23,9 @@ class Departures:
     biases: bool = _departure("a linear layer of what is not contiguous adds its bias in place")
     scatters: bool = _departure("gathered gradients are scattered in place")
     unwanted: bool = _departure("a norm makes no gradient that nobody wants")
-    layouts: bool = _departure("gradients of layer norms, and axes of length 1, lie otherwise")
+    layouts: bool = _departure(
+        "gradients of layer norms, ELU and softplus, and axes of length 1, lie otherwise"
+    )
     statistics: bool = _departure("norms of mixed dtypes on a CPU keep their statistics in fp32")
     kernels: bool = _departure("kernels of the CPU take copies, buffers and numbers of their own")
     counts: bool = _departure("the optimizer's counts of steps lie in the CPU's memory")

@@ -149,7 +149,7 @@ RULES: Mapping[Work, Rule] = {
     Work.SILU: _of_elements(elementwise.keeps_input),
     Work.SIGMOID: _of_elements(elementwise.keeps_output),
     Work.TANH: _of_elements(elementwise.keeps_output),
-    Work.ELU: _of_elements(elementwise.keeps_input),
+    Work.ELU: _of_elements(elementwise.elu),
     Work.SOFTPLUS: _of_elements(elementwise.softplus),
     Work.EXP: _of_elements(elementwise.exp),
     Work.SCALE: _of_elements(elementwise.scale),

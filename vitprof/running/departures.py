@@ -13,12 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitprof.allocation.strides import is_dense, suggests_channels_last, view
+from vitprof.allocation.strides import elementwise, is_dense, suggests_channels_last, view
 
 _ATEN = torch.ops.aten
 # Use counts of a tensor and of its storage, if the engine alone holds them.
 _HOLDERS, _OF_STORAGE = 4, 2
 _VIEWS = {_ATEN.view.default, _ATEN._unsafe_view.default}
+# Derivatives that fake tensors select by the input, and the place of that input.
+_SELECTED = {_ATEN.elu_backward.default: 5, _ATEN.softplus_backward.default: 1}
 # Functions that derivatives call out of place for subclasses, and else in place.
 _IN_PLACE = {
     _ATEN.index_put.default,
@@ -58,7 +60,7 @@ def is_of_the_cpu(func: object, result: Any) -> bool:
 
 
 def as_eager(func: object, args: Sequence[Any], result: Any) -> Any:
-    """Return the results of views and of norms' derivatives with the strides of a GPU."""
+    """Return the results of views and of derivatives with the strides of a GPU."""
     if func in _VIEWS:
         return _viewed(args[0], result)
     if func is _ATEN.native_layer_norm_backward.default:
@@ -67,6 +69,8 @@ def as_eager(func: object, args: Sequence[Any], result: Any) -> Any:
         x, wanted = args[1], args[-1][0]
         last = suggests_channels_last(tuple(x.shape), tuple(x.stride()))
         return (_laid_out(result[0], last=last) if wanted else None, *result[1:])
+    if func in _SELECTED:
+        return _elementwise(args[0], args[_SELECTED[func]], result)
     return result
 
 
@@ -76,6 +80,14 @@ def _viewed(x: Tensor, made: Tensor) -> Tensor:
     if strides is None or strides == made.stride():
         return made
     return x.as_strided(made.shape, strides, x.storage_offset())
+
+
+def _elementwise(gradient: Tensor, x: Tensor, made: Tensor) -> Tensor:
+    """Return a new tensor with the layout of an elementwise result, of the gradient first."""
+    shape = tuple(made.shape)
+    operands = tuple((tuple(one.shape), tuple(one.stride())) for one in (gradient, x))
+    strides = elementwise(shape, operands)
+    return made if strides == made.stride() else made.new_empty_strided(shape, strides)
 
 
 def _laid_out(tensor: Tensor | None, *, last: bool) -> Tensor | None:

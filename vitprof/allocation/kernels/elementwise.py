@@ -10,7 +10,7 @@ from vitprof.values.size import ONE, Size
 
 
 def keeps_input(m: Eager, x: Tensor) -> Tensor:
-    """Follow GELU, SiLU or ELU: the derivative follows from the input, which is saved."""
+    """Follow GELU or SiLU: the derivative follows from the input, which is saved."""
     node = m.node(x)
     m.save(node, x)
     return m.made(_activated(m, x), node, (x,), lambda g, kept: [_activated(m, g[0], kept[0])])
@@ -18,6 +18,18 @@ def keeps_input(m: Eager, x: Tensor) -> Tensor:
 
 def _activated(m: Eager, *inputs: Tensor) -> Tensor:
     return m.elementwise(*inputs, kind=Kind.ACTIVATION)
+
+
+def elu(m: Eager, x: Tensor) -> Tensor:
+    """Follow ELU, which saves its input; by it, fake tensors select one of two gradients."""
+    node = m.node(x)
+    m.save(node, x)
+
+    def back(grads: Grads, saved: Grads) -> list[Tensor]:
+        both = (*grads, *saved)
+        return [_activated(m, *(both if m.departs.layouts else reversed(both)))]
+
+    return m.made(_activated(m, x), node, (x,), back)
 
 
 def keeps_output(m: Eager, x: Tensor) -> Tensor:
@@ -49,8 +61,11 @@ def exp(m: Eager, x: Tensor) -> Tensor:
 
 
 def softplus(m: Eager, x: Tensor) -> Tensor:
-    """Follow softplus, which saves its input; autocast on a GPU computes it in fp32."""
-    return keeps_input(m, m.to_float32(x))
+    """Follow softplus, whose gradients are made as those of ELU.
+
+    Autocast on a GPU computes it in fp32.
+    """
+    return elu(m, m.to_float32(x))
 
 
 def scale(m: Eager, x: Tensor) -> Tensor:
