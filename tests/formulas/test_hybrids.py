@@ -11,6 +11,7 @@ from vitprof import cli
 from vitprof.errors import SpecError
 from vitprof.formulas.hybrid import Hybrid
 from vitprof.formulas.layer import Measure
+from vitprof.formulas.mixers import MIXERS, find_mixer
 from vitprof.formulas.model import Model
 from vitprof.modules.build import build
 from vitprof.request.specs import specify, spelled
@@ -104,6 +105,12 @@ def test_one_mixer_is_no_hybrid() -> None:
     assert not isinstance(specify("classifier", mixer="attn+attn").mixer, Hybrid)
     same = specify("classifier", options={"mixer_at": "1=attn"})
     assert same == specify("classifier")
+
+
+def test_a_class_is_the_mixer_itself() -> None:
+    hybrid = type(specify("classifier", mixer="attn+linear").mixer)
+    for mixer in (*MIXERS.values(), hybrid):
+        assert find_mixer(mixer) is mixer
 
 
 def test_memory_is_the_traces() -> None:

@@ -94,7 +94,7 @@ def find_mixer(name: str | type[Mixer]) -> type[Mixer]:
         SpecError: there is no such mixer, it is none, or its name is taken by another one.
     """
     if not isinstance(name, str):
-        if issubclass(name, Hybrid):
+        if isinstance(name, type) and (issubclass(name, Hybrid) or name in MIXERS.values()):
             return name
         check_mixer(name, f"the mixer {name!r}")
         return _add(name)
