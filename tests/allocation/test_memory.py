@@ -114,6 +114,8 @@ def spec(model: str, spelling: str, **options: object) -> Model:
         **dict(variant),
         **options,
     }
+    if "reduction" in known and model == "classifier":  # divides the grid
+        own["reduction"] = int(str(own["image_size"])) // int(str(own["patch_size"]))
     return specify_loosely(model, mixer=mixer, options=own)
 
 
