@@ -164,6 +164,7 @@ RULED: list[tuple[str, dict[str, Any]]] = [
     ("pool", {}),
     ("pool", {"norm": "group"}),
     ("mamba", {}),
+    ("sra", {"sra_pool": 2}),
 ]
 
 

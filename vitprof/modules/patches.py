@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from math import prod
+from operator import mul
 from typing import Any
 
 import torch
@@ -21,7 +23,7 @@ def patchify(image_BCHW: Tensor, patch: Sequence[int]) -> Tensor:
     cut = [size for axis in zip(grid, patch, strict=True) for size in axis]
     places, within = range(2, len(cut) + 2, 2), range(3, len(cut) + 3, 2)
     x = image_BCHW.reshape(B, C, *cut).permute(0, *places, *within, 1)
-    return x.reshape(B, prod(grid), prod(patch) * C)
+    return x.reshape(B, reduce(mul, grid), prod(patch) * C)
 
 
 def make_conv(

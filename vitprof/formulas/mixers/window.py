@@ -33,7 +33,7 @@ from typing import Any
 
 from vitprof.formulas.mixer import Blocks, Mixer, MixerSizes
 from vitprof.formulas.mixers.options import key_bias_option, proj_bias_option, qkv_bias_option
-from vitprof.formulas.parts.relative import TYPES, bounded_bias, decomposed_bias
+from vitprof.formulas.parts.relative import BOUNDED, TYPES, bounded_bias, decomposed_bias
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor, alike
 from vitprof.values.options import Constraint, choice, divides, flag, needing, whole
@@ -188,7 +188,7 @@ class WindowAttention(Mixer):
             return run.layer("relative", TYPES["decomposed"], of_queries, q)
         if self.window_relative == "mlp":
             made = partial(bounded_bias, run, (w, w), self.size("window_hidden"), sizes.heads)
-            return run.layer("relative", TYPES["bounded"], made)
+            return run.layer("relative", BOUNDED, made)
         table = run.parameter("relative_bias", (2 * w - 1) * (2 * w - 1), sizes.heads)
         index = run.buffer("relative_index", w * w, w * w, dtype="int64")
         return table.index(index).permute(2, 0, 1)

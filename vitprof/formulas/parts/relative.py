@@ -27,8 +27,9 @@ from vitprof.values.size import ONE, Size, product
 
 TYPES = {  # -> class
     **{"none": "", "table": "BiasTable", "mlp": "BiasMlp"},
-    **{"bounded": "BoundedBiasMlp", "decomposed": "DecomposedBias"},
+    "decomposed": "DecomposedBias",
 }
+BOUNDED = "BoundedBiasMlp"  # class
 BY_OFFSET = ("table", "mlp")  # those that depend on the offset alone
 
 
