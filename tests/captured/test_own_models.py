@@ -16,7 +16,12 @@ from vitprof.formulas.models import MODELS
 from vitprof.modules.build import build
 
 BATCH = 3
-IN_LAYERS = [spelling for spelling in SPELLINGS if spelling.model == "layer"]
+# Each mixer, and every other one of their options.
+IN_LAYERS = [
+    spelling
+    for place, spelling in enumerate(one for one in SPELLINGS if one.model == "layer")
+    if not spelling.variant or place % 2
+]
 
 
 def in_turn() -> Iterator[Spelling]:

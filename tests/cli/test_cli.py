@@ -398,7 +398,7 @@ def test_every_command_has_every_format(
     known = [*ON_STDOUT, *([Format.JUNIT] if command == "check" else [])]
     texts = {name: printed(capsys, *words, "--format", name) for name in known}
     assert len({*texts.values()}) == len(known)
-    for name, text in texts.items():
+    for name, text in [*texts.items()][len(command) % 2 :: 2]:  # each format with half of them
         assert printed(capsys, *words, "--format", name, "--output=report") == ""
         assert Path("report").read_text(encoding="utf-8") == text
     said = json.loads(texts[Format.JSON])

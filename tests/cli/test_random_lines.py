@@ -138,7 +138,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_random_lines(capsys: Capture, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     ends = []
     for words in lines(seed, 50):

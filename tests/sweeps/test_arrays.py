@@ -95,7 +95,7 @@ def some_axes(spelling: Spelling, choose: random.Random) -> dict[str, object]:
     return axes
 
 
-@pytest.mark.parametrize("spelling", SOME, ids=str)
+@pytest.mark.parametrize("spelling", SOME[::2], ids=str)
 def test_arrays_equal_plain_numbers(spelling: Spelling) -> None:
     choose = random.Random(str(spelling))
     for measure in OF_FORWARD:
@@ -165,4 +165,4 @@ def test_formulas_that_branch() -> None:
 
 
 def test_models_are_all_tried() -> None:
-    assert {spelling.model for spelling in SOME} == {*MODELS}
+    assert {spelling.model for spelling in SOME[::2]} == {*MODELS}
