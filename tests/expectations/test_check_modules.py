@@ -67,6 +67,8 @@ CODE = [
     ('module = "./net.py:Net", input = "7"', "./net.py"),
     ('module = "some_net:Net", input = "7"', "some_net"),
     ('model = "layer", tokens = 7, mixer = "some_net:Own"', "some_net"),
+    ('model = "classifier", dim = 8, depth = 2, mixer = "attn+some_net:Own"', "some_net"),
+    ('model = "classifier", dim = 8, depth = 2, mixer_at = "1=some_net:Own"', "some_net"),
 ]
 
 
@@ -309,6 +311,17 @@ def test_a_first_file_with_a_mixer_of_ones_own(capsys: Capture, folder: Path) ->
     file = first_file(capsys, folder, "--model=layer", "--tokens=7", "--mixer=some_net:Own")
     text = file.read_text(encoding="utf-8")
     assert tomllib.loads(text)["expect"][0]["spec"]["mixer"] == "some_net:Own"
+    assert text.splitlines()[-1].endswith('code of "some_net", which needs --trust.')
+    assert checked(capsys, file, "--trust")[0] == 0
+
+
+def test_a_first_file_with_a_mixer_of_ones_own_in_some_blocks(
+    capsys: Capture, folder: Path
+) -> None:
+    words = ["--model=classifier", "--dim=8", "--depth=3"]
+    file = first_file(capsys, folder, *words, "--mixer-at=1=some_net:Own")
+    text = file.read_text(encoding="utf-8")
+    assert tomllib.loads(text)["expect"][0]["spec"]["mixer_at"] == "1=some_net:Own"
     assert text.splitlines()[-1].endswith('code of "some_net", which needs --trust.')
     assert checked(capsys, file, "--trust")[0] == 0
 

@@ -10,11 +10,12 @@ from itertools import zip_longest
 
 from vitprof.cli.help import OPTIONS_OF_MIXERS
 from vitprof.errors import FormulaError, SpecError
+from vitprof.formulas.hybrid import names_in
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.mixers import MIXERS, find_mixer
 from vitprof.formulas.plugins import describe, explain, is_own
 
-_OPTIONS = ("--mixer", "--mixers")
+_OPTIONS = ("--mixer", "--mixers", "--mixer-at")
 
 
 def load_mixers(arguments: Sequence[str], commands: Sequence[str]) -> None:
@@ -79,5 +80,10 @@ def telling_authors() -> Iterator[None]:
 def _named(arguments: Sequence[str]) -> Iterator[str]:
     for argument, after in zip_longest(arguments, arguments[1:], fillvalue=""):
         option, given, value = argument.partition("=")
-        if option in _OPTIONS:
-            yield from (value if given else after).split(",")
+        if option not in _OPTIONS:
+            continue
+        words = value if given else after
+        if option == "--mixer-at":
+            yield from names_in(None, words)
+        else:
+            yield from words.split(",")

@@ -56,6 +56,7 @@ from vitprof.expectations.expectations import (
     find,
     outcome,
 )
+from vitprof.formulas.hybrid import names_in
 from vitprof.formulas.layer import OF_FORWARD, Layer, Measure
 from vitprof.formulas.model import Model
 from vitprof.formulas.op import Op
@@ -556,7 +557,8 @@ def _spec(
     model, mixer, module = named.values()
     if module is not None:
         options["module"] = module
-    key = "module" if module is not None else "mixer" if mixer and ":" in mixer else "spec"
+    given = {"module": module, "mixer": mixer, "mixer_at": options.get("mixer_at")}
+    key = next((key for key, words in given.items() if words and ":" in str(words)), "spec")
     with place.at(key):
         found, _ = subject(model, mixer=mixer, options=options, called=False, trusted=trusted)
     return found, key
@@ -597,9 +599,12 @@ def _spelled(
 
 def _code(spec: Mapping[str, object]) -> str:
     """Return the place of the code that a spec names; empty if it names none."""
-    module, mixer = spec.get("module"), str(spec.get("mixer", ""))
+    module = spec.get("module")
     if module is None:
-        return mixer.rpartition(":")[0]
+        names = names_in(spec.get("mixer"), spec.get("mixer_at"))
+        return listing(
+            dict.fromkeys(name.rpartition(":")[0] for name in names if ":" in name), "and"
+        )
     place = read_reference(module).place
     return "" if place in LIBRARIES else place
 

@@ -136,6 +136,13 @@ class Hybrid(Mixer):
         raise SpecError(f"{self.name} is of several blocks, each with one of its mixers")
 
 
+def names_in(mixer: object, at: object = "") -> list[str]:
+    """Return the name of each mixer that words of a mixer and of single places name."""
+    places = read_places(at) if isinstance(at, str) else None
+    turns = mixer.split("+") if isinstance(mixer, str) else []
+    return [*(name.strip() for name in turns), *(name for _, name in places or [])]
+
+
 def _named_twice(block: str, words: list[str]) -> str:
     return f"mixer at names block {block} twice, by {listing(words, 'and')}; leave it out of one"
 

@@ -11,6 +11,7 @@ from vitprof.captured.given import Given
 from vitprof.captured.libraries import find_source
 from vitprof.captured.subject import CapturedModel
 from vitprof.errors import SpecError, listing, unknown
+from vitprof.formulas.hybrid import names_in
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.mixers import MIXERS, find_mixer
 from vitprof.formulas.mixers import with_others as mixer_with_others
@@ -77,11 +78,12 @@ def subject(
                 f"{listing([*words] or ['inputs'], 'and')} is of a module; give --module, or leave "
                 "it out"
             )
-        if isinstance(mixer, str) and ":" in mixer and not trusted:
-            raise SpecError(
-                f"the mixer {mixer} would run code of {mixer.partition(':')[0]}, and a file of "
-                "models is only data; add --trust if you trust that code"
-            )
+        for name in names_in(mixer, given.get("mixer_at")):
+            if ":" in name and not trusted:
+                raise SpecError(
+                    f"the mixer {name} would run code of {name.partition(':')[0]}, and a file of "
+                    "models is only data; add --trust if you trust that code"
+                )
         own = model if isinstance(model, str | Model) else None
         return specify(own, mixer=mixer, options=given), None
     others = [*(["model"] if model is not None and reference is not None else [])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vitprof.errors import SpecError, unknown
-from vitprof.formulas.hybrid import MIXER_AT, Hybrid, hybrid
+from vitprof.formulas.hybrid import MIXER_AT, Hybrid, hybrid, names_in
 from vitprof.formulas.mixer import Mixer
 from vitprof.formulas.mixers.aft import AttentionFree
 from vitprof.formulas.mixers.attention import Attention
@@ -99,7 +99,7 @@ def find_mixer(name: str | type[Mixer]) -> type[Mixer]:
         check_mixer(name, f"the mixer {name!r}")
         return _add(name)
     if "+" in name:
-        return hybrid(tuple([find_mixer(one.strip()) for one in name.split("+")]))
+        return hybrid(tuple(map(find_mixer, names_in(name))))
     for mixer in MIXERS.values():
         if name in (mixer.name, *mixer.aliases):
             return mixer
