@@ -25,15 +25,14 @@ if str(BESIDE) not in before:
 if not any(type(finder).__name__ == "_Operators" for finder in sys.meta_path):
     run_path(str(BESIDE / "sitecustomize.py"))
 
-# Typer reads the signature of a command at each run, which took a tenth of the time.
+# Typer reads the signature of a command at each run, which takes a tenth of the time.
 vars(typer.main)["get_params_from_function"] = cache(get_params_from_function)
 
 
 def pytest_collection_finish() -> None:
     """Leave what is loaded and collected out of later garbage collections, and make these rare.
 
-    Those of all generations took a tenth of the time: imports of tests leave millions of objects.
-    With a threshold of 50,000 steps on paper, which leave cycles, take a third longer.
+    Those of all generations take a tenth of the time: imports of tests leave millions of objects.
     """
     gc.collect()
     gc.freeze()

@@ -174,7 +174,7 @@ class TimedStep:
 
     @property
     def functions(self) -> tuple[object, ...]:
-        """All that the time of the host depends on: settings, and functions by phase and path."""
+        """Settings, and functions by phase and path, on which the time of the host depends."""
         called = [(phase, one.at, one.kind) for phase, own in self.launches.items() for one in own]
         return self.workload.inference, self.workload.checkpoint, *called
 

@@ -113,7 +113,7 @@ class BlockOptions(MlpOptions):
 
     @property
     def parts(self) -> tuple[tuple[str, int, str], ...]:
-        """Those of `PARTS` that a block has."""
+        """Parts of a block, of `PARTS`, in their order."""
         there = {"mixer": True, "local": self.has_patch_interaction, "mlp": self.mlp != "none"}
         return tuple([part for part in PARTS if there[part[0]]])
 

@@ -16,7 +16,7 @@ from math import lcm
 from typing import Any, ClassVar
 
 from vitprof.errors import SpecError, listing
-from vitprof.formulas.mixer import Blocks, Mixer, MixerSizes
+from vitprof.formulas.mixer import BlockList, Mixer, MixerSizes
 from vitprof.formulas.plugins import describe, name_of
 from vitprof.formulas.run import Run
 from vitprof.formulas.tensor import Tensor
@@ -81,7 +81,7 @@ class Hybrid(Mixer):
         for member in self.members.values():
             yield from member.admits(sizes)
 
-    def fits(self, lists: Sequence[Blocks], model: str) -> Iterator[Constraint]:
+    def fits(self, lists: Sequence[BlockList], model: str) -> Iterator[Constraint]:
         blocks = [(*one.path.split("."), str(n)) for one in lists for n in range(one.depth.value)]
         own = listing((f"{one.path}.{in_a_word(range(one.depth.value))}" for one in lists), "and")
         names = listing((part.name for part in self._parts), "and")
@@ -106,12 +106,12 @@ class Hybrid(Mixer):
         for part in self._parts:
             yield Constraint(part in used, partial(_unused, part.name, f"{model} are {own}"))
 
-    def of_blocks(self, blocks: Blocks, sizes: MixerSizes) -> tuple[Mixer, ...]:
+    def of_blocks(self, blocks: BlockList, sizes: MixerSizes) -> tuple[Mixer, ...]:
         each = {part: member.of_blocks(blocks, sizes) for part, member in self.members.items()}
         own = [each[type(mixer)] for mixer in self._of_list(blocks)]
         return tuple([mixers[number % len(mixers)] for number, mixers in enumerate(own)])
 
-    def _of_list(self, blocks: Blocks) -> list[Mixer]:
+    def _of_list(self, blocks: BlockList) -> list[Mixer]:
         """Return the mixer of each block of a list."""
         path, found = blocks.path.split("."), []
         for number in range(blocks.depth.value):

@@ -58,8 +58,8 @@ class MixerSizes:
 
 
 @dataclass(frozen=True, slots=True)
-class Blocks:
-    """Blocks of a stage, whose mixers are asked for.
+class BlockList:
+    """List of the blocks of a stage, whose mixers are asked for.
 
     Attributes:
         path: path of their module list, such as `blocks` or `stages.2.blocks`.
@@ -137,7 +137,7 @@ class Mixer(Options):
         """Return the mixers that blocks can have: this one, or those of a hybrid."""
         return (cls,)
 
-    def fits(self, lists: Sequence[Blocks], model: str) -> Iterator[Constraint]:
+    def fits(self, lists: Sequence[BlockList], model: str) -> Iterator[Constraint]:
         """Yield the rules for the lists of blocks of a model that has this mixer."""
         return iter(())
 
@@ -197,7 +197,7 @@ class Mixer(Options):
         made = self.shared_module.partition(":")[2]
         return run.layer(name, made, partial(self.share, run, sizes))
 
-    def of_blocks(self, blocks: Blocks, sizes: MixerSizes) -> tuple[Mixer, ...]:
+    def of_blocks(self, blocks: BlockList, sizes: MixerSizes) -> tuple[Mixer, ...]:
         """Return the mixer of each block of a stage; a single one if all blocks have it.
 
         Those of different blocks can be different mixers, or one with other fields. Where sizes

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from vitprof.formulas.block import Block, BlockOptions
 from vitprof.formulas.layer import Layer, Measure, join
-from vitprof.formulas.mixer import Blocks, Mixer, MixerSizes
+from vitprof.formulas.mixer import BlockList, Mixer, MixerSizes
 from vitprof.formulas.mixers.attention import Attention
 from vitprof.formulas.op import Shape
 from vitprof.formulas.plugins import check_can_be_found, name_of
@@ -76,7 +76,7 @@ class Model(BlockOptions):
     preset: str = ""
 
     def constraints(self) -> Iterator[Constraint]:
-        lists = [Blocks(stage.path, stage.depth) for stage in self.stages]
+        lists = [BlockList(stage.path, stage.depth) for stage in self.stages]
         yield from self.mixer.fits(lists, self.name)
         for stage in self.stages:
             for kind in stage.kinds:
@@ -119,10 +119,9 @@ class Model(BlockOptions):
         """Return the declarations of the model's and the mixer's options, by name."""
         own = self.declared()
         if self.mixer.turns:  # the cost of one more block is not always the same
-            own |= {
-                name: replace(option, convex=False)
+            own = {
+                name: replace(option, convex=False) if isinstance(option, Whole) else option
                 for name, option in own.items()
-                if isinstance(option, Whole) and name.endswith("depth")
             }
         return {**own, **self.mixer.declared()}
 
@@ -176,7 +175,7 @@ class Model(BlockOptions):
             within: path of the module that has the list.
         """
         path = join(within, name)
-        mixers = self.mixer.of_blocks(Blocks(path, depth), sizes)
+        mixers = self.mixer.of_blocks(BlockList(path, depth), sizes)
         kinds = []
         shares = 0
         for mixer in {id(mixer): mixer for mixer in mixers}.values():

@@ -31,7 +31,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from vitprof.formulas.mixer import Blocks, Mixer, MixerSizes
+from vitprof.formulas.mixer import BlockList, Mixer, MixerSizes
 from vitprof.formulas.mixers.options import key_bias_option, proj_bias_option, qkv_bias_option
 from vitprof.formulas.parts.relative import BOUNDED, TYPES, bounded_bias, decomposed_bias
 from vitprof.formulas.run import Run
@@ -77,7 +77,7 @@ class WindowAttention(Mixer):
     proj_bias: bool = proj_bias_option()
     shifted: bool = False  # a block whose windows are moved
 
-    def of_blocks(self, blocks: Blocks, sizes: MixerSizes) -> tuple[Mixer, ...]:
+    def of_blocks(self, blocks: BlockList, sizes: MixerSizes) -> tuple[Mixer, ...]:
         if not (self.window_shift and self.checked and any(self._shifts(sizes))):
             return (self,)
         both = (self, replace(self, shifted=True))

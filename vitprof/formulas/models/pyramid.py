@@ -50,7 +50,7 @@ from vitprof.values.options import Constraint, choice, flag, near_multiples, nee
 from vitprof.values.size import Size, product
 
 _BY_STAGE = ("depths", "widths", "stage_heads")
-_CUT_BY = ("conv", "pool")  # mergings that a norm can precede or follow
+_WITH_NORMS = ("conv", "pool")  # mergings that a norm can precede or follow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ class Pyramid(LogitOptions, GridModel):
             help="a norm between two stages, before the convolution or mean, as in ConvNeXt, after "
             "it, or both, as in PVTv2",
         ),
-        {"merge": _CUT_BY},
+        {"merge": _WITH_NORMS},
     )
     mlp_ratio: Fraction | float = mlp_ratio_option({"mlp_ratios": ((0,),)})
     mlp_multiple: int = mlp_multiple_option({"mlp_ratios": ((0,),)})
