@@ -11,7 +11,7 @@ import pytest
 from check_files import LAYER, Write, refused
 from commands import Capture
 
-from vitprof.expectations import file as file_of_cases
+from vitprof.expectations import lines
 from vitprof.expectations.file import read_cases
 
 nowhere_in_particular = check_files.nowhere_in_particular
@@ -110,13 +110,13 @@ def test_a_byte_order_mark_is_read_over(capsys: Capture, write: Write) -> None:
 def test_each_line_is_looked_at_once(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     """The time to read a file grows with its lines, not with its lines times its keys."""
     looked: list[str] = []
-    keys = file_of_cases._keys
+    keys = lines._keys
 
     def counted(line: str) -> Iterator[str]:
         looked.append(line)
         return keys(line)
 
-    monkeypatch.setattr(file_of_cases, "_keys", counted)
+    monkeypatch.setattr(lines, "_keys", counted)
     layers = "".join(f"'blocks.{n}.norm1' = 256\n" for n in range(50))
     text = f"[[expect]]\nspec = {{ depth = 50 }}\n[expect.params]\n{layers}"
     (case,) = read_cases(write(text))

@@ -15,7 +15,7 @@ from commands import Capture
 
 import vitprof
 from vitprof.errors import SpecError
-from vitprof.expectations.file import CheckFileError
+from vitprof.expectations.lines import CheckFileError
 
 nowhere_in_particular = check_files.nowhere_in_particular
 

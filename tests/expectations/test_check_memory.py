@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import vitprof
 from vitprof.cli import run
 from vitprof.errors import SpecError
-from vitprof.expectations.file import CheckFileError
+from vitprof.expectations.lines import CheckFileError
 
 nowhere_in_particular = check_files.nowhere_in_particular
 write = check_files.write

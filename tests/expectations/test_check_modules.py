@@ -18,7 +18,8 @@ from commands import Capture
 
 import vitprof
 from vitprof.cli import run
-from vitprof.expectations.file import CheckFileError, read_cases
+from vitprof.expectations.file import read_cases
+from vitprof.expectations.lines import CheckFileError
 from vitprof.formulas.mixers import MIXERS
 
 one_thread = threads.one_thread

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vitprof.expectations.expectations import Outcome, Relation
-from vitprof.expectations.file import CheckFileError
+from vitprof.expectations.lines import CheckFileError
 from vitprof.expectations.update import updated
 
 nowhere_in_particular = check_files.nowhere_in_particular

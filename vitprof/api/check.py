@@ -8,7 +8,8 @@ from typing import Any
 from vitprof.api.counts import macs, params
 from vitprof.errors import SpecError
 from vitprof.expectations.expectations import Outcome
-from vitprof.expectations.file import Case, find_files, read_cases
+from vitprof.expectations.file import Case, read_cases
+from vitprof.expectations.patterns import find_files
 from vitprof.formulas.layer import Measure
 from vitprof.progress import Say, quiet
 from vitprof.report.check import CaseResult, Check

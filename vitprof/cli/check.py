@@ -14,7 +14,7 @@ from vitprof.cli.options import Words, read_request, takes_destination, takes_re
 from vitprof.cli.output import Destination, check_distinct, destination, is_there, progress, write
 from vitprof.cli.streams import tell
 from vitprof.errors import OutputError, SpecError
-from vitprof.expectations.file import first_cases
+from vitprof.expectations.first_file import first_cases
 from vitprof.expectations.update import updated
 from vitprof.formats import ANY, Format
 from vitprof.formats.junit import workflow_commands

@@ -29,20 +29,16 @@ reader of the file trusts it.
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vitprof.captured.reference import LIBRARIES, read_reference
 from vitprof.captured.subject import CapturedModel
 from vitprof.counters import NAMES, find_tools
-from vitprof.errors import SpecError, VitprofError, listing, unknown
+from vitprof.errors import SpecError, unknown
 from vitprof.expectations.expectations import (
     Expectation,
     Known,
@@ -50,36 +46,28 @@ from vitprof.expectations.expectations import (
     Relation,
     StepMeasure,
     counts,
-    derivation,
     evaluate,
     expect,
     find,
     outcome,
 )
-from vitprof.formulas.hybrid import names_in
-from vitprof.formulas.layer import OF_FORWARD, Layer, Measure
+from vitprof.expectations.lines import CheckFileError, Place, keys_by_line, located
+from vitprof.expectations.subjects import title_of, tree_of
+from vitprof.formulas.layer import OF_FORWARD, Measure
 from vitprof.formulas.model import Model
-from vitprof.formulas.op import Op
-from vitprof.formulas.totals import HEADLINES, totals
+from vitprof.formulas.totals import HEADLINES
 from vitprof.request.budget import Budget, check_device, read_budget
-from vitprof.request.specs import described, subject
+from vitprof.request.specs import subject
 from vitprof.request.workload import Workload
-from vitprof.subject import Configurable
 from vitprof.sweeps import memory as step_needs
 from vitprof.text import quoted
 
-_TOKEN = re.compile(r"""(?P<word>"(?:[^"\\]|\\.)*"|'[^']*'|[\w-]+)|\S""")
-_MAGIC = re.compile(r"[*?[]")
 _HEADER = re.compile(r"\s*\[\[\s*expect\s*\]\]")
 _OF_TRAINING = ("training_macs", "max_training_macs")
 _COUNTS = ("params", "macs", "max_params", "max_macs", *_OF_TRAINING)
 _OF_STEP = ("memory", "max_memory", "min_batch")
 _KEYS = ("name", "spec", *_COUNTS, *_OF_STEP, "reconciled")
 _STEP, _DEVICE = tuple(Workload.declared()), ("memory", "gpu", "torch")
-
-
-class CheckFileError(VitprofError):
-    """A file cannot be read as expectations; the message names the line if there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,9 +113,9 @@ class Case:
         for measure in Measure:
             own = [one for one in self.expectations if one.measure is measure]
             if own:
-                outcomes += evaluate(_tree(self.spec, measure, self.workload), own)
+                outcomes += evaluate(tree_of(self.spec, measure, self.workload), own)
         for step in (one for one in self.expectations if isinstance(one.measure, StepMeasure)):
-            with _located(self.path, step.line):
+            with located(self.path, step.line):
                 outcomes.append(outcome(step, Known(self._of_step(step.measure, step.key))))
         return outcomes
 
@@ -144,34 +132,6 @@ class Case:
             return found.reserved + context
         phases = step_needs.by_phase(self.spec, self.workload)
         return max(phases.values()) if key == "peak" else phases[key]
-
-
-def find_files(names: Iterable[str | Path]) -> list[Path]:
-    """Return the files of some names, each once; a pattern, `checks/*.toml`, is those that match.
-
-    Raises:
-        CheckFileError: no file matches a pattern.
-    """
-    found: dict[Path, Path] = {}
-    for name in names:
-        path = Path(name)
-        for one in _matching(path) if _MAGIC.search(str(name)) and not path.is_file() else [path]:
-            found.setdefault(one.absolute(), one)
-    return list(found.values())
-
-
-def _matching(pattern: Path) -> list[Path]:
-    """Return the files that match a pattern, without hidden ones."""
-    try:
-        inside = Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor)))
-        found = sorted(one for one in inside if one.is_file() and not one.name.startswith("."))
-    except (OSError, ValueError) as error:
-        raise CheckFileError(
-            f"cannot look for {pattern}: {str(error).lower()}; give a pattern such as checks/*.toml"
-        ) from error
-    if not found:
-        raise CheckFileError(f"no file matches {pattern}; give a TOML file, or a pattern of some")
-    return found
 
 
 def read_cases(path: Path, *, trusted: bool = False, expecting: bool = True) -> list[Case]:
@@ -197,7 +157,7 @@ def read_cases(path: Path, *, trusted: bool = False, expecting: bool = True) -> 
     except RecursionError as error:
         raise CheckFileError(f"{path} nests tables or lists too deep; write them flat") from error
     lines = text.split("\n")
-    place = _Place(path, lines, _keys_by_line(lines), 1, len(lines))
+    place = Place(path, lines, keys_by_line(lines), 1, len(lines))
     for key in document:
         with place.at(key):
             _known(key, ("expect",))
@@ -217,163 +177,7 @@ def read_cases(path: Path, *, trusted: bool = False, expecting: bool = True) -> 
     ]
 
 
-def first_cases(
-    spec: Model | CapturedModel,
-    batch: int,
-    request: Mapping[str, object] | None = None,
-    *,
-    training: bool = False,
-) -> str:
-    """Return the text of a file that expects the counts of `spec` by formula, for review.
-
-    Args:
-        spec: the model, or the module.
-        batch: images at a time.
-        request: names and words that `spec` was made from; the file repeats references.
-        training: expect the MACs of a training step, too.
-
-    Raises:
-        SpecError: the module cannot be captured, or no parameter of it is trained.
-    """
-    request = request or {}
-    measures = (*OF_FORWARD, Measure.TRAINING) if training else OF_FORWARD
-    trees = {measure: _tree(spec, measure, Workload(batch=batch)) for measure in measures}
-    uncounted = trees[Measure.MACS].unknown()
-    options = _spelled(spec, batch, request)
-    sizes = ", ".join(f"{name} = {_toml(value)}" for name, value in options.items())
-    lines = [
-        "# Counts with their derivations, as vitprof's formulas have them: review each line.",
-        "",
-        "[[expect]]",
-        f"name = {_toml(_title(spec))}",
-        f"spec = {{ {sizes} }}",
-        f"reconciled = false # no rule counts {listing(uncounted, 'and')}"
-        if uncounted
-        else "reconciled = true",
-    ]
-    for measure, tree in trees.items():
-        lines += ["", f"[expect.{measure.value}]"]
-        written = {name: f"{name} = {count:_}" for name, count in totals(tree, measure).items()}
-        for node in tree.walk(fold=True):
-            size = measure.of(node.item) if isinstance(node.item, Op) else None
-            if size is not None and size.value:
-                numbers = f"{node.repeat} * ({size.numbers})" if node.repeat > 1 else size.numbers
-                count = size.value * node.repeat
-                text = derivation(numbers, count)
-                shown = _toml(text) if text else f"{count:_}"
-                written.setdefault(node.path, f"{_toml(node.path)} = {shown}")
-        lines += written.values()
-    if code := _code(options):
-        lines += ["", f"# Checking this file runs code of {_toml(code)}, which needs --trust."]
-    return "\n".join(lines) + "\n"
-
-
-def expecting(models: Mapping[str, Configurable], batch: int, head: Iterable[str] = ()) -> str:
-    """Return the text of a file that expects the parameters and MACs of models.
-
-    Args:
-        models: models and modules by name.
-        batch: images at a time.
-        head: lines of a comment at the start.
-
-    Raises:
-        SpecError: a model cannot be named in a file.
-    """
-    lines = [f"# {line}" for line in head]
-    codes = []
-    for name, model in models.items():
-        spec = {**model.words(), "batch": batch}
-        codes.append(_code(spec))
-        sizes = ", ".join(f"{option} = {_toml(value)}" for option, value in spec.items())
-        lines += ["", "[[expect]]", f"name = {_toml(name)}", f"spec = {{ {sizes} }}"]
-        for measure in OF_FORWARD:
-            headline = HEADLINES[measure]
-            count = totals(model.tree(measure, batch), measure)[headline]
-            lines += ["", f"[expect.{measure.value}]", f"{headline} = {count:_}"]
-    for code in dict.fromkeys(filter(None, codes)):
-        lines += ["", f"# Reading this file runs code of {_toml(code)}, which needs --trust."]
-    return "\n".join(lines) + "\n"
-
-
-@contextmanager
-def _located(path: Path, line: int) -> Iterator[None]:
-    """Turn a SpecError of the body into a CheckFileError with the line."""
-    try:
-        yield
-    except SpecError as error:
-        raise CheckFileError(f"{path}, line {line}: {error}") from error
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """A table of the file, or the whole file, in which errors are located.
-
-    Attributes:
-        path: the file.
-        lines: all lines of the file.
-        keys: lines of the file at which a key stands, by key.
-        start: first line of the table, from 1.
-        end: last line of the table.
-    """
-
-    path: Path
-    lines: list[str]
-    keys: Mapping[str, list[int]]
-    start: int
-    end: int
-
-    @contextmanager
-    def at(self, key: str) -> Iterator[int]:
-        """Yield the line of `key`; turn a SpecError of the body into a CheckFileError."""
-        line = self._line(key)
-        with _located(self.path, line):
-            yield line
-
-    def within(self, section: str) -> _Place:
-        """Return the part of the table that begins with `[expect.section]`."""
-        heading = re.compile(rf"\s*\[\s*expect\.{section}\s*\]")
-        own = enumerate(self.lines[self.start - 1 : self.end], self.start)
-        starts = (line + 1 for line, words in own if heading.match(words))
-        return replace(self, start=next(starts, self.start))
-
-    def _line(self, key: str) -> int:
-        lines = self.keys.get(key, [])
-        first = bisect_left(lines, self.start)
-        found = lines[first : first + 1]
-        return found[0] if found and found[0] <= self.end else self.start
-
-
-def _keys_by_line(lines: list[str]) -> dict[str, list[int]]:
-    """Return the lines, from 1, at which each key stands."""
-    found: dict[str, list[int]] = {}
-    for number, line in enumerate(lines, 1):
-        for key in _keys(line):
-            found.setdefault(key, []).append(number)
-    return found
-
-
-def _keys(line: str) -> Iterator[str]:
-    """Yield the keys of a line of TOML: words and text in quotes with = or a dot behind."""
-    ends = "]=." if line.lstrip().startswith("[") else "=."
-    before, word = "", ""
-    for token in _TOKEN.finditer(line):
-        sign, within = token[0], token["word"]
-        if sign == "#":
-            return
-        if word and sign in ends:
-            yield _unquoted(word)
-        word = within if within and before in "[{,." else ""
-        before = "word" if within else sign
-
-
-def _unquoted(word: str) -> str:
-    with suppress(tomllib.TOMLDecodeError):
-        if word[0] in "\"'":
-            return str(tomllib.loads(f"key = {word}")["key"]) if "\\" in word else word[1:-1]
-    return word
-
-
-def _case(place: _Place, table: Mapping[str, object], *, trusted: bool, expecting: bool) -> Case:
+def _case(place: Place, table: Mapping[str, object], *, trusted: bool, expecting: bool) -> Case:
     for key in table:
         with place.at(key):
             _known(key, _KEYS)
@@ -400,13 +204,13 @@ def _case(place: _Place, table: Mapping[str, object], *, trusted: bool, expectin
         with place.at(named_at):
             workload = replace(workload, dtype=spec.dtype or workload.dtype)
     with place.at("name"):
-        name = _name(dict(table), "name") or _title(spec)
+        name = _name(dict(table), "name") or title_of(spec)
     expectations = []
     for measure, exact in exact_of.items():
         known: Mapping[str, Known] = {}
         if measure in wanted:
             with place.at(named_at):
-                known = counts(_tree(spec, measure, workload), measure)
+                known = counts(tree_of(spec, measure, workload), measure)
         section = place.within(measure.value)
         for key, value in exact.items():
             with section.at(key) as line:
@@ -463,21 +267,12 @@ def _counters(given: object) -> tuple[str, ...]:
 _ON_GPU = ("reserved", "total")  # of PyTorch's allocator; with the CUDA context
 
 
-def _tree(spec: Configurable, measure: Measure, workload: Workload) -> Layer:
-    """Return the tree in which a measure is counted."""
-    if measure is Measure.TRAINING:
-        from vitprof.allocation.training import training
-
-        return training(spec, workload.batch, checkpoint=workload.checkpoint)
-    return spec.tree(measure, workload.batch)
-
-
 def _expects_step(table: Mapping[str, object]) -> bool:
     return not table.keys().isdisjoint(_OF_STEP)
 
 
 def _step(
-    place: _Place, given: Mapping[str, object], table: Mapping[str, object]
+    place: Place, given: Mapping[str, object], table: Mapping[str, object]
 ) -> tuple[Workload, Budget | None]:
     """Return the step that a spec asks for, and the memory that it has to fit."""
     of_step = _expects_step(table)
@@ -511,7 +306,7 @@ def _step(
 
 
 def _of_step(
-    place: _Place, table: Mapping[str, object], workload: Workload, budget: Budget | None
+    place: Place, table: Mapping[str, object], workload: Workload, budget: Budget | None
 ) -> Iterator[Expectation]:
     """Yield what is expected of the memory of a step and of the batch."""
     on_gpu = budget is not None and budget.platform is not None
@@ -547,7 +342,7 @@ def _of_step(
 
 
 def _spec(
-    place: _Place, options: dict[str, object], *, trusted: bool
+    place: Place, options: dict[str, object], *, trusted: bool
 ) -> tuple[Model | CapturedModel, str]:
     """Return the model or the module, and the key of the line that names it."""
     named = {}
@@ -562,10 +357,6 @@ def _spec(
     with place.at(key):
         found, _ = subject(model, mixer=mixer, options=options, called=False, trusted=trusted)
     return found, key
-
-
-def _title(spec: Model | CapturedModel) -> str:
-    return spec.variant if isinstance(spec, CapturedModel) else described(spec.conditions())
 
 
 def _name(options: dict[str, object], key: str) -> str | None:
@@ -585,29 +376,3 @@ def _table(table: Mapping[str, object], key: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise SpecError(f"{key} is a table of names and values, not {quoted(value)}")
     return value
-
-
-def _spelled(
-    spec: Model | CapturedModel, batch: int, request: Mapping[str, object]
-) -> dict[str, object]:
-    """Return the table that asks for a model or a module in a file."""
-    if isinstance(spec, CapturedModel):
-        words = {name: request[name] for name in ("module", "arg", "input") if request.get(name)}
-        return {**words, "batch": batch}
-    return {**spec.words(), "batch": batch}
-
-
-def _code(spec: Mapping[str, object]) -> str:
-    """Return the place of the code that a spec names; empty if it names none."""
-    module = spec.get("module")
-    if module is None:
-        names = names_in(spec.get("mixer"), spec.get("mixer_at"))
-        return listing(
-            dict.fromkeys(name.rpartition(":")[0] for name in names if ":" in name), "and"
-        )
-    place = read_reference(module).place
-    return "" if place in LIBRARIES else place
-
-
-def _toml(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # which JSON allows

@@ -12,7 +12,7 @@ from typing import Any
 
 from vitprof.errors import SpecError
 from vitprof.expectations.expectations import Outcome, Relation
-from vitprof.expectations.file import CheckFileError
+from vitprof.expectations.lines import CheckFileError
 from vitprof.values.arithmetic import derive
 
 _MARK = "\ufeff"  # of byte order, which some editors put in front

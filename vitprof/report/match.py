@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from vitprof.expectations.file import expecting
+from vitprof.expectations.first_file import expecting
 from vitprof.report.base import Report
 from vitprof.report.document import (
     EVERY,
